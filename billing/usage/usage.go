@@ -1,0 +1,62 @@
+// Package usage carries what tenants used from the edges to the ledger: a
+// Recorder on each edge sums, a Redis stream carries, a Collector in the control
+// plane commits each flush exactly once.
+package usage
+
+import (
+	"context"
+	"time"
+
+	"github.com/signalbox/signalbox/tenants"
+)
+
+// Flush is one batch of an edge. (EdgeRun, Sequence) names it: committing it
+// twice changes nothing.
+type Flush struct {
+	EdgeRun  string    `json:"edge_run"` // random per process start
+	Sequence int64     `json:"sequence"` // from 1
+	SentAt   time.Time `json:"sent_at"`
+	Deltas   []Delta   `json:"deltas,omitempty"`
+	Accepted []Counter `json:"accepted,omitempty"`
+	// Gauges are the connections open on this edge when the flush was made;
+	// they replace the edge's former ones.
+	Gauges []Gauge `json:"gauges,omitempty"`
+}
+
+// Delta adds to a tenant's hub in one UTC minute.
+type Delta struct {
+	Tenant            tenants.ID       `json:"tenant"`
+	Hub               string           `json:"hub"`
+	Minute            time.Time        `json:"minute"`
+	Delivered         int64            `json:"delivered,omitempty"` // messages, 64 KiB steps
+	DeliveredBytes    int64            `json:"delivered_bytes,omitempty"`
+	ReceivedBytes     int64            `json:"received_bytes,omitempty"`
+	ConnectionSeconds int64            `json:"connection_seconds,omitempty"`
+	Opened            int64            `json:"opened,omitempty"`  // connections
+	Refused           map[string]int64 `json:"refused,omitempty"` // by error code
+}
+
+// Counter is the running total of accepted messages of a hub in one minute, as
+// counted inside the publish script. It only grows: the largest one seen wins.
+type Counter struct {
+	Tenant tenants.ID `json:"tenant"`
+	Hub    string     `json:"hub"`
+	Epoch  string     `json:"epoch"`
+	Minute time.Time  `json:"minute"`
+	Total  int64      `json:"total"`
+}
+
+// Gauge is how many connections of a tenant an edge holds.
+type Gauge struct {
+	Tenant      tenants.ID `json:"tenant"`
+	Connections int64      `json:"connections"`
+	// Peak is the most at once since the flush before.
+	Peak int64 `json:"peak"`
+}
+
+// Ledger is where the Collector commits.
+type Ledger interface {
+	// Commit adds f in one transaction unless it is there already; it reports
+	// whether it was new.
+	Commit(ctx context.Context, f Flush) (added bool, err error)
+}

@@ -1,0 +1,74 @@
+// Package redisclient makes Redis clients and is the one place where Redis keys
+// get their names.
+package redisclient
+
+import "github.com/signalbox/signalbox/tenants"
+
+// prefix sets the service's keys apart in a shared Redis.
+const prefix = "sb:"
+
+// HubKeys names the keys of one hub. They share a hash tag, so that one script
+// can touch them on a cluster. Tenant ids are ULIDs and hub names hold neither
+// braces nor slashes: two hubs never share a key.
+type HubKeys struct{ tag string }
+
+// Hub returns the keys of a tenant's hub; hub is the canonical name.
+func Hub(t tenants.ID, hub string) HubKeys {
+	return HubKeys{tag: prefix + "{" + string(t) + "/" + hub + "}:"}
+}
+
+// Stream is the hub's log of entries.
+func (k HubKeys) Stream() string { return k.tag + "stream" }
+
+// Head is the hash with the hub's epoch and last number.
+func (k HubKeys) Head() string { return k.tag + "head" }
+
+// Doorbell is the Pub/Sub channel that carries each new entry.
+func (k HubKeys) Doorbell() string { return k.tag + "bell" }
+
+// Accepted is the hash of accepted messages by minute.
+func (k HubKeys) Accepted() string { return k.tag + "accepted" }
+
+// Idempotency is the remembered answer to one idempotency key.
+func (k HubKeys) Idempotency(key string) string { return k.tag + "idem:" + key }
+
+// UserGroups is the hash of groups that a user was added to, with expiry.
+func (k HubKeys) UserGroups(user string) string { return k.tag + "ugroups:" + user }
+
+// Owner says which edge run serves a connection.
+func (k HubKeys) Owner(connection string) string { return k.tag + "owner:" + connection }
+
+// The keys of tenant documents.
+const (
+	// DocumentsGeneration is present while Redis holds the documents; when it is
+	// missing, Redis has lost them.
+	DocumentsGeneration = prefix + "docs:generation"
+	// DocumentsDoorbell is the channel on which changed tenant ids are announced.
+	DocumentsDoorbell = prefix + "docs:bell"
+)
+
+// Document is a tenant's sealed document.
+func Document(t tenants.ID) string { return prefix + "doc:" + string(t) }
+
+// SlugIndex and HostIndex point to a tenant's id.
+func SlugIndex(slug string) string { return prefix + "slug:" + slug }
+
+// HostIndex points from a host, lower case, with or without port, to a tenant's id.
+func HostIndex(host string) string { return prefix + "host:" + host }
+
+// MessageBucket is the fleet-wide token bucket of a tenant's messages.
+func MessageBucket(t tenants.ID) string { return prefix + "{" + string(t) + "}:messages" }
+
+// ConnectionCounts is the hash of a tenant's connections by edge run.
+func ConnectionCounts(t tenants.ID) string { return prefix + "{" + string(t) + "}:connections" }
+
+// EdgeLease is the hash with an edge run's internal address; it expires with
+// the edge.
+func EdgeLease(run string) string { return prefix + "edge:" + run }
+
+// EdgeReplies is the Pub/Sub channel on which an edge run gets answers to its
+// commands and queries.
+func EdgeReplies(run string) string { return prefix + "edge:" + run + ":replies" }
+
+// UsageStream carries usage flushes from edges to the control plane.
+const UsageStream = prefix + "usage"
