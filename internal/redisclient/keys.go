@@ -35,6 +35,10 @@ func (k HubKeys) Idempotency(key string) string { return k.tag + "idem:" + key }
 // UserGroups is the hash of groups that a user was added to, with expiry.
 func (k HubKeys) UserGroups(user string) string { return k.tag + "ugroups:" + user }
 
+// Publisher is the hash of the last publishes of one publisher (an edge run's
+// pipeline to this hub); it answers repeats and fences stragglers.
+func (k HubKeys) Publisher(id string) string { return k.tag + "pub:" + id }
+
 // Owner says which edge run serves a connection.
 func (k HubKeys) Owner(connection string) string { return k.tag + "owner:" + connection }
 

@@ -1,0 +1,21 @@
+package hubs
+
+import "errors"
+
+// What a Backplane answers when it can't do what it was asked. An error may
+// wrap several: ErrUnavailable alone means that nothing was published, together
+// with ErrOutcomeUnknown that it may have been.
+var (
+	// ErrUnavailable: the backplane can't be reached or is out of room.
+	ErrUnavailable = errors.New("the message bus is unavailable")
+	// ErrOutcomeUnknown: the entry may or may not have been accepted. A repeat
+	// with the same idempotency key finds out.
+	ErrOutcomeUnknown = errors.New("the outcome is unknown")
+	// ErrUnanswered: not every node that serves the hub answered in time. The
+	// number that comes with it counts those that did.
+	ErrUnanswered = errors.New("not every node answered")
+	// ErrIdempotencyConflict: the idempotency key was used for another entry.
+	ErrIdempotencyConflict = errors.New("the idempotency key was used with another body")
+	// ErrEntryTooLarge: the entry is larger than the backplane carries.
+	ErrEntryTooLarge = errors.New("the entry is too large")
+)

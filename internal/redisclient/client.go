@@ -1,0 +1,62 @@
+package redisclient
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+// The time-outs of every client. An answer that takes longer than replyTimeout
+// counts as "Redis is away": callers fail fast and say so.
+const (
+	dialTimeout  = time.Second
+	replyTimeout = 2 * time.Second
+	poolTimeout  = time.Second
+)
+
+// New returns a client for a redis:// or rediss:// URL; name is shown in CLIENT
+// LIST. It doesn't connect yet. The client never repeats a command on its own:
+// after a broken connection the outcome of a write is unknown, and only the
+// caller knows whether a repeat is harmless. Contexts bound every call.
+func New(url, name string) (*redis.Client, error) {
+	o, err := redis.ParseURL(url)
+	if err != nil {
+		return nil, fmt.Errorf("parse Redis URL: %w", err)
+	}
+	o.ClientName = name
+	o.MaxRetries = -1
+	o.DialTimeout = dialTimeout
+	o.DialerRetries = 1
+	o.ReadTimeout = replyTimeout
+	o.WriteTimeout = replyTimeout
+	o.PoolTimeout = poolTimeout
+	o.PoolSize = max(32, 16*runtime.GOMAXPROCS(0))
+	o.ContextTimeoutEnabled = true
+	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	return redis.NewClient(o), nil
+}
+
+// CheckPolicy reports an error when Redis may drop keys to save memory. Numbers,
+// epochs and documents must never vanish one by one: the promises of delivery
+// rest on maxmemory-policy noeviction. A Redis that doesn't let its settings be
+// read (many managed ones) is taken at its word in INFO.
+func CheckPolicy(ctx context.Context, c redis.Cmdable) error {
+	policy := ""
+	if settings, err := c.ConfigGet(ctx, "maxmemory-policy").Result(); err == nil {
+		policy = settings["maxmemory-policy"]
+	} else {
+		info, infoErr := c.InfoMap(ctx, "memory").Result()
+		if infoErr != nil {
+			return fmt.Errorf("read Redis memory policy: %w", infoErr)
+		}
+		policy = info["Memory"]["maxmemory_policy"]
+	}
+	if policy != "" && policy != "noeviction" {
+		return fmt.Errorf("redis maxmemory-policy is %s: it must be noeviction", policy)
+	}
+	return nil
+}
