@@ -1,0 +1,236 @@
+package accesstoken
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/signalbox/signalbox/tenants"
+)
+
+// What Verify holds tokens to.
+const (
+	MaxLength     = 4096 // bytes of the encoded token, as in Azure's SDKs
+	MaxClaims     = 100
+	Leeway        = 60 * time.Second // for exp, nbf and iat
+	MaxClientLife = 24 * time.Hour   // client and server tokens
+	MaxRESTLife   = time.Hour
+)
+
+// Kind is what a token is for. Kinds are not interchangeable.
+type Kind string
+
+// The kinds of tokens. The value is the first segment of the audience's path.
+const (
+	Client Kind = "client"
+	Server Kind = "server"
+	REST   Kind = "api"
+)
+
+// Target is what a request asks for: a token must have been made for it.
+type Target struct {
+	Kind Kind
+	// Hosts are the names by which the tenant is reached, with or without a port.
+	Hosts []string
+	// Slug of the tenant: /t/{slug} may precede the path.
+	Slug string
+	// Hub is the canonical hub name of Client and Server requests.
+	Hub string
+	// Path is the escaped path of a REST request, without /t/{slug}.
+	Path string
+}
+
+// ErrInvalid is the one answer to every token that is not good for a request:
+// malformed, signed by another key, expired, for another audience. The wrapped
+// text says why; it is for logs of the tenant, not for the caller.
+var ErrInvalid = errors.New("invalid access token")
+
+// ErrWrongKind is returned for a good token of this tenant that was made for
+// another kind of request.
+var ErrWrongKind = errors.New("access token of another kind")
+
+func invalid(why string) error { return fmt.Errorf("%w: %s", ErrInvalid, why) }
+
+// Verify checks token against the tenant's keys and the target and returns what
+// it says about its bearer. Errors are ErrInvalid or ErrWrongKind.
+//
+// Accepted are HS256 and HS512 signatures by any of the keys; the header's kid
+// does not choose the key (Azure's SDKs put a random number there). exp is
+// mandatory. A token lives at most MaxClientLife or MaxRESTLife, counted from
+// iat, else nbf, else now. The audience is compared as audience says.
+func Verify(keys []tenants.DocKey, token string, target Target, now time.Time) (*Principal, error) {
+	if err := checkShape(token); err != nil {
+		return nil, err
+	}
+	claims := jwt.MapClaims{}
+	var keyID string
+	parser := jwt.NewParser(
+		jwt.WithValidMethods([]string{"HS256", "HS512"}),
+		jwt.WithStrictDecoding(),
+		jwt.WithLeeway(Leeway),
+		jwt.WithExpirationRequired(),
+		jwt.WithIssuedAt(),
+		jwt.WithTimeFunc(func() time.Time { return now }),
+	)
+	_, err := parser.ParseWithClaims(token, claims, func(t *jwt.Token) (any, error) {
+		signed := token[:strings.LastIndexByte(token, '.')]
+		for _, k := range keys {
+			if k.Secret != "" && t.Method.Verify(signed, t.Signature, []byte(k.Secret)) == nil {
+				keyID = k.ID
+				return []byte(k.Secret), nil
+			}
+		}
+		return nil, errors.New("no key of the tenant made this signature")
+	})
+	if err != nil {
+		return nil, invalid(err.Error())
+	}
+	p, err := newPrincipal(claims, keyID, target.Kind)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkLife(claims, target.Kind, now); err != nil {
+		return nil, err
+	}
+	audiences, err := claims.GetAudience()
+	if err != nil {
+		return nil, invalid(err.Error())
+	}
+	if err := checkAudience(audiences, p.tenantWide, target); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// CheckKey reports whether bearer is one of the tenant's access keys itself,
+// as the REST API accepts in place of a token, and which one. The time it takes
+// depends on neither.
+func CheckKey(keys []tenants.DocKey, bearer string) (keyID string, ok bool) {
+	got := sha256.Sum256([]byte(bearer))
+	for _, k := range keys {
+		want := sha256.Sum256([]byte(k.Secret))
+		if subtle.ConstantTimeCompare(got[:], want[:]) == 1 && k.Secret != "" {
+			keyID, ok = k.ID, true
+		}
+	}
+	return keyID, ok
+}
+
+// checkShape refuses what needs no key to be refused, before anything is
+// allocated for it.
+func checkShape(token string) error {
+	if len(token) > MaxLength {
+		return invalid(fmt.Sprintf("longer than %d bytes", MaxLength))
+	}
+	dots := 0
+	for i := range len(token) {
+		switch c := token[i]; {
+		case c == '.':
+			dots++
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '_':
+		default: // the decoder would skip line breaks
+			return invalid("a character outside of base64url")
+		}
+	}
+	if dots != 2 {
+		return invalid("not three segments")
+	}
+	head, rest, _ := strings.Cut(token, ".")
+	body, _, _ := strings.Cut(rest, ".")
+	header, err := members(head)
+	if err != nil {
+		return err
+	}
+	for name, value := range header {
+		switch name {
+		case "alg", "typ", "cty":
+		case "kid":
+			if !plainKeyID(value) {
+				return invalid("kid is no plain identifier")
+			}
+		default: // jku, x5u, jwk, crit: nothing that a shared key needs
+			return invalid("header " + name + " is not supported")
+		}
+	}
+	_, err = members(body)
+	return err
+}
+
+// members returns the members of the JSON object in a segment. Names must be
+// unique: parsers differ in which of two they believe.
+func members(segment string) (map[string]jsontext.Value, error) {
+	data, err := base64.RawURLEncoding.Strict().DecodeString(segment)
+	if err != nil {
+		return nil, invalid("a segment is not base64url")
+	}
+	d := jsontext.NewDecoder(strings.NewReader(string(data)))
+	if d.PeekKind() != '{' {
+		return nil, invalid("a segment is no JSON object")
+	}
+	if _, err := d.ReadToken(); err != nil {
+		return nil, invalid("a segment is no JSON object")
+	}
+	found := make(map[string]jsontext.Value)
+	for d.PeekKind() != '}' {
+		name, err := d.ReadToken()
+		if err != nil {
+			return nil, invalid("a segment is no proper JSON object")
+		}
+		key := name.String()
+		value, err := d.ReadValue()
+		if err != nil {
+			return nil, invalid("a segment is no proper JSON object")
+		}
+		if found[key] = value.Clone(); len(found) > MaxClaims {
+			return nil, invalid(fmt.Sprintf("more than %d claims", MaxClaims))
+		}
+	}
+	if _, err := d.ReadToken(); err != nil {
+		return nil, invalid("a segment is no proper JSON object")
+	}
+	return found, nil
+}
+
+// plainKeyID reports whether a kid is harmless text. Azure's SDKs write a
+// decimal hash, possibly negative.
+func plainKeyID(v jsontext.Value) bool {
+	if v.Kind() != '"' || len(v) > 130 {
+		return false
+	}
+	for _, c := range v[1 : len(v)-1] {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', strings.IndexByte("-_.=+", c) >= 0:
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// checkLife refuses tokens made to live too long.
+func checkLife(claims jwt.MapClaims, kind Kind, now time.Time) error {
+	longest := MaxClientLife
+	if kind == REST {
+		longest = MaxRESTLife
+	}
+	// The library has validated the types of all three.
+	exp, _ := claims.GetExpirationTime()
+	begin := now.Add(Leeway)
+	if nbf, _ := claims.GetNotBefore(); nbf != nil {
+		begin = nbf.Time
+	}
+	if iat, _ := claims.GetIssuedAt(); iat != nil {
+		begin = iat.Time
+	}
+	if life := exp.Sub(begin); life > longest {
+		return invalid(fmt.Sprintf("lives %s, at most %s is accepted", life, longest))
+	}
+	return nil
+}
