@@ -1,0 +1,91 @@
+// Package httpserver runs HTTP servers and has what every HTTP API of the
+// service does the same way: request ids, problem+json, recovery, body limits
+// and security headers.
+package httpserver
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+)
+
+// The defaults of a server. A header must arrive within readHeaderTimeout, so
+// that slow senders can't hold connections.
+const (
+	readHeaderTimeout = 5 * time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 16 << 10
+)
+
+// Config says how to serve.
+type Config struct {
+	Name    string // for logs
+	Addr    string // host:port; port 0 takes a free one
+	Handler http.Handler
+	// TLS makes it an HTTPS server; nil is plain HTTP.
+	TLS *tls.Config
+	// ReadTimeout and WriteTimeout bound a whole request and answer; 0 = none,
+	// for handlers that hold connections open.
+	ReadTimeout, WriteTimeout time.Duration
+	Logger                    *slog.Logger
+}
+
+// Server is a listening server.
+type Server struct {
+	name     string
+	server   *http.Server
+	listener net.Listener
+	logger   *slog.Logger
+}
+
+// Listen takes the address; nothing is served before Serve.
+func Listen(ctx context.Context, c Config) (*Server, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Addr)
+	if err != nil {
+		return nil, fmt.Errorf("listen for %s: %w", c.Name, err)
+	}
+	if c.TLS != nil {
+		listener = tls.NewListener(listener, c.TLS)
+	}
+	return &Server{
+		name:     c.Name,
+		listener: listener,
+		logger:   c.Logger,
+		server: &http.Server{
+			Handler:           c.Handler,
+			ReadHeaderTimeout: readHeaderTimeout,
+			ReadTimeout:       c.ReadTimeout,
+			WriteTimeout:      c.WriteTimeout,
+			IdleTimeout:       idleTimeout,
+			MaxHeaderBytes:    maxHeaderBytes,
+			ErrorLog:          slog.NewLogLogger(c.Logger.Handler(), slog.LevelDebug),
+		},
+	}, nil
+}
+
+// Addr returns the address in use.
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// Serve serves until Shutdown; then it returns nil.
+func (s *Server) Serve() error {
+	s.logger.Info("server listens", "server", s.name, "addr", s.Addr())
+	if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve %s: %w", s.name, err)
+	}
+	return nil
+}
+
+// Shutdown takes no more requests and waits for those under way until ctx ends;
+// then it closes what is left.
+func (s *Server) Shutdown(ctx context.Context) error {
+	if err := s.server.Shutdown(ctx); err != nil {
+		_ = s.server.Close() // the first error says more
+		return fmt.Errorf("shut down %s: %w", s.name, err)
+	}
+	return nil
+}

@@ -1,0 +1,72 @@
+// Package postgres opens pools, runs transactions and migrates the database.
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// The bounds of a pool. A statement that takes longer than statementTimeout is
+// ended by the server.
+const (
+	maxConnections   = 20
+	connectTimeout   = 5 * time.Second
+	statementTimeout = 15 * time.Second
+)
+
+// errMalformedURL stands for the parser's error, whose text may hold the password.
+var errMalformedURL = errors.New("the database URL is malformed")
+
+// DB runs statements: a pool or a transaction.
+type DB interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+// Beginner starts transactions: a pool, or a transaction for a nested one.
+type Beginner interface {
+	Begin(ctx context.Context) (pgx.Tx, error)
+}
+
+// Open makes a pool and checks that the database answers. Times come and go in
+// UTC. The tracer may be nil.
+func Open(ctx context.Context, url string, tracer pgx.QueryTracer) (*pgxpool.Pool, error) {
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, errMalformedURL
+	}
+	config.MaxConns = maxConnections
+	config.ConnConfig.ConnectTimeout = connectTimeout
+	config.ConnConfig.Tracer = tracer
+	config.ConnConfig.RuntimeParams["timezone"] = "UTC"
+	config.ConnConfig.RuntimeParams["statement_timeout"] = fmt.Sprint(statementTimeout.Milliseconds())
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	if err := pool.Ping(ctx); err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("reach database: %w", err)
+	}
+	return pool, nil
+}
+
+// InTx runs f in a transaction: committed when f returns nil, else rolled back.
+func InTx(ctx context.Context, db Beginner, f func(pgx.Tx) error) error {
+	return pgx.BeginFunc(ctx, db, f) //nolint:wrapcheck // f's errors pass through as they are
+}
+
+// UniqueViolation returns the name of the unique constraint that err broke, or "".
+func UniqueViolation(err error) string {
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == "23505" {
+		return e.ConstraintName
+	}
+	return ""
+}
