@@ -3,6 +3,7 @@ package testenv
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -10,7 +11,12 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/signalbox/signalbox/internal/embedded"
+	migrator "github.com/signalbox/signalbox/internal/postgres"
+	"github.com/signalbox/signalbox/migrations"
 )
+
+// template is the migrated database that tests get copies of.
+const template = "migrated"
 
 // postgres is the one server of the test binary.
 var postgres = sync.OnceValues(func() (*embedded.Postgres, error) {
@@ -21,8 +27,30 @@ var postgres = sync.OnceValues(func() (*embedded.Postgres, error) {
 	return embedded.StartPostgres(context.Background(), env.guard, embedded.PostgresConfig{Dir: env.postgresDir(), Throwaway: true})
 })
 
+// migrated makes the template; a copy takes a tenth of the time of migrating.
+var migrated = sync.OnceValue(func() error {
+	server, err := postgres()
+	if err != nil {
+		return err
+	}
+	if err := execute(context.Background(), server, "CREATE DATABASE "+template+" TEMPLATE template0"); err != nil {
+		return err
+	}
+	return migrator.Migrate(context.Background(), server.URL(template), migrations.Files, slog.New(slog.DiscardHandler))
+})
+
 // databases counts the databases made, to name them.
 var databases atomic.Int64
+
+// Postgres returns the URL of a fresh database with all migrations applied. It
+// is the test's own.
+func Postgres(t testing.TB) string {
+	t.Helper()
+	if err := migrated(); err != nil {
+		t.Fatalf("migrate the template database: %v", err)
+	}
+	return newDatabase(t, template)
+}
 
 // EmptyPostgres returns the URL of a fresh database without any tables, for
 // tests of migrations. It is the test's own.
@@ -32,14 +60,14 @@ func EmptyPostgres(t testing.TB) string {
 }
 
 // newDatabase makes a database that is dropped at the end of the test.
-func newDatabase(t testing.TB, template string) string {
+func newDatabase(t testing.TB, from string) string {
 	t.Helper()
 	server, err := postgres()
 	if err != nil {
 		t.Fatalf("start Postgres: %v", err)
 	}
 	name := fmt.Sprintf("test_%d", databases.Add(1))
-	if err := execute(t.Context(), server, "CREATE DATABASE "+name+" TEMPLATE "+template); err != nil {
+	if err := execute(t.Context(), server, "CREATE DATABASE "+name+" TEMPLATE "+from); err != nil {
 		t.Fatalf("make test database: %v", err)
 	}
 	t.Cleanup(func() {

@@ -23,6 +23,19 @@ func TestEmptyPostgres_databases_are_apart(t *testing.T) {
 	}
 }
 
+func TestPostgres_has_the_migrations(t *testing.T) {
+	t.Parallel()
+	conn, err := pgx.Connect(t.Context(), testenv.Postgres(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context()) //nolint:errcheck // a test
+	var plans int
+	if err := conn.QueryRow(t.Context(), "SELECT count(*) FROM plans").Scan(&plans); err != nil || plans == 0 {
+		t.Errorf("plans = %d, %v; want those of the migrations", plans, err)
+	}
+}
+
 func TestRedis_servers_are_apart(t *testing.T) {
 	t.Parallel()
 	for range 2 {
