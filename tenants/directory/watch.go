@@ -1,0 +1,189 @@
+package directory
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/signalbox/signalbox/internal/redisclient"
+	"github.com/signalbox/signalbox/tenants"
+)
+
+const (
+	// startPoll is the time between looks at Redis until documents are there.
+	startPoll = 250 * time.Millisecond
+	// pollBatch is how many revisions one round trip asks for.
+	pollBatch = 500
+)
+
+// Run keeps the documents in memory up to date until ctx is done. Changes
+// arrive through announcements; whatever an announcement may have missed is
+// found by comparing revisions: after every (re)connection, and now and then.
+func (d *Directory) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { d.listen(ctx); return nil })
+	g.Go(func() error { d.poll(ctx); return nil })
+	return g.Wait()
+}
+
+func (d *Directory) listen(ctx context.Context) {
+	bell := d.cfg.Redis.Subscribe(ctx, redisclient.DocumentsDoorbell)
+	defer bell.Close()
+	// The client subscribes again by itself after a lost connection and says so here.
+	events := bell.ChannelWithSubscriptions()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case event, open := <-events:
+			if !open {
+				return
+			}
+			switch event := event.(type) {
+			case *redis.Subscription:
+				d.misses.clear()
+				d.refresh(ctx)
+			case *redis.Message:
+				d.rung(ctx, event.Payload)
+			}
+		}
+	}
+}
+
+// rung handles one announcement.
+func (d *Directory) rung(ctx context.Context, payload string) {
+	d.misses.clear()
+	if payload == bellEverything {
+		d.refresh(ctx)
+		return
+	}
+	id := tenants.ID(payload)
+	d.mu.RLock()
+	_, known := d.byID[id]
+	d.mu.RUnlock()
+	if known {
+		d.reload(ctx, id)
+	}
+}
+
+// reload replaces one document by what Redis, else the control plane, has.
+func (d *Directory) reload(ctx context.Context, id tenants.ID) {
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	doc, err := d.read(ctx, id)
+	if err != nil && d.cfg.Source != nil {
+		if err = d.source.Wait(ctx); err == nil {
+			doc, err = d.fromSource(ctx, name{byID, string(id)})
+		}
+	}
+	if err != nil {
+		d.cfg.Logger.WarnContext(ctx, "tenant document not refreshed", "tenant", id, "error", err)
+		return
+	}
+	d.apply(doc)
+}
+
+func (d *Directory) poll(ctx context.Context) {
+	for {
+		wait := startPoll
+		if d.Ready() {
+			// Jitter keeps the edges of a fleet from asking at once.
+			wait = d.cfg.PollEvery/2 + rand.N(d.cfg.PollEvery)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		d.refresh(ctx)
+		d.forget(time.Now())
+	}
+}
+
+// refresh compares the revisions of all documents in memory with Redis and
+// reloads those that differ. When Redis doesn't answer, the control plane is
+// asked for one after the other, as fast as the limit allows: a revoked key
+// must end although Redis is away.
+func (d *Directory) refresh(ctx context.Context) {
+	timed, cancel := context.WithTimeout(ctx, fetchTimeout)
+	complete, err := d.cfg.Redis.Exists(timed, redisclient.DocumentsGeneration).Result()
+	cancel()
+	if err == nil && complete == 1 {
+		d.ready.Store(true)
+	}
+	known := d.revisions()
+	for len(known) > 0 && ctx.Err() == nil {
+		batch := known[:min(pollBatch, len(known))]
+		known = known[len(batch):]
+		for _, id := range d.differing(ctx, batch) {
+			d.reload(ctx, id)
+		}
+	}
+}
+
+type known struct {
+	id       tenants.ID
+	revision int64
+}
+
+func (d *Directory) revisions() []known {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	list := make([]known, 0, len(d.byID))
+	for id, e := range d.byID {
+		list = append(list, known{id, e.doc.Load().Revision})
+	}
+	return list
+}
+
+// differing returns those of the batch whose document must be read again.
+func (d *Directory) differing(ctx context.Context, batch []known) []tenants.ID {
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	pipe := d.cfg.Redis.Pipeline()
+	answers := make([]*redis.StringCmd, len(batch))
+	for i, k := range batch {
+		answers[i] = pipe.HGet(ctx, redisclient.Document(k.id), fieldRevision)
+	}
+	_, err := pipe.Exec(ctx)
+	away := err != nil && !errors.Is(err, redis.Nil)
+	if away && d.cfg.Source == nil {
+		return nil
+	}
+	var list []tenants.ID
+	for i, k := range batch {
+		revision, _ := strconv.ParseInt(answers[i].Val(), 10, 64)
+		// An older one in Redis (a failover that lost writes) teaches nothing; a
+		// missing one (0) does only if there is somebody else to ask.
+		if away || revision > k.revision || (revision == 0 && d.cfg.Source != nil) {
+			list = append(list, k.id)
+		}
+	}
+	return list
+}
+
+// forget drops what nobody has used for long, and misses that are over.
+func (d *Directory) forget(now time.Time) {
+	d.misses.sweep(now)
+	d.applying.Lock()
+	defer d.applying.Unlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	oldest := now.Add(-d.cfg.IdleAfter).Unix()
+	for id, e := range d.byID {
+		if e.usedAt.Load() > oldest || (d.cfg.InUse != nil && d.cfg.InUse(id)) {
+			continue
+		}
+		for _, n := range names(e.doc.Load()) {
+			if d.byName[n] == id {
+				delete(d.byName, n)
+			}
+		}
+		delete(d.byID, id)
+	}
+}
