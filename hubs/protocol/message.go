@@ -1,11 +1,17 @@
 package protocol
 
+import "slices"
+
 // Type is the kind of a hub message. The numbers are those of the wire
 // (SignalR HubProtocol.md, "Message Headers" and following sections).
 type Type int8
 
 // The hub message types. Handshake messages have no number; they are in handshake.go.
 const (
+	// Unknown stands for every number that a Type can't hold. Numbers that it
+	// can hold are kept, known or not: both are to be ignored.
+	Unknown Type = 0
+
 	Invocation       Type = 1
 	StreamItem       Type = 2
 	Completion       Type = 3
@@ -42,7 +48,8 @@ type Header struct{ Name, Value string }
 
 // Message is one hub message; Type says which of the other fields mean
 // something. A Message filled by Parse borrows from the buffer that was
-// parsed: whoever keeps it longer than the buffer clones it.
+// parsed, and the next Parse into it uses its slices again: whoever keeps it
+// longer than either clones it.
 type Message struct {
 	Type         Type
 	Headers      []Header
@@ -55,9 +62,27 @@ type Message struct {
 	Item           Raw
 	Result         Raw    // Completion: absent = void or error
 	Error          string // Completion and Close
-	HasError       bool   // a Completion may carry an empty error text
+	HasError       bool   // set by Parse: an error may be an empty text
 	AllowReconnect bool   // Close
 	SequenceID     int64  // Ack, Sequence
+	// BindingError is the reason why the arguments of an otherwise good
+	// Invocation or StreamInvocation can't be used (MessagePack only: they are
+	// missing or no array). The invocation fails; the connection goes on.
+	BindingError string
+}
+
+// Clone returns a copy of m that borrows from nothing.
+func (m *Message) Clone() *Message {
+	c := *m
+	c.Headers = slices.Clone(m.Headers)
+	c.StreamIDs = slices.Clone(m.StreamIDs)
+	c.Arguments, c.Item, c.Result = m.Arguments.Clone(), m.Item.Clone(), m.Result.Clone()
+	return &c
+}
+
+// reset empties m and keeps the memory of its slices.
+func (m *Message) reset() {
+	*m = Message{Headers: m.Headers[:0], StreamIDs: m.StreamIDs[:0], InvocationID: m.InvocationID, Target: m.Target}
 }
 
 // TransferFormat is what a transport must be able to carry
