@@ -1,0 +1,153 @@
+package dev
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/coder/websocket"
+)
+
+func TestFront_takes_the_edges_in_turn_and_keeps_the_host(t *testing.T) {
+	t.Parallel()
+	front := startFront(t, startEdge(t, "a"), startEdge(t, "b"))
+	want := []string{"a", "b", "a", "b"}
+	for i, edge := range want {
+		if got := post(t, front, "body"); got != edge+" acme.example body" {
+			t.Errorf("request %d was answered %q, want edge %s", i, got, edge)
+		}
+	}
+}
+
+func TestFront_passes_by_an_edge_that_is_down_body_included(t *testing.T) {
+	t.Parallel()
+	down := httptest.NewServer(http.NotFoundHandler())
+	address, err := url.Parse(down.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	down.Close()
+	front := startFront(t, address, startEdge(t, "b"))
+	for i := range 4 {
+		if got := post(t, front, "body"); got != "b acme.example body" {
+			t.Errorf("request %d was answered %q, want edge b", i, got)
+		}
+	}
+}
+
+func TestFront_answers_502_when_no_edge_is_up(t *testing.T) {
+	t.Parallel()
+	down := httptest.NewServer(http.NotFoundHandler())
+	address, err := url.Parse(down.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	down.Close()
+	response, err := http.Get(startFront(t, address).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close() //nolint:errcheck // a test
+	if response.StatusCode != http.StatusBadGateway {
+		t.Errorf("status = %d, want 502", response.StatusCode)
+	}
+}
+
+func TestFront_passes_websockets_and_streams_through(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	edge := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/stream" {
+			_, _ = io.WriteString(w, "first\n")
+			_ = http.NewResponseController(w).Flush()
+			<-release // the rest only after the client has seen the beginning
+			_, _ = io.WriteString(w, "second\n")
+			return
+		}
+		conn, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			return
+		}
+		kind, content, err := conn.Read(r.Context())
+		if err == nil {
+			_ = conn.Write(r.Context(), kind, append([]byte("echo "), content...))
+		}
+		_ = conn.Close(websocket.StatusNormalClosure, "")
+	}))
+	front := startFront(t, edge)
+
+	conn, _, err := websocket.Dial(t.Context(), "ws"+strings.TrimPrefix(front.String(), "http"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.Write(t.Context(), websocket.MessageText, []byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	if _, got, err := conn.Read(t.Context()); err != nil || string(got) != "echo hello" {
+		t.Errorf("read %q, %v; want echo hello", got, err)
+	}
+
+	response, err := http.Get(front.String() + "/stream")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close() //nolint:errcheck // a test
+	first := make([]byte, len("first\n"))
+	if _, err := io.ReadFull(response.Body, first); err != nil {
+		t.Fatal(err)
+	}
+	close(release)
+	if rest, err := io.ReadAll(response.Body); err != nil || string(rest) != "second\n" {
+		t.Errorf("rest = %q, %v", rest, err)
+	}
+}
+
+// startEdge answers with its name, the host it was asked for, and the body.
+func startEdge(t *testing.T, name string) *url.URL {
+	t.Helper()
+	return serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		_, _ = fmt.Fprintf(w, "%s %s %s", name, r.Host, body)
+	}))
+}
+
+func startFront(t *testing.T, edges ...*url.URL) *url.URL {
+	t.Helper()
+	return serve(t, newFront(edges, slog.New(slog.DiscardHandler)))
+}
+
+func serve(t *testing.T, handler http.Handler) *url.URL {
+	t.Helper()
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	address, err := url.Parse(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return address
+}
+
+func post(t *testing.T, front *url.URL, body string) string {
+	t.Helper()
+	request, err := http.NewRequestWithContext(context.Background(), http.MethodPost, front.String(), strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Host = "acme.example"
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close() //nolint:errcheck // a test
+	content, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}

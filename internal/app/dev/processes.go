@@ -1,0 +1,143 @@
+package dev
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// apiName names the api's log; the edges' are edge-1 and edge-2.
+const apiName = "api"
+
+func edgeName(i int) string { return "edge-" + strconv.Itoa(i+1) }
+
+// children are the product's processes with their settings.
+func (w *world) children() []child {
+	all := []child{{name: apiName, path: filepath.Join(w.config.Programs, "api"), env: w.apiEnvironment()}}
+	for i := range edgeCount {
+		all = append(all, child{name: edgeName(i), path: filepath.Join(w.config.Programs, "edge"), env: w.edgeEnvironment(i)})
+	}
+	return all
+}
+
+func (w *world) apiEnvironment() []string {
+	return environment(map[string]string{
+		"DATABASE_URL":                w.databaseURL,
+		"REDIS_URL":                   w.redisURL,
+		"SIGNALBOX_API_ADDR":          loopback(w.config.Port),
+		"SIGNALBOX_API_ADMIN_ADDR":    loopback(w.ports.apiAdmin),
+		"SIGNALBOX_API_INTERNAL_ADDR": loopback(w.ports.apiInternal),
+		"SIGNALBOX_FLEET_SECRET":      w.secrets.FleetSecret,
+		"SIGNALBOX_SEALING_KEY":       w.secrets.SealingKey,
+		"SIGNALBOX_CONSOLE_URL":       loopbackURL("http", w.config.Port),
+		"SIGNALBOX_SERVICE_URL":       loopbackURL("http", w.config.EdgePort),
+		"SIGNALBOX_DEV":               "1",
+	})
+}
+
+// edgeEnvironment has no database on purpose: an edge must never need one.
+func (w *world) edgeEnvironment(i int) []string {
+	return environment(map[string]string{
+		"REDIS_URL":                    w.redisURL,
+		"SIGNALBOX_EDGE_ADDR":          loopback(w.ports.edge[i]),
+		"SIGNALBOX_EDGE_ADMIN_ADDR":    loopback(w.ports.edgeAdmin[i]),
+		"SIGNALBOX_EDGE_INTERNAL_ADDR": loopback(w.ports.edgeInternal[i]),
+		"SIGNALBOX_FLEET_SECRET":       w.secrets.FleetSecret,
+		"SIGNALBOX_API_INTERNAL_URL":   loopbackURL("https", w.ports.apiInternal),
+		"SIGNALBOX_SERVICE_HOSTS":      "127.0.0.1,localhost",
+		"SIGNALBOX_DEFAULT_TENANT":     demoSlug,
+	})
+}
+
+// environment is this process's own without what was meant for it alone, and
+// with the settings.
+func environment(settings map[string]string) []string {
+	var all []string
+	for _, entry := range os.Environ() {
+		name, _, _ := strings.Cut(entry, "=")
+		if _, set := settings[name]; set || name == "DATABASE_URL" || name == "REDIS_URL" || strings.HasPrefix(name, "DEV_") {
+			continue
+		}
+		all = append(all, entry)
+	}
+	for name, value := range settings {
+		all = append(all, name+"="+value)
+	}
+	return all
+}
+
+// The input and answer of `api seed`.
+type (
+	seedInput struct {
+		Account seedAccount  `json:"account"`
+		Tenants []seedTenant `json:"tenants"`
+	}
+	seedAccount struct {
+		Name     string `json:"name"`
+		Email    string `json:"email"`
+		Password string `json:"password"`
+		APIToken string `json:"api_token"`
+		Plan     string `json:"plan"`
+	}
+	seedTenant struct {
+		Slug         string   `json:"slug"`
+		Name         string   `json:"name"`
+		Hosts        []string `json:"hosts"`
+		PrimaryKey   string   `json:"primary_key"`
+		SecondaryKey string   `json:"secondary_key"`
+		Hubs         []string `json:"hubs"`
+	}
+	seedAnswer struct {
+		Tenants []struct {
+			ID   string `json:"id"`
+			Slug string `json:"slug"`
+		} `json:"tenants"`
+	}
+)
+
+// seed migrates the database, makes sure that the demo account and its tenants
+// have exactly the values of dev.json, and returns the tenants' ids by slug.
+func (w *world) seed(ctx context.Context) (map[string]string, error) {
+	tenant := func(slug, name string, hosts []string, hubs ...string) seedTenant {
+		keys := w.secrets.Keys[slug]
+		return seedTenant{Slug: slug, Name: name, Hosts: hosts, PrimaryKey: keys.Primary, SecondaryKey: keys.Secondary, Hubs: hubs}
+	}
+	input, err := json.Marshal(seedInput{
+		Account: seedAccount{Name: "Demo", Email: demoEmail, Password: w.secrets.Password, APIToken: w.secrets.APIToken, Plan: "scale"},
+		Tenants: []seedTenant{
+			tenant(demoSlug, "Demo", []string{}, chatHub, feedHub),
+			tenant(otherSlug, "Other", otherHosts(w.config.EdgePort), chatHub),
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("seed: %w", err)
+	}
+	cmd := exec.CommandContext(ctx, filepath.Join(w.config.Programs, "api"), "seed")
+	cmd.Env = w.apiEnvironment()
+	cmd.Stdin = bytes.NewReader(input)
+	var output, problems bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &output, &problems
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("seed: %w: %s", err, bytes.TrimSpace(problems.Bytes()))
+	}
+	var answer seedAnswer
+	if err := json.Unmarshal(output.Bytes(), &answer); err != nil {
+		return nil, fmt.Errorf("seed: read answer: %w", err)
+	}
+	ids := make(map[string]string, len(answer.Tenants))
+	for _, t := range answer.Tenants {
+		ids[t.Slug] = t.ID
+	}
+	for _, slug := range []string{demoSlug, otherSlug} {
+		if ids[slug] == "" {
+			return nil, fmt.Errorf("seed: the answer lacks tenant %s", slug)
+		}
+	}
+	return ids, nil
+}
