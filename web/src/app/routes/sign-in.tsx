@@ -1,0 +1,20 @@
+import { createFileRoute, redirect, useRouter } from "@tanstack/react-router";
+import { z } from "zod";
+
+import { SignInPage } from "@/features/auth/SignInPage";
+import { sessionQuery } from "@/shared/api/queries";
+
+// Only a path of this console: never another origin.
+const search = z.object({ next: z.string().regex(/^\/(?![/\\])/).optional().catch(undefined) });
+
+export const Route = createFileRoute("/sign-in")({
+  validateSearch: search,
+  beforeLoad: ({ context }) => {
+    if (context.queryClient.getQueryData(sessionQuery().queryKey)) throw redirect({ to: "/" });
+  },
+  component: function SignInRoute() {
+    const router = useRouter();
+    const { next } = Route.useSearch();
+    return <SignInPage onSignedIn={() => router.history.push(next ?? "/")} />;
+  },
+});

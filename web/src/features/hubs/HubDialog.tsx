@@ -1,0 +1,131 @@
+import { Button, Group, Modal, NumberInput, Select, Stack, TagsInput, TextInput } from "@mantine/core";
+import { useForm } from "@mantine/form";
+import { notifications } from "@mantine/notifications";
+import { useQueryClient } from "@tanstack/react-query";
+
+import { query } from "@/shared/api/client";
+import { formProblem } from "@/shared/api/problem";
+import { hubsQuery } from "@/shared/api/queries";
+import type { Hub, Tenant } from "@/shared/api/types";
+import { FormAlert } from "@/shared/ui/states";
+import { handlers } from "./handlers";
+import {
+  checkClientTimeout,
+  checkKeepAlive,
+  checkName,
+  checkOrigins,
+  fieldNames,
+  initialForm,
+  settingsOf,
+} from "./settings";
+import classes from "./HubDialog.module.css";
+
+interface Props {
+  tenant: Tenant;
+  /** The hub to edit; undefined creates one. */
+  hub: Hub | undefined;
+  opened: boolean;
+  onClose: () => void;
+}
+
+/** Creates a hub or changes its settings. */
+export function HubDialog({ hub, opened, onClose, tenant }: Props) {
+  return (
+    <Modal opened={opened} onClose={onClose} title={hub ? `Edit ${hub.name}` : "New hub"} centered size="lg">
+      <HubSettingsForm hub={hub} tenant={tenant} onDone={onClose} />
+    </Modal>
+  );
+}
+
+function HubSettingsForm({ tenant, hub, onDone }: { tenant: Tenant; hub: Hub | undefined; onDone: () => void }) {
+  const queryClient = useQueryClient();
+  const form = useForm({
+    initialValues: initialForm(hub),
+    validate: {
+      name: checkName,
+      keepAlive: checkKeepAlive,
+      clientTimeout: (value, { keepAlive }) => checkClientTimeout(value, keepAlive),
+      origins: checkOrigins,
+    },
+  });
+  const save = query.useMutation("put", "/v1/tenants/{tenant}/hubs/{hub}", {
+    onSuccess: async (saved) => {
+      await queryClient.invalidateQueries({ queryKey: hubsQuery(tenant.slug).queryKey });
+      notifications.show({ message: `Hub ${saved.name} is saved and in force on every edge.`, color: "signal" });
+      onDone();
+    },
+    onError: (error) => form.setErrors(formProblem(error, fieldNames).fields),
+  });
+  const explanation = handlers.find(({ value }) => value === form.values.handler)?.explanation;
+
+  return (
+    <form
+      noValidate
+      onSubmit={form.onSubmit((values) =>
+        save.mutate({ params: { path: { tenant: tenant.slug, hub: values.name } }, body: settingsOf(values) }),
+      )}
+    >
+      <Stack>
+        <FormAlert message={save.isError ? formProblem(save.error, fieldNames).rest : undefined} />
+        {!hub && (
+          <TextInput
+            label="Name"
+            description="Compared in lower case"
+            maxLength={128}
+            data-autofocus
+            {...form.getInputProps("name")}
+          />
+        )}
+        <div>
+          <Select
+            label="Handler"
+            description="Who answers what clients invoke"
+            data={handlers.map(({ value, label }) => ({ value, label }))}
+            allowDeselect={false}
+            {...form.getInputProps("handler")}
+          />
+          <p className={classes["explanation"]} aria-live="polite">
+            {explanation}
+          </p>
+        </div>
+        <div className={classes["pair"]}>
+          <NumberInput
+            label="Keep-alive"
+            description="A ping after this much silence"
+            suffix=" s"
+            min={1}
+            max={300}
+            allowDecimal={false}
+            {...form.getInputProps("keepAlive")}
+          />
+          <NumberInput
+            label="Client timeout"
+            description="Silence that ends a connection"
+            suffix=" s"
+            min={2}
+            max={600}
+            allowDecimal={false}
+            {...form.getInputProps("clientTimeout")}
+          />
+        </div>
+        <TagsInput
+          label="Allowed origins"
+          description="Origins of browsers that may connect. Empty allows any."
+          placeholder={form.values.origins.length === 0 ? "https://app.example.com" : ""}
+          maxTags={50}
+          splitChars={[",", " "]}
+          acceptValueOnBlur
+          {...form.getInputProps("origins")}
+        />
+        <Group justify="flex-end">
+          <Button variant="default" onClick={onDone}>
+            Cancel
+          </Button>
+          <Button type="submit" loading={save.isPending}>
+            {hub ? "Save hub" : "Create hub"}
+          </Button>
+        </Group>
+      </Stack>
+    </form>
+  );
+}

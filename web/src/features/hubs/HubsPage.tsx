@@ -1,0 +1,166 @@
+import { ActionIcon, Button, Menu, Modal, Stack, Table, Text } from "@mantine/core";
+import { useDisclosure } from "@mantine/hooks";
+import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { Ellipsis, Pencil, Plus, Trash2, Waypoints } from "lucide-react";
+import { useState } from "react";
+
+import { query } from "@/shared/api/client";
+import { toProblem } from "@/shared/api/problem";
+import { hubsQuery } from "@/shared/api/queries";
+import type { Hub, Tenant } from "@/shared/api/types";
+import { useDocumentTitle } from "@/shared/lib/useDocumentTitle";
+import { CopyButton } from "@/shared/ui/CopyButton";
+import { Page, Panel } from "@/shared/ui/Page";
+import { EmptyState, ErrorState, FormAlert, SkeletonRows } from "@/shared/ui/states";
+import { Tag } from "@/shared/ui/Tag";
+import { HubDialog } from "./HubDialog";
+import { handlerLabel } from "./handlers";
+import classes from "./HubsPage.module.css";
+
+/** The tenant's hubs with settings of their own. */
+export function HubsPage({ tenant }: { tenant: Tenant }) {
+  useDocumentTitle("Hubs", tenant.name);
+  const hubs = useQuery(hubsQuery(tenant.slug));
+  const [editing, setEditing] = useState<Hub>();
+  const [removing, setRemoving] = useState<Hub>();
+  const [opened, dialog] = useDisclosure(false);
+  const edit = (hub: Hub | undefined) => {
+    setEditing(hub);
+    dialog.open();
+  };
+  const newHub = (
+    <Button leftSection={<Plus size={16} aria-hidden />} onClick={() => edit(undefined)}>
+      New hub
+    </Button>
+  );
+  const list = hubs.data?.hubs ?? [];
+
+  return (
+    <Page
+      title="Hubs"
+      description="A hub is what clients connect to. Any name works at once with the defaults; create one here to give it settings of its own."
+      actions={newHub}
+    >
+      {hubs.isError ? (
+        <ErrorState error={hubs.error} what="the hubs" onRetry={() => void hubs.refetch()} />
+      ) : (
+        <Panel flush={list.length > 0}>
+          {hubs.isPending && <SkeletonRows rows={3} height={48} />}
+          {hubs.isSuccess && list.length === 0 && (
+            <EmptyState icon={<Waypoints size={22} />} title="No hub has settings yet" action={newHub}>
+              Clients may connect to any hub name already. Create a hub to choose who answers its invocations, its
+              timeouts and the origins it accepts.
+            </EmptyState>
+          )}
+          {list.length > 0 && <HubTable hubs={list} onEdit={edit} onRemove={setRemoving} />}
+        </Panel>
+      )}
+      <Panel title="What “auto” does">
+        <Text c="dimmed" maw="72ch">
+          With <strong>auto</strong>, an invocation goes to your app server while one is connected, else to your
+          upstream webhook when one is set. With neither, the hub only broadcasts: clients receive what you publish,
+          and an invocation gets an error that names what to set up. You can begin with REST alone and add a server
+          later, without touching this page.
+        </Text>
+      </Panel>
+      <HubDialog tenant={tenant} hub={editing} opened={opened} onClose={dialog.close} />
+      <RemoveDialog tenant={tenant} hub={removing} onClose={() => setRemoving(undefined)} />
+    </Page>
+  );
+}
+
+interface TableProps {
+  hubs: readonly Hub[];
+  onEdit: (hub: Hub) => void;
+  onRemove: (hub: Hub) => void;
+}
+
+function HubTable({ hubs, onEdit, onRemove }: TableProps) {
+  return (
+    <Table.ScrollContainer minWidth={640} type="native">
+      <Table verticalSpacing="sm" horizontalSpacing="lg" className={classes["table"] ?? ""}>
+        <Table.Thead>
+          <Table.Tr>
+            <Table.Th>Name</Table.Th>
+            <Table.Th>Handler</Table.Th>
+            <Table.Th>Keep-alive</Table.Th>
+            <Table.Th>Client timeout</Table.Th>
+            <Table.Th>Origins</Table.Th>
+            <Table.Th aria-label="Actions" />
+          </Table.Tr>
+        </Table.Thead>
+        <Table.Tbody className="tabular">
+          {hubs.map((hub) => (
+            <Table.Tr key={hub.name}>
+              <Table.Td>
+                <span className={classes["name"]}>
+                  {hub.name}
+                  <CopyButton value={hub.client_url} what={`client address of ${hub.name}`} />
+                </span>
+              </Table.Td>
+              <Table.Td>
+                <Tag tone={hub.handler === "auto" ? "neutral" : "good"}>{handlerLabel(hub.handler)}</Tag>
+              </Table.Td>
+              <Table.Td>{hub.keep_alive_seconds} s</Table.Td>
+              <Table.Td>{hub.client_timeout_seconds} s</Table.Td>
+              <Table.Td>{hub.allowed_origins.length === 0 ? "Any" : hub.allowed_origins.join(", ")}</Table.Td>
+              <Table.Td ta="right">
+                <Menu position="bottom-end" shadow="md">
+                  <Menu.Target>
+                    <ActionIcon variant="subtle" color="gray" aria-label={`Actions for ${hub.name}`}>
+                      <Ellipsis size={18} aria-hidden />
+                    </ActionIcon>
+                  </Menu.Target>
+                  <Menu.Dropdown>
+                    <Menu.Item leftSection={<Pencil size={15} aria-hidden />} onClick={() => onEdit(hub)}>
+                      Edit
+                    </Menu.Item>
+                    <Menu.Item leftSection={<Trash2 size={15} aria-hidden />} onClick={() => onRemove(hub)}>
+                      Remove settings
+                    </Menu.Item>
+                  </Menu.Dropdown>
+                </Menu>
+              </Table.Td>
+            </Table.Tr>
+          ))}
+        </Table.Tbody>
+      </Table>
+    </Table.ScrollContainer>
+  );
+}
+
+interface RemoveProps {
+  tenant: Tenant;
+  hub: Hub | undefined;
+  onClose: () => void;
+}
+
+function RemoveDialog({ tenant, hub, onClose }: RemoveProps) {
+  const queryClient = useQueryClient();
+  const remove = query.useMutation("delete", "/v1/tenants/{tenant}/hubs/{hub}", {
+    onSuccess: async () => {
+      await queryClient.invalidateQueries({ queryKey: hubsQuery(tenant.slug).queryKey });
+      onClose();
+    },
+  });
+  return (
+    <Modal opened={hub !== undefined} onClose={onClose} centered title={`Remove the settings of ${hub?.name ?? ""}?`}>
+      <Stack>
+        <Text>Clients may still connect to this name; it has the defaults again.</Text>
+        <FormAlert message={remove.isError ? toProblem(remove.error).message : undefined} />
+        <div className={classes["buttons"]}>
+          <Button variant="default" onClick={onClose} data-autofocus>
+            Cancel
+          </Button>
+          <Button
+            color="red"
+            loading={remove.isPending}
+            onClick={() => hub && remove.mutate({ params: { path: { tenant: tenant.slug, hub: hub.name } } })}
+          >
+            Remove settings
+          </Button>
+        </div>
+      </Stack>
+    </Modal>
+  );
+}

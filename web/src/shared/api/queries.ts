@@ -1,0 +1,36 @@
+import { query } from "./client";
+
+// What more than one feature reads. Each is a set of query options, for hooks,
+// loaders and invalidation alike.
+
+/** Who is signed in. */
+export const sessionQuery = () =>
+  query.queryOptions("get", "/v1/session", {}, { staleTime: 60_000, retry: false });
+
+/** The tenants of the caller's accounts. */
+export const tenantsQuery = () => query.queryOptions("get", "/v1/tenants", {}, { staleTime: 30_000 });
+
+/** One tenant, by slug or id. */
+export const tenantQuery = (tenant: string) =>
+  query.queryOptions("get", "/v1/tenants/{tenant}", { params: { path: { tenant } } }, { staleTime: 30_000 });
+
+/** The hubs of a tenant that have settings. */
+export const hubsQuery = (tenant: string) =>
+  query.queryOptions("get", "/v1/tenants/{tenant}/hubs", { params: { path: { tenant } } });
+
+/** The limits in force for a tenant. */
+export const limitsQuery = (tenant: string) =>
+  query.queryOptions("get", "/v1/tenants/{tenant}/limits", { params: { path: { tenant } } });
+
+/** What has connected and been published. Kept fresh by the live connection. */
+export const activityQuery = (tenant: string) =>
+  query.queryOptions("get", "/v1/tenants/{tenant}/activity", { params: { path: { tenant } } });
+
+/** The usage of a tenant in the API's default span of a step. */
+export const usageQuery = (tenant: string, step: "minute" | "hour" | "day") =>
+  query.queryOptions("get", "/v1/tenants/{tenant}/usage", {
+    params: { path: { tenant }, query: { step } },
+  });
+
+/** The plans on offer. */
+export const plansQuery = () => query.queryOptions("get", "/v1/plans", {}, { staleTime: 3_600_000 });

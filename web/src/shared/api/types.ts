@@ -1,0 +1,20 @@
+import type { components } from "./schema";
+
+type Schemas = components["schemas"];
+
+export type Session = Schemas["Session"];
+export type Tenant = Schemas["Tenant"];
+export type AccessKey = Schemas["AccessKey"];
+export type AccessKeySecret = Schemas["AccessKeySecret"];
+export type KeySlot = Schemas["KeySlot"];
+export type Hub = Schemas["Hub"];
+export type HubSettings = Schemas["HubSettings"];
+export type Handler = Schemas["Handler"];
+export type Limit = Schemas["Limit"];
+export type Usage = Schemas["Usage"];
+export type UsagePoint = Schemas["UsagePoint"];
+export type UsageMonth = Schemas["UsageMonth"];
+export type UsageStep = Schemas["UsageStep"];
+export type Activity = Schemas["Activity"];
+export type LiveUsage = Schemas["LiveUsage"];
+export type Mail = Schemas["Mail"];

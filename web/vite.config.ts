@@ -1,0 +1,42 @@
+import { fileURLToPath } from "node:url";
+
+import { tanstackRouter } from "@tanstack/router-plugin/vite";
+import react from "@vitejs/plugin-react";
+import { defineConfig } from "vitest/config";
+
+import { mockApi } from "./test/mock/plugin";
+
+// The api that `npm run dev` forwards to; `npm run dev:mock` answers from
+// test/mock instead.
+const api = process.env["SIGNALBOX_API_URL"] ?? "http://127.0.0.1:8080";
+
+export default defineConfig(({ mode }) => ({
+  plugins: [
+    tanstackRouter({
+      target: "react",
+      autoCodeSplitting: true,
+      routesDirectory: "src/app/routes",
+      generatedRouteTree: "src/app/routeTree.gen.ts",
+      quoteStyle: "double",
+      semicolons: true,
+    }),
+    react(),
+    ...(mode === "mock" ? [mockApi()] : []),
+  ],
+  resolve: { alias: { "@": fileURLToPath(new URL("./src", import.meta.url)) } },
+  build: {
+    target: "es2022",
+    // The console's CSP has no data: sources for fonts or scripts.
+    assetsInlineLimit: 0,
+    // Inline preload scripts would break script-src 'self'.
+    modulePreload: { polyfill: false },
+  },
+  server: { proxy: mode === "mock" ? undefined : { "/v1": api, "/openapi.json": api } },
+  test: {
+    environment: "jsdom",
+    include: ["src/**/*.test.{ts,tsx}", "test/**/*.test.{ts,tsx}"],
+    setupFiles: ["test/setup.ts"],
+    css: false,
+    restoreMocks: true,
+  },
+}));
