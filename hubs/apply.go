@@ -1,0 +1,228 @@
+package hubs
+
+import "slices"
+
+// Apply carries an entry out for this Server's connections. It implements Node.
+func (s *Server) Apply(e *Entry) (matched int) {
+	s.applied++
+	switch e.Kind {
+	case SendToAll, SendToGroups, SendToUsers, SendToConnections:
+		return s.deliver(e)
+	case AddToGroup:
+		return s.eachNamed(e.Connections, func(c *Connection) bool { return s.joinAll(c, e.Groups) })
+	case RemoveFromGroup:
+		return s.eachNamed(e.Connections, func(c *Connection) bool { return leaveEach(c, e.Groups) })
+	case RemoveFromAllGroups:
+		return s.eachNamed(e.Connections, func(c *Connection) bool { c.leaveAll(false); return true })
+	case AddUserToGroup:
+		return s.eachUser(e.Users, func(c *Connection) bool { return s.joinAll(c, e.Groups) })
+	case RemoveUserFromGroup:
+		return s.eachUser(e.Users, func(c *Connection) bool { return leaveEach(c, e.Groups) })
+	case RemoveUserFromGroups:
+		return s.eachUser(e.Users, func(c *Connection) bool { c.leaveAll(false); return true })
+	case CloseConnections:
+		return s.closeNamed(e)
+	}
+	s.log.Warn("entry of an unknown kind skipped", "hub", s.name, "kind", int(e.Kind), "number", e.Number)
+	return 0
+}
+
+// Answer counts this Server's connections that match. It implements Node.
+func (s *Server) Answer(q Query) (matched int) {
+	count := func(c *Connection) {
+		if !c.isEnding() {
+			matched++
+		}
+	}
+	switch q.Kind {
+	case CountConnection:
+		if c := s.store.find(q.Name); c != nil {
+			count(c)
+		}
+	case CountGroup:
+		s.store.groups.each(q.Name, count)
+	case CountUser:
+		s.store.users.each(q.Name, count)
+	case CountUserInGroup:
+		for _, c := range s.store.users.snapshot(q.User) {
+			if c.in(q.Name) {
+				count(c)
+			}
+		}
+	case CountConnections:
+		s.store.each(count)
+	}
+	return matched
+}
+
+// delivery is one entry on its way into the queues of connections.
+type delivery struct {
+	s       *Server
+	e       *Entry
+	frames  [2]frameOf // by hub protocol; there are two
+	matched int
+	dedupe  bool // a connection may be reached in more than one way
+}
+
+type frameOf struct {
+	protocol string
+	item     queued
+	broken   bool
+}
+
+// deliver queues the entry's message for every connection it is for. It costs
+// no allocation per connection once queues have grown.
+func (s *Server) deliver(e *Entry) int {
+	if e.Message == nil {
+		return 0
+	}
+	d := delivery{s: s, e: e}
+	switch e.Kind {
+	case SendToAll:
+		s.store.each(d.to)
+	case SendToGroups:
+		d.dedupe = len(e.Groups) > 1
+		for _, g := range e.Groups {
+			s.store.groups.each(g, d.to)
+		}
+	case SendToUsers:
+		d.dedupe = len(e.Users) > 1
+		for _, u := range e.Users {
+			s.store.users.each(u, d.to)
+		}
+	case SendToConnections:
+		d.dedupe = len(e.Connections) > 1
+		for _, id := range e.Connections {
+			if c := s.store.find(id); c != nil {
+				d.to(c)
+			}
+		}
+	}
+	writers.schedule(s.due...)
+	clear(s.due)
+	if cap(s.due) > 4096 {
+		s.due = nil
+	}
+	s.due = s.due[:0]
+	return d.matched
+}
+
+// to queues the message for c unless c is excluded or has it already.
+func (d *delivery) to(c *Connection) {
+	if d.dedupe {
+		if c.stamp == d.s.applied {
+			return
+		}
+		c.stamp = d.s.applied
+	}
+	if len(d.e.Excluded) > 0 && slices.Contains(d.e.Excluded, c.ID()) {
+		return
+	}
+	if len(d.e.ExcludedUsers) > 0 && c.User() != "" && slices.Contains(d.e.ExcludedUsers, c.User()) {
+		return
+	}
+	item, ok := d.item(c)
+	if !ok {
+		return
+	}
+	d.matched++
+	if c.enqueue(item) {
+		d.s.due = append(d.s.due, c)
+	}
+}
+
+// item returns the message as a frame of c's hub protocol.
+func (d *delivery) item(c *Connection) (queued, bool) {
+	name := c.proto.Name()
+	for i := range d.frames {
+		f := &d.frames[i]
+		if f.protocol == "" {
+			f.protocol = name
+			frame, err := d.e.Message.Frame(c.proto)
+			if err != nil {
+				f.broken = true
+				d.s.log.Error("broadcast can't be encoded", "hub", d.s.name, "protocol", name, "error", err)
+			}
+			f.item = queued{frame: frame, units: Units(len(frame))}
+		}
+		if f.protocol == name {
+			return f.item, !f.broken
+		}
+	}
+	frame, err := d.e.Message.Frame(c.proto)
+	return queued{frame: frame, units: Units(len(frame))}, err == nil
+}
+
+// eachNamed calls f for the connections with these ids that are here and counts
+// those for which it reports true.
+func (s *Server) eachNamed(ids []string, f func(*Connection) bool) (matched int) {
+	for _, id := range ids {
+		if c := s.store.find(id); c != nil && !c.isEnding() && f(c) {
+			matched++
+		}
+	}
+	return matched
+}
+
+// eachUser is eachNamed for every connection of the users.
+func (s *Server) eachUser(users []string, f func(*Connection) bool) (matched int) {
+	for _, u := range users {
+		for _, c := range s.store.users.snapshot(u) {
+			if f(c) {
+				matched++
+			}
+		}
+	}
+	return matched
+}
+
+// joinAll joins groups and reports whether c is in all of them now.
+func (s *Server) joinAll(c *Connection, groups []string) bool {
+	limit := s.options.Load().MaximumGroups
+	all := true
+	for _, g := range groups {
+		if !c.join(g, limit) {
+			all = false
+			s.meter.Refused(RefusedGroups)
+		}
+	}
+	return all
+}
+
+func leaveEach(c *Connection, groups []string) bool {
+	for _, g := range groups {
+		c.leave(g)
+	}
+	return true
+}
+
+// closeNamed closes what a CloseConnections entry names.
+func (s *Server) closeNamed(e *Entry) (matched int) {
+	var named []*Connection
+	switch {
+	case len(e.Connections) > 0:
+		for _, id := range e.Connections {
+			if c := s.store.find(id); c != nil {
+				named = append(named, c)
+			}
+		}
+	case len(e.Users) > 0:
+		for _, u := range e.Users {
+			named = append(named, s.store.users.snapshot(u)...)
+		}
+	case len(e.Groups) > 0:
+		for _, g := range e.Groups {
+			named = append(named, s.store.groups.snapshot(g)...)
+		}
+	default:
+		named = s.store.snapshot()
+	}
+	for _, c := range named {
+		if slices.Contains(e.Excluded, c.ID()) || (c.User() != "" && slices.Contains(e.ExcludedUsers, c.User())) || c.isEnding() {
+			continue
+		}
+		c.Close(e.Reason, e.AllowReconnect)
+		matched++
+	}
+	return matched
+}

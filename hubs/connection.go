@@ -1,0 +1,241 @@
+package hubs
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/signalbox/signalbox/hubs/protocol"
+)
+
+// NewConnectionID returns a public connection id: 128 random bits in base64url.
+func NewConnectionID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// Connection is one client of a hub. It is safe for concurrent use.
+type Connection struct {
+	server    *Server
+	info      ConnectionInfo
+	transport Transport
+	// intermittent is transport when it is one.
+	intermittent Intermittent
+	// proto is set by the handshake, before the connection is in the store.
+	proto     protocol.Protocol
+	openedAt  time.Time
+	ctx       context.Context // the connection's lifetime
+	cancel    context.CancelCauseFunc
+	out       outbound
+	entry     wheelEntry
+	lastRead  atomic.Int64 // clock() of the last bytes from the client
+	lastWrite atomic.Int64 // clock() of the last bytes to the client
+	pinged    atomic.Bool  // the client has sent a ping at least once
+	open      atomic.Bool  // the handshake is done
+	born      int64        // clock() when the client arrived
+
+	endingSince atomic.Int64 // clock() when the end was first noticed by check
+	stamp       uint64       // last entry delivered; only Server.Apply uses it
+
+	mu     sync.Mutex
+	groups map[string]struct{}
+	gone   bool         // no more joins
+	early  *earlyLeaves // set while the user's stored groups are being read
+	items  map[any]any
+}
+
+// earlyLeaves notes the groups that entries removed a connection from while its
+// user's stored groups were on their way: those are not joined.
+type earlyLeaves struct {
+	groups []string
+	all    bool
+}
+
+// ID is the connection's public id.
+func (c *Connection) ID() string { return c.info.ID }
+
+// User is the id of the connection's user; empty when it has none.
+func (c *Connection) User() string { return c.info.Principal.UserID }
+
+// Principal is who the connection belongs to.
+func (c *Connection) Principal() Principal { return c.info.Principal }
+
+// Info is what was known before the handshake.
+func (c *Connection) Info() ConnectionInfo { return c.info }
+
+// Hub is the name of the hub that the connection belongs to.
+func (c *Connection) Hub() string { return c.server.name }
+
+// Server is the Server that the connection belongs to.
+func (c *Connection) Server() *Server { return c.server }
+
+// Protocol is the hub protocol agreed on by the handshake.
+func (c *Connection) Protocol() protocol.Protocol { return c.proto }
+
+// Transport says how the client is connected.
+func (c *Connection) Transport() TransportKind { return c.transport.Kind() }
+
+// OpenedAt is when the client arrived.
+func (c *Connection) OpenedAt() time.Time { return c.openedAt }
+
+// Context is the connection's lifetime: it is done when the connection ends.
+func (c *Connection) Context() context.Context { return c.ctx }
+
+// Groups returns the connection's groups in no particular order.
+func (c *Connection) Groups() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Collect(maps.Keys(c.groups))
+}
+
+// Value returns what SetValue keeps under key, or nil.
+func (c *Connection) Value(key any) any {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.items[key]
+}
+
+// SetValue keeps a value with the connection, for filters and dispatchers. Keys
+// follow the rules of context.WithValue.
+func (c *Connection) SetValue(key, value any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.items == nil {
+		c.items = make(map[any]any, 1)
+	}
+	c.items[key] = value
+}
+
+// Send queues one hub message for this client alone. It doesn't block. Sending
+// to a connection that has ended does nothing; the error is one of encoding.
+func (c *Connection) Send(m *protocol.Message) error {
+	frame, err := c.proto.Append(nil, m)
+	if err != nil {
+		return err
+	}
+	item := queued{frame: frame}
+	switch {
+	case m.Type == protocol.Completion && m.HasError:
+		// A refusal is not a delivery.
+	case m.Type == protocol.Invocation, m.Type == protocol.StreamItem, m.Type == protocol.Completion:
+		item.units = Units(len(frame))
+	}
+	if c.enqueue(item) {
+		writers.schedule(c)
+	}
+	return nil
+}
+
+// Close ends the connection with a Close message: reason is its error text,
+// empty for a close without error. Clients with automatic reconnect come back
+// only when allowReconnect is set. It doesn't block.
+func (c *Connection) Close(reason string, allowReconnect bool) {
+	c.end(ErrClosedByServer, reason, allowReconnect)
+}
+
+// Abort ends the connection without a word. It doesn't block.
+func (c *Connection) Abort() { c.abort(ErrClosedByServer) }
+
+// closeFrame encodes a Close message.
+func (c *Connection) closeFrame(reason string, allowReconnect bool) []byte {
+	frame, err := c.proto.Append(nil, &protocol.Message{Type: protocol.Close, Error: reason, HasError: reason != "", AllowReconnect: allowReconnect})
+	if err != nil {
+		return nil // a Close message has nothing that can't be encoded
+	}
+	return frame
+}
+
+// end queues a Close message behind what is waiting and closes the transport
+// once it is written. The first cause wins.
+func (c *Connection) end(cause error, reason string, allowReconnect bool) {
+	if c.finish(queued{frame: c.closeFrame(reason, allowReconnect)}, cause, EndNormal) {
+		writers.schedule(c)
+	}
+	c.cancel(cause)
+}
+
+// join puts the connection into a group and reports whether it is in it now.
+func (c *Connection) join(group string, limit int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gone {
+		return false
+	}
+	if _, in := c.groups[group]; in {
+		return true
+	}
+	if len(c.groups) >= limit {
+		return false
+	}
+	if c.groups == nil {
+		c.groups = make(map[string]struct{}, 1)
+	}
+	c.groups[group] = struct{}{}
+	c.server.store.groups.add(group, c)
+	return true
+}
+
+// leave takes the connection out of a group.
+func (c *Connection) leave(group string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.early != nil {
+		c.early.groups = append(c.early.groups, group)
+	}
+	if _, in := c.groups[group]; in {
+		delete(c.groups, group)
+		c.server.store.groups.remove(group, c)
+	}
+}
+
+// leaveAll takes the connection out of every group; last also bars new ones.
+func (c *Connection) leaveAll(last bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.early != nil {
+		c.early.all = true
+	}
+	for group := range c.groups {
+		c.server.store.groups.remove(group, c)
+	}
+	c.groups = nil
+	c.gone = c.gone || last
+}
+
+// in reports whether the connection is in the group.
+func (c *Connection) in(group string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, in := c.groups[group]
+	return in
+}
+
+// awaitGroups begins the time in which leaving is noted for joinStored.
+func (c *Connection) awaitGroups() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.early = &earlyLeaves{}
+}
+
+// joinStored joins the groups that were stored for the user, but for those that
+// an entry removed since awaitGroups.
+func (c *Connection) joinStored(groups []string, limit int) {
+	c.mu.Lock()
+	early := c.early
+	c.early = nil
+	c.mu.Unlock()
+	if early.all {
+		return
+	}
+	for _, g := range groups {
+		if !slices.Contains(early.groups, g) && !c.join(g, limit) {
+			c.server.meter.Refused(RefusedGroups)
+		}
+	}
+}

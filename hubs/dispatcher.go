@@ -1,0 +1,57 @@
+package hubs
+
+import (
+	"context"
+
+	"github.com/signalbox/signalbox/hubs/protocol"
+)
+
+// Dispatcher receives everything that clients of a hub send after the
+// handshake, except pings and Close messages. It is called by many connections
+// at once, and for one connection in the order of the wire.
+type Dispatcher interface {
+	// Connected is called once per connection, before its first message. An
+	// error closes the connection; an *Error is shown.
+	Connected(ctx context.Context, c *Connection) error
+	// Message gets an Invocation, StreamInvocation, StreamItem, Completion or
+	// CancelInvocation. It runs on the connection's reader: until it returns,
+	// nothing more is read from that client. m borrows from the read buffer.
+	// An error of an invocation is answered as Filter.OnInvocation describes;
+	// any other error closes the connection.
+	Message(ctx context.Context, c *Connection, m *protocol.Message) error
+	// Disconnected is called once per connection whose Connected was called.
+	// cause is nil when the client left in the orderly way.
+	Disconnected(ctx context.Context, c *Connection, cause error)
+}
+
+// BroadcastOnly returns the Dispatcher of a hub to which clients only listen.
+// An invocation that waits for an answer gets an error that names what to set
+// up; one that doesn't is counted as RefusedNoHandler.
+func BroadcastOnly(hub string) Dispatcher {
+	return broadcastOnly{
+		err: Errorf("Hub '%s' has no handler for invocations. Connect an app server, set an upstream URL, or publish over the REST API.", hub),
+	}
+}
+
+type broadcastOnly struct{ err *Error }
+
+func (broadcastOnly) Connected(context.Context, *Connection) error { return nil }
+
+func (b broadcastOnly) Message(_ context.Context, c *Connection, m *protocol.Message) error {
+	switch m.Type {
+	case protocol.Invocation, protocol.StreamInvocation:
+		c.server.meter.Refused(RefusedNoHandler)
+		if m.InvocationID == "" {
+			return nil
+		}
+		return c.Send(&protocol.Message{
+			Type:         protocol.Completion,
+			InvocationID: m.InvocationID,
+			Error:        InvocationError(m.Target, b.err, false),
+			HasError:     true,
+		})
+	}
+	return nil
+}
+
+func (broadcastOnly) Disconnected(context.Context, *Connection, error) {}

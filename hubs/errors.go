@@ -1,0 +1,81 @@
+package hubs
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Error is an error whose text may be shown to the client: what HubException is
+// in ASP.NET Core. The text of every other error stays on the server unless
+// Options.EnableDetailedErrors is set.
+type Error struct{ text string }
+
+// NewError returns an Error with this text.
+func NewError(text string) *Error { return &Error{text: text} }
+
+// Errorf returns an Error with a formatted text.
+func Errorf(format string, args ...any) *Error { return &Error{text: fmt.Sprintf(format, args...)} }
+
+// Error returns the text.
+func (e *Error) Error() string { return e.text }
+
+// What Serve returns, and what OnDisconnected is told, when a connection ended
+// otherwise than by the client's wish.
+var (
+	// ErrServerClosed: the Server is closing or closed.
+	ErrServerClosed = errors.New("the hub server is closed")
+	// ErrSlowConsumer: more was waiting for the connection than its queue holds.
+	ErrSlowConsumer = errors.New("the client reads too slowly")
+	// ErrClientTimeout: the client was silent for Options.ClientTimeoutInterval.
+	ErrClientTimeout = errors.New("the client has been silent for too long")
+	// ErrHandshake: the handshake failed; the client was told why.
+	ErrHandshake = errors.New("the handshake failed")
+	// ErrClosedByServer: an entry, Drain or CloseWhere closed the connection.
+	ErrClosedByServer = errors.New("the connection was closed by the server")
+)
+
+// The texts of ASP.NET Core SignalR (HubConnectionContext, HubConnectionHandler, DefaultHubDispatcher), which clients show to people.
+const (
+	textClosedWithError = "Connection closed with an error."
+	textSlowConsumer    = "Connection closed: the client reads too slowly, more than its queue holds was waiting."
+)
+
+// InvocationError is the text of the Completion that answers the invocation of
+// target with err: an *Error shows its text, anything else only when detailed.
+func InvocationError(target string, err error, detailed bool) string {
+	return withDetail(fmt.Sprintf("An unexpected error occurred invoking '%s' on the server.", target), err, detailed)
+}
+
+// withDetail adds to head what err may show of itself.
+func withDetail(head string, err error, detailed bool) string {
+	var safe *Error
+	switch {
+	case errors.As(err, &safe):
+		return head + " HubException: " + safe.text
+	case detailed && err != nil:
+		return head + " " + exceptionName(err) + ": " + err.Error()
+	}
+	return head
+}
+
+// exceptionName is the .NET name that clients know for the kind of err.
+func exceptionName(err error) string {
+	var invalid *dataError
+	switch {
+	case errors.As(err, &invalid):
+		return "InvalidDataException"
+	case errors.Is(err, ErrClientTimeout):
+		return "OperationCanceledException"
+	}
+	return "Exception"
+}
+
+// dataError is what the client did wrong on the wire; it ends the connection.
+type dataError struct{ err error }
+
+func (e *dataError) Error() string { return e.err.Error() }
+func (e *dataError) Unwrap() error { return e.err }
+
+func invalidData(format string, args ...any) error {
+	return &dataError{err: fmt.Errorf(format, args...)}
+}

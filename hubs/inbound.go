@@ -1,0 +1,186 @@
+package hubs
+
+import (
+	"errors"
+	"io"
+	"sync"
+
+	"github.com/signalbox/signalbox/hubs/protocol"
+)
+
+// inbound turns the bytes of a connection into messages. It holds a buffer only
+// while there are bytes in it.
+type inbound struct {
+	c   *Connection
+	buf *readBuffer
+}
+
+// readBuffer is what a connection borrows while it has something to read.
+type readBuffer struct {
+	data    []byte // what has been read and not been parsed
+	message protocol.Message
+}
+
+var readBuffers = sync.Pool{New: func() any { return &readBuffer{data: make([]byte, 0, 4<<10)} }}
+
+func newInbound(c *Connection) *inbound { return &inbound{c: c} }
+
+// release gives the buffer back.
+func (in *inbound) release() {
+	b := in.buf
+	if b == nil {
+		return
+	}
+	in.buf = nil
+	if cap(b.data) > maxPooled {
+		return
+	}
+	b.data = b.data[:0]
+	readBuffers.Put(b)
+}
+
+// waiting returns the bytes that have been read and not been taken.
+func (in *inbound) waiting() []byte {
+	if in.buf == nil {
+		return nil
+	}
+	return in.buf.data
+}
+
+// take removes the first n bytes.
+func (in *inbound) take(n int) {
+	b := in.buf
+	b.data = b.data[:copy(b.data, b.data[n:])]
+}
+
+// fill waits for bytes and appends what one Read gives. io.EOF: the client
+// ended the connection in the orderly way; any other error is a transportError.
+func (in *inbound) fill() error {
+	t := in.c.transport
+	for {
+		if in.buf != nil {
+			n, err := in.read(t)
+			if err != nil {
+				return err
+			}
+			if n > 0 {
+				return nil
+			}
+			if len(in.buf.data) == 0 {
+				in.release()
+			}
+		}
+		if err := t.Wait(); err != nil {
+			if errors.Is(err, io.EOF) {
+				return io.EOF
+			}
+			return &transportError{err}
+		}
+		if in.buf == nil {
+			in.buf = readBuffers.Get().(*readBuffer)
+		}
+	}
+}
+
+// read reads once into the free part of the buffer, which it makes larger when
+// it is full. The caller bounds what is waiting.
+func (in *inbound) read(t Transport) (int, error) {
+	b := in.buf
+	if len(b.data) == cap(b.data) {
+		b.data = append(make([]byte, 0, 2*cap(b.data)), b.data...)
+	}
+	n, err := t.Read(b.data[len(b.data):cap(b.data)])
+	if err != nil {
+		if errors.Is(err, io.EOF) {
+			return 0, io.EOF
+		}
+		return 0, &transportError{err}
+	}
+	if n > 0 {
+		b.data = b.data[:len(b.data)+n]
+		in.c.lastRead.Store(clock())
+		in.c.server.meter.Received(n)
+	}
+	return n, nil
+}
+
+// errClientClosed: the client sent a Close message.
+var errClientClosed = errors.New("the client closed the connection")
+
+// messages handles messages until the connection ends. It returns nil when the
+// client left in the orderly way.
+func (in *inbound) messages() error {
+	for {
+		err := in.parse()
+		switch {
+		case errors.Is(err, errClientClosed):
+			return nil
+		case err != nil:
+			return err
+		case in.c.isEnding():
+			return in.c.endedBy()
+		}
+		err = in.fill()
+		switch {
+		case err == nil:
+		case errors.Is(err, io.EOF) && len(in.waiting()) > 0:
+			return invalidData("Connection terminated while reading a message.")
+		case errors.Is(err, io.EOF):
+			return nil
+		default:
+			return err
+		}
+	}
+}
+
+// parse handles every complete message that is waiting.
+func (in *inbound) parse() error {
+	c := in.c
+	limit := c.server.options.Load().MaximumReceiveMessageSize
+	data := in.waiting()
+	taken := 0
+	for len(data) > taken {
+		if protocol.Oversized(c.proto, data[taken:], limit) {
+			c.server.meter.Refused(RefusedProtocol)
+			return invalidData("The maximum message size of %dB was exceeded. The message size can be configured in AddHubOptions.", limit)
+		}
+		m := &in.buf.message
+		n, err := c.proto.Parse(data[taken:], m)
+		if err != nil {
+			c.server.meter.Refused(RefusedProtocol)
+			return &dataError{err}
+		}
+		if n == 0 {
+			break
+		}
+		taken += n
+		if err := c.handle(m); err != nil {
+			return err
+		}
+	}
+	if taken > 0 {
+		in.take(taken)
+	}
+	return nil
+}
+
+// handle does what one message asks.
+func (c *Connection) handle(m *protocol.Message) error {
+	switch m.Type {
+	case protocol.Ping:
+		c.pinged.Store(true)
+	case protocol.Close:
+		return errClientClosed
+	case protocol.Invocation, protocol.StreamInvocation:
+		if err := c.server.chain.invocation(c.ctx, c, m); err != nil {
+			return c.answerInvocation(m, err)
+		}
+	case protocol.StreamItem, protocol.Completion, protocol.CancelInvocation:
+		return c.server.chain.dispatcher.Message(c.ctx, c, m)
+	case protocol.Ack, protocol.Sequence:
+		// Only a connection with stateful reconnect has any use for them.
+	default:
+		// HubProtocol.md asks for unknown types to be ignored.
+	}
+	return nil
+}

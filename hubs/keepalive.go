@@ -1,0 +1,87 @@
+package hubs
+
+import (
+	"time"
+
+	"github.com/signalbox/signalbox/hubs/protocol"
+)
+
+// closeWithin bounds the end of a connection: after this it is aborted.
+const closeWithin = 10 * time.Second
+
+// check does what time asks of the connection and returns when to look again.
+// now is clock().
+func (c *Connection) check(now int64) time.Duration {
+	opt := c.server.options.Load()
+	if c.isEnding() {
+		return c.checkEnding(now)
+	}
+	if !c.open.Load() {
+		if left := opt.HandshakeTimeout - time.Duration(now-c.born); left > 0 {
+			return left
+		}
+		_ = c.refuseHandshake(protocol.ErrHandshakeCanceled.Message)
+		return closeWithin
+	}
+	if c.intermittent != nil {
+		// Polls are the client's sign of life and ours.
+		if c.intermittent.Lapsed(opt.ClientTimeoutInterval) {
+			c.server.meter.Refused(RefusedTimeout)
+			c.abort(ErrClientTimeout)
+			return maxCheck
+		}
+		return opt.ClientTimeoutInterval / 4
+	}
+
+	silence := opt.ClientTimeoutInterval
+	if c.pinged.Load() {
+		silence -= time.Duration(now - c.lastRead.Load())
+		if silence <= 0 {
+			c.server.meter.Refused(RefusedTimeout)
+			detail := &timeoutError{"Client hasn't sent a message/ping within the configured ClientTimeoutInterval."}
+			c.end(ErrClientTimeout, withDetail(textClosedWithError, detail, opt.EnableDetailedErrors), true)
+			return closeWithin
+		}
+	}
+	quiet := opt.KeepAliveInterval - time.Duration(now-c.lastWrite.Load())
+	if quiet <= 0 {
+		c.ping()
+		quiet = opt.KeepAliveInterval
+	}
+	return min(silence, quiet)
+}
+
+// checkEnding aborts a connection whose end takes too long.
+func (c *Connection) checkEnding(now int64) time.Duration {
+	since := c.endingSince.Load()
+	if since == 0 {
+		c.endingSince.Store(now)
+		return closeWithin
+	}
+	if left := closeWithin - time.Duration(now-since); left > 0 {
+		return left
+	}
+	c.abort(ErrClosedByServer)
+	return maxCheck
+}
+
+// ping sends a ping unless something is on its way anyway.
+func (c *Connection) ping() {
+	frame, err := c.proto.Append(nil, &protocol.Message{Type: protocol.Ping})
+	if err != nil {
+		return // a Ping message has nothing that can't be encoded
+	}
+	o := &c.out
+	o.mu.Lock()
+	schedule := !o.writing && !o.held && !o.ending && !o.dead && len(o.queue) == 0 && o.push(queued{frame: frame})
+	o.mu.Unlock()
+	if schedule {
+		writers.schedule(c)
+	}
+}
+
+// timeoutError is ErrClientTimeout in ASP.NET Core's words.
+type timeoutError struct{ text string }
+
+func (e *timeoutError) Error() string { return e.text }
+func (e *timeoutError) Unwrap() error { return ErrClientTimeout }

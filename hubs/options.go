@@ -1,0 +1,120 @@
+package hubs
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// Options are the settings of a hub. Names and defaults are those of ASP.NET
+// Core SignalR's HubOptions; a zero field means its default.
+type Options struct {
+	// KeepAliveInterval is the silence towards a client after which a ping is
+	// sent. Default 15 s.
+	KeepAliveInterval time.Duration
+	// ClientTimeoutInterval is the silence of a client that has pinged before
+	// (or, for long polling, has no poll open) after which it counts as gone.
+	// Default 30 s.
+	ClientTimeoutInterval time.Duration
+	// HandshakeTimeout bounds the time until the handshake request is there.
+	// Default 15 s.
+	HandshakeTimeout time.Duration
+	// MaximumReceiveMessageSize is the size in bytes of the largest single hub
+	// message that is accepted from a client. Default 32,768.
+	MaximumReceiveMessageSize int
+	// MaximumParallelInvocationsPerClient is how many invocations of one
+	// connection run at once. Default 1: one after the other.
+	MaximumParallelInvocationsPerClient int
+	// StreamBufferCapacity is how many items of a client's stream wait for the
+	// hub method before the connection is no longer read. Default 10.
+	StreamBufferCapacity int
+	// EnableDetailedErrors adds the text of internal errors to what clients
+	// see. Off by default: only an *Error shows its text.
+	EnableDetailedErrors bool
+
+	// OutboundMessages and OutboundBytes bound what may wait for one
+	// connection; a connection that needs more is closed as a slow consumer.
+	// Default 1,000 messages and 1 MiB.
+	OutboundMessages int
+	OutboundBytes    int
+	// MaximumGroups is how many groups one connection may be in. Default 1,000.
+	MaximumGroups int
+}
+
+// withDefaults returns o with every zero field set to its default.
+func (o Options) withDefaults() Options {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	num := func(n *int, v int) {
+		if *n == 0 {
+			*n = v
+		}
+	}
+	def(&o.KeepAliveInterval, 15*time.Second)
+	def(&o.ClientTimeoutInterval, 30*time.Second)
+	def(&o.HandshakeTimeout, 15*time.Second)
+	num(&o.MaximumReceiveMessageSize, 32<<10)
+	num(&o.MaximumParallelInvocationsPerClient, 1)
+	num(&o.StreamBufferCapacity, 10)
+	num(&o.OutboundMessages, 1000)
+	num(&o.OutboundBytes, 1<<20)
+	num(&o.MaximumGroups, 1000)
+	return o
+}
+
+// Validate returns an error that names every field with a value that can't work.
+func (o Options) Validate() error {
+	var errs []error
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+	}{
+		{"KeepAliveInterval", o.KeepAliveInterval},
+		{"ClientTimeoutInterval", o.ClientTimeoutInterval},
+		{"HandshakeTimeout", o.HandshakeTimeout},
+	} {
+		if d.value < 0 {
+			errs = append(errs, fmt.Errorf("%s is %v: it must not be negative", d.name, d.value))
+		}
+	}
+	for _, n := range []struct {
+		name  string
+		value int
+	}{
+		{"MaximumReceiveMessageSize", o.MaximumReceiveMessageSize},
+		{"MaximumParallelInvocationsPerClient", o.MaximumParallelInvocationsPerClient},
+		{"StreamBufferCapacity", o.StreamBufferCapacity},
+		{"OutboundMessages", o.OutboundMessages},
+		{"OutboundBytes", o.OutboundBytes},
+		{"MaximumGroups", o.MaximumGroups},
+	} {
+		if n.value < 0 {
+			errs = append(errs, fmt.Errorf("%s is %d: it must not be negative", n.name, n.value))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Config is what a Server is made of.
+type Config struct {
+	// Name is the hub's name, for logs and error texts.
+	Name    string
+	Options Options
+	// Dispatcher receives what clients send. Nil: BroadcastOnly(Name).
+	Dispatcher Dispatcher
+	// Filters wrap the Dispatcher, the first one outermost.
+	Filters []Filter
+	// Backplane carries the hub's entries. Nil: one of the Server's own, in memory.
+	Backplane Backplane
+	// Meter counts what is sent and received. Nil: nothing is counted.
+	Meter Meter
+	// Logger gets life cycle and refusals, never payloads or tokens. Nil: silent.
+	Logger *slog.Logger
+	// Linger is how long the Server stays subscribed to its Backplane after its
+	// last connection. Default 30 s.
+	Linger time.Duration
+}

@@ -1,0 +1,284 @@
+package hubs
+
+import "sync"
+
+// How much of a queue leaves in one write. Small frames are copied together up
+// to batchBytes; a larger one goes by itself, uncopied.
+const (
+	batchBytes    = 16 << 10
+	batchMessages = 64
+)
+
+// queued is one framed hub message on its way out. Frames are shared between
+// connections: nobody changes them.
+type queued struct {
+	frame []byte
+	units int // messages to meter; 0 for what is never counted
+}
+
+// outbound is the bounded queue of one connection. A writer owns the connection
+// while writing is set; at rest there is no goroutine and no buffer.
+type outbound struct {
+	mu       sync.Mutex
+	queue    []queued
+	spare    []queued // an emptied queue, kept when it is small
+	messages int      // waiting, taken ones included until they are written
+	bytes    int
+	writing  bool
+	held     bool // nothing leaves yet: the handshake's answer must be first
+	sealed   bool // nothing but the last frame is taken in
+	cut      bool // the writer drops the rest of what it has taken
+	ending   bool // the last frame is queued; nothing more is taken in
+	closing  bool // the transport is being closed
+	dead     bool
+	how      Ending
+	cause    error
+	done     chan struct{} // closed once the transport is closed
+}
+
+// spareLimit is the largest queue, in messages, that a connection keeps at rest.
+const spareLimit = 8
+
+// enqueue adds an item and reports whether the caller must schedule the
+// connection with the writers. A full queue ends the connection.
+func (c *Connection) enqueue(item queued) (schedule bool) {
+	opt := c.server.options.Load()
+	o := &c.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.ending || o.dead || o.sealed {
+		return false
+	}
+	// One message larger than the whole queue is let through when nothing waits.
+	if o.messages >= opt.OutboundMessages || (o.bytes > 0 && o.bytes+len(item.frame) > opt.OutboundBytes) {
+		c.server.meter.Refused(RefusedSlowConsumer)
+		o.drop()
+		c.cancel(ErrSlowConsumer)
+		return o.last(queued{frame: c.closeFrame(textSlowConsumer, true)}, ErrSlowConsumer, EndNormal)
+	}
+	return o.push(item)
+}
+
+// finish queues the last item; see outbound.last.
+func (c *Connection) finish(item queued, cause error, how Ending) (schedule bool) {
+	o := &c.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.ending || o.dead {
+		return false
+	}
+	return o.last(item, cause, how)
+}
+
+// seal keeps everything from the connection but its Close message.
+func (c *Connection) seal() {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	c.out.sealed = true
+}
+
+// last queues the connection's last item, or none when it is empty. o.mu is held.
+func (o *outbound) last(item queued, cause error, how Ending) (schedule bool) {
+	o.ending, o.cause, o.how = true, cause, how
+	o.held = false
+	if item.frame != nil {
+		return o.push(item)
+	}
+	schedule = !o.writing
+	o.writing = true
+	return schedule
+}
+
+// push appends an item. o.mu is held.
+func (o *outbound) push(item queued) (schedule bool) {
+	if o.queue == nil {
+		o.queue, o.spare = o.spare, nil
+	}
+	o.queue = append(o.queue, item)
+	o.messages++
+	o.bytes += len(item.frame)
+	if o.writing || o.held {
+		return false
+	}
+	o.writing = true
+	return true
+}
+
+// drop forgets everything that hasn't been handed to the transport. o.mu is held.
+func (o *outbound) drop() {
+	o.queue, o.messages, o.bytes = nil, 0, 0
+	o.cut = o.writing
+}
+
+// hold keeps everything back until release, the first item being item.
+func (c *Connection) hold(item queued) {
+	o := &c.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.ending && !o.dead {
+		o.held = true
+		o.push(item)
+	}
+}
+
+// wake lets a writer go on with what waits: after hold, and when an
+// Intermittent transport has become ready.
+func (c *Connection) wake(release bool) {
+	o := &c.out
+	o.mu.Lock()
+	if release {
+		o.held = false
+	}
+	schedule := !o.writing && !o.held && !o.dead && (len(o.queue) > 0 || o.ending)
+	if schedule {
+		o.writing = true
+	}
+	o.mu.Unlock()
+	if schedule {
+		writers.schedule(c)
+	}
+}
+
+// isEnding reports whether the connection takes in no more.
+func (c *Connection) isEnding() bool {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	return c.out.ending || c.out.dead
+}
+
+// abort ends the connection at once; what waits is lost. The first cause wins.
+func (c *Connection) abort(cause error) {
+	o := &c.out
+	o.mu.Lock()
+	o.drop()
+	if !o.dead {
+		o.dead = true
+		if o.cause == nil {
+			o.cause = cause
+		}
+		if !o.closing {
+			close(o.done)
+		}
+	}
+	o.mu.Unlock()
+	c.cancel(cause)
+	c.transport.Abort()
+}
+
+// endedBy is why the connection was ended from this side; nil when it wasn't.
+func (c *Connection) endedBy() error {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	return c.out.cause
+}
+
+// flush writes what waits until nothing is left, the transport isn't ready, or
+// the connection is dead. Only the writer that owns the connection calls it.
+func (c *Connection) flush() {
+	o := &c.out
+	for {
+		o.mu.Lock()
+		o.cut = false
+		if o.dead {
+			o.mu.Unlock()
+			return
+		}
+		ready := c.intermittent == nil || c.intermittent.Ready()
+		if o.held || len(o.queue) == 0 || !ready {
+			o.writing = false
+			finished := o.ending && len(o.queue) == 0 && !o.closing
+			o.closing = o.closing || finished
+			o.mu.Unlock()
+			if finished {
+				go c.closeTransport()
+			}
+			return
+		}
+		batch := o.queue
+		o.queue = nil
+		o.mu.Unlock()
+
+		err := c.writeBatch(batch)
+		if err != nil {
+			c.abort(err)
+			return
+		}
+		clear(batch)
+		if cap(batch) <= spareLimit {
+			o.mu.Lock()
+			if o.queue == nil {
+				o.spare = batch[:0]
+			}
+			o.mu.Unlock()
+		}
+	}
+}
+
+// closeTransport runs on a goroutine of its own since an orderly close waits
+// for the client; Serve waits for it.
+func (c *Connection) closeTransport() {
+	defer close(c.out.done)
+	c.transport.Close(c.out.how)
+}
+
+// writeBatch hands items to the transport, joined where they are small.
+func (c *Connection) writeBatch(batch []queued) error {
+	limit, most := batchBytes, batchMessages
+	if c.intermittent != nil {
+		// One answer carries everything: the queue is bounded anyway.
+		limit, most = int(^uint(0)>>1), len(batch)
+	}
+	for len(batch) > 0 {
+		n, size := 1, len(batch[0].frame)
+		for n < len(batch) && n < most && size+len(batch[n].frame) <= limit {
+			size += len(batch[n].frame)
+			n++
+		}
+		if err := c.writeJoined(batch[:n], size); err != nil {
+			return err
+		}
+		if c.written(batch[:n], size) {
+			return nil
+		}
+		batch = batch[n:]
+	}
+	return nil
+}
+
+// writeJoined writes items in one piece.
+func (c *Connection) writeJoined(items []queued, size int) error {
+	if len(items) == 1 {
+		return c.transport.Write(items[0].frame)
+	}
+	buf := getBuffer(size)
+	defer putBuffer(buf)
+	for _, it := range items {
+		*buf = append(*buf, it.frame...)
+	}
+	return c.transport.Write(*buf)
+}
+
+// written accounts for items that have left and reports whether the rest of the
+// batch has been dropped meanwhile.
+func (c *Connection) written(items []queued, size int) (cut bool) {
+	c.lastWrite.Store(clock())
+	units, metered := 0, 0
+	for _, it := range items {
+		if it.units > 0 {
+			units += it.units
+			metered += len(it.frame)
+		}
+	}
+	if units > 0 {
+		c.server.meter.Delivered(units, metered)
+	}
+	o := &c.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.cut || o.dead {
+		return true
+	}
+	o.messages -= len(items)
+	o.bytes -= size
+	return false
+}

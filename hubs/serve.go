@@ -1,0 +1,176 @@
+package hubs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/signalbox/signalbox/hubs/protocol"
+)
+
+// errTakenID: another connection of the hub has the id.
+var errTakenID = errors.New("the connection id is in use")
+
+// Serve runs one connection to its end: handshake, subscription, stored groups,
+// OnConnected, messages, OnDisconnected. It returns nil when the client left in
+// the orderly way. ctx bounds the connection's lifetime; t is closed when Serve
+// returns.
+func (s *Server) Serve(ctx context.Context, info ConnectionInfo, t Transport) error {
+	if info.ID == "" {
+		info.ID = NewConnectionID()
+	}
+	c := &Connection{server: s, info: info, transport: t, openedAt: time.Now(), born: clock()}
+	c.out.done = make(chan struct{})
+	c.ctx, c.cancel = context.WithCancelCause(ctx)
+	if err := s.enter(c); err != nil {
+		c.cancel(err)
+		t.Abort()
+		return err
+	}
+	defer s.leave(c)
+	if i, ok := t.(Intermittent); ok {
+		c.intermittent = i
+		i.OnReady(func() { c.wake(false) })
+	}
+	stop := context.AfterFunc(ctx, func() { c.abort(context.Cause(ctx)) })
+	defer stop()
+	timers.add(c, s.options.Load().HandshakeTimeout)
+	defer timers.remove(c)
+
+	in := newInbound(c)
+	err := s.shakeHands(c, in)
+	if err != nil {
+		if by := c.endedBy(); by != nil {
+			err = by
+		}
+		s.meter.Refused(RefusedHandshake)
+		s.log.Debug("handshake failed", "hub", s.name, "connection", c.ID(), "error", err)
+	} else {
+		err = s.converse(c, in)
+	}
+	in.release()
+	// Here the end is either said, and bounded by check, or there is nobody to
+	// say it to.
+	if !c.isEnding() {
+		c.abort(err)
+	}
+	<-c.out.done
+	t.Abort()
+	return err
+}
+
+// converse serves a connection that has passed the handshake: everything
+// between the store's add and remove.
+func (s *Server) converse(c *Connection, in *inbound) (err error) {
+	s.meter.ConnectionOpened(c)
+	s.log.Debug("connected", "hub", s.name, "connection", c.ID(), "transport", string(c.Transport()), "protocol", c.proto.Name())
+	defer func() {
+		s.store.remove(c)
+		c.leaveAll(true)
+		c.cancel(err)
+		if p := s.guard(c, func() { s.chain.disconnected(context.WithoutCancel(c.ctx), c, err) }); p != nil {
+			err = errors.Join(err, p)
+		}
+		s.meter.ConnectionClosed(c, time.Since(c.openedAt))
+		s.log.Debug("disconnected", "hub", s.name, "connection", c.ID(), "cause", err)
+	}()
+
+	if p := s.guard(c, func() {
+		if err = s.chain.connected(c.ctx, c); err != nil {
+			s.meter.Refused(RefusedConnection)
+			return
+		}
+		err = in.messages()
+	}); p != nil {
+		err = p
+	}
+	return c.sayEnd(err)
+}
+
+// guard runs f and turns a panic of a filter or dispatcher into an error.
+func (s *Server) guard(c *Connection, f func()) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.log.Error("panic while serving a connection", "hub", s.name, "connection", c.ID(), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			err = errPanic
+		}
+	}()
+	f()
+	return nil
+}
+
+// errPanic stands for a panic, whose text stays in the log.
+var errPanic = errors.New("the server failed")
+
+// sayEnd tells the client why its connection ends, where that is still possible
+// and not yet done, and returns the cause.
+func (c *Connection) sayEnd(err error) error {
+	if by := c.endedBy(); by != nil {
+		return by
+	}
+	detailed := c.server.options.Load().EnableDetailedErrors
+	var lost *transportError
+	switch {
+	case err == nil:
+		if c.finish(queued{}, nil, EndNormal) {
+			writers.schedule(c)
+		}
+	case errors.As(err, &lost):
+		c.abort(err)
+	case errors.Is(err, errPanic):
+		if c.finish(queued{frame: c.closeFrame(textClosedWithError, false)}, err, EndFailed) {
+			writers.schedule(c)
+		}
+	default:
+		c.end(err, withDetail(textClosedWithError, err, detailed), false)
+	}
+	return err
+}
+
+// transportError is an end of the transport that the client didn't announce.
+type transportError struct{ err error }
+
+func (e *transportError) Error() string { return "transport: " + e.err.Error() }
+func (e *transportError) Unwrap() error { return e.err }
+
+// register makes the connection part of the hub: what is published from when
+// it returns reaches the connection, after the handshake's answer.
+func (s *Server) register(c *Connection, answer []byte) error {
+	if err := s.subscribe(c.ctx); err != nil {
+		return fmt.Errorf("subscribe: %w", err)
+	}
+	c.hold(queued{frame: answer})
+	c.awaitGroups()
+	if err := s.admit(c); err != nil {
+		return err
+	}
+	var groups []string
+	if c.User() != "" {
+		ctx, cancel := context.WithTimeout(c.ctx, subscribeTimeout)
+		defer cancel()
+		var err error
+		if groups, err = s.backplane.UserGroups(ctx, c.User()); err != nil {
+			s.store.remove(c)
+			c.leaveAll(true)
+			return fmt.Errorf("read the user's groups: %w", err)
+		}
+	}
+	c.joinStored(groups, s.options.Load().MaximumGroups)
+	return nil
+}
+
+// answerInvocation tells the caller that m was refused, if it waits.
+func (c *Connection) answerInvocation(m *protocol.Message, refusal error) error {
+	c.server.meter.Refused(RefusedInvocation)
+	if m.InvocationID == "" {
+		return nil
+	}
+	return c.Send(&protocol.Message{
+		Type:         protocol.Completion,
+		InvocationID: m.InvocationID,
+		Error:        InvocationError(m.Target, refusal, c.server.options.Load().EnableDetailedErrors),
+		HasError:     true,
+	})
+}

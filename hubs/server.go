@@ -1,0 +1,342 @@
+package hubs
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Server serves one hub on this node. It implements Node.
+//
+// It is subscribed to its Backplane from before its first connection counts as
+// connected until Config.Linger after its last one.
+type Server struct {
+	name      string
+	options   atomic.Pointer[Options]
+	chain     chain
+	backplane Backplane
+	meter     Meter
+	log       *slog.Logger
+	linger    time.Duration
+	store     store
+
+	// Only Apply uses these; the Backplane calls it from one goroutine at a time.
+	applied uint64
+	due     []*Connection
+
+	// joining is held while the subscription is being made or given up; it is a
+	// channel so that waiting obeys a context.
+	joining chan struct{}
+	unsub   func() // guarded by joining
+
+	mu      sync.Mutex
+	closed  bool
+	serving int                      // calls of Serve
+	early   map[*Connection]struct{} // those not yet in the store
+	idle    time.Time                // since when serving is 0
+	timer   *time.Timer              // gives up the subscription
+	drained chan struct{}            // closed when closed and serving is 0
+}
+
+// subscribeTimeout bounds the wait for the Backplane when the first connection comes.
+const subscribeTimeout = 5 * time.Second
+
+// NewServer returns a Server for cfg. The error names every bad field.
+func NewServer(cfg Config) (*Server, error) {
+	err := cfg.Options.Validate()
+	if cfg.Linger < 0 {
+		err = errors.Join(err, errors.New("Linger must not be negative"))
+	}
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		name:      cfg.Name,
+		chain:     chain{filters: cfg.Filters, dispatcher: cfg.Dispatcher},
+		backplane: cfg.Backplane,
+		meter:     cfg.Meter,
+		log:       cfg.Logger,
+		linger:    cfg.Linger,
+		joining:   make(chan struct{}, 1),
+		idle:      time.Now(),
+		drained:   make(chan struct{}),
+	}
+	opt := cfg.Options.withDefaults()
+	s.options.Store(&opt)
+	if s.chain.dispatcher == nil {
+		s.chain.dispatcher = BroadcastOnly(cfg.Name)
+	}
+	if s.backplane == nil {
+		s.backplane = NewMemoryBackplane()
+	}
+	if s.meter == nil {
+		s.meter = noMeter{}
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.linger == 0 {
+		s.linger = 30 * time.Second
+	}
+	return s, nil
+}
+
+// Name is the hub's name.
+func (s *Server) Name() string { return s.name }
+
+// Options are the settings in force, defaults filled in.
+func (s *Server) Options() Options { return *s.options.Load() }
+
+// SetOptions changes the settings of new and existing connections; a keep-alive
+// or time-out that has begun may still follow the old ones.
+func (s *Server) SetOptions(o Options) error {
+	if err := o.Validate(); err != nil {
+		return err
+	}
+	o = o.withDefaults()
+	s.options.Store(&o)
+	return nil
+}
+
+// Backplane is where entries for the hub's clients are published.
+func (s *Server) Backplane() Backplane { return s.backplane }
+
+// Connection returns the connection with this id if it is on this node.
+func (s *Server) Connection(id string) (*Connection, bool) {
+	c := s.store.find(id)
+	return c, c != nil
+}
+
+// Connections is the number of connections on this node.
+func (s *Server) Connections() int {
+	n := 0
+	for i := range s.store.byID {
+		sh := &s.store.byID[i]
+		sh.mu.RLock()
+		n += len(sh.byID)
+		sh.mu.RUnlock()
+	}
+	return n
+}
+
+// IdleFor is how long the Server has had no connection at all, not even one in
+// its handshake; 0 while it has.
+func (s *Server) IdleFor() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.serving > 0 {
+		return 0
+	}
+	return time.Since(s.idle)
+}
+
+// CloseWhere closes every connection that matches and returns how many; see
+// Connection.Close. It doesn't wait for their end.
+func (s *Server) CloseWhere(match func(*Connection) bool, reason string, allowReconnect bool) int {
+	n := 0
+	for _, c := range s.store.snapshot() {
+		if !c.isEnding() && match(c) {
+			c.Close(reason, allowReconnect)
+			n++
+		}
+	}
+	return n
+}
+
+// lostSpread is the time over which connections that missed entries are closed,
+// so that their clients don't all come back at once.
+const lostSpread = 3 * time.Second
+
+// Lost ends all connections, whose clients are asked to reconnect: nothing more
+// is delivered to them from now on, their Close messages are spread over 3 s.
+// It implements Node.
+func (s *Server) Lost(g Gap) {
+	all := s.store.snapshot()
+	s.log.Warn("entries lost, connections are closed", "hub", s.name, "reason", g.Reason, "from", g.From, "to", g.To, "connections", len(all))
+	for i, c := range all {
+		s.meter.Refused(RefusedGap)
+		c.seal()
+		time.AfterFunc(lostSpread*time.Duration(i)/time.Duration(len(all)), func() { c.end(ErrClosedByServer, "", true) })
+	}
+}
+
+// Drain closes all connections evenly over a time, asking their clients to
+// reconnect, and waits for their end or ctx. New ones are refused from now on.
+func (s *Server) Drain(ctx context.Context, over time.Duration) error {
+	s.stop()
+	all := s.store.snapshot()
+	if len(all) > 0 {
+		pause := time.NewTicker(max(over/time.Duration(len(all)), time.Microsecond))
+		defer pause.Stop()
+		for i, c := range all {
+			c.Close("", true)
+			if i == len(all)-1 || over == 0 {
+				continue
+			}
+			select {
+			case <-pause.C:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+	}
+	s.abortEarly()
+	for {
+		select {
+		case <-s.drained:
+			return s.unsubscribe(ctx)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(endAgain):
+			// One more may have finished its handshake meanwhile.
+			s.CloseWhere(func(*Connection) bool { return true }, "", true)
+		}
+	}
+}
+
+// endAgain is how often Drain and Close look for connections that they have
+// missed.
+const endAgain = 20 * time.Millisecond
+
+// abortEarly aborts the connections whose handshake isn't done.
+func (s *Server) abortEarly() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.early {
+		c.transport.Abort()
+	}
+}
+
+// Close aborts all connections, waits for their end and leaves the Backplane.
+func (s *Server) Close() error {
+	s.stop()
+	for {
+		s.abortEarly()
+		for _, c := range s.store.snapshot() {
+			c.abort(ErrServerClosed)
+		}
+		select {
+		case <-s.drained:
+			return s.unsubscribe(context.Background())
+		case <-time.After(endAgain):
+		}
+	}
+}
+
+// stop refuses new connections from now on.
+func (s *Server) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	s.closed = true
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	if s.serving == 0 {
+		close(s.drained)
+	}
+}
+
+// enter counts a call of Serve in.
+func (s *Server) enter(c *Connection) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return ErrServerClosed
+	}
+	s.serving++
+	if s.early == nil {
+		s.early = make(map[*Connection]struct{})
+	}
+	s.early[c] = struct{}{}
+	if s.timer != nil {
+		s.timer.Stop()
+		s.timer = nil
+	}
+	return nil
+}
+
+// admit puts c into the store once its handshake is done.
+func (s *Server) admit(c *Connection) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.early, c)
+	if s.closed {
+		return ErrServerClosed
+	}
+	if !s.store.add(c) {
+		return errTakenID
+	}
+	return nil
+}
+
+// leave counts it out; the last one starts the linger.
+func (s *Server) leave(c *Connection) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.early, c)
+	s.serving--
+	if s.serving > 0 {
+		return
+	}
+	s.idle = time.Now()
+	if s.closed {
+		close(s.drained)
+		return
+	}
+	s.timer = time.AfterFunc(s.linger, s.rest)
+}
+
+// rest leaves the Backplane when there is still no connection.
+func (s *Server) rest() {
+	s.joining <- struct{}{}
+	defer func() { <-s.joining }()
+	s.mu.Lock()
+	busy := s.serving > 0
+	s.mu.Unlock()
+	if !busy && s.unsub != nil {
+		s.unsub()
+		s.unsub = nil
+	}
+}
+
+// subscribe makes the Server part of the hub unless it is already.
+func (s *Server) subscribe(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, subscribeTimeout)
+	defer cancel()
+	select {
+	case s.joining <- struct{}{}:
+		defer func() { <-s.joining }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if s.unsub != nil {
+		return nil
+	}
+	unsub, err := s.backplane.Subscribe(ctx, s)
+	if err != nil {
+		return err
+	}
+	s.unsub = unsub
+	return nil
+}
+
+// unsubscribe leaves the hub.
+func (s *Server) unsubscribe(ctx context.Context) error {
+	select {
+	case s.joining <- struct{}{}:
+		defer func() { <-s.joining }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if s.unsub != nil {
+		s.unsub()
+		s.unsub = nil
+	}
+	return nil
+}
