@@ -1,0 +1,232 @@
+package backplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/signalbox/signalbox/hubs"
+)
+
+const (
+	// pageEntries is how much of a stream one read takes.
+	pageEntries = 256
+	sweepBatch  = 256
+	// touchEvery is how often a followed hub's head gets a new lease of life.
+	touchEvery = headLife / 8
+)
+
+// head is where a hub's stream ends. The zero head is that of a hub without entries.
+type head struct {
+	epoch      string
+	number, ms uint64
+}
+
+func parseHead(values []any) (head, error) {
+	if len(values) != 3 {
+		return head{}, fmt.Errorf("hub head of %d values", len(values))
+	}
+	epoch, _ := values[0].(string)
+	if epoch == "" {
+		return head{}, nil
+	}
+	number, _ := values[1].(string)
+	ms, _ := values[2].(string)
+	h := head{epoch: epoch}
+	var err error
+	if h.number, err = strconv.ParseUint(number, 10, 64); err != nil {
+		return head{}, fmt.Errorf("hub head number: %w", err)
+	}
+	if h.ms, err = strconv.ParseUint(ms, 10, 64); err != nil {
+		return head{}, fmt.Errorf("hub head time: %w", err)
+	}
+	return h, nil
+}
+
+func (f *feed) head(ctx context.Context) (head, error) {
+	values, err := f.r.client.HMGet(ctx, f.keys.Head(), "epoch", "number", "ms").Result()
+	if err != nil {
+		return head{}, fmt.Errorf("read head: %w", err)
+	}
+	return parseHead(values)
+}
+
+// catchUp compares the position with the head and reads what lies between from
+// the stream. The first one only takes the head as the position.
+func (f *feed) catchUp() error {
+	ctx, cancel := context.WithTimeout(f.r.ctx, 10*time.Second)
+	defer cancel()
+	at, started := f.where()
+	h, err := f.head(ctx)
+	if err != nil {
+		return err
+	}
+	if !started {
+		f.mu.Lock()
+		f.at = position{epoch: h.epoch, number: h.number, ms: h.ms}
+		f.started = true
+		f.mu.Unlock()
+		close(f.live)
+		return nil
+	}
+	switch {
+	case h.epoch == at.epoch && h.number == at.number && h.ms == at.ms:
+		return nil
+	case h.epoch != at.epoch && at.epoch != "":
+		// Redis lost the hub. What it holds now began while this feed followed.
+		f.lost(hubs.Gap{Reason: "epoch"})
+		at = position{epoch: h.epoch, fresh: true}
+	case h.epoch != at.epoch:
+		at = position{epoch: h.epoch, fresh: at.fresh}
+	case h.number <= at.number:
+		// The same epoch went back or gave numbers twice: Redis failed over to a
+		// copy that lacked the newest entries.
+		f.fork(h)
+		return nil
+	}
+	f.move(at)
+	f.r.stats.catchUps.Add(1)
+	return f.read(ctx, h)
+}
+
+// fork reports the loss and goes on from the head.
+func (f *feed) fork(h head) {
+	f.lost(hubs.Gap{Reason: "epoch"})
+	f.move(position{epoch: h.epoch, number: h.number, ms: h.ms})
+}
+
+// read applies the stream from the position to h at least.
+func (f *feed) read(ctx context.Context, h head) error {
+	for {
+		at, _ := f.where()
+		start := "-"
+		if at.number > 0 {
+			// The last entry itself comes first: that it is the same one shows that
+			// the stream is the same.
+			start = strconv.FormatUint(at.ms, 10) + "-" + strconv.FormatUint(at.number, 10)
+		}
+		page, err := f.r.client.XRangeN(ctx, f.keys.Stream(), start, "+", pageEntries).Result()
+		if err != nil {
+			return fmt.Errorf("read stream: %w", err)
+		}
+		for _, m := range page {
+			rec, err := parseMessage(m)
+			if err != nil || rec.number == 0 {
+				f.spoiled(rec, errors.Join(err, errors.New("message is not of the publish script")))
+				continue
+			}
+			if rec.epoch == "" {
+				rec.epoch = at.epoch // an entry that can't be read keeps its place
+			}
+			if f.accept(rec, true) {
+				continue
+			}
+			if rec.epoch == at.epoch {
+				f.fork(h)
+			}
+			return fmt.Errorf("hub changed while it was read: epoch %s, then %s", at.epoch, rec.epoch)
+		}
+		if len(page) < pageEntries {
+			break
+		}
+	}
+	if at, _ := f.where(); at.epoch == h.epoch && at.number < h.number {
+		// The head counts further than the stream reaches.
+		if !at.fresh {
+			f.lost(hubs.Gap{Reason: "trimmed", From: at.number + 1, To: h.number})
+		}
+		f.move(position{epoch: h.epoch, number: h.number, ms: h.ms})
+	}
+	return nil
+}
+
+// parseMessage reads a stream message. The number is in its id.
+func parseMessage(m redis.XMessage) (record, error) {
+	ms, number, _ := strings.Cut(m.ID, "-")
+	var rec record
+	var err error
+	if rec.ms, err = strconv.ParseUint(ms, 10, 64); err != nil {
+		return record{}, fmt.Errorf("stream id: %w", err)
+	}
+	if rec.number, err = strconv.ParseUint(number, 10, 64); err != nil {
+		return record{}, fmt.Errorf("stream id: %w", err)
+	}
+	rec.epoch, _ = m.Values["epoch"].(string)
+	rec.entry, _ = m.Values["entry"].(string)
+	return rec, nil
+}
+
+// sweep compares all followed hubs with their heads now and then. It finds what
+// doorbells didn't tell.
+func (r *Redis) sweep() {
+	for {
+		quarter := r.cfg.SweepEvery / 4
+		select {
+		case <-time.After(r.cfg.SweepEvery - quarter/2 + rand.N(quarter+1)):
+		case <-r.ctx.Done():
+			return
+		}
+		for _, d := range r.doorbells {
+			for feeds := range slices.Chunk(d.followed(), sweepBatch) {
+				r.compare(feeds)
+			}
+		}
+		r.forgetIdle()
+	}
+}
+
+// compare reads the heads of feeds in one round trip and wakes those that are
+// not where their hub is.
+func (r *Redis) compare(feeds []*feed) {
+	ctx, cancel := context.WithTimeout(r.ctx, attemptPatience)
+	defer cancel()
+	pipe := r.client.Pipeline()
+	commands := make([]*redis.SliceCmd, len(feeds))
+	before := make([]position, len(feeds))
+	for i, f := range feeds {
+		at, started := f.where()
+		if !started {
+			continue
+		}
+		before[i] = at
+		commands[i] = pipe.HMGet(ctx, f.keys.Head(), "epoch", "number", "ms")
+		if f.touch() {
+			pipe.PExpire(ctx, f.keys.Head(), headLife)
+		}
+	}
+	if pipe.Len() == 0 {
+		return
+	}
+	_, err := pipe.Exec(ctx)
+	r.health.report(err)
+	if err != nil {
+		return
+	}
+	for i, f := range feeds {
+		if commands[i] == nil {
+			continue
+		}
+		h, err := parseHead(commands[i].Val())
+		if err != nil || h.epoch != before[i].epoch || h.number != before[i].number {
+			f.subscribed()
+		}
+	}
+}
+
+// touch reports whether it is time to prolong the head's life.
+func (f *feed) touch() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if time.Since(f.touched) < touchEvery {
+		return false
+	}
+	f.touched = time.Now()
+	return true
+}

@@ -1,0 +1,317 @@
+package backplane
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/internal/redisclient"
+)
+
+// The bounds of what waits for one feed. What doesn't fit is read from the
+// stream later.
+const (
+	inboxEntries = 1024
+	inboxBytes   = 8 << 20
+)
+
+// record is an entry as Redis delivers it, by doorbell or from the stream.
+type record struct {
+	epoch  string
+	number uint64
+	ms     uint64 // of the stream id: with number it finds the entry again
+	entry  string
+}
+
+// position is the last entry that a feed has carried out.
+type position struct {
+	epoch  string // "" = the hub has had no entry yet
+	number uint64
+	ms     uint64
+	// fresh is set while the hub's epoch is new to this feed: what its stream has
+	// lost already was reported with the change.
+	fresh bool
+}
+
+// feed follows one hub for the nodes of this process. Its work is done by one
+// goroutine at a time, which exists only while there is some.
+type feed struct {
+	r    *Redis
+	id   hubID
+	keys redisclient.HubKeys
+	live chan struct{} // closed once the position is known
+
+	calls sync.Mutex // held while nodes are called; taken before mu
+
+	mu      sync.Mutex
+	nodes   []hubs.Node
+	inbox   []string // doorbell messages
+	bytes   int
+	behind  bool // the stream must be read
+	running bool
+	at      position  // written by the working goroutine alone
+	started bool      // at is known
+	poison  bool      // a bad entry was logged
+	touched time.Time // when the head's life was last prolonged
+}
+
+func newFeed(r *Redis, id hubID, n hubs.Node) *feed {
+	return &feed{
+		r: r, id: id, keys: redisclient.Hub(id.tenant, id.hub),
+		nodes: []hubs.Node{n}, live: make(chan struct{}), touched: time.Now(),
+	}
+}
+
+func (f *feed) join(n hubs.Node) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.nodes = append(slices.Clone(f.nodes), n)
+}
+
+// leave takes n off and returns how many nodes are left.
+func (f *feed) leave(n hubs.Node) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if i := slices.Index(f.nodes, n); i >= 0 {
+		f.nodes = slices.Delete(slices.Clone(f.nodes), i, i+1)
+	}
+	return len(f.nodes)
+}
+
+// settle waits until a node that left is not being called any more.
+func (f *feed) settle() {
+	f.calls.Lock()
+	defer f.calls.Unlock()
+}
+
+// ring takes a doorbell message.
+func (f *feed) ring(payload string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.inbox) >= inboxEntries || f.bytes+len(payload) > inboxBytes {
+		f.r.stats.overflows.Add(1)
+		f.behind = true
+	} else {
+		f.inbox = append(f.inbox, payload)
+		f.bytes += len(payload)
+	}
+	f.work()
+}
+
+// subscribed is called when a subscription is live: what was rung before it is
+// only in the stream.
+func (f *feed) subscribed() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.behind = true
+	f.work()
+}
+
+// work makes sure that somebody works. The caller holds mu.
+func (f *feed) work() {
+	if !f.running {
+		f.running = f.r.start(f.run)
+	}
+}
+
+// run works until nothing waits.
+func (f *feed) run() {
+	pause := retryPause
+	for {
+		f.mu.Lock()
+		if len(f.nodes) == 0 || f.r.ctx.Err() != nil || !f.behind && len(f.inbox) == 0 {
+			f.inbox, f.bytes = nil, 0
+			f.running = false
+			f.mu.Unlock()
+			return
+		}
+		behind, inbox := f.behind || !f.started, f.inbox
+		f.behind = false
+		f.inbox, f.bytes = nil, 0
+		f.mu.Unlock()
+
+		if behind {
+			if err := f.catchUp(); err != nil {
+				f.r.log.Warn("hub stream can't be read", "tenant", f.id.tenant, "hub", f.id.hub, "error", err)
+				f.r.health.report(err)
+				f.requeue(inbox)
+				f.wait(pause/2 + rand.N(pause))
+				pause = min(2*pause, reconnectMost)
+				continue
+			}
+			pause = retryPause
+		}
+		for i, payload := range inbox {
+			// What was rung before the stream was read is either behind the position
+			// now or gone.
+			if !f.message(payload) && !behind {
+				f.requeue(inbox[i:])
+				break
+			}
+		}
+	}
+}
+
+// requeue puts messages back before the newer ones and marks the feed behind.
+func (f *feed) requeue(messages []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.behind = true
+	if len(messages) == 0 {
+		return
+	}
+	f.inbox = append(slices.Clone(messages), f.inbox...)
+	for _, m := range messages {
+		f.bytes += len(m)
+	}
+}
+
+func (f *feed) wait(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-f.r.ctx.Done():
+	}
+}
+
+// message handles one doorbell message; it reports false when the stream has to
+// be read first.
+func (f *feed) message(payload string) bool {
+	if payload == "" {
+		return true
+	}
+	switch payload[0] {
+	case 'E':
+		rec, ok := parseDoorbell(payload)
+		return !ok || f.accept(rec, false)
+	case 'Q':
+		q, reply, err := decodeQuery(payload[1:])
+		if err != nil {
+			f.spoiled(record{}, err)
+			return true
+		}
+		f.r.replies.answer(reply, f.each(record{}, func(n hubs.Node) int { return n.Answer(q) }))
+	}
+	return true
+}
+
+// parseDoorbell splits "Eepoch number ms entry".
+func parseDoorbell(payload string) (record, bool) {
+	head := strings.SplitN(payload[1:], " ", 4)
+	if len(head) != 4 {
+		return record{}, false
+	}
+	number, err1 := strconv.ParseUint(head[1], 10, 64)
+	ms, err2 := strconv.ParseUint(head[2], 10, 64)
+	return record{epoch: head[0], number: number, ms: ms, entry: head[3]}, err1 == nil && err2 == nil && number > 0
+}
+
+// accept is the one place where entries are put in order: live ones and those
+// of a catch-up. It reports false when rec doesn't follow the position, so that
+// the stream must be read; from the stream itself that is a loss.
+func (f *feed) accept(rec record, fromStream bool) bool {
+	at := f.at
+	switch {
+	case rec.epoch != at.epoch && (at.epoch != "" || rec.number != 1):
+		return false
+	case rec.epoch == at.epoch && rec.number <= at.number:
+		// Seen already; unless its number was given twice, which a failover to a
+		// replica that lagged behind can do.
+		return rec.ms <= at.ms
+	case rec.epoch == at.epoch && rec.number != at.number+1:
+		if !fromStream {
+			return false
+		}
+		if !at.fresh {
+			f.lost(hubs.Gap{Reason: "trimmed", From: at.number + 1, To: rec.number - 1})
+		}
+	}
+	f.move(position{epoch: rec.epoch, number: rec.number, ms: rec.ms})
+	f.apply(rec)
+	return true
+}
+
+// apply decodes and carries out one entry. An entry that nobody understands
+// must not stop the hub: it is counted and passed over.
+func (f *feed) apply(rec record) {
+	e, reply, err := decodeEntry([]byte(rec.entry))
+	if err != nil {
+		f.spoiled(rec, err)
+		return
+	}
+	e.Epoch, e.Number = rec.epoch, rec.number
+	matched := f.each(rec, func(n hubs.Node) int { return n.Apply(e) })
+	f.r.stats.entries.Add(1)
+	if reply != (address{}) {
+		f.r.replies.answer(reply, matched)
+	}
+}
+
+// each calls the nodes one after another and sums what they return. A panic
+// counts as a poisonous entry.
+func (f *feed) each(rec record, call func(hubs.Node) int) (matched int) {
+	f.calls.Lock()
+	defer f.calls.Unlock()
+	for _, n := range f.members() {
+		func() {
+			defer func() {
+				if p := recover(); p != nil {
+					f.spoiled(rec, fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
+				}
+			}()
+			matched += call(n)
+		}()
+	}
+	return matched
+}
+
+func (f *feed) spoiled(rec record, err error) {
+	f.r.stats.poison.Add(1)
+	f.mu.Lock()
+	logged := f.poison
+	f.poison = true
+	f.mu.Unlock()
+	if !logged {
+		f.r.log.Error("hub entry is passed over", "tenant", f.id.tenant, "hub", f.id.hub,
+			"epoch", rec.epoch, "number", rec.number, "error", err)
+	}
+}
+
+// lost tells the nodes that entries are gone for good.
+func (f *feed) lost(g hubs.Gap) {
+	if g.Reason == "trimmed" {
+		f.r.stats.gaps.Add(1)
+		f.r.stats.missing.Add(g.To - g.From + 1)
+	} else {
+		f.r.stats.epochs.Add(1)
+	}
+	f.r.log.Warn("hub entries are lost", "tenant", f.id.tenant, "hub", f.id.hub, "reason", g.Reason, "from", g.From, "to", g.To)
+	f.each(record{}, func(n hubs.Node) int {
+		n.Lost(g)
+		return 0
+	})
+}
+
+func (f *feed) members() []hubs.Node {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.nodes // never changed in place
+}
+
+func (f *feed) move(to position) {
+	f.mu.Lock()
+	f.at = to
+	f.mu.Unlock()
+}
+
+// where returns the position, and false when it isn't known yet.
+func (f *feed) where() (position, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.at, f.started
+}

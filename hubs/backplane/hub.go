@@ -1,0 +1,178 @@
+package backplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/internal/redisclient"
+)
+
+const (
+	// userGroups is how many groups one user is remembered in; the ones that end
+	// first give way.
+	userGroups = 200
+	// userGroupLife is how long "until removed" is remembered.
+	userGroupLife = 365 * 24 * time.Hour
+	// subscribePatience bounds how long Subscribe waits for Redis.
+	subscribePatience = 2500 * time.Millisecond
+	// idempotencyKeyBytes is the longest idempotency key.
+	idempotencyKeyBytes = 128
+)
+
+// hubBackplane is one hub's backplane. It is a value without state of its own.
+type hubBackplane struct {
+	r        *Redis
+	id       hubID
+	settings Settings
+}
+
+var _ hubs.Backplane = (*hubBackplane)(nil)
+
+// Publish implements hubs.Backplane. It fails within 2.5 s: with
+// hubs.ErrUnavailable when Redis is away, and then also with
+// hubs.ErrOutcomeUnknown unless nothing was published.
+func (h *hubBackplane) Publish(ctx context.Context, e *hubs.Entry, o hubs.PublishOptions) (hubs.Position, error) {
+	a, err := h.publish(ctx, e, o, address{})
+	return hubs.Position{Epoch: a.epoch, Number: a.number, Duplicate: a.duplicate}, err
+}
+
+// Command implements hubs.Backplane. Processes whose doorbell is broken at the
+// moment catch up later and are not waited for. A repeat of an earlier command
+// (same idempotency key) matches nothing.
+func (h *hubBackplane) Command(ctx context.Context, e *hubs.Entry, o hubs.PublishOptions) (hubs.Position, int, error) {
+	to, t := h.r.replies.ask()
+	defer h.r.replies.forget(to)
+	a, err := h.publish(ctx, e, o, to)
+	at := hubs.Position{Epoch: a.epoch, Number: a.number, Duplicate: a.duplicate}
+	if err != nil {
+		return at, 0, err
+	}
+	matched, err := h.r.replies.wait(ctx, t, a.receivers)
+	return at, matched, err
+}
+
+// Ask implements hubs.Backplane. The question isn't stored anywhere.
+func (h *hubBackplane) Ask(ctx context.Context, q hubs.Query) (int, error) {
+	if h.r.health.open() {
+		return 0, fmt.Errorf("ask: %w", hubs.ErrUnavailable)
+	}
+	to, t := h.r.replies.ask()
+	defer h.r.replies.forget(to)
+	attempt, cancel := context.WithTimeout(ctx, attemptPatience)
+	defer cancel()
+	processes, err := h.r.client.Publish(attempt, h.keys().Doorbell(), encodeQuery(q, to)).Result()
+	if ctx.Err() == nil {
+		h.r.health.report(err)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("ask: %w: %w", hubs.ErrUnavailable, err)
+	}
+	return h.r.replies.wait(ctx, t, int(processes))
+}
+
+// Subscribe implements hubs.Backplane.
+func (h *hubBackplane) Subscribe(ctx context.Context, n hubs.Node) (func(), error) {
+	if h.r.ctx.Err() != nil {
+		return nil, fmt.Errorf("subscribe: %w: closed", hubs.ErrUnavailable)
+	}
+	ctx, cancel := context.WithTimeout(ctx, subscribePatience)
+	defer cancel()
+	d, channel := h.r.doorbell(h.id.tenant), h.keys().Doorbell()
+	f := d.follow(h.id, channel, n)
+	leave := sync.OnceFunc(func() {
+		d.unfollow(channel, f, n)
+		f.settle()
+	})
+	select {
+	case <-f.live:
+		return leave, nil
+	case <-ctx.Done():
+		leave()
+		return nil, fmt.Errorf("subscribe: %w: %w", hubs.ErrUnavailable, ctx.Err())
+	case <-h.r.ctx.Done():
+		leave()
+		return nil, fmt.Errorf("subscribe: %w: closed", hubs.ErrUnavailable)
+	}
+}
+
+// UserGroups implements hubs.Backplane; the groups are sorted.
+func (h *hubBackplane) UserGroups(ctx context.Context, u string) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, attemptPatience)
+	defer cancel()
+	var now *redis.TimeCmd
+	var groups *redis.MapStringStringCmd
+	_, err := h.r.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		now = p.Time(ctx) // the clock that the ends were reckoned with
+		groups = p.HGetAll(ctx, h.keys().UserGroups(u))
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read groups of user: %w: %w", hubs.ErrUnavailable, err)
+	}
+	var names []string
+	for name, end := range groups.Val() {
+		if ms, err := strconv.ParseInt(end, 10, 64); err == nil && ms > now.Val().UnixMilli() {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+func (h *hubBackplane) keys() redisclient.HubKeys { return redisclient.Hub(h.id.tenant, h.id.hub) }
+
+// publish encodes e and sends it down the hub's pipeline.
+func (h *hubBackplane) publish(ctx context.Context, e *hubs.Entry, o hubs.PublishOptions, to address) (answer, error) {
+	if len(o.IdempotencyKey) > idempotencyKeyBytes {
+		return answer{}, fmt.Errorf("publish: idempotency key of %d bytes, the most is %d", len(o.IdempotencyKey), idempotencyKeyBytes)
+	}
+	if o.Charge < 0 {
+		return answer{}, errors.New("publish: negative charge")
+	}
+	data, hash, err := encodeEntry(e, to)
+	if err != nil {
+		return answer{}, fmt.Errorf("publish: %w", err)
+	}
+	p := h.r.publisher(h.id, h.settings)
+	q := &request{entry: data, deadline: time.Now().Add(publishPatience), done: make(chan outcome, 1)}
+	if o.IdempotencyKey == "" {
+		hash = ""
+		q.keys = append(q.keys, p.fixed[3])
+	} else {
+		q.keys = append(q.keys, p.keys.Idempotency(o.IdempotencyKey))
+	}
+	operation, life := "", time.Duration(0)
+	switch e.Kind {
+	case hubs.AddUserToGroup:
+		operation, life = "add", userGroupLife
+		if e.TTLSeconds >= 0 {
+			life = min(time.Duration(min(e.TTLSeconds, int64(userGroupLife/time.Second)))*time.Second, userGroupLife)
+		}
+		if life == 0 {
+			operation = "" // only connections that exist now: nothing to remember
+		}
+	case hubs.RemoveUserFromGroup:
+		operation = "remove"
+	case hubs.RemoveUserFromGroups:
+		operation = "clear"
+	default:
+	}
+	q.args = []any{o.Charge, hash, h.settings.idempotency().Milliseconds(), operation, life.Milliseconds(), userGroups}
+	if operation != "" {
+		for _, u := range e.Users {
+			q.keys = append(q.keys, p.keys.UserGroups(u))
+		}
+		for _, g := range e.Groups {
+			q.args = append(q.args, g)
+		}
+	}
+	return p.publish(ctx, q)
+}

@@ -1,0 +1,102 @@
+-- Appends one entry to a hub: numbers it, counts it, remembers its answer and
+-- rings the doorbell, all or nothing.
+--
+-- KEYS  1 head  2 stream  3 accepted  4 publisher  5 idempotency key (the
+--       publisher again when there is none)  6... users' groups
+-- ARGV  1 epoch to begin with when the hub has none  2 entry  3 doorbell
+--       4 sequence of this publish  5 slots in the publisher's memory
+--       6 retention, ms  7 most entries  8 most bytes  9 life of the head, ms
+--       10 charge  11 hash of the request, or ''  12 idempotency memory, ms
+--       13 '', 'add', 'remove' or 'clear'  14 ms until a user leaves the
+--       groups again  15 most groups of a user  16... groups
+-- Answer: 'ok epoch number ms receivers minute total', 'dup epoch number',
+--       'conflict' or 'late'.
+
+local function int(n) return string.format('%.0f', n) end
+
+-- A sequence at or below the last one is a repeat of what was answered, or a
+-- straggler that a later publish has overtaken.
+local seq = tonumber(ARGV[4])
+local slot = int(seq % tonumber(ARGV[5]))
+local last = redis.call('HMGET', KEYS[4], 'last', slot)
+if last[1] and seq <= tonumber(last[1]) then
+  local known = ARGV[4] .. ' '
+  if last[2] and string.sub(last[2], 1, #known) == known then
+    return string.sub(last[2], #known + 1)
+  end
+  return 'late'
+end
+
+if ARGV[11] ~= '' then
+  local first = redis.call('GET', KEYS[5])
+  if first then
+    if string.sub(first, 1, #ARGV[11]) ~= ARGV[11] then return 'conflict' end
+    return 'dup' .. string.sub(first, #ARGV[11] + 1)
+  end
+end
+
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local head = redis.call('HMGET', KEYS[1], 'epoch', 'number', 'ms', 'mean')
+local epoch, number, ms, mean = head[1], tonumber(head[2]), tonumber(head[3]), tonumber(head[4])
+if not (epoch and number and ms) then
+  epoch, number, ms = ARGV[1], 0, 0
+  redis.call('DEL', KEYS[2], KEYS[3]) -- of a head that was lost
+end
+number = number + 1
+if now > ms then ms = now end -- a clock that went back must not stop the hub
+mean = (mean or #ARGV[2]) * 0.95 + #ARGV[2] * 0.05
+
+local id = int(ms) .. '-' .. int(number)
+redis.call('XADD', KEYS[2], 'MINID', '~', int(now - tonumber(ARGV[6])), id, 'epoch', epoch, 'entry', ARGV[2])
+if number % 64 == 0 then
+  local most = math.min(tonumber(ARGV[7]), math.floor(tonumber(ARGV[8]) / math.max(mean, 1)))
+  redis.call('XTRIM', KEYS[2], 'MAXLEN', '~', int(most))
+end
+redis.call('HSET', KEYS[1], 'epoch', epoch, 'number', int(number), 'ms', int(ms), 'mean', int(mean))
+redis.call('PEXPIRE', KEYS[1], ARGV[9])
+redis.call('PEXPIRE', KEYS[2], int(tonumber(ARGV[6]) + 60000))
+
+local minute, total = math.floor(now / 60000), 0
+local charge = tonumber(ARGV[10])
+if charge > 0 then
+  total = redis.call('HINCRBY', KEYS[3], int(minute), charge)
+  if total == charge then
+    for _, old in ipairs(redis.call('HKEYS', KEYS[3])) do
+      if tonumber(old) < minute - 10 then redis.call('HDEL', KEYS[3], old) end
+    end
+    redis.call('PEXPIRE', KEYS[3], 1800000)
+  end
+end
+
+if ARGV[11] ~= '' then
+  redis.call('SET', KEYS[5], ARGV[11] .. ' ' .. epoch .. ' ' .. int(number), 'PX', ARGV[12])
+end
+
+for k = 6, #KEYS do
+  if ARGV[13] == 'clear' then
+    redis.call('DEL', KEYS[k])
+  elseif ARGV[13] == 'remove' then
+    for a = 16, #ARGV do redis.call('HDEL', KEYS[k], ARGV[a]) end
+  elseif ARGV[13] == 'add' then
+    for a = 16, #ARGV do
+      redis.call('HSET', KEYS[k], ARGV[a], int(now + tonumber(ARGV[14])))
+    end
+    -- The groups that end first make room.
+    local most = tonumber(ARGV[15])
+    if redis.call('HLEN', KEYS[k]) > most then
+      local all, ends = redis.call('HGETALL', KEYS[k]), {}
+      for i = 1, #all, 2 do ends[#ends + 1] = { all[i], tonumber(all[i + 1]) } end
+      table.sort(ends, function(a, b) return a[2] < b[2] end)
+      for i = 1, #ends - most do redis.call('HDEL', KEYS[k], ends[i][1]) end
+    end
+    local left = redis.call('PTTL', KEYS[k])
+    if left < tonumber(ARGV[14]) then redis.call('PEXPIRE', KEYS[k], ARGV[14]) end
+  end
+end
+
+local receivers = redis.call('PUBLISH', ARGV[3], 'E' .. epoch .. ' ' .. int(number) .. ' ' .. int(ms) .. ' ' .. ARGV[2])
+local answer = 'ok ' .. epoch .. ' ' .. int(number) .. ' ' .. int(ms) .. ' ' .. int(receivers) .. ' ' .. int(minute) .. ' ' .. int(total)
+redis.call('HSET', KEYS[4], 'last', ARGV[4], slot, ARGV[4] .. ' ' .. answer)
+redis.call('PEXPIRE', KEYS[4], 600000)
+return answer

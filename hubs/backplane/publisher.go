@@ -1,0 +1,296 @@
+package backplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/internal/redisclient"
+	"github.com/signalbox/signalbox/tenants"
+)
+
+// The bounds of a publisher.
+const (
+	// batchEntries is the most that one round trip carries; it is also how many
+	// answers the script remembers, so that all of a broken round trip can be
+	// asked for again.
+	batchEntries = 64
+	batchBytes   = 4 << 20
+	queueEntries = 2048
+	queueBytes   = 16 << 20
+	// publishPatience is how long a publish may take, waiting and repeats
+	// included; attemptPatience bounds one round trip.
+	publishPatience = 2400 * time.Millisecond
+	attemptPatience = 1500 * time.Millisecond
+	retryPause      = 50 * time.Millisecond
+	// publisherIdle is after how long without a publish a publisher is forgotten.
+	// Nothing of it is on the way by then.
+	publisherIdle = 2 * time.Minute
+)
+
+// The states of a request.
+const (
+	queued int32 = iota
+	sent
+	abandoned
+)
+
+// request is one publish on its way.
+type request struct {
+	seq      uint64
+	entry    []byte
+	keys     []string // after the four of the hub
+	args     []any    // from the charge on
+	deadline time.Time
+	// unknown is set once a round trip broke: Redis may have carried it out.
+	unknown bool
+	state   atomic.Int32
+	done    chan outcome // takes one
+}
+
+type outcome struct {
+	answer answer
+	err    error
+}
+
+// publisher is the in-order pipeline of this process to one hub. One round trip
+// is on the way at a time; what waits meanwhile goes with the next one.
+type publisher struct {
+	r      *Redis
+	tenant tenants.ID
+	hub    string
+	keys   redisclient.HubKeys
+	fixed  []string // the keys of every publish
+
+	mu      sync.Mutex
+	limits  [4]any // retention, most entries, most bytes, life of the head
+	queue   []*request
+	bytes   int
+	seq     uint64
+	running bool
+	used    time.Time
+}
+
+func (r *Redis) newPublisher(tenant tenants.ID, hub string) *publisher {
+	keys := redisclient.Hub(tenant, hub)
+	id := r.run + "." + strconv.FormatUint(r.publishers.Add(1), 36)
+	return &publisher{
+		r: r, tenant: tenant, hub: hub, keys: keys,
+		fixed: []string{keys.Head(), keys.Stream(), keys.Accepted(), keys.Publisher(id)},
+	}
+}
+
+// touch keeps the publisher from being forgotten and gives it the hub's settings.
+func (p *publisher) touch(s Settings) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.used = time.Now()
+	p.limits = [4]any{s.retention().Milliseconds(), p.r.cfg.StreamEntries, p.r.cfg.StreamBytes, headLife.Milliseconds()}
+}
+
+// publish queues q and waits for its outcome.
+func (p *publisher) publish(ctx context.Context, q *request) (answer, error) {
+	if err := ctx.Err(); err != nil {
+		return answer{}, fmt.Errorf("publish: %w", err)
+	}
+	if p.r.health.open() {
+		return answer{}, fmt.Errorf("publish: %w", hubs.ErrUnavailable)
+	}
+	if err := p.push(q); err != nil {
+		return answer{}, err
+	}
+	select {
+	case o := <-q.done:
+		return o.answer, o.err
+	case <-ctx.Done():
+		if q.state.CompareAndSwap(queued, abandoned) {
+			return answer{}, fmt.Errorf("publish: %w", ctx.Err())
+		}
+		p.r.stats.unknown.Add(1)
+		return answer{}, fmt.Errorf("publish: %w: %w", hubs.ErrOutcomeUnknown, ctx.Err())
+	}
+}
+
+func (p *publisher) push(q *request) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.queue) >= queueEntries || p.bytes+len(q.entry) > queueBytes {
+		return fmt.Errorf("publish: %w: %d publishes to this hub are waiting", hubs.ErrUnavailable, len(p.queue))
+	}
+	if !p.running {
+		if !p.r.start(p.run) {
+			return fmt.Errorf("publish: %w: closed", hubs.ErrUnavailable)
+		}
+		p.running = true
+	}
+	p.seq++
+	q.seq = p.seq
+	p.queue = append(p.queue, q)
+	p.bytes += len(q.entry)
+	return nil
+}
+
+// run sends batches until nothing waits.
+func (p *publisher) run() {
+	for {
+		batch := p.take()
+		if batch == nil {
+			return
+		}
+		p.send(batch)
+	}
+}
+
+// take returns what goes with the next round trip, or nil when the pipeline
+// comes to rest.
+func (p *publisher) take() []*request {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var batch []*request
+	size, taken := 0, 0
+	for _, q := range p.queue {
+		if len(batch) == batchEntries || len(batch) > 0 && size+len(q.entry) > batchBytes {
+			break
+		}
+		taken++
+		p.bytes -= len(q.entry)
+		if q.state.CompareAndSwap(queued, sent) {
+			batch = append(batch, q)
+			size += len(q.entry)
+		}
+	}
+	clear(p.queue[:taken])
+	p.queue = p.queue[taken:]
+	if batch == nil {
+		p.queue = nil
+		p.running = false
+		p.used = time.Now()
+	}
+	return batch
+}
+
+// idle reports whether the publisher has rested for long.
+func (p *publisher) idle(now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.running && now.Sub(p.used) > publisherIdle
+}
+
+// send carries a batch out and holds everything behind it until each outcome is
+// known or given up. A request that is given up is fenced by the next sequence.
+func (p *publisher) send(batch []*request) {
+	for {
+		batch = p.expire(batch)
+		if len(batch) == 0 {
+			return
+		}
+		var failure error
+		batch, failure = p.attempt(batch)
+		if len(batch) == 0 {
+			return
+		}
+		p.r.log.Debug("publish is repeated", "tenant", p.tenant, "hub", p.hub, "requests", len(batch), "error", failure)
+		if redis.HasErrorPrefix(failure, "NOSCRIPT") {
+			ctx, cancel := context.WithTimeout(p.r.ctx, attemptPatience)
+			failure = publishScript.Load(ctx, p.r.client).Err()
+			cancel()
+			if failure == nil {
+				continue
+			}
+		}
+		select {
+		case <-time.After(retryPause):
+		case <-p.r.ctx.Done():
+		}
+	}
+}
+
+// expire answers the requests whose time is up and returns the others.
+func (p *publisher) expire(batch []*request) []*request {
+	closed := p.r.ctx.Err() != nil
+	now := time.Now()
+	left := batch[:0]
+	for _, q := range batch {
+		if !closed && now.Before(q.deadline) {
+			left = append(left, q)
+			continue
+		}
+		err := fmt.Errorf("publish: %w", hubs.ErrUnavailable)
+		if q.unknown {
+			p.r.stats.unknown.Add(1)
+			err = fmt.Errorf("publish: %w: %w", hubs.ErrUnavailable, hubs.ErrOutcomeUnknown)
+		}
+		q.done <- outcome{err: err}
+	}
+	return left
+}
+
+// attempt makes one round trip. It answers what is settled and returns the rest
+// with the error that the first of them met.
+func (p *publisher) attempt(batch []*request) ([]*request, error) {
+	ctx, cancel := context.WithTimeout(p.r.ctx, attemptPatience)
+	defer cancel()
+	p.mu.Lock()
+	limits := p.limits
+	p.mu.Unlock()
+	pipe := p.r.client.Pipeline()
+	commands := make([]*redis.Cmd, len(batch))
+	epoch := newEpoch()
+	for i, q := range batch {
+		args := make([]any, 0, 9+len(q.args))
+		args = append(args, epoch, q.entry, p.keys.Doorbell(), q.seq, batchEntries)
+		args = append(args, limits[:]...)
+		commands[i] = publishScript.EvalSha(ctx, pipe, slices.Concat(p.fixed, q.keys), append(args, q.args...)...)
+	}
+	_, _ = pipe.Exec(ctx) // each command has its own error
+
+	var left []*request
+	var failure error
+	for i, q := range batch {
+		text, err := commands[i].Text()
+		if err == nil {
+			p.settle(q, text)
+			continue
+		}
+		again, err2 := retryable(err)
+		if !again {
+			q.done <- outcome{err: fmt.Errorf("publish: %w", err2)}
+			continue
+		}
+		q.unknown = q.unknown || !refusal(err)
+		left = append(left, q)
+		if failure == nil {
+			failure = err
+		}
+	}
+	p.r.health.report(failure)
+	return left, failure
+}
+
+func (p *publisher) settle(q *request, text string) {
+	a, err := parseAnswer(text)
+	if err != nil {
+		if errors.Is(err, hubs.ErrIdempotencyConflict) {
+			p.r.stats.conflicts.Add(1)
+		}
+		q.done <- outcome{err: fmt.Errorf("publish: %w", err)}
+		return
+	}
+	if a.duplicate {
+		p.r.stats.duplicates.Add(1)
+	} else {
+		p.r.stats.publishes.Add(1)
+		if a.total > 0 && p.r.cfg.OnAccepted != nil {
+			p.r.cfg.OnAccepted(p.tenant, p.hub, a.epoch, a.minute, a.total)
+		}
+	}
+	q.done <- outcome{answer: a}
+}

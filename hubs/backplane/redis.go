@@ -1,0 +1,231 @@
+package backplane
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/tenants"
+)
+
+// Config is what a process's backplane needs.
+type Config struct {
+	// Redis is shared with others; the backplane opens further connections from
+	// it for Pub/Sub. It must not repeat commands by itself (MaxRetries < 0).
+	Redis redis.UniversalClient
+	// EdgeRun is random per process start, at most 64 letters, digits, - or _.
+	EdgeRun string
+	Logger  *slog.Logger
+	// OnAccepted gets the running total of accepted messages of a hub in one
+	// UTC minute, after each publish that was charged. It must not block. Optional.
+	OnAccepted func(tenant tenants.ID, hub, epoch string, minute time.Time, total int64)
+
+	// Doorbells is the number of Pub/Sub connections that tenants are spread
+	// over, so that one tenant's flood holds up few others. 0 = 4.
+	Doorbells int
+	// SweepEvery is how often each hub's position is compared with its head, with
+	// a quarter of jitter; it bounds how long a lost doorbell delays. 0 = 2 s.
+	SweepEvery time.Duration
+	// AnswerPatience is how long Command and Ask wait for the nodes. 0 = 2 s.
+	AnswerPatience time.Duration
+	// StreamEntries and StreamBytes bound a hub's stream beside its retention.
+	// 0 = 100,000 and 256 MiB.
+	StreamEntries int
+	StreamBytes   int64
+}
+
+// headLife is how long a hub's epoch and number outlive its last entry. Hubs
+// that are followed live on.
+const headLife = 7 * 24 * time.Hour
+
+func (c *Config) complete() error {
+	var problems []error
+	if c.Redis == nil {
+		problems = append(problems, errors.New("Redis is required"))
+	}
+	if c.Logger == nil {
+		problems = append(problems, errors.New("Logger is required"))
+	}
+	if c.EdgeRun == "" || len(c.EdgeRun) > 64 {
+		problems = append(problems, errors.New("EdgeRun must have 1 to 64 characters"))
+	}
+	for _, ch := range c.EdgeRun {
+		if (ch < 'a' || ch > 'z') && (ch < 'A' || ch > 'Z') && (ch < '0' || ch > '9') && ch != '-' && ch != '_' {
+			problems = append(problems, fmt.Errorf("EdgeRun must not hold %q", ch))
+			break
+		}
+	}
+	if c.Doorbells < 0 || c.Doorbells > 64 {
+		problems = append(problems, errors.New("Doorbells must be 0 to 64"))
+	}
+	if len(problems) > 0 {
+		return fmt.Errorf("backplane: %w", errors.Join(problems...))
+	}
+	c.Doorbells = defaulted(c.Doorbells, 4)
+	c.SweepEvery = defaulted(c.SweepEvery, 2*time.Second)
+	c.AnswerPatience = defaulted(c.AnswerPatience, 2*time.Second)
+	c.StreamEntries = defaulted(c.StreamEntries, 100_000)
+	c.StreamBytes = defaulted(c.StreamBytes, 256<<20)
+	return nil
+}
+
+func defaulted[T int | int64 | time.Duration](v, fallback T) T {
+	if v == 0 {
+		return fallback
+	}
+	return v
+}
+
+// Settings are those of one hub.
+type Settings struct {
+	// RetentionSeconds is how long entries stay in the stream; less than 180
+	// counts as 180 (the longest resume window, a failover and some slack).
+	RetentionSeconds int
+	// IdempotencySeconds is how long an idempotency key is remembered. 0 = 120.
+	IdempotencySeconds int
+}
+
+func (s Settings) retention() time.Duration {
+	return time.Duration(max(s.RetentionSeconds, 180)) * time.Second
+}
+
+func (s Settings) idempotency() time.Duration {
+	return time.Duration(defaulted(s.IdempotencySeconds, 120)) * time.Second
+}
+
+// Redis is a process's end of the backplane: one serves all hubs of the process.
+type Redis struct {
+	cfg    Config
+	client redis.UniversalClient
+	log    *slog.Logger
+	run    string
+	stats  counters
+	health *health
+
+	ctx    context.Context // the life of the goroutines: from New to Close
+	cancel context.CancelFunc
+	work   sync.WaitGroup
+	gate   sync.Mutex // guards closed: no goroutine starts after Close began
+	closed bool
+
+	doorbells []*doorbell
+	replies   *replies
+
+	publishers atomic.Uint64
+	mu         sync.Mutex
+	pipelines  map[hubID]*publisher
+}
+
+// hubID is what everything of a hub is kept under in this process.
+type hubID struct {
+	tenant tenants.ID
+	hub    string
+}
+
+// New starts the backplane of a process. It doesn't wait for Redis: while Redis
+// is away, calls fail with hubs.ErrUnavailable. Close ends it.
+func New(cfg Config) (*Redis, error) {
+	if err := cfg.complete(); err != nil {
+		return nil, err
+	}
+	r := &Redis{
+		cfg: cfg, client: cfg.Redis, log: cfg.Logger, run: cfg.EdgeRun,
+		health: newHealth(), pipelines: make(map[hubID]*publisher),
+	}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	r.replies = newReplies(r)
+	r.start(r.replies.receive)
+	r.start(r.replies.send)
+	r.start(func() { r.health.probe(r.ctx, r.client) })
+	for range cfg.Doorbells {
+		d := newDoorbell(r)
+		r.doorbells = append(r.doorbells, d)
+		r.start(d.run)
+	}
+	r.start(r.sweep)
+	return r, nil
+}
+
+// start runs f in a goroutine that Close waits for; it reports false once
+// Close has begun.
+func (r *Redis) start(f func()) bool {
+	r.gate.Lock()
+	defer r.gate.Unlock()
+	if r.closed {
+		return false
+	}
+	r.work.Go(f)
+	return true
+}
+
+// Close ends all goroutines and Pub/Sub connections. Publishes that wait fail;
+// nodes get no further call once it returns. The client stays open.
+func (r *Redis) Close() {
+	r.gate.Lock()
+	r.closed = true
+	r.gate.Unlock()
+	r.cancel()
+	r.work.Wait()
+}
+
+// Run waits for ctx and then closes the backplane.
+func (r *Redis) Run(ctx context.Context) error {
+	<-ctx.Done()
+	r.Close()
+	return nil
+}
+
+// Hub returns the backplane of one hub; hub is its canonical name. The settings
+// apply to publishes from now on, by every value that Hub returned for it.
+func (r *Redis) Hub(tenant tenants.ID, hub string, s Settings) hubs.Backplane {
+	return &hubBackplane{r: r, id: hubID{tenant, hub}, settings: s}
+}
+
+// publisher returns the pipeline to a hub.
+func (r *Redis) publisher(id hubID, s Settings) *publisher {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p := r.pipelines[id]
+	if p == nil {
+		p = r.newPublisher(id.tenant, id.hub)
+		r.pipelines[id] = p
+	}
+	p.touch(s)
+	return p
+}
+
+// forgetIdle drops pipelines that have rested for long.
+func (r *Redis) forgetIdle() {
+	now := time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id, p := range r.pipelines {
+		if p.idle(now) {
+			delete(r.pipelines, id)
+		}
+	}
+}
+
+// doorbell returns the connection that a tenant's hubs ring.
+func (r *Redis) doorbell(tenant tenants.ID) *doorbell {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(tenant))
+	return r.doorbells[h.Sum32()%uint32(len(r.doorbells))] //nolint:gosec // at most 64
+}
+
+// newEpoch returns a fresh random epoch.
+func newEpoch() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}

@@ -1,0 +1,81 @@
+package backplane
+
+import (
+	_ "embed"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/signalbox/signalbox/hubs"
+)
+
+//go:embed publish.lua
+var publishSource string
+
+// publishScript appends one entry; see publish.lua for its keys and arguments.
+var publishScript = redis.NewScript(publishSource)
+
+// answer is what the publish script says.
+type answer struct {
+	epoch     string
+	number    uint64
+	duplicate bool
+	receivers int
+	minute    time.Time
+	total     int64
+}
+
+// errLate is the script's refusal of a publish that a later one of the same
+// publisher has overtaken: it was not and will never be accepted.
+var errLate = errors.New("overtaken by a later publish")
+
+func parseAnswer(s string) (answer, error) {
+	f := strings.Fields(s)
+	switch {
+	case len(f) == 7 && f[0] == "ok":
+		number, err1 := strconv.ParseUint(f[2], 10, 64)
+		receivers, err2 := strconv.Atoi(f[4])
+		minute, err3 := strconv.ParseInt(f[5], 10, 64)
+		total, err4 := strconv.ParseInt(f[6], 10, 64)
+		if err := errors.Join(err1, err2, err3, err4); err != nil {
+			return answer{}, fmt.Errorf("answer of the publish script: %w", err)
+		}
+		return answer{epoch: f[1], number: number, receivers: receivers, minute: time.Unix(minute*60, 0).UTC(), total: total}, nil
+	case len(f) == 3 && f[0] == "dup":
+		number, err := strconv.ParseUint(f[2], 10, 64)
+		if err != nil {
+			return answer{}, fmt.Errorf("answer of the publish script: %w", err)
+		}
+		return answer{epoch: f[1], number: number, duplicate: true}, nil
+	case s == "conflict":
+		return answer{}, hubs.ErrIdempotencyConflict
+	case s == "late":
+		return answer{}, fmt.Errorf("%w: %w", hubs.ErrUnavailable, errLate)
+	}
+	return answer{}, fmt.Errorf("publish script answered %q", s)
+}
+
+// refusal reports whether Redis itself said no; otherwise the connection failed
+// and nobody knows what became of the command.
+func refusal(err error) bool {
+	var refused redis.Error
+	return errors.As(err, &refused)
+}
+
+// retryable reports whether a publish that failed with err should be sent
+// again, and otherwise what to tell the publisher.
+func retryable(err error) (bool, error) {
+	if !refusal(err) {
+		return true, nil
+	}
+	switch {
+	case redis.HasErrorPrefix(err, "NOSCRIPT"), redis.IsLoadingError(err), redis.IsReadOnlyError(err),
+		redis.IsClusterDownError(err), redis.IsTryAgainError(err), redis.IsMasterDownError(err):
+		return true, nil // refused before it did anything, and likely to pass
+	}
+	return false, fmt.Errorf("%w: %w", hubs.ErrUnavailable, err)
+}

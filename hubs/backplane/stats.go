@@ -1,0 +1,107 @@
+package backplane
+
+import (
+	"context"
+	"sync/atomic"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+)
+
+// Stats are totals since the process began.
+type Stats struct {
+	Publishes   uint64 // accepted
+	Duplicates  uint64 // answered from idempotency memory
+	Conflicts   uint64 // refused: idempotency key with another body
+	Unknown     uint64 // publishes given up without knowing their outcome
+	Entries     uint64 // entries handed to a node
+	CatchUps    uint64 // times the stream was read because a doorbell was not enough
+	Gaps        uint64 // losses reported because the stream was trimmed
+	Missing     uint64 // entries in those gaps
+	Epochs      uint64 // losses reported because the hub's epoch changed
+	Poison      uint64 // entries that could not be carried out
+	Reconnects  uint64 // doorbell connections made after the first ones
+	Overflows   uint64 // doorbells dropped because a feed was behind
+	Unanswered  uint64 // commands and queries that some node did not answer in time
+	Followed    int64  // hubs followed now
+	Unavailable bool   // Redis is taken to be away
+}
+
+type counters struct {
+	publishes, duplicates, conflicts, unknown atomic.Uint64
+	entries, catchUps, gaps, missing, epochs  atomic.Uint64
+	poison, reconnects, overflows, unanswered atomic.Uint64
+	followed                                  atomic.Int64
+}
+
+// Stats returns the totals.
+func (r *Redis) Stats() Stats {
+	c := &r.stats
+	return Stats{
+		Publishes: c.publishes.Load(), Duplicates: c.duplicates.Load(), Conflicts: c.conflicts.Load(), Unknown: c.unknown.Load(),
+		Entries: c.entries.Load(), CatchUps: c.catchUps.Load(), Gaps: c.gaps.Load(), Missing: c.missing.Load(),
+		Epochs: c.epochs.Load(), Poison: c.poison.Load(), Reconnects: c.reconnects.Load(), Overflows: c.overflows.Load(),
+		Unanswered: c.unanswered.Load(), Followed: c.followed.Load(), Unavailable: r.health.open(),
+	}
+}
+
+// Instrument reports the totals as metrics of m.
+func (r *Redis) Instrument(m metric.Meter) error {
+	publishes, err := m.Int64ObservableCounter("signalbox.backplane.publishes", metric.WithUnit("{entry}"),
+		metric.WithDescription("Publishes by outcome."))
+	if err != nil {
+		return err
+	}
+	entries, err := m.Int64ObservableCounter("signalbox.backplane.entries", metric.WithUnit("{entry}"),
+		metric.WithDescription("Entries handed to nodes, or not, by result."))
+	if err != nil {
+		return err
+	}
+	losses, err := m.Int64ObservableCounter("signalbox.backplane.losses", metric.WithUnit("{loss}"),
+		metric.WithDescription("Losses reported to nodes, by reason."))
+	if err != nil {
+		return err
+	}
+	repairs, err := m.Int64ObservableCounter("signalbox.backplane.repairs", metric.WithUnit("{event}"),
+		metric.WithDescription("Catch-up reads, reconnects, overflows and unanswered requests."))
+	if err != nil {
+		return err
+	}
+	followed, err := m.Int64ObservableGauge("signalbox.backplane.followed", metric.WithUnit("{hub}"),
+		metric.WithDescription("Hubs that this process follows."))
+	if err != nil {
+		return err
+	}
+	unavailable, err := m.Int64ObservableGauge("signalbox.backplane.unavailable", metric.WithUnit("1"),
+		metric.WithDescription("1 while Redis is taken to be away."))
+	if err != nil {
+		return err
+	}
+	_, err = m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		s := r.Stats()
+		observe := func(c metric.Int64Observable, v uint64, key, value string) {
+			o.ObserveInt64(c, int64(v), metric.WithAttributes(attribute.String(key, value))) //nolint:gosec // a count
+		}
+		observe(publishes, s.Publishes, "outcome", "accepted")
+		observe(publishes, s.Duplicates, "outcome", "duplicate")
+		observe(publishes, s.Conflicts, "outcome", "conflict")
+		observe(publishes, s.Unknown, "outcome", "unknown")
+		observe(entries, s.Entries, "result", "applied")
+		observe(entries, s.Poison, "result", "poison")
+		observe(entries, s.Missing, "result", "missing")
+		observe(losses, s.Gaps, "reason", "trimmed")
+		observe(losses, s.Epochs, "reason", "epoch")
+		observe(repairs, s.CatchUps, "event", "catch_up")
+		observe(repairs, s.Reconnects, "event", "reconnect")
+		observe(repairs, s.Overflows, "event", "overflow")
+		observe(repairs, s.Unanswered, "event", "unanswered")
+		o.ObserveInt64(followed, s.Followed)
+		var away int64
+		if s.Unavailable {
+			away = 1
+		}
+		o.ObserveInt64(unavailable, away)
+		return nil
+	}, publishes, entries, losses, repairs, followed, unavailable)
+	return err
+}
