@@ -5,19 +5,20 @@ CREATE TABLE plans (
     position                     int    NOT NULL UNIQUE, -- smallest plan first
     messages_per_month           bigint NOT NULL CHECK (messages_per_month >= 0),
     connection_minutes_per_month bigint NOT NULL CHECK (connection_minutes_per_month >= 0),
+    max_tenants                  int    NOT NULL CHECK (max_tenants >= 0), -- of one account
     limits                       jsonb  NOT NULL -- tenants.Limits
 );
 
-INSERT INTO plans (id, name, position, messages_per_month, connection_minutes_per_month, limits) VALUES
-('free', 'Free', 1, 3000000, 1000000, '{
+INSERT INTO plans (id, name, position, messages_per_month, connection_minutes_per_month, max_tenants, limits) VALUES
+('free', 'Free', 1, 3000000, 1000000, 3, '{
     "max_connections": 200, "messages_per_second": 100, "message_burst": 300, "max_message_bytes": 32768,
     "max_groups_per_connection": 50, "max_hubs": 20, "idempotency_seconds": 120, "retention_seconds": 180,
     "resume_window_seconds": 30, "resume_buffer_bytes": 100000}'),
-('pro', 'Pro', 2, 25000000, 50000000, '{
+('pro', 'Pro', 2, 25000000, 50000000, 20, '{
     "max_connections": 5000, "messages_per_second": 2000, "message_burst": 6000, "max_message_bytes": 65536,
     "max_groups_per_connection": 200, "max_hubs": 200, "idempotency_seconds": 3600, "retention_seconds": 600,
     "resume_window_seconds": 60, "resume_buffer_bytes": 262144}'),
-('scale', 'Scale', 3, 500000000, 500000000, '{
+('scale', 'Scale', 3, 500000000, 500000000, 100, '{
     "max_connections": 50000, "messages_per_second": 20000, "message_burst": 60000, "max_message_bytes": 262144,
     "max_groups_per_connection": 1000, "max_hubs": 2000, "idempotency_seconds": 86400, "retention_seconds": 1800,
     "resume_window_seconds": 120, "resume_buffer_bytes": 1048576}');
@@ -55,11 +56,11 @@ CREATE TABLE sessions (
 );
 CREATE INDEX sessions_expiry ON sessions (expiry);
 
-CREATE TABLE sign_in_failures (
-    subject   text        NOT NULL, -- "email:..." or "ip:..."
-    failed_at timestamptz NOT NULL DEFAULT now()
+CREATE TABLE attempts (
+    subject      text        NOT NULL, -- "email:...", "ip:...", "signup:...", "token:..."
+    attempted_at timestamptz NOT NULL DEFAULT now()
 );
-CREATE INDEX sign_in_failures_subject ON sign_in_failures (subject, failed_at);
+CREATE INDEX attempts_subject ON attempts (subject, attempted_at);
 
 CREATE TABLE email_verifications (
     token_hash bytea PRIMARY KEY, -- sha-256

@@ -69,3 +69,9 @@ CREATE TABLE usage_activity (
     first_message_at    timestamptz,
     last_message_at     timestamptz
 );
+
+-- Tenants whose usage somebody looks at live, until when.
+CREATE TABLE usage_watches (
+    tenant_id text PRIMARY KEY,
+    until     timestamptz NOT NULL
+);

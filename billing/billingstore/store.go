@@ -1,0 +1,170 @@
+// Package billingstore keeps the ledger of usage in Postgres and reads plans.
+// Every statement names the tenants whose rows it touches.
+package billingstore
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/signalbox/signalbox/billing"
+	"github.com/signalbox/signalbox/billing/usage"
+	"github.com/signalbox/signalbox/internal/fault"
+	"github.com/signalbox/signalbox/tenants"
+)
+
+// Store is a billing.Store and a usage.Ledger on Postgres. It is safe for
+// concurrent use, by several processes too.
+type Store struct{ pool *pgxpool.Pool }
+
+var (
+	_ billing.Store = (*Store)(nil)
+	_ usage.Ledger  = (*Store)(nil)
+)
+
+// New makes a Store.
+func New(pool *pgxpool.Pool) *Store { return &Store{pool: pool} }
+
+// many reads all rows.
+func many[T any](ctx context.Context, s *Store, what string, scan pgx.RowToFunc[T], sql string, args ...any) ([]T, error) {
+	rows, _ := s.pool.Query(ctx, sql, args...) // its error comes with the rows
+	v, err := pgx.CollectRows(rows, scan)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", what, err)
+	}
+	return v, nil
+}
+
+// Plans implements billing.Store.
+func (s *Store) Plans(ctx context.Context) ([]billing.Plan, error) {
+	return many(ctx, s, "plans", func(row pgx.CollectableRow) (p billing.Plan, err error) {
+		err = row.Scan(&p.ID, &p.Name, &p.MessagesPerMonth, &p.ConnectionMinutesPerMonth, &p.MaxTenants, &p.Limits)
+		return p, err
+	}, "SELECT id, name, messages_per_month, connection_minutes_per_month, max_tenants, limits FROM plans ORDER BY position")
+}
+
+// Points implements billing.Store. Peaks of several edges in one minute add up;
+// of several minutes the highest counts.
+func (s *Store) Points(ctx context.Context, t tenants.ID, from, to time.Time, step billing.Step) ([]billing.Point, error) {
+	return many(ctx, s, "usage", func(row pgx.CollectableRow) (p billing.Point, err error) {
+		v := &p.Values
+		err = row.Scan(&p.At, &v.Accepted, &v.Delivered, &v.DeliveredBytes, &v.ReceivedBytes, &v.ConnectionSeconds, &v.Opened, &v.Peak, &v.Refused)
+		p.At = p.At.UTC()
+		return p, err
+	}, `
+		WITH used AS (
+			SELECT date_trunc($4, minute) AS at, 0::bigint AS accepted, delivered, delivered_bytes, received_bytes,
+				connection_seconds, opened, 0::bigint AS peak
+			FROM usage_minutes WHERE tenant_id = $1 AND minute >= $2 AND minute < $3
+			UNION ALL
+			SELECT date_trunc($4, minute), total, 0, 0, 0, 0, 0, 0
+			FROM usage_accepted WHERE tenant_id = $1 AND minute >= $2 AND minute < $3
+			UNION ALL
+			SELECT date_trunc($4, minute), 0, 0, 0, 0, 0, 0, sum(peak)::bigint
+			FROM usage_peaks WHERE tenant_id = $1 AND minute >= $2 AND minute < $3 GROUP BY minute
+		), refused AS (
+			SELECT at, jsonb_object_agg(code, count) AS refused FROM (
+				SELECT date_trunc($4, minute) AS at, code, sum(count)::bigint AS count
+				FROM usage_refusals WHERE tenant_id = $1 AND minute >= $2 AND minute < $3 GROUP BY 1, 2
+			) by_code GROUP BY at
+		), summed AS (
+			SELECT at, sum(accepted)::bigint AS accepted, sum(delivered)::bigint AS delivered,
+				sum(delivered_bytes)::bigint AS delivered_bytes, sum(received_bytes)::bigint AS received_bytes,
+				sum(connection_seconds)::bigint AS connection_seconds, sum(opened)::bigint AS opened, max(peak) AS peak
+			FROM used GROUP BY at
+		)
+		SELECT at, coalesce(accepted, 0), coalesce(delivered, 0), coalesce(delivered_bytes, 0), coalesce(received_bytes, 0),
+			coalesce(connection_seconds, 0), coalesce(opened, 0), coalesce(peak, 0), coalesce(refused, '{}')
+		FROM summed FULL JOIN refused USING (at) ORDER BY at`, t, from, to, string(step))
+}
+
+// Month implements billing.Store.
+func (s *Store) Month(ctx context.Context, t tenants.ID, from, to time.Time) (billing.Month, error) {
+	m := billing.Month{From: from}
+	var seconds, accountSeconds int64
+	err := s.pool.QueryRow(ctx, `
+		WITH account AS (
+			SELECT a.id, p.id AS plan, p.messages_per_month, p.connection_minutes_per_month
+			FROM tenants t JOIN accounts a ON a.id = t.account_id JOIN plans p ON p.id = a.plan WHERE t.id = $1
+		), mine AS (
+			SELECT t.id FROM tenants t JOIN account ON t.account_id = account.id
+		), used AS (
+			SELECT tenant_id, sum(delivered) AS messages, sum(connection_seconds) AS seconds
+			FROM usage_minutes WHERE tenant_id IN (SELECT id FROM mine) AND minute >= $2 AND minute < $3 GROUP BY tenant_id
+			UNION ALL
+			SELECT tenant_id, sum(total), 0
+			FROM usage_accepted WHERE tenant_id IN (SELECT id FROM mine) AND minute >= $2 AND minute < $3 GROUP BY tenant_id
+		)
+		SELECT plan, messages_per_month, connection_minutes_per_month,
+			coalesce((SELECT sum(messages) FROM used WHERE tenant_id = $1), 0)::bigint,
+			coalesce((SELECT sum(seconds) FROM used WHERE tenant_id = $1), 0)::bigint,
+			coalesce((SELECT sum(messages) FROM used), 0)::bigint,
+			coalesce((SELECT sum(seconds) FROM used), 0)::bigint
+		FROM account`, t, from, to).
+		Scan(&m.Plan, &m.MessagesAllowed, &m.ConnectionMinutesAllowed, &m.Messages, &seconds, &m.AccountMessages, &accountSeconds)
+	if err == pgx.ErrNoRows { //nolint:errorlint // QueryRow returns it bare
+		return m, fault.New(fault.NotFound, "There is no such tenant.")
+	}
+	if err != nil {
+		return m, fmt.Errorf("read month: %w", err)
+	}
+	m.ConnectionMinutes = billing.Values{ConnectionSeconds: seconds}.ConnectionMinutes()
+	m.AccountConnectionMinutes = billing.Values{ConnectionSeconds: accountSeconds}.ConnectionMinutes()
+	return m, nil
+}
+
+// Activity implements billing.Store.
+func (s *Store) Activity(ctx context.Context, t tenants.ID, freshSince time.Time) (billing.Activity, error) {
+	a := billing.Activity{Tenant: t}
+	var firstConnection, firstMessage, lastMessage *time.Time
+	err := s.pool.QueryRow(ctx, `
+		SELECT coalesce((SELECT sum(g.connections) FROM usage_gauges g JOIN usage_edges e USING (edge_run)
+				WHERE g.tenant_id = $1 AND e.seen_at > $2), 0)::bigint,
+			max(first_connection_at), max(first_message_at), max(last_message_at)
+		FROM usage_activity WHERE tenant_id = $1`, t, freshSince).Scan(&a.ConnectionsNow, &firstConnection, &firstMessage, &lastMessage)
+	if err != nil {
+		return a, fmt.Errorf("read activity: %w", err)
+	}
+	for _, at := range []struct {
+		from *time.Time
+		to   *time.Time
+	}{{firstConnection, &a.FirstConnectionAt}, {firstMessage, &a.FirstMessageAt}, {lastMessage, &a.LastMessageAt}} {
+		if at.from != nil {
+			*at.to = at.from.UTC()
+		}
+	}
+	return a, nil
+}
+
+// Watch implements billing.Store.
+func (s *Store) Watch(ctx context.Context, t tenants.ID, until time.Time) error {
+	_, err := s.pool.Exec(ctx, `INSERT INTO usage_watches (tenant_id, until) VALUES ($1, $2)
+		ON CONFLICT (tenant_id) DO UPDATE SET until = greatest(usage_watches.until, excluded.until)`, t, until)
+	if err != nil {
+		return fmt.Errorf("write watch: %w", err)
+	}
+	return nil
+}
+
+// Watched implements billing.Store.
+func (s *Store) Watched(ctx context.Context, among []tenants.ID, now time.Time) ([]tenants.ID, error) {
+	return many(ctx, s, "watches", pgx.RowTo[tenants.ID], "SELECT tenant_id FROM usage_watches WHERE tenant_id = ANY($1) AND until > $2", among, now)
+}
+
+// Forget deletes what is no longer needed: marks of flushes and edges that went
+// silent before, and watches that ended before that time.
+func (s *Store) Forget(ctx context.Context, before time.Time) error {
+	for _, sql := range []string{
+		"DELETE FROM usage_flushes WHERE committed_at < $1",
+		"DELETE FROM usage_edges WHERE seen_at < $1",
+		"DELETE FROM usage_watches WHERE until < $1",
+	} {
+		if _, err := s.pool.Exec(ctx, sql, before); err != nil {
+			return fmt.Errorf("forget old usage marks: %w", err)
+		}
+	}
+	return nil
+}

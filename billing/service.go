@@ -1,0 +1,111 @@
+package billing
+
+import (
+	"context"
+	"time"
+
+	"github.com/signalbox/signalbox/tenants"
+)
+
+// Store reads plans and the ledger.
+type Store interface {
+	Plans(ctx context.Context) ([]Plan, error)
+	// Points returns the steps of [from, to) in which something was used, in
+	// order.
+	Points(ctx context.Context, t tenants.ID, from, to time.Time, step Step) ([]Point, error)
+	// Month sums [from, to) for a tenant and for its account.
+	Month(ctx context.Context, t tenants.ID, from, to time.Time) (Month, error)
+	// Activity counts connections on edges that were heard of since freshSince.
+	Activity(ctx context.Context, t tenants.ID, freshSince time.Time) (Activity, error)
+	// Watch remembers that somebody looks at a tenant's usage.
+	Watch(ctx context.Context, t tenants.ID, until time.Time) error
+	// Watched returns those of the tenants that somebody looks at.
+	Watched(ctx context.Context, among []tenants.ID, now time.Time) ([]tenants.ID, error)
+}
+
+// edgeSilence is after how long the connections of an edge that says nothing no
+// longer count. Edges flush every two seconds.
+const edgeSilence = 10 * time.Second
+
+// livePoints is how many minutes a live update carries: late flushes still
+// change the ones before the current one.
+const livePoints = 3
+
+// Service answers what was used. It is safe for concurrent use.
+type Service struct {
+	store Store
+	now   func() time.Time
+}
+
+// NewService makes a Service; now may be nil.
+func NewService(store Store, now func() time.Time) *Service {
+	if now == nil {
+		now = time.Now
+	}
+	return &Service{store: store, now: now}
+}
+
+// Plans returns all plans, smallest first.
+func (s *Service) Plans(ctx context.Context) ([]Plan, error) { return s.store.Plans(ctx) }
+
+// Usage returns what a tenant used, without gaps.
+func (s *Service) Usage(ctx context.Context, t tenants.ID, q Query) (Usage, error) {
+	q, err := q.resolve(s.now())
+	if err != nil {
+		return Usage{}, err
+	}
+	used, err := s.store.Points(ctx, t, q.From, q.To, q.Step)
+	if err != nil {
+		return Usage{}, err
+	}
+	u := Usage{From: q.From, To: q.To, Step: q.Step}
+	for at := q.From; at.Before(q.To); at = at.Add(steps[q.Step].width) {
+		p := Point{At: at}
+		if len(used) > 0 && used[0].At.Equal(at) {
+			p.Values, used = used[0].Values, used[1:]
+		}
+		u.Points = append(u.Points, p)
+		u.Totals.add(p.Values)
+	}
+	u.Month, err = s.Month(ctx, t)
+	return u, err
+}
+
+// Month returns what was used this month.
+func (s *Service) Month(ctx context.Context, t tenants.ID) (Month, error) {
+	from := monthOf(s.now())
+	return s.store.Month(ctx, t, from, from.AddDate(0, 1, 0))
+}
+
+// Activity tells what of a tenant is alive.
+func (s *Service) Activity(ctx context.Context, t tenants.ID) (Activity, error) {
+	return s.store.Activity(ctx, t, s.now().Add(-edgeSilence))
+}
+
+// Live is what a watching console is sent after each change.
+type Live struct {
+	Points   []Point // the last minutes
+	Month    Month
+	Activity Activity
+}
+
+// Live returns the newest figures of a tenant.
+func (s *Service) Live(ctx context.Context, t tenants.ID) (Live, error) {
+	now := s.now()
+	usage, err := s.Usage(ctx, t, Query{From: now.Add(-(livePoints - 1) * time.Minute), To: now, Step: Minute})
+	if err != nil {
+		return Live{}, err
+	}
+	activity, err := s.Activity(ctx, t)
+	return Live{Points: usage.Points, Month: usage.Month, Activity: activity}, err
+}
+
+// Watch asks for live updates of a tenant until a time.
+func (s *Service) Watch(ctx context.Context, t tenants.ID, until time.Time) error {
+	return s.store.Watch(ctx, t, until)
+}
+
+// Watched returns those of the tenants for which somebody wants live updates.
+func (s *Service) Watched(ctx context.Context, among []tenants.ID) ([]tenants.ID, error) {
+	return s.store.Watched(ctx, among, s.now())
+}

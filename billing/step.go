@@ -1,0 +1,76 @@
+package billing
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/signalbox/signalbox/internal/fault"
+)
+
+// Step is the width of a point.
+type Step string
+
+// The steps.
+const (
+	Minute Step = "minute"
+	Hour   Step = "hour"
+	Day    Step = "day" // UTC
+)
+
+// maxPoints bounds one answer.
+const maxPoints = 1500
+
+// steps has each step's width and the span shown when none is asked for.
+var steps = map[Step]struct{ width, span time.Duration }{
+	Minute: {time.Minute, time.Hour},
+	Hour:   {time.Hour, 24 * time.Hour},
+	Day:    {24 * time.Hour, 30 * 24 * time.Hour},
+}
+
+// Query asks for usage. Zero values take the defaults: by hour, up to now, over
+// the step's usual span.
+type Query struct {
+	From, To time.Time
+	Step     Step
+}
+
+// resolve fills in defaults and cuts the span to whole steps, the last one being
+// that which To lies in.
+func (q Query) resolve(now time.Time) (Query, error) {
+	if q.Step == "" {
+		q.Step = Hour
+	}
+	s, ok := steps[q.Step]
+	if !ok {
+		return q, fault.InvalidFields(fault.Field{Name: "step", Message: "is not a step", Accepted: "minute, hour, day"})
+	}
+	if q.To.IsZero() {
+		q.To = now
+	}
+	if q.From.IsZero() {
+		q.From = q.To.Add(-s.span)
+	}
+	// Truncate counts from year 1, which agrees with UTC minutes, hours and days.
+	q.From = q.From.UTC().Truncate(s.width)
+	if to := q.To.UTC().Truncate(s.width); to.Before(q.To) {
+		q.To = to.Add(s.width)
+	} else {
+		q.To = to
+	}
+	if !q.From.Before(q.To) {
+		return q, fault.InvalidFields(fault.Field{Name: "from", Message: "is not before to"})
+	}
+	if n := q.To.Sub(q.From) / s.width; n > maxPoints {
+		return q, fault.InvalidFields(fault.Field{
+			Name: "from", Message: fmt.Sprintf("gives %d points", n),
+			Accepted: fmt.Sprintf("at most %d steps of one %s before to", maxPoints, q.Step),
+		})
+	}
+	return q, nil
+}
+
+// monthOf returns the first moment of t's month.
+func monthOf(t time.Time) time.Time {
+	t = t.UTC()
+	return time.Date(t.Year(), t.Month(), 1, 0, 0, 0, 0, time.UTC)
+}

@@ -1,0 +1,75 @@
+package tenants
+
+import (
+	"slices"
+
+	"github.com/signalbox/signalbox/internal/fault"
+)
+
+// Role is what a member may do in an account.
+type Role string
+
+// The roles of members.
+const (
+	Owner     Role = "owner"
+	Admin     Role = "admin"
+	Developer Role = "developer"
+	Billing   Role = "billing"
+	Viewer    Role = "viewer"
+)
+
+// Permission is one thing that a role may allow.
+type Permission string
+
+// The permissions. Seeing a tenant with its hubs, limits and usage needs
+// SeeTenant; each of the others says its own.
+const (
+	SeeTenant     Permission = "see_tenant"
+	SeeKeys       Permission = "see_keys"
+	CreateTenant  Permission = "create_tenant"
+	ChangeTenant  Permission = "change_tenant"
+	DeleteTenant  Permission = "delete_tenant"
+	RegenerateKey Permission = "regenerate_key"
+	ChangeHub     Permission = "change_hub"
+	MintToken     Permission = "mint_token"
+	CreateToken   Permission = "create_api_token"
+)
+
+// rolesWith is the one table of who may do what.
+var rolesWith = map[Permission][]Role{
+	SeeTenant:     {Owner, Admin, Developer, Billing, Viewer},
+	SeeKeys:       {Owner, Admin, Developer},
+	CreateTenant:  {Owner, Admin},
+	ChangeTenant:  {Owner, Admin},
+	DeleteTenant:  {Owner, Admin},
+	RegenerateKey: {Owner, Admin, Developer},
+	ChangeHub:     {Owner, Admin, Developer},
+	MintToken:     {Owner, Admin, Developer},
+	CreateToken:   {Owner, Admin, Developer},
+}
+
+// Allows tells whether the role has a permission.
+func (r Role) Allows(p Permission) bool { return slices.Contains(rolesWith[p], r) }
+
+// authorize returns a Forbidden error unless the role has the permission.
+func authorize(r Role, p Permission) error {
+	if r.Allows(p) {
+		return nil
+	}
+	return fault.New(fault.Forbidden, "Your role in this account, "+string(r)+", does not allow that.")
+}
+
+// Caller is who asks, and where from.
+type Caller struct {
+	User UserID
+	// Account is the one account in which an API token acts; "" = all of the
+	// user's.
+	Account AccountID
+	TokenID string // of the API token; "" = a session
+	// RequestID and IP are for the audit.
+	RequestID string
+	IP        string
+}
+
+// inAccount tells whether the caller may act in the account at all.
+func (c Caller) inAccount(a AccountID) bool { return c.Account == "" || c.Account == a }

@@ -1,0 +1,157 @@
+package tenants
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/signalbox/signalbox/internal/fault"
+)
+
+// HubPatch changes some settings; nil leaves one as it is.
+type HubPatch struct {
+	Handler              *Handler
+	KeepAliveSeconds     *int
+	ClientTimeoutSeconds *int
+	AllowedOrigins       *[]string
+}
+
+// apply returns the settings with the patch applied.
+func (p HubPatch) apply(s HubSettings) HubSettings {
+	if p.Handler != nil {
+		s.Handler = *p.Handler
+	}
+	if p.KeepAliveSeconds != nil {
+		s.KeepAliveSeconds = *p.KeepAliveSeconds
+	}
+	if p.ClientTimeoutSeconds != nil {
+		s.ClientTimeoutSeconds = *p.ClientTimeoutSeconds
+	}
+	if p.AllowedOrigins != nil {
+		s.AllowedOrigins = *p.AllowedOrigins
+	}
+	return s
+}
+
+// Hubs lists the hubs of a tenant that have settings, by name.
+func (s *Service) Hubs(ctx context.Context, c Caller, ref string) (MemberTenant, []Hub, error) {
+	t, err := s.tenantFor(ctx, c, ref, SeeTenant)
+	if err != nil {
+		return MemberTenant{}, nil, err
+	}
+	hubs, err := s.store.Hubs(ctx, t.ID)
+	return t, hubs, err
+}
+
+// Hub returns one hub that has settings.
+func (s *Service) Hub(ctx context.Context, c Caller, ref, name string) (MemberTenant, Hub, error) {
+	name, err := hubNamed(name)
+	if err != nil {
+		return MemberTenant{}, Hub{}, err
+	}
+	t, err := s.tenantFor(ctx, c, ref, SeeTenant)
+	if err != nil {
+		return MemberTenant{}, Hub{}, err
+	}
+	hub, err := s.store.Hub(ctx, t.ID, name)
+	return t, hub, err
+}
+
+// PutHub creates a hub or replaces its settings; what the patch leaves out takes
+// its default. It tells whether the hub is new.
+func (s *Service) PutHub(ctx context.Context, c Caller, ref, name string, p HubPatch) (t MemberTenant, h Hub, created bool, err error) {
+	name, err = hubNamed(name)
+	if err != nil {
+		return MemberTenant{}, Hub{}, false, err
+	}
+	settings := p.apply(HubSettings{})
+	if err := settings.Validate(); err != nil {
+		return MemberTenant{}, Hub{}, false, err
+	}
+	t, err = s.change(ctx, c, ref, ChangeHub, "hub.put", name, func(tx Store, t MemberTenant) error {
+		_, err := tx.Hub(ctx, t.ID, name)
+		if created = isKind(err, fault.NotFound); created {
+			err = s.roomForHub(ctx, tx, t.ID)
+		}
+		if err != nil {
+			return err
+		}
+		now := s.now()
+		h, err = tx.PutHub(ctx, t.ID, Hub{Name: name, Settings: settings.clean(), CreatedAt: now, UpdatedAt: now})
+		return err
+	})
+	return t, h, created, err
+}
+
+// roomForHub returns an error when the tenant has as many hubs as it may. The
+// tenant's row is locked by the change under way, so the count holds.
+func (s *Service) roomForHub(ctx context.Context, tx Store, t ID) error {
+	limits, overrides, err := tx.Limits(ctx, t, s.now())
+	if err != nil {
+		return err
+	}
+	have, err := tx.CountHubs(ctx, t)
+	if err != nil {
+		return err
+	}
+	if most := limits.With(overrides).MaxHubs; have >= most {
+		return fault.New(fault.QuotaExceeded, fmt.Sprintf("This tenant may have %d hubs, and has %d.", most, have)).WithCode("max_hubs")
+	}
+	return nil
+}
+
+// PatchHub changes some settings of a hub that has settings.
+func (s *Service) PatchHub(ctx context.Context, c Caller, ref, name string, p HubPatch) (MemberTenant, Hub, error) {
+	name, err := hubNamed(name)
+	if err != nil {
+		return MemberTenant{}, Hub{}, err
+	}
+	var h Hub
+	t, err := s.change(ctx, c, ref, ChangeHub, "hub.patched", name, func(tx Store, t MemberTenant) error {
+		was, err := tx.Hub(ctx, t.ID, name)
+		if err != nil {
+			return err
+		}
+		settings := p.apply(was.Settings)
+		if err := settings.Validate(); err != nil {
+			return err
+		}
+		h, err = tx.PutHub(ctx, t.ID, Hub{Name: name, Settings: settings.clean(), CreatedAt: was.CreatedAt, UpdatedAt: s.now()})
+		return err
+	})
+	return t, h, err
+}
+
+// DeleteHub forgets a hub's settings.
+func (s *Service) DeleteHub(ctx context.Context, c Caller, ref, name string) error {
+	name, err := hubNamed(name)
+	if err != nil {
+		return err
+	}
+	_, err = s.change(ctx, c, ref, ChangeHub, "hub.deleted", name, func(tx Store, t MemberTenant) error {
+		return tx.DeleteHub(ctx, t.ID, name)
+	})
+	return err
+}
+
+// Limits returns the limits of a tenant in force, and how many hubs it has.
+func (s *Service) Limits(ctx context.Context, c Caller, ref string) (t MemberTenant, limits []Limit, hubs int, err error) {
+	t, err = s.tenantFor(ctx, c, ref, SeeTenant)
+	if err != nil {
+		return MemberTenant{}, nil, 0, err
+	}
+	of, overrides, err := s.store.Limits(ctx, t.ID, s.now())
+	if err != nil {
+		return MemberTenant{}, nil, 0, err
+	}
+	hubs, err = s.store.CountHubs(ctx, t.ID)
+	return t, of.List(overrides), hubs, err
+}
+
+// hubNamed returns the canonical form of a hub's name.
+func hubNamed(name string) (string, error) {
+	canonical, err := HubName(name)
+	if err != nil {
+		return "", fault.InvalidFields(fault.Field{Name: "hub", Message: err.Error(), Accepted: HubNameRule})
+	}
+	return canonical, nil
+}

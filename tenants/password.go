@@ -1,0 +1,70 @@
+package tenants
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+
+	"github.com/alexedwards/argon2id"
+)
+
+// passwordParams follow OWASP's advice for argon2id: 19 MiB, two passes, one
+// lane. They are part of every hash, so a change leaves old hashes good.
+var passwordParams = &argon2id.Params{Memory: 19 << 10, Iterations: 2, Parallelism: 1, SaltLength: 16, KeyLength: 32}
+
+// passwords hashes and checks passwords, a bounded number at once, so that
+// signing in can't take the processor from everything else.
+type passwords struct {
+	slots chan struct{}
+	dummy string // a hash that no password has
+}
+
+func newPasswords() (*passwords, error) {
+	dummy, err := argon2id.CreateHash(string(newSecret()), passwordParams)
+	if err != nil {
+		return nil, fmt.Errorf("hash dummy password: %w", err)
+	}
+	return &passwords{slots: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), dummy: dummy}, nil
+}
+
+// hash returns the hash of a password.
+func (p *passwords) hash(ctx context.Context, password string) (string, error) {
+	if err := p.acquire(ctx); err != nil {
+		return "", err
+	}
+	defer p.release()
+	hash, err := argon2id.CreateHash(password, passwordParams)
+	if err != nil {
+		return "", fmt.Errorf("hash password: %w", err)
+	}
+	return hash, nil
+}
+
+// check tells whether the password has that hash. Hash "" stands for a user who
+// is not there: it costs the same and is never right.
+func (p *passwords) check(ctx context.Context, password, hash string) (bool, error) {
+	if err := p.acquire(ctx); err != nil {
+		return false, err
+	}
+	defer p.release()
+	known := hash != ""
+	if !known {
+		hash = p.dummy
+	}
+	match, err := argon2id.ComparePasswordAndHash(password, hash)
+	if err != nil {
+		return false, fmt.Errorf("check password: %w", err)
+	}
+	return match && known, nil
+}
+
+func (p *passwords) acquire(ctx context.Context) error {
+	select {
+	case p.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait to hash a password: %w", ctx.Err())
+	}
+}
+
+func (p *passwords) release() { <-p.slots }

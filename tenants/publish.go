@@ -1,0 +1,55 @@
+package tenants
+
+import "context"
+
+// Document builds what the data plane has to know of a tenant. For a deleted
+// one it is a tombstone without keys.
+func (s *Service) Document(ctx context.Context, id ID) (Document, error) {
+	// The revision is read first: the rest may be newer than it says, never
+	// older, and when it is newer another publication follows.
+	t, err := s.store.Tenant(ctx, id)
+	if err != nil {
+		return Document{}, err
+	}
+	doc := Document{ID: t.ID, Slug: t.Slug, Revision: t.Revision, Status: t.Status, Plan: t.Plan}
+	if t.Status == Deleted {
+		return doc, nil
+	}
+	doc.Hosts = s.endpoints.Hosts(t)
+	limits, overrides, err := s.store.Limits(ctx, id, s.now())
+	if err != nil {
+		return Document{}, err
+	}
+	doc.Limits = limits.With(overrides)
+	hubs, err := s.store.Hubs(ctx, id)
+	if err != nil {
+		return Document{}, err
+	}
+	doc.Hubs = make(map[string]HubSettings, len(hubs))
+	for _, h := range hubs {
+		doc.Hubs[h.Name] = h.Settings
+	}
+	doc.Keys, err = s.openKeys(ctx, id)
+	return doc, err
+}
+
+// EachTenant calls f with the id of every tenant that is not deleted, until f
+// returns an error.
+func (s *Service) EachTenant(ctx context.Context, f func(ID) error) error {
+	const page = 500
+	for after := ID(""); ; {
+		ids, err := s.store.TenantIDs(ctx, after, page)
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			if err := f(id); err != nil {
+				return err
+			}
+		}
+		if len(ids) < page {
+			return nil
+		}
+		after = ids[len(ids)-1]
+	}
+}

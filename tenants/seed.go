@@ -1,0 +1,201 @@
+package tenants
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/signalbox/signalbox/internal/fault"
+)
+
+// Seed is an account with tenants that should be there with exactly these
+// values, for development and tests.
+type Seed struct {
+	AccountName string
+	Email       string
+	Password    Secret
+	APIToken    Secret // "" = none
+	Plan        string // "" = the plan stays as it is
+	Tenants     []SeedTenant
+}
+
+// SeedTenant is a tenant of a Seed.
+type SeedTenant struct {
+	Slug, Name         string
+	Hosts              []string
+	Primary, Secondary Secret // "" = random when new, else as they are
+	Hubs               []string
+}
+
+// Seeded tells what a Seed became.
+type Seeded struct {
+	User    User
+	Account Account
+	Tenants []Tenant // in the order of the Seed
+}
+
+// Seed makes what is missing and corrects what differs; doing it again changes
+// nothing. It is for operators: it asks for no permission.
+func (s *Service) Seed(ctx context.Context, in Seed) (Seeded, error) {
+	hash, err := s.passwords.hash(ctx, in.Password.Reveal())
+	if err != nil {
+		return Seeded{}, err
+	}
+	var out Seeded
+	err = s.store.InTx(ctx, func(tx Store) error {
+		if out, err = s.seedAccount(ctx, tx, in, hash); err != nil {
+			return err
+		}
+		c := Caller{User: out.User.ID, RequestID: "seed"}
+		for _, t := range in.Tenants {
+			seeded, err := s.seedTenant(ctx, tx, c, out.Account, t)
+			if err != nil {
+				return fmt.Errorf("seed tenant %s: %w", t.Slug, err)
+			}
+			out.Tenants = append(out.Tenants, seeded)
+		}
+		return nil
+	})
+	if err != nil {
+		return Seeded{}, err
+	}
+	for _, t := range out.Tenants {
+		s.hurry(ctx, t.ID)
+	}
+	return out, nil
+}
+
+// seedAccount makes sure of the user, the user's first own account and the API
+// token.
+func (s *Service) seedAccount(ctx context.Context, tx Store, in Seed, hash string) (Seeded, error) {
+	user, had, err := tx.UserByEmail(ctx, emailKey(in.Email))
+	if isKind(err, fault.NotFound) {
+		user = User{ID: UserID(newID()), Email: in.Email}
+		err = tx.CreateUser(ctx, user, hash)
+	} else if err == nil {
+		err = s.seedPassword(ctx, tx, user, in.Password, had, hash)
+	}
+	if err != nil {
+		return Seeded{}, err
+	}
+	of, err := tx.Memberships(ctx, user.ID)
+	if err != nil {
+		return Seeded{}, err
+	}
+	var account Account
+	if i := slices.IndexFunc(of, func(m Membership) bool { return m.Role == Owner }); i >= 0 {
+		account = of[i].Account
+	} else {
+		account = Account{ID: AccountID(newID()), Name: in.AccountName, Plan: firstPlan}
+		if err := errors.Join(tx.CreateAccount(ctx, account), tx.AddMember(ctx, account.ID, user.ID, Owner)); err != nil {
+			return Seeded{}, err
+		}
+	}
+	if in.Plan != "" && in.Plan != account.Plan {
+		if err := tx.SetPlan(ctx, account.ID, in.Plan); err != nil {
+			return Seeded{}, err
+		}
+		account.Plan = in.Plan
+	}
+	if in.APIToken != "" {
+		if err := s.seedAPIToken(ctx, tx, user.ID, account.ID, in.APIToken); err != nil {
+			return Seeded{}, err
+		}
+	}
+	return Seeded{User: user, Account: account}, nil
+}
+
+func (s *Service) seedPassword(ctx context.Context, tx Store, u User, password Secret, had, hash string) error {
+	same, err := s.passwords.check(ctx, password.Reveal(), had)
+	if err != nil || same {
+		return err
+	}
+	return tx.SetPassword(ctx, u.ID, hash)
+}
+
+func (s *Service) seedAPIToken(ctx context.Context, tx Store, u UserID, a AccountID, token Secret) error {
+	if !strings.HasPrefix(token.Reveal(), apiTokenPrefix) {
+		return fault.InvalidFields(fault.Field{Name: "api_token", Message: "must begin with " + apiTokenPrefix})
+	}
+	_, err := tx.APITokenByHash(ctx, tokenHash(token.Reveal()), s.now())
+	if !isKind(err, fault.NotFound) {
+		return err
+	}
+	t := APIToken{ID: newID(), Account: a, User: u, Name: "Seed", Hint: hint(token), CreatedAt: s.now()}
+	return tx.CreateAPIToken(ctx, t, tokenHash(token.Reveal()))
+}
+
+// seedTenant makes sure of one tenant, its hosts, keys and hubs.
+func (s *Service) seedTenant(ctx context.Context, tx Store, c Caller, a Account, in SeedTenant) (Tenant, error) {
+	if err := CheckSlug(in.Slug); err != nil {
+		return Tenant{}, fault.InvalidFields(fault.Field{Name: "slug", Message: err.Error(), Accepted: SlugRule})
+	}
+	hosts := make([]string, 0, len(in.Hosts))
+	for _, h := range in.Hosts {
+		hosts = append(hosts, strings.ToLower(h))
+	}
+	t, err := tx.TenantBySlug(ctx, in.Slug)
+	switch {
+	case isKind(err, fault.NotFound):
+		made, err := s.createTenant(ctx, tx, c, newTenant{account: a, slug: in.Slug, name: in.Name, hosts: hosts, primary: in.Primary, secondary: in.Secondary})
+		if err != nil {
+			return Tenant{}, err
+		}
+		t = made.tenant
+	case err != nil:
+		return Tenant{}, err
+	case t.Account != a.ID:
+		return Tenant{}, fault.New(fault.Conflict, "The slug belongs to another account.").WithCode("slug_taken")
+	default:
+		// Also when nothing differs: the plan may have changed.
+		if err := tx.Change(ctx, t.ID, Audit{Caller: c, Account: a.ID, Tenant: t.ID, Action: "tenant.seeded", Subject: in.Slug}); err != nil {
+			return Tenant{}, err
+		}
+		if err := errors.Join(tx.RenameTenant(ctx, t.ID, in.Name), tx.SetHosts(ctx, t.ID, hosts), s.seedKeys(ctx, tx, t.ID, in)); err != nil {
+			return Tenant{}, err
+		}
+		t.Name, t.Hosts = in.Name, hosts
+	}
+	return t, s.seedHubs(ctx, tx, t.ID, in.Hubs)
+}
+
+// seedKeys replaces the keys whose secret differs.
+func (s *Service) seedKeys(ctx context.Context, tx Store, t ID, in SeedTenant) error {
+	have, err := tx.Keys(ctx, t)
+	if err != nil {
+		return err
+	}
+	for slot, want := range map[KeySlot]Secret{Primary: in.Primary, Secondary: in.Secondary} {
+		same := slices.ContainsFunc(have, func(k AccessKey) bool {
+			secret, err := s.sealer.Open(t, k.ID, k.Sealed) // what another sealing key sealed is replaced
+			return k.Slot == slot && err == nil && secret == want
+		})
+		if want == "" || same {
+			continue
+		}
+		if err := tx.PutKey(ctx, t, s.sealer.makeKey(t, slot, want, s.now()).AccessKey); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// seedHubs makes the hubs that are missing; settings of others stay.
+func (s *Service) seedHubs(ctx context.Context, tx Store, t ID, names []string) error {
+	for _, name := range names {
+		name, err := hubNamed(name)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Hub(ctx, t, name)
+		if isKind(err, fault.NotFound) {
+			_, err = tx.PutHub(ctx, t, Hub{Name: name, CreatedAt: s.now(), UpdatedAt: s.now()})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

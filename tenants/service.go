@@ -1,0 +1,116 @@
+package tenants
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"time"
+
+	"github.com/signalbox/signalbox/internal/fault"
+)
+
+// Config is what a Service needs.
+type Config struct {
+	Store     Store
+	Sealer    *Sealer
+	Endpoints Endpoints
+	// ConsoleURL is where links in mails lead, without a slash at its end.
+	ConsoleURL string
+	// Publish hands a tenant's document to the data plane. It is called right
+	// after a change was committed and only hurries: the queued job does the
+	// same until it succeeds.
+	Publish func(context.Context, ID) error
+	// SignUpsPerHour bounds sign-ups from one IP address; 0 = 20.
+	SignUpsPerHour int
+	Logger         *slog.Logger
+	Now            func() time.Time // nil = time.Now
+}
+
+// defaultSignUpsPerHour is for one IP address.
+const defaultSignUpsPerHour = 20
+
+// publishTimeout bounds how long a change waits for the data plane to know it.
+const publishTimeout = time.Second
+
+// Service has the rules of the control plane. It is safe for concurrent use.
+type Service struct {
+	store          Store
+	sealer         *Sealer
+	endpoints      Endpoints
+	consoleURL     string
+	publish        func(context.Context, ID) error
+	signUpsPerHour int
+	logger         *slog.Logger
+	now            func() time.Time
+	passwords      *passwords
+}
+
+// NewService makes a Service.
+func NewService(c Config) (*Service, error) {
+	if u, err := url.Parse(c.ConsoleURL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, fmt.Errorf("console URL must be an absolute http or https URL")
+	}
+	p, err := newPasswords()
+	if err != nil {
+		return nil, err
+	}
+	s := &Service{
+		store: c.Store, sealer: c.Sealer, endpoints: c.Endpoints, consoleURL: c.ConsoleURL, publish: c.Publish,
+		signUpsPerHour: c.SignUpsPerHour, logger: c.Logger, now: c.Now, passwords: p,
+	}
+	if s.signUpsPerHour == 0 {
+		s.signUpsPerHour = defaultSignUpsPerHour
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	return s, nil
+}
+
+// Endpoints tells where tenants are reached.
+func (s *Service) Endpoints() Endpoints { return s.endpoints }
+
+// hurry publishes a tenant's document right away; what fails is left to the
+// queued job.
+func (s *Service) hurry(ctx context.Context, t ID) {
+	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	defer cancel()
+	if err := s.publish(ctx, t); err != nil {
+		s.logger.WarnContext(ctx, "document not published at once, the job will", "tenant_id", string(t), "error", err)
+	}
+}
+
+// tenantFor finds the tenant that the caller names by id or slug, and checks
+// that the caller's role has the permission. A tenant that the caller is no
+// member of is not found.
+func (s *Service) tenantFor(ctx context.Context, c Caller, ref string, p Permission) (MemberTenant, error) {
+	t, err := s.store.TenantOf(ctx, c.User, c.Account, ref)
+	if err != nil {
+		return MemberTenant{}, err
+	}
+	return t, authorize(t.Role, p)
+}
+
+// accountFor returns the account that the caller names, or the only one there
+// is when the name is empty, and checks the permission in it.
+func (s *Service) accountFor(ctx context.Context, c Caller, id AccountID, p Permission) (Membership, error) {
+	all, err := s.store.Memberships(ctx, c.User)
+	if err != nil {
+		return Membership{}, err
+	}
+	var candidates []Membership
+	for _, m := range all {
+		if c.inAccount(m.ID) && (id == "" || m.ID == id) {
+			candidates = append(candidates, m)
+		}
+	}
+	switch {
+	case len(candidates) == 1:
+		return candidates[0], authorize(candidates[0].Role, p)
+	case id != "" || len(candidates) == 0:
+		return Membership{}, fault.New(fault.NotFound, "There is no such account, or you are not a member of it.")
+	default:
+		return Membership{}, fault.InvalidFields(fault.Field{Name: "account_id", Message: "is needed, because you are a member of several accounts"})
+	}
+}

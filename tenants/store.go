@@ -1,0 +1,105 @@
+package tenants
+
+import (
+	"context"
+	"time"
+)
+
+// Store keeps people and tenants. Every method that concerns a tenant takes its
+// id, or the account or user through whom it is seen, and touches no other's
+// rows. What is not there answers a fault of kind NotFound, what is taken one
+// of kind Conflict.
+type Store interface {
+	People
+	Tokens
+	Registry
+	// InTx runs f with a store bound to one transaction, which commits when f
+	// returns nil.
+	InTx(ctx context.Context, f func(Store) error) error
+}
+
+// People keeps users, accounts and members.
+type People interface {
+	// CreateUser answers email_taken for an address that is known in any case.
+	CreateUser(ctx context.Context, u User, passwordHash string) error
+	SetPassword(ctx context.Context, u UserID, passwordHash string) error
+	UserByEmail(ctx context.Context, emailKey string) (u User, passwordHash string, err error)
+	User(ctx context.Context, u UserID) (User, error)
+	CreateAccount(ctx context.Context, a Account) error
+	SetPlan(ctx context.Context, a AccountID, plan string) error
+	AddMember(ctx context.Context, a AccountID, u UserID, r Role) error
+	Memberships(ctx context.Context, u UserID) ([]Membership, error)
+
+	// Attempt records an attempt by each subject, forgets those before since,
+	// and counts what is left for each, this one included.
+	Attempt(ctx context.Context, now, since time.Time, subjects ...string) (counts []int, err error)
+	// ForgetAttempts forgets all attempts of a subject.
+	ForgetAttempts(ctx context.Context, subject string) error
+	// ForgetAttempt forgets the attempt that a subject made at a time.
+	ForgetAttempt(ctx context.Context, subject string, at time.Time) error
+
+	CreateVerification(ctx context.Context, u UserID, email string, tokenHash []byte, expires time.Time) error
+	// Verify uses a verification up, marks the address as verified and returns it.
+	Verify(ctx context.Context, tokenHash []byte, now time.Time) (email string, err error)
+	// QueueMail stores a mail to be sent once the transaction is committed.
+	QueueMail(ctx context.Context, m Mail) error
+	// RecentMail returns the newest mails, whether sent or not.
+	RecentMail(ctx context.Context, limit int) ([]Mail, error)
+}
+
+// Tokens keeps API tokens as hashes.
+type Tokens interface {
+	CreateAPIToken(ctx context.Context, t APIToken, hash []byte) error
+	APITokens(ctx context.Context, u UserID, a AccountID) ([]APIToken, error)
+	DeleteAPIToken(ctx context.Context, u UserID, a AccountID, id string) error
+	// APITokenByHash returns the token, and notes that it was used now.
+	APITokenByHash(ctx context.Context, hash []byte, now time.Time) (APIToken, error)
+}
+
+// Registry keeps tenants and what they own.
+type Registry interface {
+	// LockAccount makes other transactions that lock the account wait for this one.
+	LockAccount(ctx context.Context, a AccountID) (maxTenants, tenants int, err error)
+	// CreateTenant answers slug_taken or host_taken.
+	CreateTenant(ctx context.Context, t Tenant) error
+	// TenantsOf lists the tenants that a user sees; account "" means any.
+	TenantsOf(ctx context.Context, u UserID, account AccountID) ([]MemberTenant, error)
+	// TenantOf finds one of them by id or slug.
+	TenantOf(ctx context.Context, u UserID, account AccountID, ref string) (MemberTenant, error)
+	// TenantBySlug is for what the service does by itself.
+	TenantBySlug(ctx context.Context, slug string) (Tenant, error)
+	// Tenant returns a tenant by its id, deleted ones too.
+	Tenant(ctx context.Context, t ID) (Tenant, error)
+	// TenantIDs pages through the ids of all tenants that are not deleted.
+	TenantIDs(ctx context.Context, after ID, limit int) ([]ID, error)
+	RenameTenant(ctx context.Context, t ID, name string) error
+	SetHosts(ctx context.Context, t ID, hosts []string) error
+	DeleteTenant(ctx context.Context, t ID, now time.Time) error
+	// Change begins every change of a tenant: it locks its row, bumps its
+	// revision, writes the audit and queues the publication of its document.
+	Change(ctx context.Context, t ID, a Audit) error
+	// Audit writes an audit row for what changes no tenant.
+	Audit(ctx context.Context, a Audit) error
+
+	PutKey(ctx context.Context, t ID, k AccessKey) error
+	Keys(ctx context.Context, t ID) ([]AccessKey, error)
+
+	Hubs(ctx context.Context, t ID) ([]Hub, error)
+	Hub(ctx context.Context, t ID, name string) (Hub, error)
+	CountHubs(ctx context.Context, t ID) (int, error)
+	// PutHub creates or replaces a hub and returns it as it is kept.
+	PutHub(ctx context.Context, t ID, h Hub) (Hub, error)
+	DeleteHub(ctx context.Context, t ID, name string) error
+
+	// Limits returns the plan's limits and the overrides in force.
+	Limits(ctx context.Context, t ID, now time.Time) (Limits, []Override, error)
+}
+
+// Audit is one entry of the audit trail.
+type Audit struct {
+	Caller  Caller
+	Account AccountID
+	Tenant  ID // "" = none
+	Action  string
+	Subject string // what it was done to
+}

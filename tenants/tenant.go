@@ -1,0 +1,76 @@
+package tenants
+
+import (
+	"crypto/rand"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/oklog/ulid/v2"
+)
+
+// Tenant is the unit of isolation, as the control plane keeps it.
+type Tenant struct {
+	ID        ID
+	Account   AccountID
+	Slug      string
+	Name      string
+	Status    Status
+	Plan      string // of its account
+	Revision  int64
+	Hosts     []string // its own, besides the one that its slug gives
+	CreatedAt time.Time
+}
+
+// MemberTenant is a tenant as one member of its account sees it.
+type MemberTenant struct {
+	Tenant
+	Role Role
+}
+
+// SystemSlug is the slug of the tenant that the service itself uses.
+const SystemSlug = "signalbox"
+
+// FirstHub is the hub that every tenant begins with.
+const FirstHub = "chat"
+
+// maxNameLength is in characters.
+const maxNameLength = 100
+
+// cleanName returns the name without surrounding space, or false when that
+// leaves nothing, too much, or characters that can't be shown.
+func cleanName(name string) (string, bool) {
+	name = strings.TrimSpace(name)
+	n := utf8.RuneCountInString(name)
+	if n == 0 || n > maxNameLength || !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return "", false
+	}
+	return name, true
+}
+
+// slugSuffixLength is how many random characters follow a slug made from a name.
+const slugSuffixLength = 5
+
+// SlugFrom makes a slug from a name; the random end makes a clash unlikely.
+func SlugFrom(name string) string {
+	var b strings.Builder
+	for _, r := range strings.ToLower(name) {
+		switch {
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9' && b.Len() > 0:
+			b.WriteRune(r)
+		case b.Len() > 0 && !strings.HasSuffix(b.String(), "-"):
+			b.WriteByte('-')
+		}
+		if b.Len() == 30 {
+			break
+		}
+	}
+	base := strings.Trim(b.String(), "-")
+	if base == "" {
+		base = "app"
+	}
+	return base + "-" + strings.ToLower(rand.Text()[:slugSuffixLength])
+}
+
+// newID returns a fresh ULID.
+func newID() string { return ulid.Make().String() }

@@ -1,0 +1,75 @@
+package tenantstore
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/signalbox/signalbox/tenants"
+)
+
+// PutKey implements tenants.Registry.
+func (s *Store) PutKey(ctx context.Context, t tenants.ID, k tenants.AccessKey) error {
+	return s.exec(ctx, "access key", `
+		INSERT INTO access_keys (id, tenant_id, slot, sealed_secret, hint, created_at) VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT ON CONSTRAINT access_keys_slot DO UPDATE
+		SET id = excluded.id, sealed_secret = excluded.sealed_secret, hint = excluded.hint, created_at = excluded.created_at
+		WHERE access_keys.tenant_id = $2`, k.ID, t, k.Slot, k.Sealed, k.Hint, k.CreatedAt)
+}
+
+// Keys implements tenants.Registry; the primary one comes first.
+func (s *Store) Keys(ctx context.Context, t tenants.ID) ([]tenants.AccessKey, error) {
+	return many(ctx, s, "access keys", func(row pgx.CollectableRow) (k tenants.AccessKey, err error) {
+		err = row.Scan(&k.ID, &k.Slot, &k.Sealed, &k.Hint, &k.CreatedAt)
+		return k, err
+	}, "SELECT id, slot, sealed_secret, hint, created_at FROM access_keys WHERE tenant_id = $1 ORDER BY slot", t)
+}
+
+const hubColumns = "name, settings, created_at, updated_at"
+
+func scanHub(row pgx.CollectableRow) (h tenants.Hub, err error) {
+	err = row.Scan(&h.Name, &h.Settings, &h.CreatedAt, &h.UpdatedAt)
+	return h, err
+}
+
+// Hubs implements tenants.Registry; they come by name.
+func (s *Store) Hubs(ctx context.Context, t tenants.ID) ([]tenants.Hub, error) {
+	return many(ctx, s, "hubs", scanHub, "SELECT "+hubColumns+" FROM hubs WHERE tenant_id = $1 ORDER BY name", t)
+}
+
+// Hub implements tenants.Registry.
+func (s *Store) Hub(ctx context.Context, t tenants.ID, name string) (tenants.Hub, error) {
+	return one(ctx, s, "hub with settings", scanHub, "SELECT "+hubColumns+" FROM hubs WHERE tenant_id = $1 AND name = $2", t, name)
+}
+
+// CountHubs implements tenants.Registry.
+func (s *Store) CountHubs(ctx context.Context, t tenants.ID) (int, error) {
+	return one(ctx, s, "hubs", pgx.RowTo[int], "SELECT count(*) FROM hubs WHERE tenant_id = $1", t)
+}
+
+// PutHub implements tenants.Registry.
+func (s *Store) PutHub(ctx context.Context, t tenants.ID, h tenants.Hub) (tenants.Hub, error) {
+	return one(ctx, s, "hub", scanHub, `
+		INSERT INTO hubs (tenant_id, name, settings, created_at, updated_at) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (tenant_id, name) DO UPDATE SET settings = excluded.settings, updated_at = excluded.updated_at
+		WHERE hubs.tenant_id = $1
+		RETURNING `+hubColumns, t, h.Name, h.Settings, h.CreatedAt, h.UpdatedAt)
+}
+
+// DeleteHub implements tenants.Registry.
+func (s *Store) DeleteHub(ctx context.Context, t tenants.ID, name string) error {
+	return s.exec(ctx, "hub with settings", "DELETE FROM hubs WHERE tenant_id = $1 AND name = $2", t, name)
+}
+
+// Limits implements tenants.Registry.
+func (s *Store) Limits(ctx context.Context, t tenants.ID, now time.Time) (tenants.Limits, []tenants.Override, error) {
+	limits, err := one(ctx, s, "tenant", pgx.RowTo[tenants.Limits],
+		"SELECT p.limits FROM tenants t JOIN accounts a ON a.id = t.account_id JOIN plans p ON p.id = a.plan WHERE t.id = $1", t)
+	if err != nil {
+		return tenants.Limits{}, nil, err
+	}
+	overrides, err := many(ctx, s, "limit overrides", pgx.RowToStructByPos[tenants.Override],
+		"SELECT code, value FROM limit_overrides WHERE tenant_id = $1 AND (expires_at IS NULL OR expires_at > $2)", t, now)
+	return limits, overrides, err
+}

@@ -1,0 +1,136 @@
+package tenantstore
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/signalbox/signalbox/tenants"
+)
+
+// tenantColumns need tenants as t and accounts as a.
+const tenantColumns = `t.id, t.account_id, t.slug, t.name, t.status, a.plan, t.revision, t.created_at,
+	ARRAY(SELECT h.host FROM tenant_hosts h WHERE h.tenant_id = t.id ORDER BY h.host)`
+
+func tenantFields(t *tenants.Tenant) []any {
+	return []any{&t.ID, &t.Account, &t.Slug, &t.Name, &t.Status, &t.Plan, &t.Revision, &t.CreatedAt, &t.Hosts}
+}
+
+func scanTenant(row pgx.CollectableRow) (t tenants.Tenant, err error) {
+	err = row.Scan(tenantFields(&t)...)
+	return t, err
+}
+
+func scanMemberTenant(row pgx.CollectableRow) (t tenants.MemberTenant, err error) {
+	err = row.Scan(append(tenantFields(&t.Tenant), &t.Role)...)
+	return t, err
+}
+
+// LockAccount implements tenants.Registry.
+func (s *Store) LockAccount(ctx context.Context, a tenants.AccountID) (maxTenants, have int, err error) {
+	type counts struct{ most, have int }
+	c, err := one(ctx, s, "account", func(row pgx.CollectableRow) (c counts, err error) {
+		err = row.Scan(&c.most, &c.have)
+		return c, err
+	}, `SELECT p.max_tenants, (SELECT count(*) FROM tenants t WHERE t.account_id = a.id AND t.status <> 'deleted')
+		FROM (SELECT id, plan FROM accounts WHERE id = $1 FOR UPDATE) a JOIN plans p ON p.id = a.plan`, a)
+	return c.most, c.have, err
+}
+
+// CreateTenant implements tenants.Registry. The revision begins at zero, so that
+// the first Change makes it one.
+func (s *Store) CreateTenant(ctx context.Context, t tenants.Tenant) error {
+	err := s.exec(ctx, "tenant", "INSERT INTO tenants (id, account_id, slug, name, status, revision, created_at) VALUES ($1, $2, $3, $4, $5, 0, $6)",
+		t.ID, t.Account, t.Slug, t.Name, t.Status, t.CreatedAt)
+	if err != nil {
+		return err
+	}
+	return s.SetHosts(ctx, t.ID, t.Hosts)
+}
+
+// TenantsOf implements tenants.Registry.
+func (s *Store) TenantsOf(ctx context.Context, u tenants.UserID, account tenants.AccountID) ([]tenants.MemberTenant, error) {
+	return many(ctx, s, "tenants", scanMemberTenant, "SELECT "+tenantColumns+`, m.role
+		FROM tenants t JOIN accounts a ON a.id = t.account_id JOIN members m ON m.account_id = a.id
+		WHERE m.user_id = $1 AND ($2 = '' OR a.id = $2) AND t.status <> 'deleted'
+		ORDER BY t.name, t.id`, u, account)
+}
+
+// TenantOf implements tenants.Registry.
+func (s *Store) TenantOf(ctx context.Context, u tenants.UserID, account tenants.AccountID, ref string) (tenants.MemberTenant, error) {
+	return one(ctx, s, "tenant", scanMemberTenant, "SELECT "+tenantColumns+`, m.role
+		FROM tenants t JOIN accounts a ON a.id = t.account_id JOIN members m ON m.account_id = a.id
+		WHERE m.user_id = $1 AND ($2 = '' OR a.id = $2) AND (t.id = $3 OR t.slug = $3) AND t.status <> 'deleted'`, u, account, ref)
+}
+
+// TenantBySlug implements tenants.Registry.
+func (s *Store) TenantBySlug(ctx context.Context, slug string) (tenants.Tenant, error) {
+	return one(ctx, s, "tenant", scanTenant, "SELECT "+tenantColumns+
+		" FROM tenants t JOIN accounts a ON a.id = t.account_id WHERE t.slug = $1 AND t.status <> 'deleted'", slug)
+}
+
+// Tenant implements tenants.Registry.
+func (s *Store) Tenant(ctx context.Context, t tenants.ID) (tenants.Tenant, error) {
+	return one(ctx, s, "tenant", scanTenant, "SELECT "+tenantColumns+
+		" FROM tenants t JOIN accounts a ON a.id = t.account_id WHERE t.id = $1", t)
+}
+
+// TenantIDs implements tenants.Registry.
+func (s *Store) TenantIDs(ctx context.Context, after tenants.ID, limit int) ([]tenants.ID, error) {
+	return many(ctx, s, "tenants", pgx.RowTo[tenants.ID],
+		"SELECT id FROM tenants WHERE id > $1 AND status <> 'deleted' ORDER BY id LIMIT $2", after, limit)
+}
+
+// RenameTenant implements tenants.Registry.
+func (s *Store) RenameTenant(ctx context.Context, t tenants.ID, name string) error {
+	return s.exec(ctx, "tenant", "UPDATE tenants SET name = $2 WHERE id = $1 AND status <> 'deleted'", t, name)
+}
+
+// SetHosts implements tenants.Registry.
+func (s *Store) SetHosts(ctx context.Context, t tenants.ID, hosts []string) error {
+	if _, err := s.db.Exec(ctx, "DELETE FROM tenant_hosts WHERE tenant_id = $1 AND host <> ALL($2)", t, append([]string{}, hosts...)); err != nil {
+		return fmt.Errorf("remove hosts: %w", err)
+	}
+	for _, host := range hosts {
+		_, err := s.db.Exec(ctx, "INSERT INTO tenant_hosts (host, tenant_id) SELECT $2, $1 WHERE NOT EXISTS (SELECT FROM tenant_hosts WHERE host = $2 AND tenant_id = $1)", t, host)
+		if err != nil {
+			return fmt.Errorf("write host: %w", conflict(err))
+		}
+	}
+	return nil
+}
+
+// DeleteTenant implements tenants.Registry. The row stays, for its id and for
+// invoices; keys, hubs and hosts go.
+func (s *Store) DeleteTenant(ctx context.Context, t tenants.ID, now time.Time) error {
+	if err := s.exec(ctx, "tenant", "UPDATE tenants SET status = 'deleted', deleted_at = $2 WHERE id = $1 AND status <> 'deleted'", t, now); err != nil {
+		return err
+	}
+	for _, table := range []string{"access_keys", "hubs", "tenant_hosts", "limit_overrides"} {
+		if _, err := s.db.Exec(ctx, "DELETE FROM "+table+" WHERE tenant_id = $1", t); err != nil {
+			return fmt.Errorf("empty %s: %w", table, err)
+		}
+	}
+	return nil
+}
+
+// Change implements tenants.Registry.
+func (s *Store) Change(ctx context.Context, t tenants.ID, a tenants.Audit) error {
+	if err := s.exec(ctx, "tenant", "UPDATE tenants SET revision = revision + 1 WHERE id = $1 AND status <> 'deleted'", t); err != nil {
+		return err
+	}
+	if err := s.Audit(ctx, a); err != nil {
+		return err
+	}
+	return s.insertJob(ctx, PublishDocument{Tenant: t})
+}
+
+// Audit implements tenants.Registry.
+func (s *Store) Audit(ctx context.Context, a tenants.Audit) error {
+	return s.exec(ctx, "audit", `
+		INSERT INTO audit_events (account_id, tenant_id, user_id, token_id, action, subject, request_id, ip)
+		VALUES (nullif($1, ''), nullif($2, ''), nullif($3, ''), nullif($4, ''), $5, $6, $7, $8)`,
+		a.Account, a.Tenant, a.Caller.User, a.Caller.TokenID, a.Action, a.Subject, a.Caller.RequestID, a.Caller.IP)
+}

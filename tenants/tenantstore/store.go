@@ -1,0 +1,114 @@
+// Package tenantstore keeps people and tenants in Postgres. Every statement
+// names the tenant, account or user whose rows it touches.
+package tenantstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
+
+	"github.com/signalbox/signalbox/internal/fault"
+	"github.com/signalbox/signalbox/internal/postgres"
+	"github.com/signalbox/signalbox/tenants"
+)
+
+// Queue takes jobs in the transaction that makes them necessary.
+type Queue interface {
+	InsertTx(ctx context.Context, tx pgx.Tx, args river.JobArgs, opts *river.InsertOpts) error
+}
+
+// Store is a tenants.Store on Postgres. It is safe for concurrent use; the store
+// that InTx passes on is for one goroutine.
+type Store struct {
+	db    postgres.DB
+	begin postgres.Beginner
+	tx    pgx.Tx // nil outside of a transaction
+	queue Queue
+}
+
+var _ tenants.Store = (*Store)(nil)
+
+// New makes a Store that queues its jobs with queue.
+func New(pool *pgxpool.Pool, queue Queue) *Store {
+	return &Store{db: pool, begin: pool, queue: queue}
+}
+
+// InTx implements tenants.Store. Within a transaction it makes a savepoint.
+func (s *Store) InTx(ctx context.Context, f func(tenants.Store) error) error {
+	return postgres.InTx(ctx, s.begin, func(tx pgx.Tx) error {
+		return f(&Store{db: tx, begin: tx, tx: tx, queue: s.queue})
+	})
+}
+
+// insertJob queues a job in the transaction under way, or in one of its own.
+func (s *Store) insertJob(ctx context.Context, args river.JobArgs) error {
+	insert := func(tx pgx.Tx) error {
+		if err := s.queue.InsertTx(ctx, tx, args, nil); err != nil {
+			return fmt.Errorf("queue %s: %w", args.Kind(), err)
+		}
+		return nil
+	}
+	if s.tx != nil {
+		return insert(s.tx)
+	}
+	return postgres.InTx(ctx, s.begin, insert)
+}
+
+// exec runs a statement that must touch a row; what names the thing in the
+// message when it touches none.
+func (s *Store) exec(ctx context.Context, what, sql string, args ...any) error {
+	tag, err := s.db.Exec(ctx, sql, args...)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", what, conflict(err))
+	}
+	if tag.RowsAffected() == 0 {
+		return notFound(what)
+	}
+	return nil
+}
+
+// one reads exactly one row.
+func one[T any](ctx context.Context, s *Store, what string, scan pgx.RowToFunc[T], sql string, args ...any) (T, error) {
+	rows, _ := s.db.Query(ctx, sql, args...) // its error comes with the rows
+	v, err := pgx.CollectExactlyOneRow(rows, scan)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return v, notFound(what)
+	}
+	if err != nil {
+		return v, fmt.Errorf("read %s: %w", what, err)
+	}
+	return v, nil
+}
+
+// many reads all rows.
+func many[T any](ctx context.Context, s *Store, what string, scan pgx.RowToFunc[T], sql string, args ...any) ([]T, error) {
+	rows, _ := s.db.Query(ctx, sql, args...) // its error comes with the rows
+	v, err := pgx.CollectRows(rows, scan)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", what, err)
+	}
+	return v, nil
+}
+
+func notFound(what string) error {
+	return fault.New(fault.NotFound, "There is no such "+what+".")
+}
+
+// taken says, by constraint, what is taken.
+var taken = map[string]struct{ code, message string }{
+	"users_email_key":   {"email_taken", "There is already a user with this email address."},
+	"tenants_slug":      {"slug_taken", "This slug is taken."},
+	"tenant_hosts_pkey": {"host_taken", "This host belongs to a tenant already."},
+}
+
+// conflict turns the violation of a known unique constraint into a Conflict.
+func conflict(err error) error {
+	if t, ok := taken[postgres.UniqueViolation(err)]; ok {
+		return fault.Wrap(fault.Conflict, t.message, err).WithCode(t.code)
+	}
+	return err
+}
