@@ -1,0 +1,189 @@
+package backplane
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/signalbox/signalbox/internal/redisclient"
+)
+
+var (
+	errSpent = errors.New("spent")
+	errGone  = errors.New("gone")
+)
+
+const scope = string(tenant) + "/" + hub
+
+func newOwnership(t *testing.T, c *redis.Client, run, address string) *Ownership {
+	t.Helper()
+	o, err := NewOwnership(OwnershipConfig{
+		Redis: c, EdgeRun: run, Address: address, Logger: slog.New(slog.NewTextHandler(testWriter{t}, nil)),
+		Spent: errSpent, Gone: errGone, Relay: RelayConfig{Transport: &http.Transport{DisableKeepAlives: true}, Scheme: "http"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(o.Close)
+	return o
+}
+
+func owner(t *testing.T, o *Ownership, id string) string {
+	t.Helper()
+	name, err := o.Owner(t.Context(), scope, id)
+	if err != nil && !errors.Is(err, errSpent) {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func TestOwnership_is_claimed_once(t *testing.T) {
+	url := newRedis(t)
+	c := newClient(t, url)
+	a, b := newOwnership(t, c, "a", "127.0.0.1:1"), newOwnership(t, c, "b", "127.0.0.1:2")
+	if name, err := a.Claim(t.Context(), scope, "c1"); name != "" || err != nil {
+		t.Errorf("first claim: %q, %v", name, err)
+	}
+	if _, err := a.Claim(t.Context(), scope, "c1"); !errors.Is(err, errSpent) {
+		t.Errorf("second claim here: %v", err)
+	}
+	if name, err := b.Claim(t.Context(), scope, "c1"); name != "a" || err != nil {
+		t.Errorf("claim elsewhere: %q, %v", name, err)
+	}
+	if name := owner(t, b, "c1"); name != "a" {
+		t.Errorf("owner %q", name)
+	}
+	if name := owner(t, b, "unknown"); name != "" {
+		t.Errorf("owner of an unknown connection %q", name)
+	}
+	// The same id in another hub or tenant is another connection.
+	if name, err := b.Claim(t.Context(), "01JCTENANT000000000000000B/"+hub, "c1"); name != "" || err != nil {
+		t.Errorf("other tenant: %q, %v", name, err)
+	}
+	a.Release(t.Context(), scope, "c1")
+	eventually(t, "tombstone", func() bool {
+		_, err := b.Claim(t.Context(), scope, "c1")
+		return errors.Is(err, errSpent)
+	})
+	if _, err := a.Claim(t.Context(), scope, "c1"); !errors.Is(err, errSpent) {
+		t.Errorf("claim after the end: %v", err)
+	}
+	for _, bad := range []string{"", "noslash", "/hub", "tenant/"} {
+		if _, err := a.Claim(t.Context(), bad, "c1"); err == nil {
+			t.Errorf("scope %q was accepted", bad)
+		}
+	}
+}
+
+func TestOwnership_without_Redis_is_local_and_registered_later(t *testing.T) {
+	direct := newRedis(t)
+	p, url := newProxy(t, direct)
+	a := newOwnership(t, newClient(t, url), "a", "127.0.0.1:1")
+	b := newOwnership(t, newClient(t, direct), "b", "127.0.0.1:2")
+	p.refuse.Store(true)
+	p.cut()
+	if name, err := a.Claim(t.Context(), scope, "c1"); name != "" || err != nil {
+		t.Fatalf("claim without Redis: %q, %v", name, err)
+	}
+	if _, err := a.Claim(t.Context(), scope, "c1"); !errors.Is(err, errSpent) {
+		t.Errorf("second claim: %v", err)
+	}
+	if _, err := a.Owner(t.Context(), scope, "c2"); !errors.Is(err, errGone) {
+		t.Errorf("owner without Redis: %v", err)
+	}
+	p.refuse.Store(false)
+	eventually(t, "registered claim", func() bool { return owner(t, b, "c1") == "a" })
+}
+
+func TestOwnership_survives_the_loss_of_all_data(t *testing.T) {
+	c := newClient(t, newRedis(t))
+	a, b := newOwnership(t, c, "a", "127.0.0.1:1"), newOwnership(t, c, "b", "127.0.0.1:2")
+	if _, err := a.Claim(t.Context(), scope, "c1"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "lease", func() bool { return c.Exists(background, redisclient.EdgeLease("a")).Val() == 1 })
+	if err := c.FlushAll(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "registered claim", func() bool { return owner(t, b, "c1") == "a" })
+}
+
+func TestOwnership_lease_ends_with_the_process(t *testing.T) {
+	c := newClient(t, newRedis(t))
+	a := newOwnership(t, c, "a", "127.0.0.1:1")
+	lease := redisclient.EdgeLease("a")
+	eventually(t, "lease", func() bool { return c.HGet(background, lease, "addr").Val() == "127.0.0.1:1" })
+	if ttl := c.PTTL(t.Context(), lease).Val(); ttl <= 0 || ttl > leaseLife {
+		t.Errorf("lease for %v", ttl)
+	}
+	a.Close()
+	if c.Exists(t.Context(), lease).Val() != 0 {
+		t.Error("the lease outlived its process")
+	}
+}
+
+func TestRelay_passes_the_request_as_it_came(t *testing.T) {
+	c := newClient(t, newRedis(t))
+	var got *http.Request
+	var body string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		got, body = r, string(b)
+		w.Header().Set("X-Answer", "yes")
+		w.WriteHeader(http.StatusAccepted)
+		_, _ = io.WriteString(w, "answer")
+	}))
+	defer server.Close()
+	_ = newOwnership(t, c, "a", strings.TrimPrefix(server.URL, "http://"))
+	b := newOwnership(t, c, "b", "127.0.0.1:2")
+	eventually(t, "lease", func() bool { return c.Exists(background, redisclient.EdgeLease("a")).Val() == 1 })
+
+	r := httptest.NewRequest(http.MethodPost, "/t/demo/client/?hub=chat&id=tok%2Ben", strings.NewReader("payload"))
+	r.Host = "demo.example.com"
+	r.Header.Set("Authorization", "Bearer token")
+	r.Header.Set("X-Forwarded-For", "203.0.113.7")
+	r.URL.Path = "/client/" // as a router that stripped the prefix leaves it
+	w := httptest.NewRecorder()
+	if err := b.Relay(w, r, "a"); err != nil {
+		t.Fatal(err)
+	}
+	if w.Code != http.StatusAccepted || w.Body.String() != "answer" || w.Header().Get("X-Answer") != "yes" {
+		t.Errorf("answer %d %q", w.Code, w.Body)
+	}
+	if got.RequestURI != "/t/demo/client/?hub=chat&id=tok%2Ben" || got.Host != "demo.example.com" || body != "payload" ||
+		got.Header.Get("Authorization") != "Bearer token" || got.Header.Get(RelayedHeader) != "b" ||
+		!strings.HasPrefix(got.Header.Get("X-Forwarded-For"), "203.0.113.7, ") {
+		t.Errorf("request %s %s %v %q", got.RequestURI, got.Host, got.Header, body)
+	}
+
+	looped := httptest.NewRequest(http.MethodPost, "/client/", nil)
+	looped.Header.Set(RelayedHeader, "c")
+	w = httptest.NewRecorder()
+	if err := b.Relay(w, looped, "a"); !errors.Is(err, errGone) || w.Flushed || w.Body.Len() > 0 {
+		t.Errorf("a relayed request was relayed: %v", err)
+	}
+	if err := b.Relay(w, httptest.NewRequest(http.MethodPost, "/client/", nil), "dead"); !errors.Is(err, errGone) {
+		t.Errorf("owner without lease: %v", err)
+	}
+}
+
+func TestRelay_to_an_owner_out_of_reach_writes_nothing(t *testing.T) {
+	c := newClient(t, newRedis(t))
+	server := httptest.NewServer(http.NotFoundHandler())
+	address := strings.TrimPrefix(server.URL, "http://")
+	server.Close() // nobody listens there now
+	_ = newOwnership(t, c, "a", address)
+	b := newOwnership(t, c, "b", "127.0.0.1:2")
+	eventually(t, "lease", func() bool { return c.Exists(background, redisclient.EdgeLease("a")).Val() == 1 })
+	w := httptest.NewRecorder()
+	err := b.Relay(w, httptest.NewRequest(http.MethodGet, "/client/?id=x", nil), "a")
+	if !errors.Is(err, errGone) || w.Body.Len() > 0 || len(w.Result().Header) > 0 {
+		t.Errorf("%v, wrote %v %q", err, w.Result().Header, w.Body)
+	}
+}

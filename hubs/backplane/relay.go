@@ -1,0 +1,130 @@
+package backplane
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/signalbox/signalbox/internal/redisclient"
+)
+
+// RelayedHeader marks requests that one edge passed on to another and names the
+// former's edge run. A request that bears it is never passed on again.
+const RelayedHeader = "Signalbox-Relayed-By"
+
+// RelayConfig says how edges reach each other's internal listeners.
+type RelayConfig struct {
+	// Transport authenticates both sides (mutual TLS); its connection and TLS
+	// time-outs must be short, its response may take as long as a poll does.
+	Transport http.RoundTripper
+	// Scheme is "https" unless set otherwise.
+	Scheme string
+}
+
+// addressLife is how long a known address is used without asking again.
+const addressLife = 2 * time.Second
+
+// relay passes requests on to the owners of connections.
+type relay struct {
+	cfg OwnershipConfig
+
+	mu        sync.Mutex
+	addresses map[string]knownAddress // by edge run
+}
+
+type knownAddress struct {
+	address string // "" = the edge is gone
+	at      time.Time
+}
+
+func newRelay(cfg OwnershipConfig) *relay {
+	if cfg.Relay.Scheme == "" {
+		cfg.Relay.Scheme = "https"
+	}
+	return &relay{cfg: cfg, addresses: make(map[string]knownAddress)}
+}
+
+// Relay passes r on to the process named owner and copies its answer to w. The
+// Gone error means that nothing has been written to w.
+func (o *Ownership) Relay(w http.ResponseWriter, r *http.Request, owner string) error {
+	if r.Header.Get(RelayedHeader) != "" || o.cfg.Relay.Transport == nil {
+		return o.cfg.Gone // passed on once already: the lease or the claim is stale
+	}
+	address, err := o.relay.address(r.Context(), owner)
+	if err != nil {
+		return errors.Join(o.cfg.Gone, err)
+	}
+	if address == "" {
+		return o.cfg.Gone
+	}
+	return o.relay.pass(w, r, address)
+}
+
+// address returns where an edge run listens, "" when it is gone.
+func (p *relay) address(ctx context.Context, run string) (string, error) {
+	now := time.Now()
+	p.mu.Lock()
+	known, ok := p.addresses[run]
+	for other, k := range p.addresses { // a handful of edges
+		if now.Sub(k.at) > leaseLife {
+			delete(p.addresses, other)
+		}
+	}
+	p.mu.Unlock()
+	if ok && now.Sub(known.at) < addressLife {
+		return known.address, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, attemptPatience)
+	defer cancel()
+	address, err := p.cfg.Redis.HGet(ctx, redisclient.EdgeLease(run), "addr").Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		if ok && known.address != "" {
+			return known.address, nil // Redis is away: the last one known is the best guess
+		}
+		return "", err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.addresses[run] = knownAddress{address: address, at: now}
+	return address, nil
+}
+
+// pass sends r to address as it came in: the owner resolves tenant, token and
+// path by itself.
+func (p *relay) pass(w http.ResponseWriter, r *http.Request, address string) error {
+	target, err := url.ParseRequestURI(r.RequestURI)
+	if err != nil || r.RequestURI == "" {
+		target = r.URL
+	}
+	var failure error
+	proxy := &httputil.ReverseProxy{
+		Transport:     p.cfg.Relay.Transport,
+		FlushInterval: -1, // pass every byte on as it comes
+		Rewrite: func(pr *httputil.ProxyRequest) {
+			to := *target
+			to.Scheme, to.Host = p.cfg.Relay.Scheme, address
+			pr.Out.URL = &to
+			pr.Out.Host = pr.In.Host
+			pr.Out.Header.Set(RelayedHeader, p.cfg.EdgeRun)
+			pr.Out.Header["X-Forwarded-For"] = pr.In.Header["X-Forwarded-For"]
+			pr.SetXForwarded()
+			for _, name := range []string{"Forwarded", "X-Forwarded-Host", "X-Forwarded-Proto"} {
+				if known := pr.In.Header[name]; known != nil { // a proxy before the edges knows better
+					pr.Out.Header[name] = known
+				}
+			}
+		},
+		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) { failure = err },
+	}
+	proxy.ServeHTTP(w, r)
+	if failure != nil {
+		return errors.Join(p.cfg.Gone, failure)
+	}
+	return nil
+}
