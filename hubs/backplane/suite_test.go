@@ -1,0 +1,36 @@
+package backplane_test
+
+import (
+	"log/slog"
+	"testing"
+
+	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/hubs/backplane"
+	"github.com/signalbox/signalbox/hubs/backplanetest"
+	"github.com/signalbox/signalbox/internal/redisclient"
+	"github.com/signalbox/signalbox/internal/testenv"
+)
+
+// Each node of the suite is a process of its own on one Redis.
+func TestRedis_passes_the_suite(t *testing.T) {
+	backplanetest.Run(t, func(t *testing.T, n int) []hubs.Backplane {
+		url := testenv.Redis(t)
+		all := make([]hubs.Backplane, n)
+		for i := range all {
+			client, err := redisclient.New(url, "suite")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = client.Close() })
+			r, err := backplane.New(backplane.Config{
+				Redis: client, EdgeRun: "node" + string(rune('a'+i)), Logger: slog.New(slog.DiscardHandler),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(r.Close)
+			all[i] = r.Hub("01JCTENANT000000000000000A", "chat", backplane.Settings{})
+		}
+		return all
+	})
+}
