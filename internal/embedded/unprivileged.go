@@ -47,7 +47,7 @@ func (u unprivileged) attributes() *syscall.SysProcAttr {
 	if u.uid == 0 {
 		return &syscall.SysProcAttr{}
 	}
-	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(u.uid), Gid: uint32(u.gid)}} //nolint:gosec // ids are never negative
+	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(u.uid), Gid: uint32(u.gid)}}
 }
 
 // own gives a file or directory to the user.

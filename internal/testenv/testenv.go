@@ -41,7 +41,7 @@ var shared = sync.OnceValues(func() (*environment, error) {
 	if err := guard.RemoveAtEnd(dir); err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // Postgres' user must pass through
+	if err := os.Chmod(dir, 0o711); err != nil {
 		return nil, fmt.Errorf("open directory for servers: %w", err)
 	}
 	return &environment{guard: guard, dir: dir}, nil

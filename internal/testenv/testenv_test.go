@@ -44,7 +44,7 @@ func TestRedis_servers_are_apart(t *testing.T) {
 			t.Fatal(err)
 		}
 		client := redis.NewClient(options)
-		defer client.Close() //nolint:errcheck // a test
+		defer client.Close()
 		if made, err := client.SetNX(t.Context(), "mine", 1, 0).Result(); err != nil || !made {
 			t.Errorf("SET NX = %v, %v; want a server without the key", made, err)
 		}
@@ -60,7 +60,7 @@ func TestStartRedis_stop_takes_the_server_away(t *testing.T) {
 	}
 	options.MaxRetries = -1
 	client := redis.NewClient(options)
-	defer client.Close() //nolint:errcheck // a test
+	defer client.Close()
 	if err := client.Ping(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}

@@ -55,7 +55,7 @@ type world struct {
 // person should know goes to console and logger.
 func Run(ctx context.Context, config Config, console io.Writer, logger *slog.Logger) (err error) {
 	// Open to Postgres' user, who may only pass through.
-	if err := os.MkdirAll(filepath.Join(config.Dir, "logs"), 0o711); err != nil { //nolint:gosec // see above
+	if err := os.MkdirAll(filepath.Join(config.Dir, "logs"), 0o711); err != nil {
 		return fmt.Errorf("make DEV_DIR: %w", err)
 	}
 	unlock, err := lock(config.Dir)
@@ -145,8 +145,8 @@ func (w *world) postgresDir() (string, error) {
 	if err := os.RemoveAll(dir); err != nil {
 		return "", fmt.Errorf("remove the data of a deleted DEV_DIR: %w", err)
 	}
-	// Above dir everybody may pass through.
-	if err := errors.Join(os.MkdirAll(filepath.Dir(dir), 0o711), os.MkdirAll(dir, 0o700)); err != nil { //nolint:gosec // see above
+	// Everybody may pass through what is above dir.
+	if err := errors.Join(os.MkdirAll(filepath.Dir(dir), 0o711), os.MkdirAll(dir, 0o700)); err != nil {
 		return "", fmt.Errorf("make Postgres directory: %w", err)
 	}
 	if err := os.WriteFile(owner, []byte(w.secrets.ID), 0o600); err != nil {
@@ -257,8 +257,8 @@ type check struct {
 }
 
 func (c check) await(ctx context.Context) error {
-	last := errors.New("no answer")
 	for {
+		var last error
 		got, err := c.ask(ctx)
 		switch {
 		case err != nil:

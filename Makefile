@@ -1,0 +1,90 @@
+# What developers and CI run. `make` alone lists it.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+# Programs built from this checkout.
+BIN := bin
+# The sources of the console; the API's document is one of them.
+WEB_SOURCES = $(shell find web/src web/public web/index.html web/vite.config.ts web/package.json adminapi/openapi.yaml -type f 2>/dev/null)
+NPM_CI := npm ci --no-audit --no-fund --loglevel=error
+GO_TOOL := go tool -modfile=tools/go.mod
+
+.PHONY: help
+help: ## List what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: dev
+dev: ## Run everything on this machine until Ctrl-C; installs what is missing
+	@scripts/ensure.sh dev
+	@$(MAKE) --no-print-directory -j2 build
+	@exec $(BIN)/dev -with-parent $$PPID
+
+.PHONY: test
+test: ## Run every check and test; ends with the line "N passed, N failed"
+	@scripts/ensure.sh test
+	@scripts/test.sh
+
+.PHONY: test-go
+test-go: ## Run the Go tests
+	@scripts/ensure.sh dev
+	go test -race ./...
+
+.PHONY: test-web
+test-web: web/node_modules/.stamp ## Run the console's checks and tests
+	cd web && npm run --silent lint && npm run --silent typecheck && npm run --silent test
+
+.PHONY: test-e2e
+test-e2e: ## Run the official clients and a browser against the whole product
+	@scripts/ensure.sh test
+	@$(MAKE) --no-print-directory -j2 build e2e/node_modules/.stamp
+	cd e2e && node run.mjs
+
+.PHONY: build
+build: web compile ## Build the console and the programs into bin/
+	go build -o $(BIN)/ ./cmd/...
+
+# Most of a first build does not depend on the console: it runs beside it.
+.PHONY: compile
+compile:
+	@mkdir -p $(BIN)
+	@go build ./cmd/...
+
+.PHONY: web
+web: web/dist/index.html ## Build the console when its sources changed
+
+web/dist/index.html: web/node_modules/.stamp $(WEB_SOURCES)
+	@echo "building the console"
+	@cd web && npm run --silent build -- --logLevel warn
+	@touch $@
+
+web/node_modules/.stamp: web/package-lock.json
+	@echo "installing the console's packages"
+	@cd web && $(NPM_CI)
+	@touch $@
+
+e2e/node_modules/.stamp: e2e/package-lock.json
+	@echo "installing the end-to-end tests' packages"
+	@cd e2e && $(NPM_CI)
+	@touch $@
+
+.PHONY: gen
+gen: web/node_modules/.stamp ## Make generated code again from adminapi/openapi.yaml
+	cd adminapi && go tool -modfile=../tools/go.mod oapi-codegen -config oapi-codegen.yaml openapi.yaml
+	cd web && npm run --silent gen
+
+.PHONY: verify
+verify: ## Check that generated code is fresh
+	@scripts/verify.sh
+
+.PHONY: lint
+lint: ## Check formatting and run the linters
+	$(GO_TOOL) golangci-lint run
+
+.PHONY: fmt
+fmt: ## Format the Go code
+	$(GO_TOOL) golangci-lint fmt
+
+.PHONY: clean
+clean: ## Remove what was built; keeps .dev with its data
+	rm -rf $(BIN) test-results web/node_modules e2e/node_modules tools/pg/node_modules
+	find web/dist -mindepth 1 ! -name .keep -delete

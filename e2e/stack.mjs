@@ -1,0 +1,81 @@
+// Starts the whole product for tests, and tells them where it is.
+import { spawn } from "node:child_process";
+import { mkdtemp, chmod, readFile, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { createInterface } from "node:readline";
+
+const root = resolve(import.meta.dirname, "..");
+
+/** How long the first start may take: databases, migrations, seeds. */
+const startTimeout = 90_000;
+
+/** Ports from..from+count-1 of loopback that nobody listens on. */
+async function freePorts(count) {
+  for (;;) {
+    const from = await listen(0);
+    const rest = await Promise.allSettled(Array.from({ length: count - 1 }, (_, i) => listen(from + 1 + i)));
+    if (rest.every(({ status }) => status === "fulfilled")) return from;
+  }
+}
+
+/** Listens for a moment; returns the port. */
+function listen(port) {
+  return new Promise((done, failed) => {
+    const server = createServer().once("error", failed);
+    server.listen(port, "127.0.0.1", () => {
+      const chosen = server.address().port;
+      server.close(() => done(chosen));
+    });
+  });
+}
+
+/**
+ * Starts bin/dev with a throwaway DEV_DIR on free ports and without the sample
+ * feed. Resolves when it says "ready"; rejects with its last words otherwise.
+ */
+export async function startStack() {
+  const dir = await mkdtemp(join(tmpdir(), "signalbox-e2e-"));
+  await chmod(dir, 0o755); // Postgres' user passes through
+  const [port, edgePort] = [await freePorts(1), await freePorts(2)];
+  const { DATABASE_URL: _, REDIS_URL: __, ...env } = process.env;
+  const dev = spawn(join(root, "bin", "dev"), ["-with-parent", String(process.pid)], {
+    env: { ...env, DEV_DIR: join(dir, "dev"), DEV_PORT: String(port), DEV_EDGE_PORT: String(edgePort), DEV_FEED: "0" },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const ended = new Promise((done) => dev.once("exit", done));
+  const said = [];
+  const ready = new Promise((done, failed) => {
+    const hear = (line) => {
+      said.push(line);
+      if (said.length > 200) said.shift();
+      if (line === "ready") done();
+    };
+    createInterface(dev.stdout).on("line", hear);
+    createInterface(dev.stderr).on("line", hear);
+    dev.once("error", failed);
+    ended.then((code) => failed(new Error(`dev ended with ${code}:\n${said.join("\n")}`)));
+    setTimeout(() => failed(new Error(`dev was not ready within ${startTimeout} ms:\n${said.join("\n")}`)), startTimeout).unref();
+  });
+  const stop = async () => {
+    dev.kill("SIGTERM");
+    const code = await ended;
+    await rm(dir, { recursive: true, force: true });
+    return code;
+  };
+  try {
+    await ready;
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return { file: join(dir, "dev", "dev.json"), logs: join(dir, "dev", "logs"), said, stop };
+}
+
+/** Where the stack is that the runner started; read again, it has new pids. */
+export async function stack() {
+  const file = process.env.SIGNALBOX_DEV_JSON;
+  if (!file) throw new Error("SIGNALBOX_DEV_JSON is not set: run `make test-e2e`, or point it to the dev.json of a running `make dev`");
+  return JSON.parse(await readFile(file, "utf8"));
+}

@@ -1,0 +1,65 @@
+#!/bin/bash
+# Runs every check and test of the project, all of them even after a failure, and
+# ends with the line "N passed, N failed". The status is 1 when anything failed,
+# when a suite ran nothing, or when a test was skipped without a reason.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+results=test-results
+rm -rf "$results"
+mkdir -p "$results"
+go build -o "$results/testsum" ./scripts/testsum || exit 1
+
+# check <name> <command...>: counts as one test.
+check() {
+	local name=$1 began=$SECONDS
+	shift
+	echo "==> $name"
+	if "$@" >"$results/$name.log" 2>&1; then
+		echo "$name pass" >>"$results/checks"
+		echo "    ok ($((SECONDS - began)) s)"
+	else
+		echo "$name fail" >>"$results/checks"
+		tail -n 60 "$results/$name.log"
+		echo "    FAILED ($((SECONDS - began)) s): $results/$name.log"
+	fi
+}
+
+# suite <name> <command...>: a runner whose tests are counted from its report;
+# its status counts as a check, so that a crash is seen too.
+suite() {
+	local name=$1 began=$SECONDS
+	shift
+	echo "==> $name"
+	if "$@"; then
+		echo "$name pass" >>"$results/checks"
+	else
+		echo "$name fail" >>"$results/checks"
+		echo "    FAILED"
+	fi
+	echo "    $((SECONDS - began)) s"
+}
+
+go_tests() {
+	go test -race -json ./... 2>"$results/go.stderr" | tee "$results/go.json" | "$results/testsum" watch
+	local status=${PIPESTATUS[0]}
+	[ "$status" -eq 0 ] || cat "$results/go.stderr"
+	return "$status"
+}
+web_tests() {
+	(cd web && npx --no-install vitest run --reporter=default --reporter=json --outputFile.json="../$results/web.json")
+}
+e2e_tests() {
+	(cd e2e && node run.mjs "../$results/e2e.tap")
+}
+
+check build make --no-print-directory -j2 build e2e/node_modules/.stamp
+check generated-code scripts/verify.sh
+check lint make --no-print-directory lint
+check web-lint npm --prefix web run --silent lint
+check web-types npm --prefix web run --silent typecheck
+suite go go_tests
+suite web web_tests
+suite e2e e2e_tests
+
+"$results/testsum" total -checks "$results/checks" -go "$results/go.json" -vitest "$results/web.json" -tap "$results/e2e.tap"
