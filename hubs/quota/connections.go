@@ -1,0 +1,362 @@
+package quota
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/signalbox/signalbox/internal/redisclient"
+	"github.com/signalbox/signalbox/tenants"
+)
+
+const (
+	askTimeout = 2 * time.Second
+	// resyncEvery is the time between writing all counts again, which repairs
+	// what a lost Redis has forgotten.
+	resyncEvery = 30 * time.Second
+	// countsLife is how long the counts of a tenant outlive the last edge's word.
+	countsLife = time.Hour
+	// sweepPause is the least time between two looks for dead edges per tenant.
+	sweepPause = time.Second
+	// connectionRetry is the advice to clients that are refused a connection.
+	connectionRetry = 5 * time.Second
+	// strangerShare is the part of a limit that an edge grants while Redis is
+	// away if it has never learnt what the others have: one in four.
+	strangerShare = 4
+)
+
+// grantConnections counts in one step what this run has and how much of what it
+// asks for still fits, and returns {granted, others' sum, runs}.
+// KEYS: the hash run → count. ARGV: run, open now, asked for, limit, life in seconds.
+var grantConnections = redis.NewScript(`
+local others, runs = 0, 1
+local counts = redis.call('HGETALL', KEYS[1])
+for i = 1, #counts, 2 do
+  if counts[i] ~= ARGV[1] then
+    others = others + tonumber(counts[i + 1])
+    runs = runs + 1
+  end
+end
+local open, asked = tonumber(ARGV[2]), tonumber(ARGV[3])
+local granted = math.max(0, math.min(asked, tonumber(ARGV[4]) - others - open))
+if open + granted > 0 then
+  redis.call('HSET', KEYS[1], ARGV[1], open + granted)
+  redis.call('EXPIRE', KEYS[1], ARGV[5])
+else
+  redis.call('HDEL', KEYS[1], ARGV[1])
+end
+return {granted, others, runs}`)
+
+// dropRun forgets a run's count unless it has changed. KEYS: the hash. ARGV: run, count.
+var dropRun = redis.NewScript(`
+if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then return redis.call('HDEL', KEYS[1], ARGV[1]) end
+return 0`)
+
+// errAway stands for the answer of a Redis that is not asked at the moment.
+var errAway = errors.New("redis is away")
+
+// Connections counts connections per tenant over all edges. An edge that dies
+// without a word stops counting when its lease (redisclient.EdgeLease) is gone.
+type Connections struct {
+	redis redis.UniversalClient
+	run   string
+	log   *slog.Logger
+
+	mu      sync.Mutex
+	tenants map[tenants.ID]*tally
+	work    sync.WaitGroup
+}
+
+// tally is one tenant's connections on this edge. One goroutine at a time talks
+// to Redis about it, so that the counts it writes are in order.
+type tally struct {
+	id tenants.ID
+
+	mu      sync.Mutex
+	open    int // connections of this edge, granted and not released
+	limit   int
+	dirty   bool // open differs from what Redis was told
+	asking  bool
+	waiting []*applicant
+	share   int // how many this edge may have while Redis is away; 0 = never learnt
+
+	// Used by the asking goroutine alone.
+	sweptAt   time.Time // when dropDead last ran
+	awayUntil time.Time // when to try Redis again
+}
+
+// applicant waits for one connection, or only wants to know whether there is
+// room for one.
+type applicant struct {
+	peek   bool
+	gone   bool // no longer waits; guarded by tally.mu
+	answer chan error
+}
+
+// NewConnections counts for the edge with that run id. Run keeps the counts
+// right over time.
+func NewConnections(r redis.UniversalClient, run string, log *slog.Logger) *Connections {
+	return &Connections{redis: r, run: run, log: log, tenants: make(map[tenants.ID]*tally)}
+}
+
+// Admit takes one connection out of the tenant's limit. The caller calls release
+// once when the connection has ended. The error is a *Refusal, or of ctx.
+func (c *Connections) Admit(ctx context.Context, id tenants.ID, limit int) (release func(), err error) {
+	t, err := c.apply(ctx, id, limit, false)
+	if err != nil {
+		return nil, err
+	}
+	return sync.OnceFunc(func() { c.release(t) }), nil
+}
+
+// Check returns a *Refusal when Admit would now. It takes nothing.
+func (c *Connections) Check(ctx context.Context, id tenants.ID, limit int) error {
+	_, err := c.apply(ctx, id, limit, true)
+	return err
+}
+
+// Open is the number of the tenant's connections on this edge.
+func (c *Connections) Open(id tenants.ID) int {
+	c.mu.Lock()
+	t := c.tenants[id]
+	c.mu.Unlock()
+	if t == nil {
+		return 0
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.open
+}
+
+// locked returns the tenant's tally with t.mu held, so that it can't be
+// forgotten before it is used. c.mu is taken before t.mu, everywhere.
+func (c *Connections) locked(id tenants.ID) *tally {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.tenants[id]
+	if t == nil {
+		t = &tally{id: id}
+		c.tenants[id] = t
+	}
+	t.mu.Lock()
+	return t
+}
+
+func (c *Connections) apply(ctx context.Context, id tenants.ID, limit int, peek bool) (*tally, error) {
+	a := &applicant{peek: peek, answer: make(chan error, 1)}
+	t := c.locked(id)
+	t.limit = limit
+	t.waiting = append(t.waiting, a)
+	c.ask(t)
+	t.mu.Unlock()
+	select {
+	case err := <-a.answer:
+		return t, err
+	case <-ctx.Done():
+	}
+	t.mu.Lock()
+	a.gone = true
+	t.mu.Unlock()
+	select {
+	case err := <-a.answer: // answered in between
+		if err == nil && !peek {
+			c.release(t)
+		}
+	default:
+	}
+	return nil, ctx.Err()
+}
+
+func (c *Connections) release(t *tally) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.open--
+	t.dirty = true
+	c.ask(t)
+}
+
+// ask starts the goroutine that talks about t unless it runs; t.mu is held.
+func (c *Connections) ask(t *tally) {
+	if t.asking {
+		return
+	}
+	t.asking = true
+	c.work.Go(func() {
+		for c.round(t) {
+		}
+	})
+}
+
+// round settles everything that waits with one question. It reports false when
+// nothing waits any more.
+func (c *Connections) round(t *tally) bool {
+	t.mu.Lock()
+	waiting := t.waiting
+	if len(waiting) == 0 && !t.dirty {
+		t.asking = false
+		t.mu.Unlock()
+		return false
+	}
+	t.waiting, t.dirty = nil, false
+	open, limit := t.open, t.limit
+	t.mu.Unlock()
+
+	asked := 0
+	for _, a := range waiting {
+		if !a.peek {
+			asked++
+		}
+	}
+	granted, others, runs, err := 0, 0, 0, errAway
+	if !time.Now().Before(t.awayUntil) {
+		granted, others, runs, err = c.grant(t.id, open, asked, limit)
+	}
+	full := len(waiting) > 0 && (granted < asked || others+open+granted >= limit)
+	if err == nil && full && time.Since(t.sweptAt) >= sweepPause {
+		t.sweptAt = time.Now()
+		if c.dropDead(t.id) {
+			granted, others, runs, err = c.grant(t.id, open, asked, limit)
+		}
+	}
+
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err != nil {
+		if !errors.Is(err, errAway) {
+			c.log.Warn("connections not counted in redis, keeping the last share", "tenant", t.id, "error", err)
+			t.awayUntil = time.Now().Add(redisPause)
+		}
+		share := min(limit, t.share)
+		if share == 0 {
+			share = min(limit, max(1, limit/strangerShare))
+		}
+		t.dirty = true
+		granted = max(0, min(asked, share-open))
+		others = limit - share // what is left after this edge's share counts as taken
+	} else {
+		// What this edge has and an even part of what is free.
+		free := max(0, limit-others-open-granted)
+		t.share = max(1, open+granted+(free+runs-1)/runs)
+	}
+	room := limit - others - open - granted
+	for _, a := range waiting {
+		switch {
+		case a.peek && room > 0:
+			a.answer <- nil
+		case !a.peek && granted > 0:
+			granted--
+			if a.gone { // give back what nobody takes
+				t.dirty = true
+				continue
+			}
+			t.open++
+			a.answer <- nil
+		default:
+			a.answer <- &Refusal{Code: CodeConnections, Limit: int64(limit), Value: int64(others + t.open + 1), RetryAfter: connectionRetry}
+		}
+	}
+	if err != nil && len(t.waiting) == 0 {
+		// What Redis was not told is written by the next round, or by Run.
+		t.asking = false
+		return false
+	}
+	return true
+}
+
+func (c *Connections) grant(id tenants.ID, open, asked, limit int) (granted, others, runs int, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	defer cancel()
+	answer, err := grantConnections.Run(ctx, c.redis, []string{redisclient.ConnectionCounts(id)},
+		c.run, open, asked, limit, int(countsLife.Seconds())).Int64Slice()
+	if err != nil {
+		return 0, 0, 0, fmt.Errorf("count connections: %w", err)
+	}
+	return int(answer[0]), int(answer[1]), int(answer[2]), nil
+}
+
+// dropDead forgets the counts of runs whose lease is gone, and reports whether
+// there were any. It is only needed where a limit is reached.
+func (c *Connections) dropDead(id tenants.ID) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	defer cancel()
+	key := redisclient.ConnectionCounts(id)
+	counts, err := c.redis.HGetAll(ctx, key).Result()
+	if err != nil {
+		return false
+	}
+	delete(counts, c.run)
+	pipe := c.redis.Pipeline()
+	leases := make(map[string]*redis.IntCmd, len(counts))
+	for run := range counts {
+		leases[run] = pipe.Exists(ctx, redisclient.EdgeLease(run))
+	}
+	if len(leases) == 0 {
+		return false
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return false
+	}
+	dropped := false
+	for run, lease := range leases {
+		if lease.Val() == 0 && dropRun.Run(ctx, c.redis, []string{key}, run, counts[run]).Err() == nil {
+			dropped = true
+		}
+	}
+	return dropped
+}
+
+// Run writes all counts again from time to time until ctx is done; then it
+// waits for what is under way and takes this edge's counts out of Redis.
+func (c *Connections) Run(ctx context.Context) error {
+	tick := time.NewTicker(resyncEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			c.work.Wait()
+			return c.leave(context.WithoutCancel(ctx))
+		case <-tick.C:
+			c.resync()
+		}
+	}
+}
+
+// resync makes every tenant's count be written, and forgets tenants that have none.
+func (c *Connections) resync() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id, t := range c.tenants {
+		t.mu.Lock()
+		if t.open == 0 && !t.asking && !t.dirty {
+			delete(c.tenants, id)
+		} else {
+			t.dirty = true
+			c.ask(t)
+		}
+		t.mu.Unlock()
+	}
+}
+
+// leave takes this run out of all counts.
+func (c *Connections) leave(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	pipe := c.redis.Pipeline()
+	for id := range c.tenants {
+		pipe.HDel(ctx, redisclient.ConnectionCounts(id), c.run)
+	}
+	if pipe.Len() == 0 {
+		return nil
+	}
+	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+		return fmt.Errorf("take back connection counts: %w", err)
+	}
+	return nil
+}
