@@ -1,0 +1,149 @@
+package transport
+
+import (
+	"bufio"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// Sizes in bytes of the buffers that a WebSocket keeps at rest, in place of
+// net/http's 4 KiB each way. The write buffer only collects a frame's header:
+// frames are put together by patientConn.
+const (
+	readBufferSize  = 1 << 10
+	writeBufferSize = 16
+)
+
+const (
+	// writeTimeout bounds one write to the socket.
+	writeTimeout = 10 * time.Second
+	// writeDeadlineStep is how much earlier than writeTimeout a write may fail,
+	// so that the deadline isn't set anew for each one.
+	writeDeadlineStep = time.Second
+	// maxCorked is the largest frame in bytes that is copied to leave in one write.
+	maxCorked = 64 << 10
+)
+
+// upgrader is the ResponseWriter of a WebSocket upgrade. It hands out the
+// connection as a patientConn with small buffers.
+type upgrader struct {
+	http.ResponseWriter
+	conn *patientConn
+}
+
+// Hijack implements http.Hijacker.
+func (u *upgrader) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	raw, brw, err := http.NewResponseController(u.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	early := make([]byte, brw.Reader.Buffered())
+	_, _ = brw.Reader.Read(early) // from memory
+	_ = raw.SetDeadline(time.Time{})
+	u.conn = &patientConn{Conn: raw, early: early}
+	return u.conn, bufio.NewReadWriter(bufio.NewReaderSize(u.conn, readBufferSize), bufio.NewWriterSize(u.conn, writeBufferSize)), nil
+}
+
+// patientConn is a net.Conn that bounds the time of every write and of every
+// message that is being read, without a timer or a context per operation, and
+// that can put the parts of a frame together into one write.
+type patientConn struct {
+	net.Conn
+
+	// Only the reader uses these.
+	early     []byte // read by net/http before the upgrade
+	inMessage bool
+	deadline  bool // a read deadline is set
+
+	mu       sync.Mutex
+	deadSet  time.Time // when the write deadline was set last
+	corked   bool
+	together *[]byte
+}
+
+func (c *patientConn) Read(p []byte) (int, error) {
+	if len(c.early) > 0 {
+		n := copy(p, c.early)
+		if c.early = c.early[n:]; len(c.early) == 0 {
+			c.early = nil
+		}
+		return n, nil
+	}
+	// Most messages are there as a whole and need no deadline.
+	if c.inMessage && !c.deadline {
+		c.deadline = true
+		if err := c.Conn.SetReadDeadline(time.Now().Add(fragmentTimeout)); err != nil {
+			return 0, err
+		}
+	}
+	return c.Conn.Read(p)
+}
+
+func (c *patientConn) messageBegins() { c.inMessage = true }
+
+func (c *patientConn) messageEnds() {
+	c.inMessage = false
+	if c.deadline {
+		c.deadline = false
+		_ = c.Conn.SetReadDeadline(time.Time{}) // a closed connection says so at the next read
+	}
+}
+
+var frames = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
+
+// cork collects what is written from now on, if it is not too large.
+func (c *patientConn) cork(size int) {
+	if size > maxCorked {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.corked, c.together = true, frames.Get().(*[]byte)
+}
+
+// uncork writes what was collected.
+func (c *patientConn) uncork() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.corked {
+		return nil
+	}
+	c.corked = false
+	b := c.together
+	c.together = nil
+	var err error
+	if len(*b) > 0 {
+		_, err = c.write(*b)
+	}
+	if cap(*b) <= maxCorked+writeBufferSize {
+		*b = (*b)[:0]
+		frames.Put(b)
+	}
+	return err
+}
+
+// Write may be called by the reader as well, for pongs and close frames; each
+// call holds whole control frames, so frames never mix.
+func (c *patientConn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.corked {
+		*c.together = append(*c.together, p...)
+		return len(p), nil
+	}
+	return c.write(p)
+}
+
+// write writes p within writeTimeout. c.mu is held: it orders writers, and no
+// writer waits for longer than the deadline.
+func (c *patientConn) write(p []byte) (int, error) {
+	if now := time.Now(); now.Sub(c.deadSet) > writeDeadlineStep {
+		if err := c.Conn.SetWriteDeadline(now.Add(writeTimeout)); err != nil {
+			return 0, err
+		}
+		c.deadSet = now
+	}
+	return c.Conn.Write(p)
+}

@@ -1,0 +1,392 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/signalbox/signalbox/hubs"
+)
+
+// The texts of HttpConnectionDispatcher that clients may look for.
+const (
+	textIDRequired      = "Connection ID required"
+	textUnknownID       = "No Connection with that ID"
+	textChangeTransport = "Cannot change transports mid-connection"
+	textPostWebSocket   = "POST requests are not allowed for WebSocket connections."
+	textDelete          = "Cannot terminate this connection using the DELETE endpoint."
+	textOtherUser       = "This connection belongs to another user."
+)
+
+// Handler is the HTTP side of any number of hubs: whatever path it is mounted
+// on, a POST to .../negotiate negotiates and everything else is a transport.
+type Handler struct {
+	opt    Options
+	tokens *tokens
+
+	live    sync.Map       // localKey(scope, id) → *connection
+	serving sync.WaitGroup // connections that outlive their requests
+}
+
+// NewHandler returns a Handler, or an error that says which option is wrong.
+func NewHandler(o Options) (*Handler, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	t, err := newTokens(o.TokenKey)
+	if err != nil {
+		return nil, err
+	}
+	return &Handler{opt: o, tokens: t}, nil
+}
+
+// Mount serves one hub at path on mux, for a program that is its own only node:
+// no authentication, every origin and transport. Use NewHandler for more.
+func Mount(mux *http.ServeMux, path string, s *hubs.Server) error {
+	ep := &Endpoint{Server: s, Scope: s.Name()}
+	h, err := NewHandler(Options{Resolve: func(*http.Request) (*Endpoint, error) { return ep, nil }})
+	if err != nil {
+		return err
+	}
+	path = strings.TrimSuffix(path, "/")
+	mux.Handle(path, h)
+	mux.Handle(path+"/", h)
+	return nil
+}
+
+// Wait returns when every connection that outlives its requests (long polling)
+// has ended. Close or Drain the Servers first.
+func (h *Handler) Wait() { h.serving.Wait() }
+
+// connection is a connection that this node serves.
+type connection struct {
+	kind hubs.TransportKind
+	in   *pipe         // what POSTs bring; nil for WebSockets
+	poll *pollingState // nil but for long polling
+}
+
+// ServeHTTP answers a client.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !h.checkOrigin(w, r) {
+		return
+	}
+	h.serve(w, r, false)
+}
+
+// ServeRelayed answers a request that another node has passed on with
+// Ownership.Relay. It never passes it on again and leaves CORS to that node.
+// The listener must be open to the nodes alone.
+func (h *Handler) ServeRelayed(w http.ResponseWriter, r *http.Request) { h.serve(w, r, true) }
+
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, relayed bool) {
+	w.Header().Set("Cache-Control", "no-cache, no-store")
+	negotiate := strings.HasSuffix(r.URL.Path, "/negotiate")
+	if (negotiate && r.Method != http.MethodPost) || !oneOf(r.Method, http.MethodGet, http.MethodPost, http.MethodDelete) {
+		w.Header().Set("Allow", map[bool]string{true: "POST", false: "GET, POST, DELETE"}[negotiate])
+		writeText(w, http.StatusMethodNotAllowed, "")
+		return
+	}
+	ep, err := h.opt.Resolve(r)
+	if err != nil {
+		h.writeError(w, err)
+		return
+	}
+	q := request{w: w, r: r, ep: ep, relayed: relayed, query: r.URL.Query()}
+	if negotiate {
+		h.negotiate(&q)
+		return
+	}
+	h.transport(&q)
+}
+
+// request is one request on its way to a connection.
+type request struct {
+	w       http.ResponseWriter
+	r       *http.Request
+	ep      *Endpoint
+	query   url.Values
+	relayed bool
+
+	token connectionToken
+	id    string // the public connection id in token
+}
+
+// param returns a query value; keys are compared without regard to case.
+func (q *request) param(name string) string {
+	if v := q.query.Get(name); v != "" {
+		return v
+	}
+	for k, v := range q.query {
+		if strings.EqualFold(k, name) && len(v) > 0 {
+			return v[0]
+		}
+	}
+	return ""
+}
+
+// transport answers everything but negotiation.
+func (h *Handler) transport(q *request) {
+	text := q.param("id")
+	kind := kindOf(q.r)
+	if text == "" {
+		if kind == hubs.WebSockets && q.r.Method == http.MethodGet && !q.ep.RequireNegotiation {
+			h.unnegotiated(q)
+			return
+		}
+		writeText(q.w, http.StatusBadRequest, textIDRequired)
+		return
+	}
+	var err error
+	if q.token, err = h.tokens.open(text, q.ep.Scope); err != nil {
+		writeText(q.w, http.StatusNotFound, textUnknownID)
+		return
+	}
+	if !q.token.isFor(q.ep.Principal.UserID) {
+		writeText(q.w, http.StatusForbidden, textOtherUser)
+		return
+	}
+	q.id = q.token.connectionID()
+	switch q.r.Method {
+	case http.MethodPost:
+		h.withOwned(q, h.post)
+	case http.MethodDelete:
+		h.withOwned(q, h.delete)
+	default:
+		h.get(q, kind)
+	}
+}
+
+// kindOf tells which transport a GET asks for.
+func kindOf(r *http.Request) hubs.TransportKind {
+	switch {
+	case headerHas(r.Header, "Accept", "text/event-stream"):
+		return hubs.ServerSentEvents
+	case headerHas(r.Header, "Upgrade", "websocket"):
+		return hubs.WebSockets
+	}
+	return hubs.LongPolling
+}
+
+// find returns the connection when this node serves it.
+func (h *Handler) find(q *request) (*connection, bool) {
+	v, ok := h.live.Load(localKey(q.ep.Scope, q.id))
+	if !ok {
+		return nil, false
+	}
+	return v.(*connection), true
+}
+
+// withOwned calls f for a connection of this node and passes the request on to
+// another node's.
+func (h *Handler) withOwned(q *request, f func(*request, *connection)) {
+	if c, ok := h.find(q); ok {
+		f(q, c)
+		return
+	}
+	if q.relayed {
+		writeText(q.w, http.StatusNotFound, textUnknownID)
+		return
+	}
+	owner, err := h.opt.Ownership.Owner(q.r.Context(), q.ep.Scope, q.id)
+	h.relay(q, owner, err)
+}
+
+// relay passes the request on, or answers that there is nobody to pass it on to.
+func (h *Handler) relay(q *request, owner string, err error) {
+	if err == nil {
+		err = ErrOwnerGone
+		if owner != "" && !q.relayed {
+			err = h.opt.Ownership.Relay(q.w, q.r, owner)
+		}
+	}
+	switch {
+	case err == nil:
+	case errors.Is(err, ErrSpent), errors.Is(err, ErrOwnerGone):
+		writeText(q.w, http.StatusNotFound, textUnknownID)
+	default:
+		h.opt.Logger.Warn("owner of a connection can't be reached", "connection", q.id, "error", err)
+		writeText(q.w, http.StatusServiceUnavailable, "")
+	}
+}
+
+// get starts a transport, or goes on with one.
+func (h *Handler) get(q *request, kind hubs.TransportKind) {
+	if !q.ep.allows(kind) {
+		writeText(q.w, http.StatusNotFound, string(kind)+" transport not supported by this end point type")
+		return
+	}
+	c := newConnection(kind)
+	other, taken := h.live.LoadOrStore(localKey(q.ep.Scope, q.id), c)
+	if taken {
+		h.again(q, kind, other.(*connection))
+		return
+	}
+	done, ok := h.claim(q)
+	if !ok {
+		h.live.Delete(localKey(q.ep.Scope, q.id))
+		return
+	}
+	end := func() {
+		h.live.CompareAndDelete(localKey(q.ep.Scope, q.id), c)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(q.r.Context()), releaseTimeout)
+		defer cancel()
+		h.opt.Ownership.Release(ctx, q.ep.Scope, q.id)
+		done()
+	}
+	switch kind {
+	case hubs.WebSockets:
+		defer end()
+		h.serveWebSocket(q)
+	case hubs.ServerSentEvents:
+		defer end()
+		h.serveEvents(q, c.in)
+	case hubs.LongPolling:
+		h.startPolling(q, c, end)
+	}
+}
+
+// releaseTimeout bounds telling Ownership that a connection has ended.
+const releaseTimeout = 5 * time.Second
+
+// newConnection returns what a transport needs to be found by later requests.
+func newConnection(kind hubs.TransportKind) *connection {
+	c := &connection{kind: kind}
+	if kind != hubs.WebSockets {
+		c.in = newPipe()
+	}
+	if kind == hubs.LongPolling {
+		c.poll = newPollingState(c.in)
+	}
+	return c
+}
+
+// again answers a GET for a connection that this node serves already.
+func (h *Handler) again(q *request, kind hubs.TransportKind, c *connection) {
+	switch {
+	case c.kind != kind:
+		writeText(q.w, http.StatusBadRequest, textChangeTransport)
+	case kind == hubs.LongPolling:
+		h.servePoll(q, c.poll)
+	default:
+		writeText(q.w, http.StatusConflict, "")
+	}
+}
+
+// claim makes this node the connection's owner and asks Endpoint.Admit. When it
+// reports false, the request has been answered.
+func (h *Handler) claim(q *request) (done func(), ok bool) {
+	ctx := q.r.Context()
+	if q.relayed {
+		writeText(q.w, http.StatusNotFound, textUnknownID)
+		return nil, false
+	}
+	if time.Now().After(q.token.expires) {
+		owner, err := h.opt.Ownership.Owner(ctx, q.ep.Scope, q.id)
+		h.elsewhere(q, owner, err)
+		return nil, false
+	}
+	owner, err := h.opt.Ownership.Claim(ctx, q.ep.Scope, q.id)
+	if err != nil || owner != "" {
+		h.elsewhere(q, owner, err)
+		return nil, false
+	}
+	done, err = q.admit()
+	if err != nil {
+		h.opt.Ownership.Release(ctx, q.ep.Scope, q.id)
+		h.writeError(q.w, err)
+		return nil, false
+	}
+	return done, true
+}
+
+// elsewhere answers a GET for a connection that another node may own.
+func (h *Handler) elsewhere(q *request, owner string, err error) {
+	if err == nil && owner != "" && kindOf(q.r) == hubs.WebSockets {
+		// A WebSocket is never relayed, and one connection has only one.
+		writeText(q.w, http.StatusConflict, "")
+		return
+	}
+	h.relay(q, owner, err)
+}
+
+// admit asks Endpoint.Admit, if there is one.
+func (q *request) admit() (done func(), err error) {
+	if q.ep.Admit == nil {
+		return func() {}, nil
+	}
+	done, err = q.ep.Admit(q.r.Context(), q.id)
+	if err == nil && done == nil {
+		done = func() {}
+	}
+	return done, err
+}
+
+// info is what the hub learns of the request; credentials stay here.
+func (h *Handler) info(q *request) hubs.ConnectionInfo {
+	query := make(map[string][]string, len(q.query))
+	for k, v := range q.query {
+		if !strings.EqualFold(k, "access_token") && !strings.EqualFold(k, "id") {
+			query[k] = v
+		}
+	}
+	headers := make(map[string][]string, len(h.opt.KeepHeaders))
+	for _, k := range h.opt.KeepHeaders {
+		if v := q.r.Header.Values(k); len(v) > 0 {
+			headers[http.CanonicalHeaderKey(k)] = v
+		}
+	}
+	return hubs.ConnectionInfo{ID: q.id, Principal: q.ep.Principal, Query: query, Headers: headers, RemoteAddress: q.r.RemoteAddr}
+}
+
+// writeError answers with err if it is an *Error, else with 500.
+func (h *Handler) writeError(w http.ResponseWriter, err error) {
+	var e *Error
+	if !errors.As(err, &e) {
+		h.opt.Logger.Error("request failed", "error", err)
+		writeText(w, http.StatusInternalServerError, "")
+		return
+	}
+	for k, v := range e.Header {
+		w.Header()[http.CanonicalHeaderKey(k)] = v
+	}
+	writeText(w, e.Status, e.Text)
+}
+
+// writeText answers with exactly text.
+func writeText(w http.ResponseWriter, status int, text string) {
+	if w.Header().Get("Content-Type") == "" {
+		w.Header().Set("Content-Type", "text/plain")
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(text)) // the client is gone: there is nobody to tell
+}
+
+func oneOf(s string, all ...string) bool {
+	for _, a := range all {
+		if s == a {
+			return true
+		}
+	}
+	return false
+}
+
+// headerHas reports whether a comma-separated header names value, parameters
+// aside, in any case.
+func headerHas(h http.Header, name, value string) bool {
+	for _, line := range h.Values(name) {
+		for part := range strings.SplitSeq(line, ",") {
+			part, _, _ = strings.Cut(part, ";")
+			if strings.EqualFold(strings.TrimSpace(part), value) {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,116 @@
+package transport
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/signalbox/signalbox/hubs"
+)
+
+// Endpoint is what one request is for, as Options.Resolve finds it.
+type Endpoint struct {
+	// Server serves the hub.
+	Server *hubs.Server
+	// Principal is the authenticated user of the request.
+	Principal hubs.Principal
+	// Scope names the hub among all hubs that share Options.TokenKey: a
+	// connection token of one scope is unknown in every other. A multi-tenant
+	// service uses "tenantID/hub".
+	Scope string
+	// Transports are the allowed transports; empty = all.
+	Transports []hubs.TransportKind
+	// RequireNegotiation refuses WebSockets without a connection token.
+	RequireNegotiation bool
+	// Admit, when set, is asked once for each new connection, after Ownership
+	// and before the transport begins; an *Error is the response. The returned
+	// function is called when the connection has ended.
+	Admit func(ctx context.Context, connectionID string) (done func(), err error)
+}
+
+// allows reports whether the endpoint offers k.
+func (e *Endpoint) allows(k hubs.TransportKind) bool {
+	return len(e.Transports) == 0 || slices.Contains(e.Transports, k)
+}
+
+// Error is a refusal with an HTTP status and a text for the client.
+type Error struct {
+	Status int
+	Text   string
+	// Header is added to the response, for Retry-After and the like.
+	Header http.Header
+}
+
+// Error returns the text.
+func (e *Error) Error() string { return e.Text }
+
+// Options are what a Handler is made of.
+type Options struct {
+	// Resolve authenticates a request and finds its hub. An *Error is sent as
+	// it is; any other error is logged and answered with 500. Required.
+	Resolve func(*http.Request) (*Endpoint, error)
+	// Origins returns which browser origins may use the URL: exact origins, or
+	// none for any. It is asked before Resolve, also for preflights, which
+	// carry no token. The URL's own origin is always allowed. Nil: any.
+	Origins func(*http.Request) []string
+	// TokenKey seals connection tokens: 32 bytes, the same on every node that
+	// serves the scopes. Nil: random, for a single node.
+	TokenKey []byte
+	// Ownership says which node serves a connection. Nil: this one does.
+	Ownership Ownership
+	// KeepHeaders are the request headers that ConnectionInfo shows. Nil: user
+	// agents, language and origin. Credentials are never kept.
+	KeepHeaders []string
+	// Logger gets failures; never tokens, queries or payloads. Nil: silent.
+	Logger *slog.Logger
+
+	// TokenLife is how long a connection token may stay unused. Default 15 s.
+	TokenLife time.Duration
+	// PollTimeout is how long a poll without data stays open. Default 90 s.
+	PollTimeout time.Duration
+	// BodyTimeout bounds the reading of one POST. Default 10 s.
+	BodyTimeout time.Duration
+	// MaxBodyBytes bounds one POST, which may hold many messages. Default 32 MiB.
+	MaxBodyBytes int64
+}
+
+// withDefaults returns o with defaults filled in, or what is wrong with it.
+func (o Options) withDefaults() (Options, error) {
+	if o.Resolve == nil {
+		return o, errors.New("transport: Options.Resolve is required")
+	}
+	if o.TokenKey == nil {
+		o.TokenKey = make([]byte, 32)
+		_, _ = rand.Read(o.TokenKey) // never fails
+	}
+	if len(o.TokenKey) != 32 {
+		return o, fmt.Errorf("transport: Options.TokenKey has %d bytes: it must have 32", len(o.TokenKey))
+	}
+	if o.Ownership == nil {
+		o.Ownership = NewLocalOwnership()
+	}
+	if o.KeepHeaders == nil {
+		o.KeepHeaders = []string{"User-Agent", "X-SignalR-User-Agent", "Accept-Language", "Origin"}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.TokenLife <= 0 {
+		o.TokenLife = 15 * time.Second
+	}
+	if o.PollTimeout <= 0 {
+		o.PollTimeout = 90 * time.Second
+	}
+	if o.BodyTimeout <= 0 {
+		o.BodyTimeout = 10 * time.Second
+	}
+	if o.MaxBodyBytes <= 0 {
+		o.MaxBodyBytes = 32 << 20
+	}
+	return o, nil
+}

@@ -1,0 +1,235 @@
+package transport
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/hubs/protocol"
+)
+
+// lastPollWithin is how long the id of an ended connection still answers 204 to
+// a last poll, by which clients know an orderly end, before it is unknown.
+const lastPollWithin = 5 * time.Second
+
+// pollingState is the hubs.Transport over long polling: polls one way, POSTs
+// the other.
+type pollingState struct {
+	in *pipe
+	// served is closed when Serve has returned, told when the client has seen a
+	// 204 or doesn't want one.
+	served, told chan struct{}
+
+	mu      sync.Mutex
+	current *poll
+	early   []byte    // written when there was no poll any more; for the next one
+	seen    time.Time // when the last poll began or ended
+	wake    func()
+	ended   bool
+	tell    sync.Once
+}
+
+// poll is a GET that waits for data.
+type poll struct{ answer chan pollAnswer }
+
+// pollAnswer is what a poll is answered with: 204 when the connection is over
+// for it.
+type pollAnswer struct {
+	data  []byte
+	ended bool
+}
+
+var (
+	_ hubs.Transport    = (*pollingState)(nil)
+	_ hubs.Intermittent = (*pollingState)(nil)
+)
+
+func newPollingState(in *pipe) *pollingState {
+	return &pollingState{in: in, served: make(chan struct{}), told: make(chan struct{}), seen: time.Now()}
+}
+
+func (*pollingState) Kind() hubs.TransportKind          { return hubs.LongPolling }
+func (*pollingState) SetFormat(protocol.TransferFormat) {} // bodies are bytes either way
+func (p *pollingState) Wait() error                     { return p.in.wait() }
+func (p *pollingState) Read(b []byte) (int, error)      { return p.in.read(b), nil }
+func (p *pollingState) Close(hubs.Ending)               { p.over(errEnded) }
+func (p *pollingState) Abort()                          { p.over(errEnded) }
+
+func (p *pollingState) OnReady(wake func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.wake = wake
+}
+
+func (p *pollingState) Ready() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.current != nil
+}
+
+func (p *pollingState) Lapsed(timeout time.Duration) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.current == nil && time.Since(p.seen) > timeout
+}
+
+func (p *pollingState) Write(b []byte) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended {
+		return errEnded
+	}
+	if p.current == nil {
+		// The client gave its poll up after Ready was asked.
+		p.early = append(p.early, b...)
+		return nil
+	}
+	p.answerCurrent(pollAnswer{data: append([]byte(nil), b...)})
+	return nil
+}
+
+// answerCurrent ends the open poll. p.mu is held.
+func (p *pollingState) answerCurrent(a pollAnswer) {
+	if p.current != nil {
+		p.current.answer <- a
+		p.current = nil
+		p.seen = time.Now()
+	}
+}
+
+// over ends the connection: the open poll gets a 204.
+func (p *pollingState) over(err error) {
+	p.mu.Lock()
+	p.ended = true
+	if p.current != nil {
+		p.answerCurrent(pollAnswer{ended: true})
+		p.tell.Do(func() { close(p.told) })
+	}
+	p.mu.Unlock()
+	p.in.end(err)
+}
+
+// leave ends the connection by the client's wish.
+func (p *pollingState) leave() {
+	p.tell.Do(func() { close(p.told) })
+	p.over(io.EOF)
+}
+
+// begin opens a poll; an older one ends with 204. It returns nil when the
+// connection is over.
+func (p *pollingState) begin() *poll {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.answerCurrent(pollAnswer{ended: true})
+	if p.ended {
+		p.tell.Do(func() { close(p.told) })
+		return nil
+	}
+	own := &poll{answer: make(chan pollAnswer, 1)}
+	p.current, p.seen = own, time.Now()
+	if p.early != nil {
+		p.answerCurrent(pollAnswer{data: p.early})
+		p.early = nil
+	}
+	return own
+}
+
+// putBack keeps the answer to a poll whose client had left before any of it was
+// written.
+func (p *pollingState) putBack(data []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.early = append(data, p.early...)
+}
+
+// withdraw takes a poll back and reports whether it had no answer yet.
+func (p *pollingState) withdraw(own *poll) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.current != own {
+		return false
+	}
+	p.current, p.seen = nil, time.Now()
+	return true
+}
+
+// startPolling answers the first poll at once, which tells the client that the
+// connection is there, and serves the connection apart from any request.
+func (h *Handler) startPolling(q *request, c *connection, end func()) {
+	info := h.info(q)
+	server := q.ep.Server
+	ctx := context.WithoutCancel(q.r.Context())
+	h.serving.Go(func() {
+		err := server.Serve(ctx, info, c.poll)
+		close(c.poll.served)
+		h.opt.Logger.Debug("connection ended", "hub", server.Name(), "connection", info.ID, "transport", string(hubs.LongPolling), "cause", err)
+		last := time.NewTimer(lastPollWithin)
+		defer last.Stop()
+		select {
+		case <-c.poll.told:
+		case <-last.C:
+		}
+		end()
+	})
+	writePoll(q.w, nil)
+}
+
+// servePoll answers a poll with what is queued, as soon as there is something.
+func (h *Handler) servePoll(q *request, p *pollingState) {
+	own := p.begin()
+	if own == nil {
+		q.w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	p.wakeWriter()
+	timeout := time.NewTimer(h.opt.PollTimeout)
+	defer timeout.Stop()
+	var a pollAnswer
+	select {
+	case a = <-own.answer:
+	case <-timeout.C:
+		if !p.withdraw(own) {
+			a = <-own.answer
+		}
+	case <-q.r.Context().Done():
+		if p.withdraw(own) {
+			return
+		}
+		a = <-own.answer
+	}
+	switch {
+	case a.ended:
+		q.w.WriteHeader(http.StatusNoContent)
+		return
+	case len(a.data) > 0 && q.r.Context().Err() != nil:
+		p.putBack(a.data)
+		return
+	}
+	_ = http.NewResponseController(q.w).SetWriteDeadline(time.Now().Add(writeTimeout)) // not every server can
+	if err := writePoll(q.w, a.data); err != nil {
+		// What was taken from the queue for this poll is lost: going on would
+		// leave a hole in the middle.
+		p.Abort()
+	}
+}
+
+func (p *pollingState) wakeWriter() {
+	p.mu.Lock()
+	wake := p.wake
+	p.mu.Unlock()
+	if wake != nil {
+		wake()
+	}
+}
+
+func writePoll(w http.ResponseWriter, data []byte) error {
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Content-Length", strconv.Itoa(len(data)))
+	w.WriteHeader(http.StatusOK)
+	_, err := w.Write(data)
+	return err
+}

@@ -1,0 +1,161 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/hubs/protocol"
+)
+
+// maxShortReads is how many fragments one WebSocket message may come in beyond
+// those that fill the reader's buffer.
+const maxShortReads = 1024
+
+// errTooManyFragments ends a WebSocket whose message is cut into crumbs.
+var errTooManyFragments = errors.New("a message has too many fragments")
+
+// unnegotiated serves a WebSocket without a connection token (skipNegotiation):
+// a new connection that no other request can ever name.
+func (h *Handler) unnegotiated(q *request) {
+	if !q.ep.allows(hubs.WebSockets) {
+		writeText(q.w, http.StatusNotFound, string(hubs.WebSockets)+" transport not supported by this end point type")
+		return
+	}
+	q.id = hubs.NewConnectionID()
+	done, err := q.admit()
+	if err != nil {
+		h.writeError(q.w, err)
+		return
+	}
+	defer done()
+	h.serveWebSocket(q)
+}
+
+// serveWebSocket upgrades the request and serves the connection to its end.
+func (h *Handler) serveWebSocket(q *request) {
+	up := &upgrader{ResponseWriter: q.w}
+	conn, err := websocket.Accept(up, q.r, &websocket.AcceptOptions{
+		InsecureSkipVerify: true, // checkOrigin has done it, by the hub's own list
+		CompressionMode:    websocket.CompressionDisabled,
+	})
+	if err != nil {
+		return // Accept has answered
+	}
+	// The hub bounds single messages; a WebSocket message may hold many.
+	conn.SetReadLimit(-1)
+	ws := &webSocket{conn: conn, net: up.conn}
+	defer func() { _ = conn.CloseNow() }() // frees what a broken connection left behind
+	err = q.ep.Server.Serve(context.WithoutCancel(q.r.Context()), h.info(q), ws)
+	h.ended(q, hubs.WebSockets, err)
+}
+
+// ended logs why a connection ended, where somebody may want to know.
+func (h *Handler) ended(q *request, kind hubs.TransportKind, err error) {
+	if err != nil {
+		h.opt.Logger.Debug("connection ended", "hub", q.ep.Server.Name(), "connection", q.id, "transport", string(kind), "cause", err)
+	}
+}
+
+// webSocket is the hubs.Transport over one WebSocket.
+type webSocket struct {
+	conn   *websocket.Conn
+	net    *patientConn
+	format websocket.MessageType
+
+	// Only the reader uses these.
+	message io.Reader
+	short   int
+}
+
+var _ hubs.Transport = (*webSocket)(nil)
+
+func (*webSocket) Kind() hubs.TransportKind { return hubs.WebSockets }
+
+func (ws *webSocket) SetFormat(f protocol.TransferFormat) {
+	if f == protocol.Binary {
+		ws.format = websocket.MessageBinary
+	}
+}
+
+func (ws *webSocket) Wait() error {
+	if ws.message != nil {
+		return nil
+	}
+	_, r, err := ws.conn.Reader(context.Background())
+	if err != nil {
+		return readError(err)
+	}
+	ws.net.messageBegins()
+	ws.message, ws.short = r, 0
+	return nil
+}
+
+func (ws *webSocket) Read(p []byte) (int, error) {
+	if ws.message == nil {
+		return 0, nil
+	}
+	n, err := ws.message.Read(p)
+	if n < len(p) {
+		if ws.short++; ws.short > maxShortReads {
+			ws.Close(hubs.EndPolicy)
+			return 0, errTooManyFragments
+		}
+	}
+	if errors.Is(err, io.EOF) {
+		ws.message = nil
+		ws.net.messageEnds()
+		return n, nil
+	}
+	if err != nil {
+		return 0, readError(err)
+	}
+	return n, nil
+}
+
+// readError is io.EOF when the client closed the WebSocket without a complaint.
+func readError(err error) error {
+	switch websocket.CloseStatus(err) {
+	case websocket.StatusNormalClosure, websocket.StatusGoingAway, websocket.StatusNoStatusRcvd:
+		return io.EOF
+	}
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF // the socket closed without a close frame
+	}
+	return err
+}
+
+func (ws *webSocket) Write(p []byte) error {
+	format := ws.format
+	if format == 0 {
+		format = websocket.MessageText
+	}
+	ws.net.cork(len(p))
+	err := ws.conn.Write(context.Background(), format, p)
+	if werr := ws.net.uncork(); err == nil {
+		err = werr
+	}
+	return err
+}
+
+func (ws *webSocket) Close(e hubs.Ending) {
+	status := websocket.StatusNormalClosure
+	switch e {
+	case hubs.EndFailed:
+		status = websocket.StatusInternalError
+	case hubs.EndPolicy:
+		status = websocket.StatusPolicyViolation
+	}
+	// It waits up to 5 s for the client's close frame, then drops the socket.
+	_ = ws.conn.Close(status, "")
+}
+
+func (ws *webSocket) Abort() { _ = ws.net.Close() }
+
+// fragmentTimeout bounds the time in which a message, once begun, is complete.
+const fragmentTimeout = 10 * time.Second
