@@ -4,7 +4,7 @@
   var stored = null;
   try {
     stored = localStorage.getItem("signalbox-color-scheme");
-  } catch (_) {
+  } catch {
     // Storage may be blocked; the system's scheme is used.
   }
   var dark =

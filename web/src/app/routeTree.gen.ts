@@ -19,6 +19,8 @@ import { Route as ConsoleTenantsTenantRouteImport } from "./routes/_console/tena
 import { Route as ConsoleTenantsTenantIndexRouteImport } from "./routes/_console/tenants.$tenant.index";
 import { Route as ConsoleTenantsTenantHubsRouteImport } from "./routes/_console/tenants.$tenant.hubs";
 import { Route as ConsoleTenantsTenantKeysRouteImport } from "./routes/_console/tenants.$tenant.keys";
+import { Route as ConsoleTenantsTenantQuickStartRouteImport } from "./routes/_console/tenants.$tenant.quick-start";
+import { Route as ConsoleTenantsTenantUsageRouteImport } from "./routes/_console/tenants.$tenant.usage";
 
 const ConsoleRoute = ConsoleRouteImport.update({
   id: "/_console",
@@ -72,6 +74,18 @@ const ConsoleTenantsTenantKeysRoute =
     path: "/keys",
     getParentRoute: () => ConsoleTenantsTenantRoute,
   } as any);
+const ConsoleTenantsTenantQuickStartRoute =
+  ConsoleTenantsTenantQuickStartRouteImport.update({
+    id: "/quick-start",
+    path: "/quick-start",
+    getParentRoute: () => ConsoleTenantsTenantRoute,
+  } as any);
+const ConsoleTenantsTenantUsageRoute =
+  ConsoleTenantsTenantUsageRouteImport.update({
+    id: "/usage",
+    path: "/usage",
+    getParentRoute: () => ConsoleTenantsTenantRoute,
+  } as any);
 
 export interface FileRoutesByFullPath {
   "/": typeof ConsoleIndexRoute;
@@ -82,6 +96,8 @@ export interface FileRoutesByFullPath {
   "/tenants/$tenant": typeof ConsoleTenantsTenantRouteWithChildren;
   "/tenants/$tenant/hubs": typeof ConsoleTenantsTenantHubsRoute;
   "/tenants/$tenant/keys": typeof ConsoleTenantsTenantKeysRoute;
+  "/tenants/$tenant/quick-start": typeof ConsoleTenantsTenantQuickStartRoute;
+  "/tenants/$tenant/usage": typeof ConsoleTenantsTenantUsageRoute;
   "/tenants/$tenant/": typeof ConsoleTenantsTenantIndexRoute;
 }
 export interface FileRoutesByTo {
@@ -92,6 +108,8 @@ export interface FileRoutesByTo {
   "/": typeof ConsoleIndexRoute;
   "/tenants/$tenant/hubs": typeof ConsoleTenantsTenantHubsRoute;
   "/tenants/$tenant/keys": typeof ConsoleTenantsTenantKeysRoute;
+  "/tenants/$tenant/quick-start": typeof ConsoleTenantsTenantQuickStartRoute;
+  "/tenants/$tenant/usage": typeof ConsoleTenantsTenantUsageRoute;
   "/tenants/$tenant": typeof ConsoleTenantsTenantIndexRoute;
 }
 export interface FileRoutesById {
@@ -105,6 +123,8 @@ export interface FileRoutesById {
   "/_console/tenants/$tenant": typeof ConsoleTenantsTenantRouteWithChildren;
   "/_console/tenants/$tenant/hubs": typeof ConsoleTenantsTenantHubsRoute;
   "/_console/tenants/$tenant/keys": typeof ConsoleTenantsTenantKeysRoute;
+  "/_console/tenants/$tenant/quick-start": typeof ConsoleTenantsTenantQuickStartRoute;
+  "/_console/tenants/$tenant/usage": typeof ConsoleTenantsTenantUsageRoute;
   "/_console/tenants/$tenant/": typeof ConsoleTenantsTenantIndexRoute;
 }
 export interface FileRouteTypes {
@@ -118,6 +138,8 @@ export interface FileRouteTypes {
     | "/tenants/$tenant"
     | "/tenants/$tenant/hubs"
     | "/tenants/$tenant/keys"
+    | "/tenants/$tenant/quick-start"
+    | "/tenants/$tenant/usage"
     | "/tenants/$tenant/";
   fileRoutesByTo: FileRoutesByTo;
   to:
@@ -128,6 +150,8 @@ export interface FileRouteTypes {
     | "/"
     | "/tenants/$tenant/hubs"
     | "/tenants/$tenant/keys"
+    | "/tenants/$tenant/quick-start"
+    | "/tenants/$tenant/usage"
     | "/tenants/$tenant";
   id:
     | "__root__"
@@ -140,6 +164,8 @@ export interface FileRouteTypes {
     | "/_console/tenants/$tenant"
     | "/_console/tenants/$tenant/hubs"
     | "/_console/tenants/$tenant/keys"
+    | "/_console/tenants/$tenant/quick-start"
+    | "/_console/tenants/$tenant/usage"
     | "/_console/tenants/$tenant/";
   fileRoutesById: FileRoutesById;
 }
@@ -223,18 +249,36 @@ declare module "@tanstack/react-router" {
       preLoaderRoute: typeof ConsoleTenantsTenantKeysRouteImport;
       parentRoute: typeof ConsoleTenantsTenantRoute;
     };
+    "/_console/tenants/$tenant/quick-start": {
+      id: "/_console/tenants/$tenant/quick-start";
+      path: "/quick-start";
+      fullPath: "/tenants/$tenant/quick-start";
+      preLoaderRoute: typeof ConsoleTenantsTenantQuickStartRouteImport;
+      parentRoute: typeof ConsoleTenantsTenantRoute;
+    };
+    "/_console/tenants/$tenant/usage": {
+      id: "/_console/tenants/$tenant/usage";
+      path: "/usage";
+      fullPath: "/tenants/$tenant/usage";
+      preLoaderRoute: typeof ConsoleTenantsTenantUsageRouteImport;
+      parentRoute: typeof ConsoleTenantsTenantRoute;
+    };
   }
 }
 
 interface ConsoleTenantsTenantRouteChildren {
   ConsoleTenantsTenantHubsRoute: typeof ConsoleTenantsTenantHubsRoute;
   ConsoleTenantsTenantKeysRoute: typeof ConsoleTenantsTenantKeysRoute;
+  ConsoleTenantsTenantQuickStartRoute: typeof ConsoleTenantsTenantQuickStartRoute;
+  ConsoleTenantsTenantUsageRoute: typeof ConsoleTenantsTenantUsageRoute;
   ConsoleTenantsTenantIndexRoute: typeof ConsoleTenantsTenantIndexRoute;
 }
 
 const ConsoleTenantsTenantRouteChildren: ConsoleTenantsTenantRouteChildren = {
   ConsoleTenantsTenantHubsRoute: ConsoleTenantsTenantHubsRoute,
   ConsoleTenantsTenantKeysRoute: ConsoleTenantsTenantKeysRoute,
+  ConsoleTenantsTenantQuickStartRoute: ConsoleTenantsTenantQuickStartRoute,
+  ConsoleTenantsTenantUsageRoute: ConsoleTenantsTenantUsageRoute,
   ConsoleTenantsTenantIndexRoute: ConsoleTenantsTenantIndexRoute,
 };
 

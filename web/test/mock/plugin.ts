@@ -1,6 +1,47 @@
+import type { IncomingMessage } from "node:http";
+
+import { getResponse } from "msw";
 import type { Plugin } from "vite";
 
-/** Answers the console's requests from memory, for looking at pages without a server. */
+import { hub } from "./data";
+import { handlers, type MockState } from "./handlers";
+
+const fresh = (): MockState => ({ signedIn: false, quiet: false, hubs: [hub] });
+
+/**
+ * Answers the console's requests from memory, for looking at pages without a
+ * server (`npm run dev:mock`). POST /mock/reset takes the state to begin with.
+ */
 export function mockApi(): Plugin {
-  return { name: "mock-api" };
+  let state = fresh();
+  return {
+    name: "signalbox-mock-api",
+    configureServer(server) {
+      server.middlewares.use(async (incoming, outgoing, next) => {
+        const url = incoming.url ?? "";
+        if (url === "/mock/reset") {
+          state = { ...fresh(), ...(JSON.parse(await bodyOf(incoming)) as Partial<MockState>) };
+          outgoing.end();
+          return;
+        }
+        if (!url.startsWith("/v1/")) {
+          next();
+          return;
+        }
+        const method = incoming.method ?? "GET";
+        const body = method === "GET" || method === "DELETE" ? null : await bodyOf(incoming);
+        const request = new Request(`http://mock.test${url}`, { method, body });
+        const response = await getResponse(handlers(state), request);
+        outgoing.statusCode = response?.status ?? 404;
+        response?.headers.forEach((value, name) => outgoing.setHeader(name, value));
+        outgoing.end(await response?.text());
+      });
+    },
+  };
+}
+
+async function bodyOf(incoming: IncomingMessage): Promise<string> {
+  let body = "";
+  for await (const chunk of incoming) body += String(chunk);
+  return body;
 }

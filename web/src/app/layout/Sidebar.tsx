@@ -1,19 +1,19 @@
 import { ActionIcon } from "@mantine/core";
-import { Link, useParams, type LinkProps } from "@tanstack/react-router";
-import { ChartNoAxesCombined, Gauge, KeyRound, Rocket, Waypoints, X, type LucideIcon } from "lucide-react";
+import { Link, useParams } from "@tanstack/react-router";
+import { ChartNoAxesCombined, Gauge, KeyRound, Rocket, Waypoints, X } from "lucide-react";
 
 import { BrandMark } from "@/shared/ui/BrandMark";
 import { AccountMenu } from "./AccountMenu";
 import classes from "./Sidebar.module.css";
 import { TenantSwitcher } from "./TenantSwitcher";
 
-const pages: readonly { label: string; to: LinkProps["to"]; icon: LucideIcon }[] = [
+const pages = [
   { label: "Quick start", to: "/tenants/$tenant/quick-start", icon: Rocket },
   { label: "Overview", to: "/tenants/$tenant", icon: Gauge },
   { label: "Hubs", to: "/tenants/$tenant/hubs", icon: Waypoints },
   { label: "Keys", to: "/tenants/$tenant/keys", icon: KeyRound },
   { label: "Usage", to: "/tenants/$tenant/usage", icon: ChartNoAxesCombined },
-];
+] as const;
 
 /** Brand, tenant, pages and account, from top to bottom. `onClose` is given inside a drawer. */
 export function Sidebar({ onClose }: { onClose?: () => void }) {

@@ -42,7 +42,7 @@ export function KeysPage({ tenant }: { tenant: Tenant }) {
           </div>
         )}
         {keys.data?.keys.map((key) => (
-          <KeyRow key={key.slot} tenant={tenant} accessKey={key} />
+          <KeyRow key={key.slot} tenant={tenant} masked={key} />
         ))}
       </Panel>
       <Panel title="Rotate without downtime">
@@ -58,19 +58,19 @@ export function KeysPage({ tenant }: { tenant: Tenant }) {
   );
 }
 
-function KeyRow({ tenant, accessKey }: { tenant: Tenant; accessKey: AccessKey }) {
+function KeyRow({ tenant, masked }: { tenant: Tenant; masked: AccessKey }) {
   const [opened, dialog] = useDisclosure(false);
-  const name = slotNames[accessKey.slot];
+  const name = slotNames[masked.slot];
   return (
     <div className={classes["row"]} role="group" aria-label={name}>
       <div className={classes["words"]}>
         <Text fw={550}>{name}</Text>
         <Text c="dimmed" size="sm">
-          Created <RelativeTime at={accessKey.created_at} />
+          Created <RelativeTime at={masked.created_at} />
         </Text>
       </div>
-      <code className={classes["masked"]} aria-label={`Ends in ${accessKey.hint}`}>
-        ••••••••••••{accessKey.hint}
+      <code className={classes["masked"]} aria-label={`Ends in ${masked.hint}`}>
+        ••••••••••••{masked.hint}
       </code>
       <Button
         variant="default"
@@ -81,7 +81,7 @@ function KeyRow({ tenant, accessKey }: { tenant: Tenant; accessKey: AccessKey })
       >
         Regenerate
       </Button>
-      <RegenerateDialog tenant={tenant} slot={accessKey.slot} opened={opened} onClose={dialog.close} />
+      <RegenerateDialog tenant={tenant} slot={masked.slot} opened={opened} onClose={dialog.close} />
     </div>
   );
 }

@@ -13,6 +13,7 @@ export type Handler = Schemas["Handler"];
 export type Limit = Schemas["Limit"];
 export type Usage = Schemas["Usage"];
 export type UsagePoint = Schemas["UsagePoint"];
+export type UsageValues = Schemas["UsageValues"];
 export type UsageMonth = Schemas["UsageMonth"];
 export type UsageStep = Schemas["UsageStep"];
 export type Activity = Schemas["Activity"];

@@ -1,6 +1,6 @@
 import { z } from "zod";
 
-import type { Activity, LiveUsage, Usage, UsagePoint } from "../api/types";
+import type { Activity, LiveUsage, Usage, UsagePoint, UsageValues } from "../api/types";
 
 const count = z.number().int().nonnegative();
 
@@ -66,5 +66,33 @@ export function mergeUsage(usage: Usage, live: LiveUsage): Usage {
     .map(([, point]) => point)
     .slice(-Math.max(usage.points.length, 1));
   const first = points[0];
-  return { ...usage, from: first?.at ?? usage.from, points, month: live.month };
+  return { ...usage, from: first?.at ?? usage.from, points, totals: sumPoints(points), month: live.month };
+}
+
+function sumPoints(points: readonly UsagePoint[]): UsageValues {
+  const total: UsageValues = {
+    messages: 0,
+    messages_accepted: 0,
+    messages_delivered: 0,
+    delivered_bytes: 0,
+    received_bytes: 0,
+    connection_minutes: 0,
+    connections_opened: 0,
+    peak_connections: 0,
+    refused: {},
+  };
+  for (const { values } of points) {
+    total.messages += values.messages;
+    total.messages_accepted += values.messages_accepted;
+    total.messages_delivered += values.messages_delivered;
+    total.delivered_bytes += values.delivered_bytes;
+    total.received_bytes += values.received_bytes;
+    total.connection_minutes += values.connection_minutes;
+    total.connections_opened += values.connections_opened;
+    total.peak_connections = Math.max(total.peak_connections, values.peak_connections);
+    for (const [code, refusals] of Object.entries(values.refused)) {
+      total.refused[code] = (total.refused[code] ?? 0) + refusals;
+    }
+  }
+  return total;
 }

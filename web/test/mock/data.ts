@@ -1,0 +1,132 @@
+import type { components } from "@/shared/api/schema";
+
+type Schemas = components["schemas"];
+
+const endpoint = "http://127.0.0.1:8888/t/acme-chat";
+
+/** A tenant as the API describes it. */
+export const tenant: Schemas["Tenant"] = {
+  id: "01JD0000000000000000000001",
+  slug: "acme-chat",
+  name: "Acme Chat",
+  status: "active",
+  account_id: "01JD0000000000000000000000",
+  plan: "free",
+  role: "owner",
+  endpoint,
+  hosts: [],
+  created_at: "2026-11-20T09:00:00Z",
+};
+
+/** A hub with the default settings. */
+export const hub: Schemas["Hub"] = {
+  name: "chat",
+  handler: "auto",
+  keep_alive_seconds: 15,
+  client_timeout_seconds: 30,
+  allowed_origins: [],
+  client_url: `${endpoint}/client/?hub=chat`,
+  rest_url: `${endpoint}/api/v1/hubs/chat`,
+  created_at: "2026-11-20T09:00:00Z",
+  updated_at: "2026-11-20T09:00:00Z",
+};
+
+/** Someone who is signed in. */
+export const session: Schemas["Session"] = {
+  user: { id: "01JD00000000000000000000U1", email: "ada@example.com", email_verified: false },
+  accounts: [{ id: tenant.account_id, name: "Acme", plan: "free", role: "owner" }],
+};
+
+/** A key with its secret. */
+export const secret = (slot: Schemas["KeySlot"]): Schemas["AccessKeySecret"] => ({
+  id: `key-${slot}`,
+  slot,
+  secret: "pVwTn0zqkQ4bq1a1xkqk3m2oYc1w1mFz0m3mQ0o7Q3s=",
+  connection_string: `Endpoint=${endpoint};AccessKey=pVwTn0zqkQ4bq1a1xkqk3m2oYc1w1mFz0m3mQ0o7Q3s=;Version=1.0;`,
+  created_at: new Date().toISOString(),
+});
+
+/** Nothing used. */
+export const noValues: Schemas["UsageValues"] = {
+  messages: 0,
+  messages_accepted: 0,
+  messages_delivered: 0,
+  delivered_bytes: 0,
+  received_bytes: 0,
+  connection_minutes: 0,
+  connections_opened: 0,
+  peak_connections: 0,
+  refused: {},
+};
+
+/** A month with some use. */
+export const month: Schemas["UsageMonth"] = {
+  from: "2026-11-01T00:00:00Z",
+  plan: "free",
+  messages: 182_340,
+  connection_minutes: 41_200,
+  account_messages: 204_118,
+  account_connection_minutes: 43_010,
+  messages_allowed: 1_000_000,
+  connection_minutes_allowed: 50_000,
+};
+
+const spans = { minute: [60, 60], hour: [3600, 24], day: [86_400, 30] } as const;
+
+/** Usage that looks like a working day; `quiet` is a new tenant's. */
+export function usage(step: Schemas["UsageStep"], quiet: boolean): Schemas["Usage"] {
+  const [seconds, count] = spans[step];
+  const end = Math.floor(Date.now() / 1000 / seconds) * seconds + seconds;
+  const points = Array.from({ length: count }, (_, index): Schemas["UsagePoint"] => {
+    const at = end - (count - index) * seconds;
+    const wave = quiet ? 0 : Math.max(0, 40 + 30 * Math.sin(at / seconds / 5) + 10 * Math.sin(at / seconds));
+    const accepted = Math.round((wave * seconds) / 60);
+    return {
+      at: new Date(at * 1000).toISOString(),
+      values: {
+        messages: accepted * 5,
+        messages_accepted: accepted,
+        messages_delivered: accepted * 4,
+        delivered_bytes: accepted * 4 * 310,
+        received_bytes: accepted * 295,
+        connection_minutes: Math.round(wave / 4),
+        connections_opened: Math.round(wave / 9),
+        peak_connections: Math.round(wave / 4),
+        refused: quiet || index % 9 > 0 ? {} : { rate_limited: 3 },
+      },
+    };
+  });
+  const sum = (pick: (values: Schemas["UsageValues"]) => number) =>
+    points.reduce((total, { values }) => total + pick(values), 0);
+  const [first] = points;
+  return {
+    from: first?.at ?? "",
+    to: new Date(end * 1000).toISOString(),
+    step,
+    points,
+    totals: {
+      messages: sum((values) => values.messages),
+      messages_accepted: sum((values) => values.messages_accepted),
+      messages_delivered: sum((values) => values.messages_delivered),
+      delivered_bytes: sum((values) => values.delivered_bytes),
+      received_bytes: sum((values) => values.received_bytes),
+      connection_minutes: sum((values) => values.connection_minutes),
+      connections_opened: sum((values) => values.connections_opened),
+      peak_connections: Math.max(...points.map(({ values }) => values.peak_connections)),
+      refused: quiet ? {} : { rate_limited: 21, quota_exceeded: 2 },
+    },
+    month: quiet ? { ...month, messages: 0, connection_minutes: 0, account_messages: 0, account_connection_minutes: 0 } : month,
+  };
+}
+
+/** The limits of the free plan. */
+export const limits: Schemas["LimitList"] = {
+  plan: "free",
+  limits: [
+    { code: "max_connections", name: "Concurrent connections", value: 100, unit: "connections", scope: "tenant", source: "plan", used: 84 },
+    { code: "messages_per_second", name: "Messages per second", value: 50, unit: "messages/s", scope: "tenant", source: "plan" },
+    { code: "max_message_bytes", name: "Message size", value: 32_768, unit: "bytes", scope: "message", source: "plan" },
+    { code: "max_groups_per_connection", name: "Groups per connection", value: 50, unit: "groups", scope: "connection", source: "plan" },
+    { code: "max_hubs", name: "Hubs", value: 10, unit: "hubs", scope: "tenant", source: "override", used: 1 },
+  ],
+};

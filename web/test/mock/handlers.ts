@@ -1,0 +1,113 @@
+import { http, HttpResponse, type DefaultBodyType, type StrictRequest } from "msw";
+
+import type { components } from "@/shared/api/schema";
+import { hub, limits, secret, session, tenant, usage } from "./data";
+
+type Schemas = components["schemas"];
+
+/** An API in memory. `quiet` is a tenant to which nothing has happened yet. */
+export interface MockState {
+  signedIn: boolean;
+  quiet: boolean;
+  hubs: Schemas["Hub"][];
+}
+
+/** A problem as the API writes it. */
+export function problem(status: number, code: string, more: Partial<Schemas["Problem"]> = {}) {
+  const body = { type: `/problems/${code}`, title: code, status, code, request_id: "req-mock", ...more };
+  return HttpResponse.json(body, { status, headers: { "Content-Type": "application/problem+json" } });
+}
+
+const expiry = () => new Date(Date.now() + 3_600_000).toISOString();
+const token = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJhdWQiOiJodHRwOi8vMTI3LjAuMC4xOjg4ODgifQ.c2lnbmF0dXJl";
+
+/** Handlers for every operation the console uses. */
+export function handlers(state: MockState) {
+  const guarded = (answer: (request: StrictRequest<DefaultBodyType>, params: Record<string, string>) => unknown) =>
+    async ({ request, params }: { request: StrictRequest<DefaultBodyType>; params: Record<string, unknown> }) => {
+      if (!state.signedIn) return problem(401, "unauthenticated");
+      const answered = await answer(request, params as Record<string, string>);
+      return answered instanceof Response ? answered : HttpResponse.json(answered as object);
+    };
+  return [
+    http.post("*/v1/signup", async ({ request }) => {
+      const { email } = (await request.json()) as Schemas["SignUpRequest"];
+      if (email === "taken@example.com") {
+        const errors = [{ field: "email", message: "an account with this address exists" }];
+        return problem(409, "email_taken", { errors });
+      }
+      state.signedIn = true;
+      const body = { user: { ...session.user, email }, account: session.accounts[0], tenant, key: secret("primary") };
+      return HttpResponse.json(body, { status: 201 });
+    }),
+    http.post("*/v1/session", async ({ request }) => {
+      const { password } = (await request.json()) as Schemas["SignInRequest"];
+      if (password === "wrong") return problem(401, "unauthenticated");
+      state.signedIn = true;
+      return HttpResponse.json(session);
+    }),
+    http.get("*/v1/session", guarded(() => session)),
+    http.delete("*/v1/session", () => {
+      state.signedIn = false;
+      return new HttpResponse(null, { status: 204 });
+    }),
+    http.post("*/v1/email-verification", () => HttpResponse.json({ email: session.user.email })),
+    http.get("*/v1/plans", () =>
+      HttpResponse.json({
+        plans: [{ id: "free", name: "Free", messages_per_month: 1e6, connection_minutes_per_month: 5e4, limits: [] }],
+      }),
+    ),
+    http.get("*/v1/tenants", guarded(() => ({ tenants: [tenant, { ...tenant, id: "2", slug: "other", name: "Other" }] }))),
+    http.post("*/v1/tenants", guarded(() => problem(409, "conflict", {
+      errors: [{ field: "slug", message: "slug is taken" }],
+    }))),
+    http.get("*/v1/tenants/:tenant", guarded((_, { tenant: slug }) =>
+      slug === tenant.slug ? tenant : problem(404, "not_found"))),
+    http.get("*/v1/tenants/:tenant/keys", guarded(() => ({
+      keys: (["primary", "secondary"] as const).map((slot) => ({
+        id: slot, slot, hint: slot === "primary" ? "Q3s=" : "9fE=", created_at: tenant.created_at,
+      })),
+    }))),
+    http.post("*/v1/tenants/:tenant/keys/:slot/regenerate", guarded((_, { slot }) =>
+      secret(slot === "secondary" ? "secondary" : "primary"))),
+    http.get("*/v1/tenants/:tenant/hubs", guarded(() => ({ hubs: state.hubs }))),
+    http.put("*/v1/tenants/:tenant/hubs/:hub", guarded(async (request, { hub: name }) => {
+      const settings = (await request.json()) as Schemas["HubSettings"];
+      if (settings.handler === "upstream") {
+        const errors = [{ field: "handler", message: "no upstream is set", accepted: "auto, broadcast, app_server" }];
+        return problem(400, "invalid", { errors });
+      }
+      const saved = { ...hub, ...settings, name: name ?? "" };
+      state.hubs = [...state.hubs.filter((each) => each.name !== name), saved];
+      return saved;
+    })),
+    http.delete("*/v1/tenants/:tenant/hubs/:hub", guarded((_, { hub: name }) => {
+      state.hubs = state.hubs.filter((each) => each.name !== name);
+      return new HttpResponse(null, { status: 204 });
+    })),
+    http.get("*/v1/tenants/:tenant/limits", guarded(() => limits)),
+    http.post("*/v1/tenants/:tenant/client-tokens", guarded(() => ({ token, url: hub.client_url, expires_at: expiry() }))),
+    http.post("*/v1/tenants/:tenant/rest-tokens", guarded(() => ({ token, url: tenant.endpoint, expires_at: expiry() }))),
+    http.get("*/v1/tenants/:tenant/usage", guarded((request) => {
+      const step = new URL(request.url).searchParams.get("step");
+      return usage(step === "minute" || step === "day" ? step : "hour", state.quiet);
+    })),
+    http.get("*/v1/tenants/:tenant/activity", guarded(() => ({
+      tenant_id: tenant.id,
+      connections_now: state.quiet ? 0 : 84,
+      ...(state.quiet ? {} : {
+        first_connection_at: "2026-11-22T10:00:00Z",
+        first_message_at: "2026-11-22T10:00:09Z",
+        last_message_at: new Date(Date.now() - 4000).toISOString(),
+      }),
+    }))),
+    http.post("*/v1/tenants/:tenant/live", guarded(() => problem(503, "unavailable"))),
+    http.get("*/v1/dev/mailbox", () => HttpResponse.json({
+      mails: [{
+        id: "1", to: "ada@example.com", subject: "Confirm your email address", created_at: new Date(Date.now() - 65_000).toISOString(),
+        text: "Welcome to Signalbox.\n\nOpen this link to confirm your address:\nhttp://127.0.0.1:8080/verify-email?token=abc",
+        link: "http://127.0.0.1:8080/verify-email?token=abc",
+      }],
+    })),
+  ];
+}
