@@ -1,6 +1,6 @@
 output "url" {
   description = "DATABASE_URL without the password, which comes as PGPASSWORD."
-  value       = "postgres://${aws_db_instance.this.username}@${aws_db_instance.this.endpoint}/${aws_db_instance.this.db_name}?sslmode=verify-full&sslrootcert=/etc/ssl/certs/rds.pem"
+  value       = "postgres://${aws_db_instance.this.username}@${aws_db_instance.this.endpoint}/${aws_db_instance.this.db_name}?sslmode=verify-full&sslrootcert=/etc/ssl/rds.pem"
 }
 
 output "password_secret_arn" {
