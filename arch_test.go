@@ -1,0 +1,238 @@
+// Package signalbox_test keeps the promises that the layout of the repository
+// makes: which way imports go, who may use which library, that the edge has no
+// database driver, and that every package says what it is for.
+package signalbox_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+const module = "github.com/signalbox/signalbox"
+
+// listed is what go list says of a package; paths of this module are relative.
+type listed struct {
+	Dir          string
+	ImportPath   string
+	Imports      []string
+	TestImports  []string
+	XTestImports []string
+	Deps         []string
+	GoFiles      []string
+	CgoFiles     []string
+}
+
+var packages = sync.OnceValues(func() (map[string]listed, error) {
+	out, err := exec.Command("go", "list", "-json=Dir,ImportPath,Imports,TestImports,XTestImports,Deps,GoFiles,CgoFiles", "./...").Output()
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]listed{}
+	for decoder := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p listed
+		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
+			return all, nil
+		} else if err != nil {
+			return nil, err
+		}
+		all[relative(p.ImportPath)] = p
+	}
+})
+
+// relative cuts the module's path: "hubs/rest", "." for the root, and what is
+// not of this module as it is.
+func relative(path string) string {
+	if path == module {
+		return "."
+	}
+	return strings.TrimPrefix(path, module+"/")
+}
+
+func list(t *testing.T) map[string]listed {
+	t.Helper()
+	all, err := packages()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	return all
+}
+
+// matches tells whether path is one of the patterns: "hubs" is that package,
+// "hubs/..." is it and all below, "*store" is any whose name ends so.
+func matches(path string, patterns ...string) bool {
+	return slices.ContainsFunc(patterns, func(pattern string) bool {
+		if below, ok := strings.CutSuffix(pattern, "/..."); ok {
+			return path == below || strings.HasPrefix(path, below+"/")
+		}
+		if suffix, ok := strings.CutPrefix(pattern, "*"); ok {
+			return strings.HasSuffix(path, suffix)
+		}
+		return path == pattern
+	})
+}
+
+// leaves are internal packages without domain knowledge.
+var leaves = []string{"internal/fault", "internal/httpserver", "internal/postgres", "internal/telemetry", "internal/fleet", "internal/embedded"}
+
+// directions says which packages of this module a package may import. The first
+// row that names the package counts; every package must be in one.
+var directions = []struct {
+	packages []string
+	may      []string
+}{
+	// What knows nothing of the rest.
+	{[]string{"hubs/protocol", "migrations", "web", "internal/fault", "internal/embedded", "internal/fleet", "internal/telemetry", "scripts/...", "deploy/..."}, nil},
+	{[]string{"internal/httpserver", "internal/postgres"}, leaves},
+	{[]string{"internal/redisclient"}, []string{"tenants"}},
+	{[]string{"internal/testenv"}, []string{"internal/embedded", "internal/postgres", "migrations"}},
+	// The SignalR server: usable alone, so it knows no tenants and no adapters.
+	{[]string{"hubs"}, []string{"hubs/protocol"}},
+	{[]string{"hubs/transport", "hubs/backplanetest"}, []string{"hubs", "hubs/protocol"}},
+	{[]string{"hubs/..."}, append([]string{"hubs", "hubs/protocol", "tenants", "tenants/accesstoken", "internal/redisclient"}, leaves...)},
+	// Tenants know neither money nor hubs; money knows tenants.
+	{[]string{"tenants"}, []string{"internal/fault"}},
+	{[]string{"tenants/..."}, append([]string{"tenants", "internal/redisclient"}, leaves...)},
+	{[]string{"billing"}, []string{"tenants", "internal/fault"}},
+	{[]string{"billing/..."}, append([]string{"billing", "billing/usage", "tenants", "internal/redisclient"}, leaves...)},
+	// The control plane's HTTP surface sees services, never stores.
+	{[]string{"adminapi"}, append([]string{"tenants", "tenants/accesstoken", "billing", "billing/usage"}, leaves...)},
+	// Here things meet.
+	{[]string{"internal/app/..."}, []string{"adminapi", "billing/...", "hubs/...", "internal/...", "migrations", "tenants/...", "web"}},
+	{[]string{"cmd/..."}, []string{"internal/app/...", "internal/telemetry"}},
+	{[]string{"."}, nil},
+}
+
+func TestImports_go_one_way(t *testing.T) {
+	t.Parallel()
+	for path, p := range list(t) {
+		row := slices.IndexFunc(directions, func(d struct{ packages, may []string }) bool { return matches(path, d.packages...) })
+		if row < 0 {
+			t.Errorf("package %s has no row in directions: say what it may import", path)
+			continue
+		}
+		for _, imported := range p.Imports {
+			target := relative(imported)
+			if target == imported {
+				continue // not of this module
+			}
+			if !matches(target, directions[row].may...) {
+				t.Errorf("%s imports %s, and may import only %v", path, target, directions[row].may)
+			}
+			if matches(target, "internal/app/...") && !matches(path, "cmd/...") {
+				t.Errorf("%s imports %s, which is for cmd only", path, target)
+			}
+		}
+	}
+}
+
+// fences says which packages may import a library, tests aside.
+var fences = []struct {
+	library string // and all below
+	only    []string
+}{
+	{"github.com/coder/websocket", []string{"hubs/transport"}},
+	{"github.com/jackc/pgx", []string{"internal/postgres", "internal/testenv", "*store", "internal/app/api"}},
+	{"github.com/redis/go-redis", []string{"internal/redisclient", "internal/app/...", "hubs/backplane", "hubs/quota", "tenants/directory", "billing/usage"}},
+	{"github.com/golang-jwt/jwt", []string{"tenants/accesstoken"}},
+	{"github.com/go-chi/chi", []string{"adminapi", "hubs/rest", "internal/httpserver", "internal/app/..."}},
+	{"go.opentelemetry.io/otel/sdk", []string{"internal/telemetry"}},
+	{"github.com/riverqueue/river", []string{"internal/postgres", "internal/app/api", "*store"}},
+	{"github.com/shirou/gopsutil", []string{"internal/app/dev"}},
+}
+
+func TestLibraries_stay_behind_their_fences(t *testing.T) {
+	t.Parallel()
+	for path, p := range list(t) {
+		for _, imported := range p.Imports {
+			for _, fence := range fences {
+				if strings.HasPrefix(imported, fence.library) && !matches(path, fence.only...) {
+					t.Errorf("%s imports %s, which is for %v", path, imported, fence.only)
+				}
+			}
+		}
+	}
+}
+
+func TestEdge_can_not_open_a_database_connection(t *testing.T) {
+	t.Parallel()
+	edge, ok := list(t)["cmd/edge"]
+	if !ok {
+		t.Fatal("cmd/edge is not there")
+	}
+	for _, dependency := range edge.Deps {
+		for _, database := range []string{"github.com/jackc/", "github.com/riverqueue/", "github.com/pressly/goose", "database/sql/driver", module + "/internal/postgres", module + "/migrations"} {
+			if strings.HasPrefix(dependency, database) {
+				t.Errorf("cmd/edge depends on %s: the data plane never waits for Postgres", dependency)
+			}
+		}
+	}
+}
+
+func TestHubs_is_usable_alone(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{"hubs", "hubs/transport"} {
+		for _, dependency := range list(t)[path].Deps {
+			for _, foreign := range []string{module + "/tenants", module + "/billing", module + "/internal", "github.com/redis/", "github.com/jackc/", "github.com/go-chi/"} {
+				if strings.HasPrefix(dependency, foreign) {
+					t.Errorf("%s depends on %s: it is a SignalR server for any Go program", path, dependency)
+				}
+			}
+		}
+	}
+}
+
+func TestPackages_say_once_what_they_are_for(t *testing.T) {
+	t.Parallel()
+	for path, p := range list(t) {
+		var documented []string
+		for _, name := range slices.Concat(p.GoFiles, p.CgoFiles) {
+			file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(p.Dir, name), nil, parser.ParseComments|parser.PackageClauseOnly)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if file.Doc != nil && !ast.IsGenerated(file) {
+				documented = append(documented, name)
+			}
+		}
+		if len(documented) != 1 && len(p.GoFiles) > 0 {
+			t.Errorf("package %s has its package comment in %v, want it in exactly one file", path, documented)
+		}
+	}
+}
+
+// TestFiles_name_no_package_registry keeps lock files free of the addresses that
+// a developer's machine happened to use: clients take their own.
+func TestFiles_name_no_package_registry(t *testing.T) {
+	t.Parallel()
+	out, err := exec.Command("git", "ls-files", "-z").Output()
+	if err != nil {
+		t.Skipf("not a git checkout: %v", err)
+	}
+	hosts := []string{"registry." + "npmjs.org", "registry." + "yarnpkg.com", "proxy." + "golang.org", `"resolved": "http`}
+	for path := range strings.SplitSeq(strings.TrimRight(string(out), "\x00"), "\x00") {
+		content, err := os.ReadFile(path)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // deleted, not committed yet
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, host := range hosts {
+			if bytes.Contains(content, []byte(host)) && path != "arch_test.go" {
+				t.Errorf("%s names a package registry: %s", path, host)
+			}
+		}
+	}
+}
