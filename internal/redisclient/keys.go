@@ -76,3 +76,6 @@ func EdgeReplies(run string) string { return prefix + "edge:" + run + ":replies"
 
 // UsageStream carries usage flushes from edges to the control plane.
 const UsageStream = prefix + "usage"
+
+// UsageUnreadable keeps usage flushes that could not be read, for people.
+const UsageUnreadable = prefix + "usage:unreadable"
