@@ -317,10 +317,6 @@ type FieldError struct {
 	Message string `json:"message"`
 }
 
-// HubHandler Who answers invocations. `auto`: the app server when one is connected, else the upstream when one is
-// set, else nobody.
-type HubHandler string
-
 // Hub defines model for Hub.
 type Hub struct {
 	AllowedOrigins       []string `json:"allowed_origins"`
@@ -332,9 +328,9 @@ type Hub struct {
 	ClientURL string    `json:"client_url"`
 	CreatedAt time.Time `json:"created_at"`
 
-	// HubHandler Who answers invocations. `auto`: the app server when one is connected, else the upstream when one is
+	// Handler Who answers invocations. `auto`: the app server when one is connected, else the upstream when one is
 	// set, else nobody.
-	HubHandler       HubHandler `json:"handler"`
+	Handler          HubHandler `json:"handler"`
 	KeepAliveSeconds int        `json:"keep_alive_seconds"`
 	Name             string     `json:"name"`
 
@@ -344,6 +340,10 @@ type Hub struct {
 	RestURL   string    `json:"rest_url"`
 	UpdatedAt time.Time `json:"updated_at"`
 }
+
+// HubHandler Who answers invocations. `auto`: the app server when one is connected, else the upstream when one is
+// set, else nobody.
+type HubHandler string
 
 // HubList defines model for HubList.
 type HubList struct {
@@ -361,9 +361,9 @@ type HubSettings struct {
 	// ClientTimeoutSeconds Default 30; at least twice the keep-alive
 	ClientTimeoutSeconds *int `json:"client_timeout_seconds,omitempty"`
 
-	// HubHandler Who answers invocations. `auto`: the app server when one is connected, else the upstream when one is
+	// Handler Who answers invocations. `auto`: the app server when one is connected, else the upstream when one is
 	// set, else nobody.
-	HubHandler *HubHandler `json:"handler,omitempty"`
+	Handler *HubHandler `json:"handler,omitempty"`
 
 	// KeepAliveSeconds Default 15
 	KeepAliveSeconds *int `json:"keep_alive_seconds,omitempty"`

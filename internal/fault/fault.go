@@ -16,6 +16,8 @@ const (
 	Unauthenticated Kind = "unauthenticated" // who asks is unknown
 	Forbidden       Kind = "forbidden"       // who asks may not do this
 	NotFound        Kind = "not_found"       // there is none, or none that the caller may see
+	NotAllowed      Kind = "method_not_allowed"
+	UnsupportedType Kind = "unsupported_media_type"
 	Conflict        Kind = "conflict"        // it clashes with what is there
 	QuotaExceeded   Kind = "quota_exceeded"  // a limit of the plan is reached
 	RateLimited     Kind = "rate_limited"    // too often; later it will do

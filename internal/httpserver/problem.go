@@ -21,6 +21,8 @@ var statuses = map[fault.Kind]int{
 	fault.Unauthenticated: http.StatusUnauthorized,
 	fault.Forbidden:       http.StatusForbidden,
 	fault.NotFound:        http.StatusNotFound,
+	fault.NotAllowed:      http.StatusMethodNotAllowed,
+	fault.UnsupportedType: http.StatusUnsupportedMediaType,
 	fault.Conflict:        http.StatusConflict,
 	fault.QuotaExceeded:   http.StatusConflict,
 	fault.RateLimited:     http.StatusTooManyRequests,

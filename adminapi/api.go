@@ -1,0 +1,160 @@
+package adminapi
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/alexedwards/scs/v2"
+	"github.com/go-chi/chi/v5"
+
+	"github.com/signalbox/signalbox/billing"
+	"github.com/signalbox/signalbox/internal/fault"
+	"github.com/signalbox/signalbox/internal/httpserver"
+	"github.com/signalbox/signalbox/tenants"
+)
+
+// maxBody bounds request bodies, in bytes.
+const maxBody = 64 << 10
+
+// Config is what the API needs.
+type Config struct {
+	Tenants  *tenants.Service
+	Billing  *billing.Service
+	Sessions scs.Store
+	// Console is the built console; nil when there is none.
+	Console fs.FS
+	// Dev serves the mailbox and lets cookies travel without TLS.
+	Dev    bool
+	Logger *slog.Logger
+	Now    func() time.Time // nil = time.Now
+}
+
+// server has the handlers of the document's operations.
+type server struct {
+	tenants  *tenants.Service
+	billing  *billing.Service
+	sessions *scs.SessionManager
+	spec     json.RawMessage
+	dev      bool
+	logger   *slog.Logger
+	now      func() time.Time
+}
+
+var _ ServerInterface = (*server)(nil)
+
+// New returns the handler of the whole public listener: the API under /v1, its
+// document, and the console everywhere else.
+func New(c Config) (http.Handler, error) {
+	spec, err := Spec()
+	if err != nil {
+		return nil, err
+	}
+	document, err := json.Marshal(spec)
+	if err != nil {
+		return nil, fmt.Errorf("write OpenAPI document as JSON: %w", err)
+	}
+	s := &server{
+		tenants: c.Tenants, billing: c.Billing, spec: document, dev: c.Dev, logger: c.Logger, now: c.Now,
+		sessions: newSessions(c.Sessions, c.Dev),
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	s.sessions.ErrorFunc = s.problem
+
+	root := chi.NewRouter()
+	root.Use(httpserver.WithRequestID, httpserver.Recover(c.Logger), httpserver.SecurityHeaders(contentSecurityPolicy(c.Tenants.Endpoints(), c.Dev), !c.Dev))
+	api := chi.NewRouter()
+	api.Use(noStore, s.sameOrigin(), httpserver.LimitBody(maxBody), s.sessions.LoadAndSave, s.identify, s.validate(spec))
+	HandlerWithOptions(s, ChiServerOptions{BaseRouter: api, ErrorHandlerFunc: func(w http.ResponseWriter, r *http.Request, err error) {
+		s.problem(w, r, parameterFault(err))
+	}})
+	root.Handle("/v1", api)
+	root.Handle("/v1/*", api)
+	root.Handle("/openapi.json", api)
+	root.NotFound(console(c.Console).ServeHTTP)
+	root.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {
+		s.problem(w, r, fault.New(fault.NotAllowed, "This address takes other methods."))
+	})
+	return root, nil
+}
+
+// problem answers with an error.
+func (s *server) problem(w http.ResponseWriter, r *http.Request, err error) {
+	httpserver.Problem(w, r, s.logger, err)
+}
+
+// answer answers with a value, or with the error when there is one.
+func (s *server) answer(w http.ResponseWriter, r *http.Request, status int, v any, err error) {
+	if err != nil {
+		s.problem(w, r, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // the caller may have gone; there is nobody to tell
+}
+
+// done answers 204, or with the error when there is one.
+func (s *server) done(w http.ResponseWriter, r *http.Request, err error) {
+	if err != nil {
+		s.problem(w, r, err)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// body reads the request's JSON, which was checked against the document.
+func body[T any](r *http.Request) (T, error) {
+	var v T
+	d := json.NewDecoder(r.Body)
+	d.DisallowUnknownFields()
+	if err := d.Decode(&v); err != nil {
+		return v, fault.Wrap(fault.Invalid, "The body is not the JSON that was expected.", err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return v, fault.New(fault.Invalid, "The body has something after the JSON value.")
+	}
+	return v, nil
+}
+
+// noStore keeps answers, which may hold secrets, out of caches.
+func noStore(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// sameOrigin refuses what a browser sends from another site.
+func (s *server) sameOrigin() func(http.Handler) http.Handler {
+	protection := http.NewCrossOriginProtection()
+	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.problem(w, r, fault.New(fault.Forbidden, "The request came from a page of another site.").WithCode("cross_origin"))
+	}))
+	return protection.Handler
+}
+
+// value returns what p points to, or the zero value.
+func value[T any](p *T) T {
+	if p == nil {
+		var zero T
+		return zero
+	}
+	return *p
+}
+
+// optional returns nil for the zero time.
+func optional(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}

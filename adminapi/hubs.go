@@ -1,0 +1,74 @@
+package adminapi
+
+import (
+	"net/http"
+	"net/url"
+
+	"github.com/signalbox/signalbox/tenants"
+)
+
+// ListHubs implements ServerInterface.
+func (s *server) ListHubs(w http.ResponseWriter, r *http.Request, ref TenantPath) {
+	t, hubs, err := s.tenants.Hubs(r.Context(), callerOf(r), ref)
+	answer := HubList{Hubs: make([]Hub, 0, len(hubs))}
+	for _, h := range hubs {
+		answer.Hubs = append(answer.Hubs, s.hub(t, h))
+	}
+	s.answer(w, r, http.StatusOK, answer, err)
+}
+
+// GetHub implements ServerInterface.
+func (s *server) GetHub(w http.ResponseWriter, r *http.Request, ref TenantPath, name HubPath) {
+	t, h, err := s.tenants.Hub(r.Context(), callerOf(r), ref, name)
+	s.answer(w, r, http.StatusOK, s.hub(t, h), err)
+}
+
+// PutHub implements ServerInterface.
+func (s *server) PutHub(w http.ResponseWriter, r *http.Request, ref TenantPath, name HubPath) {
+	in, err := body[HubSettings](r)
+	if err != nil {
+		s.problem(w, r, err)
+		return
+	}
+	t, h, created, err := s.tenants.PutHub(r.Context(), callerOf(r), ref, name, patch(in))
+	status := http.StatusOK
+	if created {
+		status = http.StatusCreated
+	}
+	s.answer(w, r, status, s.hub(t, h), err)
+}
+
+// PatchHub implements ServerInterface.
+func (s *server) PatchHub(w http.ResponseWriter, r *http.Request, ref TenantPath, name HubPath) {
+	in, err := body[HubSettings](r)
+	if err != nil {
+		s.problem(w, r, err)
+		return
+	}
+	t, h, err := s.tenants.PatchHub(r.Context(), callerOf(r), ref, name, patch(in))
+	s.answer(w, r, http.StatusOK, s.hub(t, h), err)
+}
+
+// DeleteHub implements ServerInterface.
+func (s *server) DeleteHub(w http.ResponseWriter, r *http.Request, ref TenantPath, name HubPath) {
+	s.done(w, r, s.tenants.DeleteHub(r.Context(), callerOf(r), ref, name))
+}
+
+func patch(in HubSettings) tenants.HubPatch {
+	return tenants.HubPatch{
+		Handler: (*tenants.Handler)(in.Handler), KeepAliveSeconds: in.KeepAliveSeconds,
+		ClientTimeoutSeconds: in.ClientTimeoutSeconds, AllowedOrigins: in.AllowedOrigins,
+	}
+}
+
+// hub shows a hub with its defaults filled in and its addresses.
+func (s *server) hub(t tenants.MemberTenant, h tenants.Hub) Hub {
+	settings := h.Settings.WithDefaults()
+	base := s.tenants.Endpoints().Base(t.Tenant)
+	return Hub{
+		Name: h.Name, Handler: HubHandler(settings.Handler), KeepAliveSeconds: settings.KeepAliveSeconds,
+		ClientTimeoutSeconds: settings.ClientTimeoutSeconds, AllowedOrigins: append([]string{}, settings.AllowedOrigins...),
+		ClientURL: base + "/client/?hub=" + url.QueryEscape(h.Name), RestURL: base + "/api/v1/hubs/" + url.PathEscape(h.Name),
+		CreatedAt: h.CreatedAt.UTC(), UpdatedAt: h.UpdatedAt.UTC(),
+	}
+}

@@ -1,0 +1,128 @@
+package adminapi
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/signalbox/signalbox/internal/fault"
+	"github.com/signalbox/signalbox/tenants"
+	"github.com/signalbox/signalbox/tenants/accesstoken"
+)
+
+// ConsoleHub is the system tenant's hub to which consoles connect.
+const ConsoleHub = "console"
+
+// liveTokenLife is how long one live connection of a console lasts.
+const liveTokenLife = time.Hour
+
+// ConsoleUser is the user id under which consoles hear of a tenant.
+func ConsoleUser(t tenants.ID) string { return "tenant:" + string(t) }
+
+// CreateClientToken implements ServerInterface.
+func (s *server) CreateClientToken(w http.ResponseWriter, r *http.Request, ref TenantPath) {
+	in, err := body[ClientTokenRequest](r)
+	if err != nil {
+		s.problem(w, r, err)
+		return
+	}
+	hub, err := tenants.HubName(in.Hub)
+	if err != nil {
+		s.problem(w, r, fault.InvalidFields(fault.Field{Name: "hub", Message: err.Error(), Accepted: tenants.HubNameRule}))
+		return
+	}
+	if user := value(in.UserID); len(user) > accesstoken.MaxUserID {
+		s.problem(w, r, fault.InvalidFields(fault.Field{Name: "user_id", Message: "is too long", Accepted: "at most 256 bytes"}))
+		return
+	}
+	t, key, err := s.tenants.SigningKey(r.Context(), callerOf(r), ref)
+	if err != nil {
+		s.problem(w, r, err)
+		return
+	}
+	minted, err := accesstoken.MintClient(key, s.tenants.Endpoints().Base(t.Tenant), accesstoken.ClientOptions{
+		Hub: hub, UserID: value(in.UserID), Life: seconds(in.ExpiresInSeconds),
+	}, s.now())
+	s.answer(w, r, http.StatusCreated, DataPlaneToken{Token: minted.Token, URL: minted.URL, ExpiresAt: minted.ExpiresAt.UTC()}, err)
+}
+
+// CreateRestToken implements ServerInterface.
+func (s *server) CreateRestToken(w http.ResponseWriter, r *http.Request, ref TenantPath) {
+	in, err := body[RestTokenRequest](r)
+	if err != nil {
+		s.problem(w, r, err)
+		return
+	}
+	t, key, err := s.tenants.SigningKey(r.Context(), callerOf(r), ref)
+	if err != nil {
+		s.problem(w, r, err)
+		return
+	}
+	base := s.tenants.Endpoints().Base(t.Tenant)
+	minted, err := accesstoken.MintREST(key, base, seconds(in.ExpiresInSeconds), s.now())
+	s.answer(w, r, http.StatusCreated, DataPlaneToken{Token: minted.Token, URL: base, ExpiresAt: minted.ExpiresAt.UTC()}, err)
+}
+
+// CreateLiveConnection implements ServerInterface. The token is for exactly one
+// user of the service's own tenant, who is sent nothing but this tenant's
+// figures.
+func (s *server) CreateLiveConnection(w http.ResponseWriter, r *http.Request, ref TenantPath) {
+	minted, err := s.liveToken(r, ref)
+	s.answer(w, r, http.StatusOK, LiveConnection{Token: minted.Token, URL: minted.URL, ExpiresAt: minted.ExpiresAt.UTC()}, err)
+}
+
+func (s *server) liveToken(r *http.Request, ref string) (accesstoken.Minted, error) {
+	t, err := s.tenants.Tenant(r.Context(), callerOf(r), ref)
+	if err != nil {
+		return accesstoken.Minted{}, err
+	}
+	system, err := s.tenants.SystemTenant(r.Context())
+	if err != nil {
+		return accesstoken.Minted{}, err
+	}
+	key, err := s.tenants.SystemKey(r.Context(), system)
+	if err != nil {
+		return accesstoken.Minted{}, err
+	}
+	minted, err := accesstoken.MintClient(key, s.tenants.Endpoints().Base(system), accesstoken.ClientOptions{
+		Hub: ConsoleHub, UserID: ConsoleUser(t.ID), Life: liveTokenLife, CloseOnExpiry: true,
+	}, s.now())
+	if err != nil {
+		return accesstoken.Minted{}, err //nolint:wrapcheck // its text says what it is
+	}
+	return minted, s.billing.Watch(r.Context(), t.ID, minted.ExpiresAt)
+}
+
+// ListAPITokens implements ServerInterface.
+func (s *server) ListAPITokens(w http.ResponseWriter, r *http.Request) {
+	all, err := s.tenants.APITokens(r.Context(), callerOf(r))
+	answer := APITokenList{APITokens: make([]APIToken, 0, len(all))}
+	for _, t := range all {
+		answer.APITokens = append(answer.APITokens, apiToken(t))
+	}
+	s.answer(w, r, http.StatusOK, answer, err)
+}
+
+// CreateAPIToken implements ServerInterface.
+func (s *server) CreateAPIToken(w http.ResponseWriter, r *http.Request) {
+	in, err := body[CreateAPITokenRequest](r)
+	if err != nil {
+		s.problem(w, r, err)
+		return
+	}
+	token, secret, err := s.tenants.CreateAPIToken(r.Context(), callerOf(r), in.Name, tenants.AccountID(value(in.AccountID)))
+	s.answer(w, r, http.StatusCreated, APITokenSecret{APIToken: apiToken(token), Secret: secret.Reveal()}, err)
+}
+
+// DeleteAPIToken implements ServerInterface.
+func (s *server) DeleteAPIToken(w http.ResponseWriter, r *http.Request, id string) {
+	s.done(w, r, s.tenants.DeleteAPIToken(r.Context(), callerOf(r), id))
+}
+
+func apiToken(t tenants.APIToken) APIToken {
+	return APIToken{
+		ID: t.ID, Name: t.Name, AccountID: string(t.Account), Hint: t.Hint, CreatedAt: t.CreatedAt.UTC(), LastUsedAt: optional(t.LastUsedAt),
+	}
+}
+
+// seconds is a life in seconds; nil means the default.
+func seconds(n *int) time.Duration { return time.Duration(value(n)) * time.Second }

@@ -1,0 +1,92 @@
+package adminapi
+
+import (
+	"net/http"
+
+	"github.com/signalbox/signalbox/billing"
+	"github.com/signalbox/signalbox/tenants"
+)
+
+// GetUsage implements ServerInterface.
+func (s *server) GetUsage(w http.ResponseWriter, r *http.Request, ref TenantPath, params GetUsageParams) {
+	t, err := s.tenants.Tenant(r.Context(), callerOf(r), ref)
+	if err != nil {
+		s.problem(w, r, err)
+		return
+	}
+	u, err := s.billing.Usage(r.Context(), t.ID, billing.Query{From: value(params.From), To: value(params.To), Step: billing.Step(value(params.Step))})
+	s.answer(w, r, http.StatusOK, Usage{
+		From: u.From, To: u.To, Step: UsageStep(u.Step), Points: usagePoints(u.Points), Totals: usageValues(u.Totals), Month: usageMonth(u.Month),
+	}, err)
+}
+
+// GetActivity implements ServerInterface.
+func (s *server) GetActivity(w http.ResponseWriter, r *http.Request, ref TenantPath) {
+	t, err := s.tenants.Tenant(r.Context(), callerOf(r), ref)
+	if err != nil {
+		s.problem(w, r, err)
+		return
+	}
+	a, err := s.billing.Activity(r.Context(), t.ID)
+	s.answer(w, r, http.StatusOK, activity(a), err)
+}
+
+// ListPlans implements ServerInterface.
+func (s *server) ListPlans(w http.ResponseWriter, r *http.Request) {
+	plans, err := s.billing.Plans(r.Context())
+	answer := PlanList{Plans: make([]Plan, 0, len(plans))}
+	for _, p := range plans {
+		shown := Plan{ID: p.ID, Name: p.Name, MessagesPerMonth: p.MessagesPerMonth, ConnectionMinutesPerMonth: p.ConnectionMinutesPerMonth}
+		shown.Limits = append(shown.Limits, Limit{
+			Code: "max_tenants", Name: "Tenants", Value: int64(p.MaxTenants), Unit: "tenants", Scope: LimitScopeAccount, Source: LimitSourcePlan,
+		})
+		for _, l := range p.Limits.List(nil) {
+			shown.Limits = append(shown.Limits, limit(l))
+		}
+		answer.Plans = append(answer.Plans, shown)
+	}
+	s.answer(w, r, http.StatusOK, answer, err)
+}
+
+// NewLiveUsage returns the argument of the live method `usage`.
+func NewLiveUsage(t tenants.ID, l billing.Live) LiveUsage {
+	return LiveUsage{TenantID: string(t), Points: usagePoints(l.Points), Month: usageMonth(l.Month)}
+}
+
+// NewActivity returns the argument of the live method `activity`.
+func NewActivity(a billing.Activity) Activity { return activity(a) }
+
+func activity(a billing.Activity) Activity {
+	return Activity{
+		TenantID: string(a.Tenant), ConnectionsNow: a.ConnectionsNow, FirstConnectionAt: optional(a.FirstConnectionAt),
+		FirstMessageAt: optional(a.FirstMessageAt), LastMessageAt: optional(a.LastMessageAt),
+	}
+}
+
+func usagePoints(points []billing.Point) []UsagePoint {
+	shown := make([]UsagePoint, 0, len(points))
+	for _, p := range points {
+		shown = append(shown, UsagePoint{At: p.At, Values: usageValues(p.Values)})
+	}
+	return shown
+}
+
+func usageValues(v billing.Values) UsageValues {
+	refused := v.Refused
+	if refused == nil {
+		refused = map[string]int64{}
+	}
+	return UsageValues{
+		Messages: v.Messages(), MessagesAccepted: v.Accepted, MessagesDelivered: v.Delivered, DeliveredBytes: v.DeliveredBytes,
+		ReceivedBytes: v.ReceivedBytes, ConnectionMinutes: v.ConnectionMinutes(), ConnectionsOpened: v.Opened,
+		PeakConnections: v.Peak, Refused: refused,
+	}
+}
+
+func usageMonth(m billing.Month) UsageMonth {
+	return UsageMonth{
+		From: m.From, Plan: m.Plan, Messages: m.Messages, ConnectionMinutes: m.ConnectionMinutes,
+		AccountMessages: m.AccountMessages, AccountConnectionMinutes: m.AccountConnectionMinutes,
+		MessagesAllowed: m.MessagesAllowed, ConnectionMinutesAllowed: m.ConnectionMinutesAllowed,
+	}
+}
