@@ -486,7 +486,7 @@ export interface components {
          *     set, else nobody.
          * @enum {string}
          */
-        Handler: "auto" | "broadcast" | "upstream" | "app_server";
+        HubHandler: "auto" | "broadcast" | "upstream" | "app_server";
         /** @enum {string} */
         TenantStatus: "active" | "suspended";
         /**
@@ -596,7 +596,7 @@ export interface components {
             created_at: string;
         };
         HubSettings: {
-            handler?: components["schemas"]["Handler"];
+            handler?: components["schemas"]["HubHandler"];
             /** @description Default 15 */
             keep_alive_seconds?: number;
             /** @description Default 30; at least twice the keep-alive */
@@ -606,7 +606,7 @@ export interface components {
         };
         Hub: {
             name: string;
-            handler: components["schemas"]["Handler"];
+            handler: components["schemas"]["HubHandler"];
             keep_alive_seconds: number;
             client_timeout_seconds: number;
             allowed_origins: string[];
