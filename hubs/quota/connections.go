@@ -228,7 +228,7 @@ func (c *Connections) round(t *tally) bool {
 	defer t.mu.Unlock()
 	if err != nil {
 		if !errors.Is(err, errAway) {
-			c.log.Warn("connections not counted in redis, keeping the last share", "tenant", t.id, "error", err)
+			c.log.Warn("connections not counted in redis, keeping the last share", "tenant_id", t.id, "error", err)
 			t.awayUntil = time.Now().Add(redisPause)
 		}
 		share := min(limit, t.share)

@@ -186,7 +186,7 @@ func (m *Messages) ask(b *bucket, r Rate) <-chan struct{} {
 			b.awayUntil = now.Add(redisPause)
 			if b.alone == nil {
 				b.alone = rate.NewLimiter(rate.Limit(b.aloneRate(r)), max(1, int(b.aloneRate(r))))
-				m.log.Warn("messages not counted in redis, keeping the last share", "tenant", b.id, "error", err)
+				m.log.Warn("messages not counted in redis, keeping the last share", "tenant_id", b.id, "error", err)
 			}
 		default:
 			b.alone = nil

@@ -23,8 +23,12 @@ import (
 const (
 	maxNameLength = 255 // longest host name (RFC 1035); slugs and ids are shorter
 	missMemory    = 5 * time.Second
+	missGuess     = 10 * time.Minute // beyond missMemory, while nobody can be asked
 	maxMisses     = 10_000
 	fetchTimeout  = 2 * time.Second
+	// awayPause is how long Redis isn't asked after it failed, so that at most
+	// one request a second waits for a Redis that hangs.
+	awayPause = time.Second
 
 	// Unknown names may cost Redis and the control plane this many questions a
 	// second; names in memory cost neither anything.
@@ -63,6 +67,8 @@ type Directory struct {
 	source *rate.Limiter
 	ready  atomic.Bool
 	misses misses
+	away   atomic.Int64 // Unix ms until which Redis is taken to be away
+	fresh  atomic.Int64 // Unix ms of the last full comparison with Redis
 
 	applying sync.Mutex // held while a document is replaced and OnChange runs; taken before mu
 
@@ -116,6 +122,22 @@ func (d *Directory) ByID(ctx context.Context, id tenants.ID) (*tenants.Document,
 	return d.lookup(ctx, name{byID, string(id)})
 }
 
+// Len is how many documents are in memory.
+func (d *Directory) Len() int {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return len(d.byID)
+}
+
+// Age is the time since all documents in memory were last known to be those of
+// Redis; 0 before the first time.
+func (d *Directory) Age() time.Duration {
+	if at := d.fresh.Load(); at != 0 {
+		return time.Since(time.UnixMilli(at))
+	}
+	return 0
+}
+
 // Cached returns the tenant with that id if it is in memory. It never waits.
 func (d *Directory) Cached(id tenants.ID) (*tenants.Document, bool) {
 	doc := d.inMemory(name{byID, string(id)})
@@ -129,7 +151,8 @@ func (d *Directory) lookup(ctx context.Context, n name) (*tenants.Document, erro
 	if doc := d.inMemory(n); doc != nil {
 		return doc, nil
 	}
-	if d.misses.has(n, time.Now()) {
+	is, was := d.misses.has(n, time.Now())
+	if is {
 		return nil, ErrNotFound
 	}
 	// The question belongs to all who wait for it, so it outlives the first of them.
@@ -140,6 +163,9 @@ func (d *Directory) lookup(ctx context.Context, n name) (*tenants.Document, erro
 	})
 	select {
 	case r := <-answer:
+		if was && errors.Is(r.Err, ErrUnavailable) {
+			return nil, ErrNotFound
+		}
 		if r.Err != nil {
 			return nil, r.Err
 		}
@@ -203,16 +229,25 @@ var errLost = errors.New("redis has lost documents")
 // Somebody else may have it: indexes are written after documents.
 var errStale = errors.New("index is stale")
 
+// errAway stands for the answer of a Redis that is not asked at the moment.
+var errAway = errors.New("redis is away")
+
 // fromRedis returns ErrNotFound only when Redis is known to have all documents.
 func (d *Directory) fromRedis(ctx context.Context, n name) (*tenants.Document, error) {
+	if time.Now().UnixMilli() < d.away.Load() {
+		return nil, errAway
+	}
 	id := tenants.ID(n.value)
+	timed, cancel := context.WithTimeout(ctx, fetchTimeout/2) // the rest is for the control plane
+	defer cancel()
 	pipe := d.cfg.Redis.Pipeline()
-	generation := pipe.Exists(ctx, redisclient.DocumentsGeneration)
+	generation := pipe.Exists(timed, redisclient.DocumentsGeneration)
 	var index *redis.StringCmd
 	if key, ok := indexKey(n); ok {
-		index = pipe.Get(ctx, key)
+		index = pipe.Get(timed, key)
 	}
-	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+	if _, err := pipe.Exec(timed); err != nil && !errors.Is(err, redis.Nil) {
+		d.away.Store(time.Now().Add(awayPause).UnixMilli())
 		return nil, fmt.Errorf("look up tenant: %w", err)
 	}
 	complete := generation.Val() == 1
@@ -242,11 +277,17 @@ func (d *Directory) fromRedis(ctx context.Context, n name) (*tenants.Document, e
 
 // read returns the document that Redis has of a tenant, which may be a tombstone.
 func (d *Directory) read(ctx context.Context, id tenants.ID) (*tenants.Document, error) {
+	if time.Now().UnixMilli() < d.away.Load() {
+		return nil, errAway
+	}
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout/2) // the rest is for the control plane
+	defer cancel()
 	sealed, err := d.cfg.Redis.HGet(ctx, redisclient.Document(id), fieldSealed).Bytes()
 	if errors.Is(err, redis.Nil) {
 		return nil, ErrNotFound
 	}
 	if err != nil {
+		d.away.Store(time.Now().Add(awayPause).UnixMilli())
 		return nil, fmt.Errorf("read document: %w", err)
 	}
 	return d.open(id, sealed)

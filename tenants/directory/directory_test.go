@@ -373,12 +373,21 @@ func TestRedisAway(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if _, err := alone.ByHost(t.Context(), "shared.example.com"); !errors.Is(err, ErrNotFound) {
+		t.Fatal(err)
+	}
 	b.stopRedis()
 	if _, err := alone.BySlug(t.Context(), "acme"); err != nil {
 		t.Fatalf("a known tenant is gone with Redis: %v", err)
 	}
 	if _, err := alone.BySlug(t.Context(), "beta"); !errors.Is(err, ErrUnavailable) {
 		t.Fatalf("got %v, want ErrUnavailable", err)
+	}
+	for n := range alone.misses.until { // what was nobody's a while ago still is
+		alone.misses.until[n] = time.Now().Add(-time.Minute)
+	}
+	if _, err := alone.ByHost(t.Context(), "shared.example.com"); !errors.Is(err, ErrNotFound) {
+		t.Fatalf("got %v, want the last known answer", err)
 	}
 	if _, err := helped.BySlug(t.Context(), "beta"); err != nil {
 		t.Fatalf("the control plane was not asked: %v", err)
@@ -428,7 +437,7 @@ func TestRandomNamesCostLittle(t *testing.T) {
 	if n := len(d.misses.until); n > maxMisses {
 		t.Fatalf("%d misses are remembered", n)
 	}
-	d.misses.sweep(now.Add(missMemory))
+	d.misses.sweep(now.Add(missMemory + missGuess))
 	if n := len(d.misses.until); n != 0 {
 		t.Fatalf("%d misses outlive their time", n)
 	}

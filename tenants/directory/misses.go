@@ -5,17 +5,19 @@ import (
 	"time"
 )
 
-// misses remembers for a short while which names no tenant has.
+// misses remembers which names no tenant has: for a short while as the truth,
+// and for longer as the best guess while nobody can be asked.
 type misses struct {
 	mu    sync.Mutex
 	until map[name]time.Time // at most maxMisses
 }
 
-func (m *misses) has(n name, now time.Time) bool {
+// has reports whether n is known to be nobody's, and whether it was.
+func (m *misses) has(n name, now time.Time) (is, was bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	t, ok := m.until[n]
-	return ok && now.Before(t)
+	return ok && now.Before(t), ok
 }
 
 func (m *misses) add(n name, now time.Time) {
@@ -40,7 +42,7 @@ func (m *misses) sweep(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for k, t := range m.until {
-		if !now.Before(t) {
+		if !now.Before(t.Add(missGuess)) {
 			delete(m.until, k)
 		}
 	}

@@ -71,8 +71,9 @@ func (d *Directory) rung(ctx context.Context, payload string) {
 	}
 }
 
-// reload replaces one document by what Redis, else the control plane, has.
-func (d *Directory) reload(ctx context.Context, id tenants.ID) {
+// reload replaces one document by what Redis, else the control plane, has, and
+// reports whether one of them had it.
+func (d *Directory) reload(ctx context.Context, id tenants.ID) bool {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	doc, err := d.read(ctx, id)
@@ -82,10 +83,11 @@ func (d *Directory) reload(ctx context.Context, id tenants.ID) {
 		}
 	}
 	if err != nil {
-		d.cfg.Logger.WarnContext(ctx, "tenant document not refreshed", "tenant", id, "error", err)
-		return
+		d.cfg.Logger.WarnContext(ctx, "tenant document not refreshed", "tenant_id", id, "error", err)
+		return false
 	}
 	d.apply(doc)
+	return true
 }
 
 func (d *Directory) poll(ctx context.Context) {
@@ -116,13 +118,18 @@ func (d *Directory) refresh(ctx context.Context) {
 	if err == nil && complete == 1 {
 		d.ready.Store(true)
 	}
-	known := d.revisions()
+	began, known := time.Now(), d.revisions()
 	for len(known) > 0 && ctx.Err() == nil {
 		batch := known[:min(pollBatch, len(known))]
 		known = known[len(batch):]
 		for _, id := range d.differing(ctx, batch) {
-			d.reload(ctx, id)
+			if !d.reload(ctx, id) {
+				err = errAway
+			}
 		}
+	}
+	if err == nil && ctx.Err() == nil {
+		d.fresh.Store(began.UnixMilli())
 	}
 }
 
