@@ -2,6 +2,12 @@ module github.com/signalbox/signalbox
 
 go 1.26.0
 
+ignore (
+	./e2e/node_modules
+	./tools/pg/node_modules
+	./web/node_modules
+)
+
 require (
 	github.com/agext/levenshtein v1.2.1 // indirect
 	github.com/alexedwards/argon2id v1.0.0 // indirect

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -24,8 +26,18 @@ var postgres = sync.OnceValues(func() (*embedded.Postgres, error) {
 	if err != nil {
 		return nil, err
 	}
-	return embedded.StartPostgres(context.Background(), env.guard, embedded.PostgresConfig{Dir: env.postgresDir(), Throwaway: true})
+	return embedded.StartPostgres(context.Background(), env.guard, embedded.PostgresConfig{Dir: env.postgresDir(), Throwaway: true, Package: packaged()})
 })
+
+// packaged is where npm puts Postgres on machines that have none: tools/pg of
+// this checkout.
+func packaged() string {
+	_, file, _, ok := runtime.Caller(0)
+	if !ok {
+		return ""
+	}
+	return filepath.Join(filepath.Dir(file), "..", "..", "tools", "pg")
+}
 
 // migrated makes the template; a copy takes a tenth of the time of migrating.
 var migrated = sync.OnceValue(func() error {
