@@ -4,6 +4,7 @@ package grafana_test
 
 import (
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -13,6 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
+	"github.com/signalbox/signalbox/hubs/backplane"
 	"github.com/signalbox/signalbox/internal/telemetry"
 )
 
@@ -34,17 +38,29 @@ func served(t *testing.T) string {
 		t.Fatal(err)
 	}
 	m, err := telemetry.NewEdgeMetrics(tel.Meter(), telemetry.EdgeSources{
-		Hubs: func() int { return 1 }, Documents: func() int { return 1 }, DocumentsAge: func() time.Duration { return time.Second },
-		BackplaneConnected: func() bool { return true }, UsagePending: func() int { return 1 },
+		Documents: func() int { return 1 }, DocumentsAge: func() time.Duration { return time.Second }, UsagePending: func() int { return 1 },
 	})
 	if err != nil {
+		t.Fatal(err)
+	}
+	// Its metrics are there without a Redis: nobody listens on port 1.
+	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1})
+	r, err := backplane.New(backplane.Config{Redis: client, EdgeRun: "dashboard", Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		r.Close()
+		if err := client.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := r.Instrument(tel.Meter()); err != nil {
 		t.Fatal(err)
 	}
 	m.ConnectionOpened(telemetry.TransportWebSockets, "json")
 	m.ConnectionClosed(telemetry.TransportWebSockets, "json", telemetry.ClosedNormally, time.Second)
 	m.Refused("rate_limited")
-	m.Published(time.Millisecond, nil)
-	m.Gap("trimmed")
 	tel.HTTP(telemetry.HTTPOptions{Route: func(*http.Request) string { return "/" }})(http.NotFoundHandler()).
 		ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
 	w := httptest.NewRecorder()

@@ -129,7 +129,7 @@ resource "aws_lb_listener" "this" {
 `
 	rows := map[string]struct{ old, new, want string }{
 		"nothing_wrong":                   {"", "", ""},
-		"misspelt_argument":               {"protocol = ", "protocl  = ", `no argument "protocl"`},
+		"misspelt_argument":               {"protocol = ", "portocol = ", `no argument "portocol"`},
 		"misspelt_argument_in_a_block":    {"    path = ", "    pth = ", `no argument "pth"`},
 		"missing_required_argument":       {"  load_balancer_arn = \"arn\"\n\n", "", `argument "load_balancer_arn" is required`},
 		"missing_required_in_a_block":     {"    type             = \"forward\"\n    target_group_arn", "    target_group_arn", `argument "type" is required`},

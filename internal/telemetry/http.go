@@ -47,8 +47,8 @@ func (t *Telemetry) HTTP(o HTTPOptions) func(http.Handler) http.Handler {
 
 // shortLived reports whether r ends when it is answered.
 func shortLived(r *http.Request) bool {
-	return !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") &&
-		!(r.Method == http.MethodGet && strings.HasPrefix(r.Header.Get("Accept"), "text/event-stream"))
+	events := r.Method == http.MethodGet && strings.HasPrefix(r.Header.Get("Accept"), "text/event-stream")
+	return !events && !strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
 }
 
 type routeKey struct{}

@@ -48,36 +48,22 @@ const (
 	AttrHubProtocol = attribute.Key("signalbox.hub_protocol")
 	// AttrCode is an error code of the product.
 	AttrCode = attribute.Key("signalbox.code")
-	// AttrOutcome is "accepted" or "failed".
-	AttrOutcome = attribute.Key("signalbox.outcome")
-	// AttrReason tells kinds of one event apart.
-	AttrReason = attribute.Key("signalbox.reason")
 )
 
-// Names of metrics. Units are metadata: s, By, {message} and so on.
+// Names of metrics; those of the backplane are in its own package. Units are
+// metadata: s, By, {message} and so on.
 const (
 	MetricActiveConnections  = "signalr.server.active_connections"
 	MetricConnectionDuration = "signalr.server.connection.duration"
 
 	MetricConnectionsOpened = "signalbox.edge.connections.opened"
+	MetricDelivered         = "signalbox.edge.messages.delivered"
+	MetricDeliveredBytes    = "signalbox.edge.delivered"
+	MetricReceivedBytes     = "signalbox.edge.received"
 	MetricRefusals          = "signalbox.edge.refusals"
-	MetricSlowConsumers     = "signalbox.edge.slow_consumers"
-	MetricHubs              = "signalbox.edge.hubs"
-	MetricMessagesAccepted  = "signalbox.edge.messages.accepted"
-	MetricMessagesDelivered = "signalbox.edge.messages.delivered"
-	MetricBytesDelivered    = "signalbox.edge.delivered"
-	MetricBytesReceived     = "signalbox.edge.received"
-
-	MetricPublishDuration    = "signalbox.backplane.publish.duration"
-	MetricBackplaneEntries   = "signalbox.backplane.entries"
-	MetricBackplaneCatchUps  = "signalbox.backplane.catch_ups"
-	MetricBackplaneCaughtUp  = "signalbox.backplane.caught_up"
-	MetricBackplaneGaps      = "signalbox.backplane.gaps"
-	MetricBackplaneConnected = "signalbox.backplane.connected"
 
 	MetricDocuments    = "signalbox.directory.documents"
 	MetricDocumentsAge = "signalbox.directory.age"
-
 	MetricUsagePending = "signalbox.usage.pending"
 
 	MetricBuildInfo = "signalbox.build.info"

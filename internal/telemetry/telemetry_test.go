@@ -12,11 +12,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/signalbox/signalbox/internal/telemetry"
 	"go.opentelemetry.io/otel/propagation"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/signalbox/signalbox/internal/telemetry"
 )
 
 func start(t *testing.T, cfg telemetry.Config) *telemetry.Telemetry {
@@ -264,7 +265,9 @@ func TestClientSpansHoldNoQueryAndSendTheTrace(t *testing.T) {
 	if _, err := io.Copy(io.Discard, res.Body); err != nil {
 		t.Fatal(err)
 	}
-	res.Body.Close()
+	if err := res.Body.Close(); err != nil {
+		t.Fatal(err)
+	}
 	got := spans.GetSpans()
 	if len(got) != 1 || strings.Contains(everything(got[0]), "top-secret") || !strings.Contains(everything(got[0]), "/relay") {
 		t.Fatalf("spans %v", got)
