@@ -70,6 +70,19 @@ func (c *Connection) finish(item queued, cause error, how Ending) (schedule bool
 	return o.last(item, cause, how)
 }
 
+// leftQuietly closes the transport of a client that has left in the orderly
+// way: what still waits is for nobody.
+func (c *Connection) leftQuietly() (schedule bool) {
+	o := &c.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.ending || o.dead {
+		return false
+	}
+	o.drop()
+	return o.last(queued{}, nil, EndNormal)
+}
+
 // seal keeps everything from the connection but its Close message.
 func (c *Connection) seal() {
 	c.out.mu.Lock()

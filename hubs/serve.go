@@ -114,7 +114,7 @@ func (c *Connection) sayEnd(err error) error {
 	var lost *transportError
 	switch {
 	case err == nil:
-		if c.finish(queued{}, nil, EndNormal) {
+		if c.leftQuietly() {
 			writers.schedule(c)
 		}
 	case errors.As(err, &lost):

@@ -26,6 +26,7 @@ type pollingState struct {
 
 	mu      sync.Mutex
 	current *poll
+	latest  *poll     // the poll that began last, open or not
 	early   []byte    // written when there was no poll any more; for the next one
 	seen    time.Time // when the last poll began or ended
 	wake    func()
@@ -57,7 +58,17 @@ func (*pollingState) SetFormat(protocol.TransferFormat) {} // bodies are bytes e
 func (p *pollingState) Wait() error                     { return p.in.wait() }
 func (p *pollingState) Read(b []byte) (int, error)      { return p.in.read(b), nil }
 func (p *pollingState) Close(hubs.Ending)               { p.over(errEnded) }
-func (p *pollingState) Abort()                          { p.over(errEnded) }
+
+// Abort also drops what no poll has fetched, and no last poll is waited for.
+func (p *pollingState) Abort() {
+	p.mu.Lock()
+	if !p.ended {
+		p.early = nil
+		p.tell.Do(func() { close(p.told) })
+	}
+	p.mu.Unlock()
+	p.over(errEnded)
+}
 
 func (p *pollingState) OnReady(wake func()) {
 	p.mu.Lock()
@@ -125,12 +136,12 @@ func (p *pollingState) begin() *poll {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.answerCurrent(pollAnswer{ended: true})
-	if p.ended {
+	if p.ended && p.early == nil {
 		p.tell.Do(func() { close(p.told) })
 		return nil
 	}
 	own := &poll{answer: make(chan pollAnswer, 1)}
-	p.current, p.seen = own, time.Now()
+	p.current, p.latest, p.seen = own, own, time.Now()
 	if p.early != nil {
 		p.answerCurrent(pollAnswer{data: p.early})
 		p.early = nil
@@ -139,11 +150,16 @@ func (p *pollingState) begin() *poll {
 }
 
 // putBack keeps the answer to a poll whose client had left before any of it was
-// written.
-func (p *pollingState) putBack(data []byte) {
+// written. It reports false when a later poll has begun: that one may have been
+// answered already, and the order would be lost.
+func (p *pollingState) putBack(own *poll, data []byte) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.latest != own {
+		return false
+	}
 	p.early = append(data, p.early...)
+	return true
 }
 
 // withdraw takes a poll back and reports whether it had no answer yet.
@@ -206,7 +222,9 @@ func (h *Handler) servePoll(q *request, p *pollingState) {
 		q.w.WriteHeader(http.StatusNoContent)
 		return
 	case len(a.data) > 0 && q.r.Context().Err() != nil:
-		p.putBack(a.data)
+		if !p.putBack(own, a.data) {
+			p.Abort()
+		}
 		return
 	}
 	_ = http.NewResponseController(q.w).SetWriteDeadline(time.Now().Add(writeTimeout)) // not every server can

@@ -1,0 +1,70 @@
+package transport_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+func TestOrigins(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(s *setup) {
+		s.options.Origins = func(*http.Request) []string { return []string{"https://good.example"} }
+	})
+	open := newSite(t, nil)
+	t.Run("N-19 a preflight is answered without a token", func(t *testing.T) {
+		a := s.do("OPTIONS", "/negotiate", "", "", header{
+			"Origin": "https://good.example", "Access-Control-Request-Method": "POST",
+			"Access-Control-Request-Headers": "authorization,x-requested-with,x-signalr-user-agent", "Authorization": "Bearer nobody",
+		})
+		if a.status != 204 || a.header.Get("Access-Control-Allow-Origin") != "https://good.example" ||
+			a.header.Get("Access-Control-Allow-Credentials") != "true" ||
+			a.header.Get("Access-Control-Allow-Headers") != "authorization,x-requested-with,x-signalr-user-agent" ||
+			!strings.Contains(a.header.Get("Access-Control-Allow-Methods"), "DELETE") || a.header.Get("Vary") != "Origin" {
+			t.Errorf("answered %d %v", a.status, a.header)
+		}
+	})
+	t.Run("an error can be read by the page", func(t *testing.T) {
+		a := s.do("POST", "/negotiate", "", "", header{"Origin": "https://good.example", "Authorization": "Bearer nobody"})
+		if a.status != 401 || a.header.Get("Access-Control-Allow-Origin") != "https://good.example" {
+			t.Errorf("answered %d %v", a.status, a.header)
+		}
+	})
+	t.Run("SEC-30 other origins are refused everywhere", func(t *testing.T) {
+		for _, origin := range []string{
+			"https://evil.example", "null", "https://good.example.evil.com", "http://good.example", "https://good.example:8443",
+		} {
+			for _, m := range []string{"GET", "POST", "DELETE", "OPTIONS"} {
+				a := s.do(m, "", "?id=x", "", header{"Origin": origin, "Access-Control-Request-Method": "POST"})
+				if a.status != 403 || a.header.Get("Access-Control-Allow-Origin") != "" {
+					t.Errorf("%s from %s: answered %d %v", m, origin, a.status, a.header)
+				}
+			}
+			s.do("POST", "/negotiate", "", "", header{"Origin": origin}).want(t, 403, "This origin is not allowed.")
+			if _, resp, err := s.dial("", header{"Origin": origin}); err == nil || resp.StatusCode != 403 {
+				t.Errorf("WebSocket from %s: %v, %v", origin, resp, err)
+			}
+		}
+	})
+	t.Run("SEC-30 allowed origins, its own and none are served", func(t *testing.T) {
+		own := strings.TrimSuffix(s.url, "/client")
+		for _, origin := range []string{"https://good.example", "HTTPS://GOOD.example", own, ""} {
+			h := header{}
+			if origin != "" {
+				h["Origin"] = origin
+			}
+			if a := s.do("POST", "/negotiate", "", "", h); a.status != 200 || a.header.Get("Access-Control-Allow-Origin") != origin {
+				t.Errorf("%q: answered %d %v", origin, a.status, a.header)
+			}
+			if _, resp, err := s.dial("", h); err != nil {
+				t.Errorf("WebSocket from %q: %v, %v", origin, resp, err)
+			}
+		}
+	})
+	t.Run("without a list every origin is echoed, never a wildcard", func(t *testing.T) {
+		a := open.do("POST", "/negotiate", "", "", header{"Origin": "https://any.example"})
+		if a.header.Get("Access-Control-Allow-Origin") != "https://any.example" {
+			t.Errorf("header is %v", a.header)
+		}
+	})
+}

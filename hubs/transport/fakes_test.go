@@ -1,0 +1,47 @@
+package transport_test
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/hubs/protocol"
+	"github.com/signalbox/signalbox/hubs/transport"
+)
+
+// panicky is a Dispatcher that fails on every message.
+type panicky struct{}
+
+func (panicky) Connected(context.Context, *hubs.Connection) error { return nil }
+func (panicky) Message(context.Context, *hubs.Connection, *protocol.Message) error {
+	panic("secret of the server")
+}
+func (panicky) Disconnected(context.Context, *hubs.Connection, error) {}
+
+func admitNobody(context.Context, string) (func(), error) {
+	return nil, &transport.Error{Status: http.StatusTooManyRequests, Text: "Connection count reaches limit.", Header: http.Header{"Retry-After": {"5"}}}
+}
+
+// recorder is a Dispatcher that tells of targets and ends.
+type recorder struct {
+	targets      chan string
+	disconnected chan error
+}
+
+func newRecorder() *recorder {
+	return &recorder{targets: make(chan string, 1000), disconnected: make(chan error, 100)}
+}
+
+func (*recorder) Connected(context.Context, *hubs.Connection) error { return nil }
+
+func (r *recorder) Message(_ context.Context, c *hubs.Connection, m *protocol.Message) error {
+	r.targets <- m.Target
+	if m.InvocationID == "" {
+		return nil
+	}
+	return c.Send(&protocol.Message{Type: protocol.Completion, InvocationID: m.InvocationID})
+}
+
+func (r *recorder) Disconnected(_ context.Context, _ *hubs.Connection, cause error) {
+	r.disconnected <- cause
+}
