@@ -1,0 +1,148 @@
+package rest
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/signalbox/signalbox/tenants"
+)
+
+// The bounds of names (design, section 9; Azure has the same for groups).
+const (
+	maxGroup      = 1024
+	maxUser       = 256
+	maxConnection = 256
+	maxExcluded   = 1000
+	maxReason     = 1024
+	maxTTL        = 365 * 24 * 3600 // seconds, as in Azure
+)
+
+// apiVersion is a version of the current form, which began in 2022-06-01.
+var apiVersion = regexp.MustCompile(`^20\d\d-[01]\d-[0-3]\d(-preview)?$`)
+
+const firstVersion = "2022-06-01"
+
+// names checks the path, the application and the version of a request.
+func (c *call) names() error {
+	query, err := url.ParseQuery(c.r.URL.RawQuery)
+	if err != nil {
+		return invalid("query", "The query string is malformed.", "name=value pairs, percent-encoded")
+	}
+	if v := query.Get("api-version"); !c.style.legacy && query.Has("api-version") && (!apiVersion.MatchString(v) || v < firstVersion) {
+		return invalid("api-version", "Unknown api-version.", "none, or a date from "+firstVersion+" on")
+	}
+	hub, err := c.param("hub")
+	if err != nil {
+		return err
+	}
+	if c.hub, err = tenants.HubName(hub); err != nil {
+		return invalid("hub", "The hub's name is not valid.", tenants.HubNameRule)
+	}
+	if app := query.Get("application"); app != "" {
+		// Azure's rule: an application's hubs have its name before theirs.
+		if app, err = tenants.HubName(app); err == nil {
+			c.hub, err = tenants.HubName(app + "_" + c.hub)
+		}
+		if err != nil {
+			return invalid("application", "The application's name is not valid.", tenants.HubNameRule+", 127 together with the hub's")
+		}
+	}
+	for _, p := range []struct {
+		name string
+		most int
+		to   *string
+	}{{"group", maxGroup, &c.group}, {"user", maxUser, &c.user}, {"connection", maxConnection, &c.connection}} {
+		if chi.URLParam(c.r, p.name) == "" {
+			continue // not in this route
+		}
+		if *p.to, err = c.param(p.name); err != nil {
+			return err
+		}
+		if err := checkName(p.name, *p.to, p.most); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// param returns a decoded segment of the path.
+func (c *call) param(name string) (string, error) {
+	s, err := url.PathUnescape(chi.URLParam(c.r, name))
+	if err != nil {
+		return "", invalid(name, "The path is malformed.", "a percent-encoded segment")
+	}
+	return s, nil
+}
+
+// checkName applies the rule of group, user and connection names.
+func checkName(name, value string, most int) error {
+	switch {
+	case !utf8.ValidString(value):
+		return invalid(name, "The "+name+" is not UTF-8.", fmt.Sprintf("1 to %d characters of UTF-8", most))
+	case strings.TrimSpace(value) == "":
+		return invalid(name, "The "+name+" is blank.", fmt.Sprintf("1 to %d characters, not all of them blanks", most))
+	case utf8.RuneCountInString(value) > most:
+		return invalid(name, "The "+name+" is too long.", fmt.Sprintf("1 to %d characters", most))
+	}
+	return nil
+}
+
+// excluded returns the connections that a request leaves out.
+func (c *call) excluded() ([]string, error) {
+	ids := c.r.URL.Query()["excluded"]
+	if len(ids) > maxExcluded {
+		return nil, invalid("excluded", "Too many connections are excluded.", fmt.Sprintf("up to %d", maxExcluded))
+	}
+	for _, id := range ids {
+		if err := checkName("excluded", id, maxConnection); err != nil {
+			return nil, err
+		}
+	}
+	return ids, nil
+}
+
+// reason returns why connections are closed.
+func (c *call) reason() (string, error) {
+	s := c.r.URL.Query().Get("reason")
+	if !utf8.ValidString(s) || utf8.RuneCountInString(s) > maxReason {
+		return "", invalid("reason", "The reason is not valid.", fmt.Sprintf("up to %d characters of UTF-8", maxReason))
+	}
+	return s, nil
+}
+
+// ttl returns how long a user stays in a group: -1 = until removed.
+func (c *call) ttl() (int64, error) {
+	query := c.r.URL.Query()
+	if !query.Has("ttl") {
+		return -1, nil
+	}
+	v, err := strconv.ParseInt(query.Get("ttl"), 10, 64)
+	if err != nil || v < 0 || v > maxTTL {
+		return 0, invalid("ttl", "The ttl is not valid.", fmt.Sprintf("whole seconds from 0 (only connections that exist now) to %d", maxTTL))
+	}
+	return v, nil
+}
+
+// idempotencyKey returns the request's key, or "".
+func idempotencyKey(r *http.Request) (string, error) {
+	values := r.Header.Values("Idempotency-Key")
+	if len(values) == 0 {
+		return "", nil
+	}
+	key := values[0]
+	ok := len(values) == 1 && len(key) >= 1 && len(key) <= 128
+	for _, c := range []byte(key) {
+		ok = ok && c >= ' ' && c <= '~'
+	}
+	if !ok {
+		return "", invalid("Idempotency-Key", "The Idempotency-Key is not valid.", "one header of 1 to 128 printable ASCII characters")
+	}
+	return key, nil
+}

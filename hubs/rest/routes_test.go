@@ -1,0 +1,292 @@
+package rest
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/signalbox/signalbox/hubs"
+)
+
+const hello = `{"target":"say","arguments":["hello",1]}`
+
+// route is one documented route with its effect.
+type route struct {
+	method, path string
+	status       int
+	send         bool        // it takes a message
+	entry        *hubs.Entry // what is published, message apart
+	query        *hubs.Query // what is asked
+	missing      string      // code of 404 when nothing matches; "" = never
+}
+
+func routes() []route {
+	user, group, conn := []string{"u"}, []string{"g"}, []string{"c"}
+	all := []route{
+		// v1
+		{method: "POST", path: "/api/v1/hubs/chat", status: 202, send: true, entry: &hubs.Entry{Kind: hubs.SendToAll}},
+		{method: "POST", path: "/api/v1/hubs/chat/users/u", status: 202, send: true, entry: &hubs.Entry{Kind: hubs.SendToUsers, Users: user}},
+		{method: "POST", path: "/api/v1/hubs/chat/connections/c", status: 202, send: true, entry: &hubs.Entry{Kind: hubs.SendToConnections, Connections: conn}},
+		{method: "POST", path: "/api/v1/hubs/chat/groups/g", status: 202, send: true, entry: &hubs.Entry{Kind: hubs.SendToGroups, Groups: group}},
+		{method: "DELETE", path: "/api/v1/hubs/chat/connections/c", status: 202, entry: &hubs.Entry{Kind: hubs.CloseConnections, Connections: conn}},
+		{method: "PUT", path: "/api/v1/hubs/chat/groups/g/users/u", status: 202, entry: &hubs.Entry{Kind: hubs.AddUserToGroup, Users: user, Groups: group, TTLSeconds: -1}},
+		{method: "DELETE", path: "/api/v1/hubs/chat/groups/g/users/u", status: 202, entry: &hubs.Entry{Kind: hubs.RemoveUserFromGroup, Users: user, Groups: group}},
+		{method: "DELETE", path: "/api/v1/hubs/chat/users/u/groups", status: 202, entry: &hubs.Entry{Kind: hubs.RemoveUserFromGroups, Users: user}},
+		// 2022-06-01
+		{method: "POST", path: "/api/hubs/chat/:send", status: 202, send: true, entry: &hubs.Entry{Kind: hubs.SendToAll}},
+		{method: "POST", path: "/api/hubs/chat/users/u/:send", status: 202, send: true, entry: &hubs.Entry{Kind: hubs.SendToUsers, Users: user}},
+		{method: "POST", path: "/api/hubs/chat/connections/c/:send", status: 202, send: true, entry: &hubs.Entry{Kind: hubs.SendToConnections, Connections: conn}},
+		{method: "POST", path: "/api/hubs/chat/groups/g/:send", status: 202, send: true, entry: &hubs.Entry{Kind: hubs.SendToGroups, Groups: group}},
+		{method: "POST", path: "/api/hubs/chat/:closeConnections", status: 204, entry: &hubs.Entry{Kind: hubs.CloseConnections}},
+		{method: "POST", path: "/api/hubs/chat/users/u/:closeConnections", status: 204, entry: &hubs.Entry{Kind: hubs.CloseConnections, Users: user}},
+		{method: "POST", path: "/api/hubs/chat/groups/g/:closeConnections", status: 204, entry: &hubs.Entry{Kind: hubs.CloseConnections, Groups: group}},
+		{method: "DELETE", path: "/api/hubs/chat/connections/c", status: 200, entry: &hubs.Entry{Kind: hubs.CloseConnections, Connections: conn}, missing: "Warning.Connection.NotExisted"},
+		{method: "DELETE", path: "/api/hubs/chat/connections/c/groups", status: 200, entry: &hubs.Entry{Kind: hubs.RemoveFromAllGroups, Connections: conn}},
+		{method: "PUT", path: "/api/hubs/chat/users/u/groups/g", status: 200, entry: &hubs.Entry{Kind: hubs.AddUserToGroup, Users: user, Groups: group, TTLSeconds: -1}},
+		{method: "DELETE", path: "/api/hubs/chat/users/u/groups/g", status: 204, entry: &hubs.Entry{Kind: hubs.RemoveUserFromGroup, Users: user, Groups: group}},
+		{method: "DELETE", path: "/api/hubs/chat/users/u/groups", status: 204, entry: &hubs.Entry{Kind: hubs.RemoveUserFromGroups, Users: user}},
+	}
+	for _, prefix := range []string{"/api/v1/hubs/chat", "/api/hubs/chat"} {
+		all = append(all,
+			route{method: "PUT", path: prefix + "/groups/g/connections/c", status: 200, entry: &hubs.Entry{Kind: hubs.AddToGroup, Groups: group, Connections: conn}, missing: "Error.Connection.NotExisted"},
+			route{method: "DELETE", path: prefix + "/groups/g/connections/c", status: 200, entry: &hubs.Entry{Kind: hubs.RemoveFromGroup, Groups: group, Connections: conn}, missing: "Error.Connection.NotExisted"},
+		)
+		for _, m := range []string{"GET", "HEAD"} {
+			all = append(all,
+				route{method: m, path: prefix + "/connections/c", status: 200, query: &hubs.Query{Kind: hubs.CountConnection, Name: "c"}, missing: "Warning.Connection.NotExisted"},
+				route{method: m, path: prefix + "/groups/g", status: 200, query: &hubs.Query{Kind: hubs.CountGroup, Name: "g"}, missing: "Warning.Group.NotExisted"},
+				route{method: m, path: prefix + "/users/u", status: 200, query: &hubs.Query{Kind: hubs.CountUser, Name: "u"}, missing: "Warning.User.NotExisted"},
+				route{method: m, path: prefix + "/groups/g/users/u", status: 200, query: &hubs.Query{Kind: hubs.CountUserInGroup, Name: "g", User: "u"}, missing: "Info.User.NotInGroup"},
+				route{method: m, path: prefix + "/users/u/groups/g", status: 200, query: &hubs.Query{Kind: hubs.CountUserInGroup, Name: "g", User: "u"}, missing: "Info.User.NotInGroup"},
+			)
+		}
+	}
+	return all
+}
+
+func (r route) body() string {
+	if r.send {
+		return hello
+	}
+	return ""
+}
+
+func eachRoute(t *testing.T, test func(t *testing.T, s *service, r route)) {
+	for _, r := range routes() {
+		t.Run(r.method+" "+r.path, func(t *testing.T) { test(t, newService(t), r) })
+	}
+}
+
+func TestRoutes_do_what_they_say(t *testing.T) {
+	eachRoute(t, func(t *testing.T, s *service, r route) {
+		w := s.do(request(r.method, r.path+"?api-version=2022-06-01", r.body()))
+		if w.Code != r.status || w.Body.Len() > 0 {
+			t.Fatalf("status %d, want %d: %s", w.Code, r.status, w.Body)
+		}
+		if r.query != nil {
+			if diff := cmp.Diff([]hubs.Query{*r.query}, s.queries); diff != "" {
+				t.Errorf("queries (-want +got):\n%s", diff)
+			}
+			return
+		}
+		got := *s.last(t, "chat")
+		if r.send != (got.Message != nil) || r.send && (got.Message.Target != "say" || string(got.Message.Arguments.Bytes) != `["hello",1]`) {
+			t.Errorf("message %+v", got.Message)
+		}
+		got.Message, got.Epoch, got.Number = nil, "", 0
+		if diff := cmp.Diff(*r.entry, got, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("entry (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestRoutes_tell_what_does_not_exist(t *testing.T) {
+	eachRoute(t, func(t *testing.T, s *service, r route) {
+		s.matched = 0
+		w := s.do(request(r.method, r.path, r.body()))
+		if r.missing == "" {
+			if w.Code != r.status {
+				t.Errorf("status %d, want %d", w.Code, r.status)
+			}
+			return
+		}
+		refused(t, w, r.method, http.StatusNotFound, r.missing, "")
+	})
+}
+
+func TestRoutes_want_a_token(t *testing.T) {
+	eachRoute(t, func(t *testing.T, s *service, r route) {
+		req := request(r.method, r.path, r.body())
+		req.Header.Del("Authorization")
+		w := s.do(req)
+		refused(t, w, r.method, http.StatusUnauthorized, "unauthenticated", "")
+		if w.Header().Get("WWW-Authenticate") != "Bearer" {
+			t.Error("no WWW-Authenticate")
+		}
+	})
+}
+
+func TestRoutes_refuse_bad_names(t *testing.T) {
+	eachRoute(t, func(t *testing.T, s *service, r route) {
+		for segment, name := range map[string]string{"/chat": "hub", "/u": "user", "/g": "group", "/c": "connection"} {
+			at := strings.Index(r.path+"/", segment+"/")
+			if at < 0 {
+				continue
+			}
+			bad := []string{"%20", "%20%09", strings.Repeat("x", 1025), "%ff"}
+			for _, value := range bad {
+				path := r.path[:at] + "/" + value + r.path[at+len(segment):]
+				refused(t, s.do(request(r.method, path, r.body())), r.method, http.StatusBadRequest, "invalid", name)
+			}
+		}
+		refused(t, s.do(request(r.method, r.path+"?application=1", r.body())), r.method, http.StatusBadRequest, "invalid", "application")
+		refused(t, s.do(request(r.method, r.path+"?a=%zz", r.body())), r.method, http.StatusBadRequest, "invalid", "query")
+		if !strings.HasPrefix(r.path, "/api/v1/") {
+			for _, v := range []string{"", "1", "2021-12-31", "2022-06-01x"} {
+				refused(t, s.do(request(r.method, r.path+"?api-version="+v, r.body())), r.method, http.StatusBadRequest, "invalid", "api-version")
+			}
+		}
+		if s.count("chat") != 0 {
+			t.Error("something was published")
+		}
+	})
+}
+
+func TestRoutes_obey_the_limits(t *testing.T) {
+	eachRoute(t, func(t *testing.T, s *service, r route) {
+		s.refuse = &LimitError{Code: "rate_limited", Name: "messages_per_second", Limit: 10, Window: time.Second, RetryAfter: 1100 * time.Millisecond, Text: "Too many."}
+		w := s.do(request(r.method, r.path, r.body()))
+		refused(t, w, r.method, http.StatusTooManyRequests, "rate_limited", "messages_per_second")
+		h := w.Header()
+		if h.Get("Retry-After") != "2" || h.Get("RateLimit") != `"messages_per_second";r=0;t=2` || h.Get("RateLimit-Policy") != `"messages_per_second";q=10;w=1` {
+			t.Errorf("headers %v", h)
+		}
+		if s.count("chat") != 0 {
+			t.Error("something was published")
+		}
+		s.refuse = nil
+		w = s.do(request(r.method, strings.Replace(r.path, "/chat", "/one-too-many", 1), r.body()))
+		refused(t, w, r.method, http.StatusTooManyRequests, "quota_exceeded", "max_hubs")
+	})
+}
+
+func TestRoutes_say_when_the_bus_is_away(t *testing.T) {
+	for err, status := range map[error]int{
+		hubs.ErrUnavailable: 503,
+		fmt.Errorf("%w: %w", hubs.ErrUnavailable, hubs.ErrOutcomeUnknown): 503,
+		fmt.Errorf("secret of the inside"):                                500,
+	} {
+		eachRoute(t, func(t *testing.T, s *service, r route) {
+			s.broken = err
+			w := s.do(request(r.method, r.path, r.body()))
+			code := "bus_unavailable"
+			if status == 500 {
+				code = "internal"
+			} else if w.Header().Get("Retry-After") != "2" {
+				t.Error("no Retry-After")
+			}
+			refused(t, w, r.method, status, code, "")
+			if strings.Contains(w.Body.String(), "secret") {
+				t.Errorf("the inside is told: %s", w.Body)
+			}
+		})
+	}
+}
+
+func TestRoutes_that_take_messages_check_them(t *testing.T) {
+	eachRoute(t, func(t *testing.T, s *service, r route) {
+		if !r.send {
+			return
+		}
+		for name, test := range map[string]struct {
+			body, media  string
+			status       int
+			code, target string
+		}{
+			"no body":            {"", "application/json", 400, "invalid", "body"},
+			"no JSON":            {"hello", "application/json", 400, "invalid", "body"},
+			"cut JSON":           {hello[:20], "application/json", 400, "invalid", "body"},
+			"an array":           {"[]", "application/json", 400, "invalid", "body"},
+			"more after":         {hello + "x", "application/json", 400, "invalid", "body"},
+			"two values":         {hello + hello, "application/json", 400, "invalid", "body"},
+			"no target":          {`{"arguments":[]}`, "application/json", 400, "invalid", "target"},
+			"empty target":       {`{"target":""}`, "application/json", 400, "invalid", "target"},
+			"null target":        {`{"target":null}`, "application/json", 400, "invalid", "target"},
+			"target no text":     {`{"target":1}`, "application/json", 400, "invalid", "target"},
+			"target twice":       {`{"target":"a","Target":"b"}`, "application/json", 400, "invalid", "target"},
+			"arguments no array": {`{"target":"a","arguments":{}}`, "application/json", 400, "invalid", "arguments"},
+			"too many arguments": {`{"target":"a","arguments":[` + strings.Repeat("1,", 70) + `1]}`, "application/json", 400, "invalid", "arguments"},
+			"too deep":           {`{"target":"a","arguments":[` + strings.Repeat("[", 70) + strings.Repeat("]", 70) + `]}`, "application/json", 400, "invalid", "arguments"},
+			"very deep":          {`{"target":"a","arguments":` + strings.Repeat("[", 20000), "application/json", 400, "invalid", "body"},
+			"unknown field":      {`{"target":"a","argument":[]}`, "application/json", 400, "invalid", "argument"},
+			"no UTF-8":           {"{\"target\":\"\xff\"}", "application/json", 400, "invalid", "body"},
+			"other media type":   {hello, "text/plain", 415, "unsupported_media_type", ""},
+			"a form":             {hello, "application/x-www-form-urlencoded", 415, "unsupported_media_type", ""},
+			"msgpack":            {"\x80", "application/x-msgpack", 415, "unsupported_media_type", ""},
+			"other charset":      {hello, "application/json; charset=utf-16", 415, "unsupported_media_type", ""},
+			"no media type":      {hello, "", 415, "unsupported_media_type", ""},
+			"large message":      {`{"target":"say","arguments":["` + strings.Repeat("x", maxMessage) + `"]}`, "application/json", 413, "message_too_large", ""},
+			"large body":         {`{"target":"say","arguments":["` + strings.Repeat("x", maxBodyBytes) + `"]}`, "application/json", 413, "body_too_large", ""},
+			"no map":             {"\x91\x01", "application/octet-stream", 400, "invalid", "body"},
+			"no frames":          {"\x80", "application/octet-stream", 400, "invalid", "body"},
+			"a huge map":         {"\xdf\x7f\xff\xff\xff", "application/octet-stream", 400, "invalid", "body"},
+			"a huge frame":       {"\x81\xa4json\xc6\x7f\xff\xff\xff", "application/octet-stream", 400, "invalid", "body"},
+			"unserved frames":    {"\x81\xaablazorpack\xc4\x01\x00", "application/octet-stream", 400, "invalid", "body"},
+			"a ping":             {"\x81\xa4json\xc4\x0b{\"type\":6}\x1e", "application/octet-stream", 400, "invalid", "body"},
+			"half a frame":       {"\x81\xa4json\xc4\x0a{\"type\":6}", "application/octet-stream", 400, "invalid", "body"},
+		} {
+			w := s.do(request(r.method, r.path, test.body, "Content-Type", test.media))
+			refused(t, w, r.method, test.status, test.code, test.target)
+			if t.Failed() {
+				t.Fatalf("in: %s", name)
+			}
+		}
+		refused(t, s.do(request(r.method, r.path, hello, "Content-Encoding", "gzip")), r.method, 415, "unsupported_media_type", "")
+		refused(t, s.do(request(r.method, r.path, hello, "Idempotency-Key", strings.Repeat("k", 129))), r.method, 400, "invalid", "Idempotency-Key")
+		refused(t, s.do(request(r.method, r.path, hello, "Idempotency-Key", "a\x01")), r.method, 400, "invalid", "Idempotency-Key")
+		if s.count("chat") != 0 || len(s.admitted) != 0 {
+			t.Errorf("%d published, %d admitted", s.count("chat"), len(s.admitted))
+		}
+	})
+}
+
+func TestRoutes_unknown_and_wrong_verbs(t *testing.T) {
+	s := newService(t)
+	for _, target := range []string{
+		"/", "/api", "/api/", "/api/v2/hubs/chat", "/api/hubs", "/api/hubs/", "/api/v1/hubs//users/u", "/api/hubs/chat/users//:send",
+		"/api/v1/hubs/chat/:send", "/api/hubs/chat/:nothing", "/api/hubs/chat/groups/g/users/u/more", "/client/", "/api/v1/hubs/chat/groups",
+	} {
+		w := s.do(request("POST", target, hello))
+		refused(t, w, "POST", 404, "not_found", "")
+	}
+	for target, allow := range map[string]string{
+		"/api/v1/hubs/chat":            "POST",
+		"/api/hubs/chat/:send":         "POST",
+		"/api/hubs/chat/connections/c": "GET, HEAD, DELETE",
+		"/api/hubs/chat/groups/g%2F":   "GET, HEAD",
+	} {
+		w := s.do(request("PATCH", target, ""))
+		refused(t, w, "PATCH", 405, "method_not_allowed", "")
+		if got := w.Header().Get("Allow"); got != allow {
+			t.Errorf("%s allows %q, want %q", target, got, allow)
+		}
+	}
+}
+
+func TestHealth_needs_no_token(t *testing.T) {
+	s := newService(t)
+	for _, target := range []string{"/api/health?api-version=2022-06-01", "/api/v1/health"} {
+		for _, method := range []string{"GET", "HEAD"} {
+			r := request(method, target, "")
+			r.Header.Del("Authorization")
+			if w := s.do(r); w.Code != 200 {
+				t.Errorf("%s %s: %d", method, target, w.Code)
+			}
+		}
+	}
+}
