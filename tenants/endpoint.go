@@ -46,6 +46,12 @@ func (e Endpoints) Host(slug string) string {
 	return host
 }
 
+// slugOf is the reverse of Host.
+func (e Endpoints) slugOf(host string) (string, bool) {
+	slug, _, _ := strings.Cut(host, ".")
+	return slug, slug != "" && e.Host(slug) == host
+}
+
 // Hosts returns every host of the tenant's own.
 func (e Endpoints) Hosts(t Tenant) []string {
 	return append([]string{e.Host(t.Slug)}, t.Hosts...)
@@ -62,6 +68,10 @@ func (e Endpoints) Base(t Tenant) string {
 		return e.at(e.Host(t.Slug))
 	}
 }
+
+// ServiceBase is Base for programs that run beside the data plane: the path on
+// the service's own address, which needs no name of the tenant's to be known.
+func (e Endpoints) ServiceBase(t Tenant) string { return e.Service() + "/t/" + t.Slug }
 
 // HostBase is Base with a host of the tenant's own, for SDKs that drop a path.
 func (e Endpoints) HostBase(t Tenant) string {

@@ -1,6 +1,11 @@
 package tenants
 
-import "context"
+import (
+	"context"
+	"strings"
+
+	"github.com/signalbox/signalbox/internal/fault"
+)
 
 // Document builds what the data plane has to know of a tenant. For a deleted
 // one it is a tombstone without keys.
@@ -31,6 +36,30 @@ func (s *Service) Document(ctx context.Context, id ID) (Document, error) {
 	}
 	doc.Keys, err = s.openKeys(ctx, id)
 	return doc, err
+}
+
+// DocumentBySlug is Document for the tenant that has a slug now.
+func (s *Service) DocumentBySlug(ctx context.Context, slug string) (Document, error) {
+	t, err := s.store.TenantBySlug(ctx, slug)
+	if err != nil {
+		return Document{}, err
+	}
+	return s.Document(ctx, t.ID)
+}
+
+// DocumentByHost is Document for the tenant that has a host now.
+func (s *Service) DocumentByHost(ctx context.Context, host string) (Document, error) {
+	host = strings.ToLower(host)
+	t, err := s.store.TenantByHost(ctx, host)
+	if isKind(err, fault.NotFound) {
+		if slug, ok := s.endpoints.slugOf(host); ok {
+			return s.DocumentBySlug(ctx, slug)
+		}
+	}
+	if err != nil {
+		return Document{}, err
+	}
+	return s.Document(ctx, t.ID)
 }
 
 // EachTenant calls f with the id of every tenant that is not deleted, until f

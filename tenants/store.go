@@ -68,6 +68,9 @@ type Registry interface {
 	TenantOf(ctx context.Context, u UserID, account AccountID, ref string) (MemberTenant, error)
 	// TenantBySlug is for what the service does by itself.
 	TenantBySlug(ctx context.Context, slug string) (Tenant, error)
+	// TenantByHost finds the tenant that has a host of its own, besides the one
+	// that its slug gives.
+	TenantByHost(ctx context.Context, host string) (Tenant, error)
 	// Tenant returns a tenant by its id, deleted ones too.
 	Tenant(ctx context.Context, t ID) (Tenant, error)
 	// TenantIDs pages through the ids of all tenants that are not deleted.

@@ -80,6 +80,9 @@ func (s *Server) Serve() error {
 	return nil
 }
 
+// Close gives the address back, for a server that never served.
+func (s *Server) Close() { _ = s.listener.Close() } // closed twice is closed
+
 // Shutdown takes no more requests and waits for those under way until ctx ends;
 // then it closes what is left.
 func (s *Server) Shutdown(ctx context.Context) error {

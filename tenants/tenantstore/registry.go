@@ -71,6 +71,12 @@ func (s *Store) TenantBySlug(ctx context.Context, slug string) (tenants.Tenant, 
 		" FROM tenants t JOIN accounts a ON a.id = t.account_id WHERE t.slug = $1 AND t.status <> 'deleted'", slug)
 }
 
+// TenantByHost implements tenants.Registry.
+func (s *Store) TenantByHost(ctx context.Context, host string) (tenants.Tenant, error) {
+	return one(ctx, s, "tenant", scanTenant, "SELECT "+tenantColumns+
+		" FROM tenant_hosts o JOIN tenants t ON t.id = o.tenant_id JOIN accounts a ON a.id = t.account_id WHERE o.host = $1 AND t.status <> 'deleted'", host)
+}
+
 // Tenant implements tenants.Registry.
 func (s *Store) Tenant(ctx context.Context, t tenants.ID) (tenants.Tenant, error) {
 	return one(ctx, s, "tenant", scanTenant, "SELECT "+tenantColumns+

@@ -1,0 +1,53 @@
+// Command api is the control plane: the API under /v1, the console, and the jobs
+// behind them.
+//
+//	api           serve
+//	api migrate   bring the database to the newest version and end
+//	api seed      make an account with tenants as JSON on stdin says, and end
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/signalbox/signalbox/internal/app/api"
+	"github.com/signalbox/signalbox/internal/telemetry"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	// A second signal ends the process at once.
+	context.AfterFunc(ctx, stop)
+	if err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "api:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, in io.Reader, out, problems io.Writer) error {
+	config, err := api.ReadConfig()
+	if err != nil {
+		return err //nolint:wrapcheck // it is worded for people
+	}
+	level, err := telemetry.ParseLevel(config.LogLevel)
+	if err != nil {
+		return err //nolint:wrapcheck // checked before
+	}
+	logger := telemetry.NewLogger(problems, telemetry.LogConfig{Level: level, Text: config.Dev, Service: "api"})
+	slog.SetDefault(logger) // for libraries that have no other
+	switch {
+	case len(args) == 0:
+		return api.Serve(ctx, config, logger, problems) //nolint:wrapcheck // worded for people
+	case len(args) == 1 && args[0] == "migrate":
+		return api.Migrate(ctx, config, logger) //nolint:wrapcheck // the same
+	case len(args) == 1 && args[0] == "seed":
+		return api.Seed(ctx, config, in, out, logger) //nolint:wrapcheck // the same
+	default:
+		return fmt.Errorf("unknown arguments %q: use none, migrate or seed", args)
+	}
+}

@@ -1,0 +1,95 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/signalbox/signalbox/internal/postgres"
+	"github.com/signalbox/signalbox/migrations"
+	"github.com/signalbox/signalbox/tenants"
+)
+
+// Migrate brings the database to the newest version.
+func Migrate(ctx context.Context, c Config, logger *slog.Logger) error {
+	return postgres.Migrate(ctx, c.DatabaseURL, migrations.Files, logger) //nolint:wrapcheck // it says what was done
+}
+
+// The input and answer of Seed, as JSON.
+type (
+	seedInput struct {
+		Account struct {
+			Name     string `json:"name"`
+			Email    string `json:"email"`
+			Password string `json:"password"`
+			APIToken string `json:"api_token"`
+			Plan     string `json:"plan"`
+		} `json:"account"`
+		Tenants []struct {
+			Slug         string   `json:"slug"`
+			Name         string   `json:"name"`
+			Hosts        []string `json:"hosts"`
+			PrimaryKey   string   `json:"primary_key"`
+			SecondaryKey string   `json:"secondary_key"`
+			Hubs         []string `json:"hubs"`
+		} `json:"tenants"`
+	}
+	seedAnswer struct {
+		AccountID string         `json:"account_id"`
+		UserID    string         `json:"user_id"`
+		Tenants   []seededTenant `json:"tenants"`
+	}
+	seededTenant struct {
+		ID   string `json:"id"`
+		Slug string `json:"slug"`
+	}
+)
+
+// maxSeedBytes bounds the input of Seed.
+const maxSeedBytes = 1 << 20
+
+// Seed migrates the database, reads an account with tenants from in, makes sure
+// that they are there with exactly these values, and writes their ids to out.
+// The documents go to the data plane when an api runs.
+func Seed(ctx context.Context, c Config, in io.Reader, out io.Writer, logger *slog.Logger) error {
+	var input seedInput
+	d := json.NewDecoder(io.LimitReader(in, maxSeedBytes))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&input); err != nil {
+		return fmt.Errorf("read seed: %w", err)
+	}
+	if input.Account.Email == "" || input.Account.Password == "" {
+		return errors.New("read seed: account.email and account.password are required")
+	}
+	later := func(context.Context, tenants.ID) error { return nil } // the queued jobs do it
+	k, err := openCore(ctx, c, logger, nil, later)
+	if err != nil {
+		return err
+	}
+	defer k.pool.Close()
+	seed := tenants.Seed{
+		AccountName: input.Account.Name, Email: input.Account.Email, Password: tenants.Secret(input.Account.Password),
+		APIToken: tenants.Secret(input.Account.APIToken), Plan: input.Account.Plan,
+	}
+	for _, t := range input.Tenants {
+		seed.Tenants = append(seed.Tenants, tenants.SeedTenant{
+			Slug: t.Slug, Name: t.Name, Hosts: t.Hosts, Hubs: t.Hubs,
+			Primary: tenants.Secret(t.PrimaryKey), Secondary: tenants.Secret(t.SecondaryKey),
+		})
+	}
+	seeded, err := k.service.Seed(ctx, seed)
+	if err != nil {
+		return fmt.Errorf("seed: %w", err)
+	}
+	answer := seedAnswer{AccountID: string(seeded.Account.ID), UserID: string(seeded.User.ID)}
+	for _, t := range seeded.Tenants {
+		answer.Tenants = append(answer.Tenants, seededTenant{ID: string(t.ID), Slug: t.Slug})
+	}
+	if err := json.NewEncoder(out).Encode(answer); err != nil {
+		return fmt.Errorf("write seeded ids: %w", err)
+	}
+	return nil
+}

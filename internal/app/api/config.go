@@ -1,0 +1,128 @@
+// Package api puts the control plane together: the public API with the console,
+// the admin and internal listeners, the job queue, the collector of usage and
+// the events that consoles get live.
+package api
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+
+	"github.com/caarlos0/env/v11"
+
+	"github.com/signalbox/signalbox/internal/fleet"
+	"github.com/signalbox/signalbox/internal/telemetry"
+	"github.com/signalbox/signalbox/tenants"
+)
+
+// Config is the api's whole configuration; it comes from the environment.
+type Config struct {
+	// DatabaseURL is the Postgres database, as postgres://user:password@host/name.
+	DatabaseURL string `env:"DATABASE_URL,required,notEmpty"`
+	// RedisURL is the Redis that edges use, as redis://host:port/0.
+	RedisURL string `env:"REDIS_URL,required,notEmpty"`
+	// Addr serves the API and the console.
+	Addr string `env:"SIGNALBOX_API_ADDR" envDefault:"127.0.0.1:8080"`
+	// AdminAddr serves /healthz, /readyz and /metrics; keep it private.
+	AdminAddr string `env:"SIGNALBOX_API_ADMIN_ADDR" envDefault:"127.0.0.1:20011"`
+	// InternalAddr serves tenant documents to edges, over mutual TLS.
+	InternalAddr string `env:"SIGNALBOX_API_INTERNAL_ADDR" envDefault:"127.0.0.1:20021"`
+	// FleetSecret is shared by all processes, at least 32 characters.
+	FleetSecret string `env:"SIGNALBOX_FLEET_SECRET,required,notEmpty"`
+	// SealingKey seals access keys in the database: 32 bytes in base64.
+	SealingKey string `env:"SIGNALBOX_SEALING_KEY,required,notEmpty"`
+	// ConsoleURL is where people reach the console; links in mails lead there.
+	ConsoleURL string `env:"SIGNALBOX_CONSOLE_URL,required,notEmpty"`
+	// ServiceURL is the public base of the data plane.
+	ServiceURL string `env:"SIGNALBOX_SERVICE_URL,required,notEmpty"`
+	// Dev serves the mailbox page, prints mails, and lets cookies travel without TLS.
+	Dev bool `env:"SIGNALBOX_DEV"`
+	// SMTPURL sends mail, as smtp://user:password@host:587 (STARTTLS) or smtps://
+	// (TLS). Empty: mails stay in the outbox.
+	SMTPURL string `env:"SIGNALBOX_SMTP_URL"`
+	// MailFrom is the sender of mails.
+	MailFrom string `env:"SIGNALBOX_MAIL_FROM" envDefault:"Signalbox <no-reply@localhost>"`
+	// SignUpsPerHour bounds sign-ups from one IP address; 0 = 20, or 1,000 in dev.
+	SignUpsPerHour int `env:"SIGNALBOX_SIGNUPS_PER_HOUR"`
+	// LogLevel is debug, info, warn or error.
+	LogLevel string `env:"SIGNALBOX_LOG_LEVEL" envDefault:"info"`
+	// OTLPEndpoint is where traces and metrics go over HTTP; empty = nowhere.
+	OTLPEndpoint string `env:"OTEL_EXPORTER_OTLP_ENDPOINT"`
+}
+
+// devSignUpsPerHour is for tests, which sign up a lot.
+const devSignUpsPerHour = 1000
+
+// ReadConfig reads and checks the environment; the error lists every problem.
+func ReadConfig() (Config, error) {
+	c, err := env.ParseAs[Config]()
+	if err != nil {
+		return c, fmt.Errorf("configuration: %w", err)
+	}
+	if c.Dev && c.SignUpsPerHour == 0 {
+		c.SignUpsPerHour = devSignUpsPerHour
+	}
+	if err := c.Validate(); err != nil {
+		return c, fmt.Errorf("configuration: %w", err)
+	}
+	return c, nil
+}
+
+// Validate lists every setting that can't be used. Values are not repeated: some
+// are secrets.
+func (c Config) Validate() error {
+	var problems []error
+	check := func(name string, err error) {
+		if err != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", name, err))
+		}
+	}
+	check("DATABASE_URL", schemeOf(c.DatabaseURL, "postgres", "postgresql"))
+	check("REDIS_URL", schemeOf(c.RedisURL, "redis", "rediss"))
+	check("SIGNALBOX_CONSOLE_URL", schemeOf(c.ConsoleURL, "http", "https"))
+	if c.SMTPURL != "" {
+		check("SIGNALBOX_SMTP_URL", schemeOf(c.SMTPURL, "smtp", "smtps"))
+	}
+	for name, addr := range map[string]string{
+		"SIGNALBOX_API_ADDR": c.Addr, "SIGNALBOX_API_ADMIN_ADDR": c.AdminAddr, "SIGNALBOX_API_INTERNAL_ADDR": c.InternalAddr,
+	} {
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			check(name, errors.New("must be host:port"))
+		}
+	}
+	_, err := tenants.NewEndpoints(c.ServiceURL)
+	check("SIGNALBOX_SERVICE_URL", err)
+	_, err = fleet.New(c.FleetSecret)
+	check("SIGNALBOX_FLEET_SECRET", err)
+	_, err = c.sealer()
+	check("SIGNALBOX_SEALING_KEY", err)
+	_, err = telemetry.ParseLevel(c.LogLevel)
+	check("SIGNALBOX_LOG_LEVEL", err)
+	if c.SignUpsPerHour < 0 {
+		check("SIGNALBOX_SIGNUPS_PER_HOUR", errors.New("must not be negative"))
+	}
+	return errors.Join(problems...)
+}
+
+// sealer makes the Sealer of access keys.
+func (c Config) sealer() (*tenants.Sealer, error) {
+	key, err := base64.StdEncoding.DecodeString(c.SealingKey)
+	if err != nil {
+		return nil, errors.New("must be base64")
+	}
+	return tenants.NewSealer(key) //nolint:wrapcheck // its text says what it is
+}
+
+func schemeOf(s string, schemes ...string) error {
+	u, err := url.Parse(s)
+	if err == nil && u.Host != "" {
+		for _, scheme := range schemes {
+			if u.Scheme == scheme {
+				return nil
+			}
+		}
+	}
+	return fmt.Errorf("must be a URL that begins with %s://", schemes[0])
+}

@@ -1,0 +1,127 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+
+	"github.com/signalbox/signalbox/billing/billingstore"
+	"github.com/signalbox/signalbox/internal/fault"
+	"github.com/signalbox/signalbox/tenants"
+	"github.com/signalbox/signalbox/tenants/tenantstore"
+)
+
+// How jobs are worked. Publishing waits at most publishRetryMost after a
+// failure, so that a change is known within seconds of Redis' return.
+const (
+	jobWorkers       = 10
+	jobFetchCooldown = 50 * time.Millisecond
+	jobFetchPoll     = 500 * time.Millisecond
+	publishTimeout   = 5 * time.Second
+	publishRetryStep = 250 * time.Millisecond
+	publishRetryMost = 2 * time.Second
+	mailTimeout      = 30 * time.Second
+	cleanUpEvery     = time.Hour
+	marksKept        = 7 * 24 * time.Hour
+)
+
+// publishWorker hands a tenant's document to the data plane.
+type publishWorker struct {
+	river.WorkerDefaults[tenantstore.PublishDocument]
+	publish func(context.Context, tenants.ID) error
+}
+
+// Work implements river.Worker.
+func (w *publishWorker) Work(ctx context.Context, job *river.Job[tenantstore.PublishDocument]) error {
+	err := w.publish(ctx, job.Args.Tenant)
+	if err != nil && fault.KindOf(err) == fault.NotFound {
+		return river.JobCancel(err) //nolint:wrapcheck // river's own
+	}
+	return err
+}
+
+// Timeout implements river.Worker.
+func (*publishWorker) Timeout(*river.Job[tenantstore.PublishDocument]) time.Duration {
+	return publishTimeout
+}
+
+// NextRetry implements river.Worker.
+func (*publishWorker) NextRetry(job *river.Job[tenantstore.PublishDocument]) time.Time {
+	return time.Now().Add(min(publishRetryMost, time.Duration(job.Attempt)*publishRetryStep))
+}
+
+// mailWorker sends a mail of the outbox.
+type mailWorker struct {
+	river.WorkerDefaults[tenantstore.SendMail]
+	store *tenantstore.Store
+	send  func(context.Context, tenants.Mail) error
+}
+
+// Work implements river.Worker.
+func (w *mailWorker) Work(ctx context.Context, job *river.Job[tenantstore.SendMail]) error {
+	mail, err := w.store.UnsentMail(ctx, job.Args.Mail)
+	if err != nil && fault.KindOf(err) == fault.NotFound {
+		return nil // sent before
+	}
+	if err != nil {
+		return err //nolint:wrapcheck // it says what was done
+	}
+	if err := w.send(ctx, mail); errors.Is(err, errNoMailServer) {
+		return river.JobCancel(err) //nolint:wrapcheck // river's own
+	} else if err != nil {
+		return err
+	}
+	return w.store.MailSent(ctx, mail.ID, time.Now()) //nolint:wrapcheck // the same
+}
+
+// Timeout implements river.Worker.
+func (*mailWorker) Timeout(*river.Job[tenantstore.SendMail]) time.Duration { return mailTimeout }
+
+// cleanUp asks to delete what is no longer needed.
+type cleanUp struct{}
+
+// Kind implements river.JobArgs.
+func (cleanUp) Kind() string { return "clean_up" }
+
+type cleanUpWorker struct {
+	river.WorkerDefaults[cleanUp]
+	people *tenantstore.Store
+	ledger *billingstore.Store
+}
+
+// Work implements river.Worker.
+func (w *cleanUpWorker) Work(ctx context.Context, _ *river.Job[cleanUp]) error {
+	before := time.Now().Add(-marksKept)
+	if err := w.people.Forget(ctx, before); err != nil {
+		return err //nolint:wrapcheck // it says what was done
+	}
+	return w.ledger.Forget(ctx, before) //nolint:wrapcheck // the same
+}
+
+// newJobs makes the client that works the queue.
+func newJobs(k *core, ledger *billingstore.Store, publish func(context.Context, tenants.ID) error, send func(context.Context, tenants.Mail) error, logger *slog.Logger) (*river.Client[pgx.Tx], error) {
+	workers := river.NewWorkers()
+	river.AddWorker(workers, &publishWorker{publish: publish})
+	river.AddWorker(workers, &mailWorker{store: k.store, send: send})
+	river.AddWorker(workers, &cleanUpWorker{people: k.store, ledger: ledger})
+	client, err := river.NewClient(riverpgxv5.New(k.pool), &river.Config{
+		Logger:            logger,
+		Workers:           workers,
+		Queues:            map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: jobWorkers}},
+		FetchCooldown:     jobFetchCooldown,
+		FetchPollInterval: jobFetchPoll,
+		PeriodicJobs: []*river.PeriodicJob{river.NewPeriodicJob(
+			river.PeriodicInterval(cleanUpEvery), func() (river.JobArgs, *river.InsertOpts) { return cleanUp{}, nil }, nil,
+		)},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make job queue: %w", err)
+	}
+	return client, nil
+}

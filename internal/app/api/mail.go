@@ -1,0 +1,75 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"strconv"
+
+	"github.com/wneessen/go-mail"
+
+	"github.com/signalbox/signalbox/tenants"
+)
+
+// errNoMailServer leaves a mail in the outbox.
+var errNoMailServer = errors.New("mail not sent: SIGNALBOX_SMTP_URL is not set")
+
+// newSender returns what sends mail: over SMTP when there is a server, else to
+// nobody. A development server prints mails to console, past the log, which
+// would take the links out.
+func newSender(c Config, console io.Writer) (func(context.Context, tenants.Mail) error, error) {
+	if c.SMTPURL == "" {
+		return func(_ context.Context, m tenants.Mail) error {
+			if !c.Dev {
+				return errNoMailServer
+			}
+			_, err := fmt.Fprintf(console, "mail to %s: %s\n%s\n", m.To, m.Subject, m.Text)
+			return err //nolint:wrapcheck // the console's own
+		}, nil
+	}
+	client, err := newSMTPClient(c.SMTPURL)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, m tenants.Mail) error {
+		message := mail.NewMsg()
+		if err := message.From(c.MailFrom); err != nil {
+			return fmt.Errorf("set sender: %w", err)
+		}
+		if err := message.To(m.To); err != nil {
+			return fmt.Errorf("set recipient: %w", err)
+		}
+		message.Subject(m.Subject)
+		message.SetBodyString(mail.TypeTextPlain, m.Text)
+		if err := client.DialAndSendWithContext(ctx, message); err != nil {
+			return fmt.Errorf("send mail: %w", err)
+		}
+		return nil
+	}, nil
+}
+
+// newSMTPClient reads smtp://user:password@host:port (STARTTLS) or smtps:// (TLS).
+func newSMTPClient(raw string) (*mail.Client, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return nil, fmt.Errorf("SIGNALBOX_SMTP_URL is malformed") // its text may hold the password
+	}
+	options := []mail.Option{mail.WithTLSPortPolicy(mail.TLSMandatory)}
+	if u.Scheme == "smtps" {
+		options = []mail.Option{mail.WithSSLPort(false)}
+	}
+	if port, err := strconv.Atoi(u.Port()); err == nil {
+		options = append(options, mail.WithPort(port))
+	}
+	if u.User != nil {
+		password, _ := u.User.Password()
+		options = append(options, mail.WithSMTPAuth(mail.SMTPAuthAutoDiscover), mail.WithUsername(u.User.Username()), mail.WithPassword(password))
+	}
+	client, err := mail.NewClient(u.Hostname(), options...)
+	if err != nil {
+		return nil, fmt.Errorf("make mail client: %w", err)
+	}
+	return client, nil
+}

@@ -1,0 +1,223 @@
+package api
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/alexedwards/scs/pgxstore"
+	"github.com/exaring/otelpgx"
+	"github.com/go-chi/chi/v5"
+	"github.com/redis/go-redis/v9"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/signalbox/signalbox/adminapi"
+	"github.com/signalbox/signalbox/billing"
+	"github.com/signalbox/signalbox/billing/billingstore"
+	"github.com/signalbox/signalbox/billing/usage"
+	"github.com/signalbox/signalbox/internal/fleet"
+	"github.com/signalbox/signalbox/internal/httpserver"
+	"github.com/signalbox/signalbox/internal/redisclient"
+	"github.com/signalbox/signalbox/internal/telemetry"
+	"github.com/signalbox/signalbox/tenants/directory"
+	"github.com/signalbox/signalbox/web"
+)
+
+const (
+	requestTimeout  = 30 * time.Second // whole request, and whole answer
+	shutdownTimeout = 15 * time.Second
+	readyTimeout    = 2 * time.Second
+	sessionsCleaned = 5 * time.Minute
+)
+
+// Serve runs the control plane until ctx ends; then it finishes what is under
+// way. Mails of a development server are printed to console.
+func Serve(ctx context.Context, c Config, logger *slog.Logger, console io.Writer) error {
+	signals, err := telemetry.Start(ctx, telemetry.Config{Service: "api", OTLPEndpoint: c.OTLPEndpoint, Logger: logger})
+	if err != nil {
+		return fmt.Errorf("start telemetry: %w", err)
+	}
+	defer func() {
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+		defer cancel()
+		if err := signals.Shutdown(stop); err != nil {
+			logger.Warn("telemetry not flushed", "error", err)
+		}
+	}()
+	a, err := open(ctx, c, logger, console, signals)
+	if err != nil {
+		return err
+	}
+	defer a.close()
+	return a.run(ctx)
+}
+
+// app is the assembled control plane.
+type app struct {
+	core      *core
+	redis     *redis.Client
+	sessions  *pgxstore.PostgresStore
+	documents *documents
+	live      *live
+	collector *usage.Collector
+	jobs      jobs
+	servers   []*httpserver.Server
+	logger    *slog.Logger
+}
+
+// jobs is the part of the queue's client that is used here.
+type jobs interface {
+	Start(ctx context.Context) error
+	Stop(ctx context.Context) error
+}
+
+// open connects, migrates and listens.
+func open(ctx context.Context, c Config, logger *slog.Logger, console io.Writer, signals *telemetry.Telemetry) (_ *app, err error) {
+	a := &app{logger: logger}
+	defer func() {
+		if err != nil {
+			a.close()
+		}
+	}()
+	secrets, err := fleet.New(c.FleetSecret)
+	if err != nil {
+		return nil, fmt.Errorf("read fleet secret: %w", err)
+	}
+	if a.redis, err = redisclient.New(c.RedisURL, "signalbox-api"); err != nil {
+		return nil, fmt.Errorf("open Redis: %w", err)
+	}
+	a.documents = &documents{publisher: directory.NewPublisher(a.redis, secrets), fleet: secrets, logger: logger}
+	if a.core, err = openCore(ctx, c, logger, otelpgx.NewTracer(otelpgx.WithTracerProvider(signals.TracerProvider())), a.documents.publish); err != nil {
+		return nil, err
+	}
+	a.documents.service = a.core.service
+	ledger := billingstore.New(a.core.pool)
+	money := billing.NewService(ledger, nil)
+	if a.live, err = newLive(a.core.service, money, signals.Transport(nil), signals.Meter(), logger); err != nil {
+		return nil, err
+	}
+	a.collector, err = usage.NewCollector(usage.CollectorConfig{
+		Redis: a.redis, Ledger: ledger, Name: "api-" + rand.Text(), OnCommit: a.live.changed, Logger: logger,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make usage collector: %w", err)
+	}
+	send, err := newSender(c, console)
+	if err != nil {
+		return nil, err
+	}
+	if a.jobs, err = newJobs(a.core, ledger, a.documents.publish, send, logger); err != nil {
+		return nil, err
+	}
+	a.sessions = pgxstore.NewWithCleanupInterval(a.core.pool, sessionsCleaned)
+	public, err := adminapi.New(adminapi.Config{
+		Tenants: a.core.service, Billing: money, Sessions: a.sessions, Console: assets(), Dev: c.Dev, Logger: logger,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make API: %w", err)
+	}
+	instrument := signals.HTTP(telemetry.HTTPOptions{Public: true, Route: func(r *http.Request) string {
+		if route := chi.RouteContext(r.Context()); route != nil {
+			return route.RoutePattern()
+		}
+		return ""
+	}})
+	for _, s := range []httpserver.Config{
+		{Name: "api", Addr: c.Addr, Handler: instrument(public), ReadTimeout: requestTimeout, WriteTimeout: requestTimeout},
+		{Name: "admin", Addr: c.AdminAddr, Handler: a.admin(signals.MetricsHandler()), ReadTimeout: requestTimeout, WriteTimeout: requestTimeout},
+		{Name: "internal", Addr: c.InternalAddr, Handler: a.documents.handler(), TLS: secrets.ServerTLS("api"), ReadTimeout: requestTimeout, WriteTimeout: requestTimeout},
+	} {
+		s.Logger = logger
+		server, err := httpserver.Listen(ctx, s)
+		if err != nil {
+			return nil, err //nolint:wrapcheck // it says what was done
+		}
+		a.servers = append(a.servers, server)
+	}
+	return a, nil
+}
+
+// assets returns the built console, or nil.
+func assets() fs.FS {
+	if files, built := web.Assets(); built {
+		return files
+	}
+	return nil
+}
+
+// run serves until ctx ends or a part fails, then stops in order: first what
+// takes requests, then what works in the background.
+func (a *app) run(ctx context.Context) error {
+	if _, err := a.core.service.SystemTenant(ctx); err != nil {
+		return fmt.Errorf("make system tenant: %w", err)
+	}
+	if err := a.jobs.Start(context.WithoutCancel(ctx)); err != nil {
+		return fmt.Errorf("start job queue: %w", err)
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
+	for _, work := range []func(context.Context) error{a.documents.keepComplete, a.collector.Run, a.live.run} {
+		group.Go(func() error { return work(background) })
+	}
+	for _, s := range a.servers {
+		group.Go(s.Serve)
+	}
+	group.Go(func() error {
+		<-ctx.Done()
+		defer stopBackground()
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+		defer cancel()
+		var problems []error
+		for _, s := range a.servers {
+			problems = append(problems, s.Shutdown(stop))
+		}
+		problems = append(problems, a.jobs.Stop(stop))
+		return errors.Join(problems...)
+	})
+	if err := group.Wait(); err != nil {
+		return err //nolint:wrapcheck // the parts say what they are
+	}
+	return nil
+}
+
+// close lets go of connections. It is for once, also when open failed half-way.
+func (a *app) close() {
+	for _, s := range a.servers {
+		s.Close()
+	}
+	if a.sessions != nil {
+		a.sessions.StopCleanup()
+	}
+	if a.core != nil {
+		a.core.pool.Close()
+	}
+	if a.redis != nil {
+		if err := a.redis.Close(); err != nil {
+			a.logger.Warn("Redis not closed", "error", err)
+		}
+	}
+}
+
+// admin serves health, readiness and metrics. Ready means that requests can be
+// answered: Postgres is there. Redis may be away; changes then reach edges later.
+func (a *app) admin(metrics http.Handler) http.Handler {
+	r := chi.NewRouter()
+	r.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
+	r.Get("/readyz", func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
+		defer cancel()
+		if err := a.core.pool.Ping(ctx); err != nil {
+			http.Error(w, "Postgres does not answer.", http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = io.WriteString(w, "ok\n")
+	})
+	r.Handle("/metrics", metrics)
+	return r
+}
