@@ -38,7 +38,7 @@ func served(t *testing.T) string {
 		t.Fatal(err)
 	}
 	m, err := telemetry.NewEdgeMetrics(tel.Meter(), telemetry.EdgeSources{
-		Documents: func() int { return 1 }, DocumentsAge: func() time.Duration { return time.Second }, UsagePending: func() int { return 1 },
+		Hubs: func() int { return 1 }, Documents: func() int { return 1 }, DocumentsAge: func() time.Duration { return time.Second }, UsagePending: func() int { return 1 },
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -18,6 +18,7 @@ type EdgeMetrics struct {
 	active, opened connectionCounts
 
 	delivered, deliveredBytes, receivedBytes atomic.Int64
+	slowConsumers                            atomic.Int64
 
 	duration metric.Float64Histogram
 	refusals metric.Int64Counter
@@ -31,6 +32,8 @@ type connectionCounts [len(transports)][len(hubProtocols)]atomic.Int64
 // EdgeSources are read when metrics are collected; each must be quick and safe for
 // concurrent use. nil = not reported.
 type EdgeSources struct {
+	// Hubs is how many hubs this edge serves now.
+	Hubs func() int
 	// Documents is how many tenant documents are cached, DocumentsAge how long ago
 	// the cache was last known to be current.
 	Documents    func() int
@@ -134,6 +137,7 @@ func (e *EdgeMetrics) registerTotals(m metric.Meter) error {
 		{MetricDelivered, "{message}", "Messages written to connections, in steps of 64 KiB.", &e.delivered},
 		{MetricDeliveredBytes, "By", "Bytes of hub messages written to connections.", &e.deliveredBytes},
 		{MetricReceivedBytes, "By", "Bytes of hub messages read from connections.", &e.receivedBytes},
+		{MetricSlowConsumers, "{connection}", "Connections closed because they could not keep up.", &e.slowConsumers},
 	} {
 		_, err := m.Int64ObservableCounter(c.name, metric.WithUnit(c.unit), metric.WithDescription(c.description),
 			metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
@@ -154,6 +158,9 @@ func registerSources(m metric.Meter, src EdgeSources) error {
 				return nil
 			}))
 		errs = append(errs, err)
+	}
+	if read := src.Hubs; read != nil {
+		gauge(MetricHubs, "{hub}", "Hubs that this edge serves.", func() float64 { return float64(read()) })
 	}
 	if read := src.Documents; read != nil {
 		gauge(MetricDocuments, "{document}", "Tenant documents in this edge's cache.", func() float64 { return float64(read()) })
@@ -202,6 +209,13 @@ func (e *EdgeMetrics) Delivered(messages, bytes int) {
 func (e *EdgeMetrics) Received(bytes int) {
 	if e != nil {
 		e.receivedBytes.Add(int64(bytes))
+	}
+}
+
+// SlowConsumer counts a connection that was closed because its queue was full.
+func (e *EdgeMetrics) SlowConsumer() {
+	if e != nil {
+		e.slowConsumers.Add(1)
 	}
 }
 

@@ -12,6 +12,7 @@ func TestEdgeMetricsAreServed(t *testing.T) {
 	t.Parallel()
 	tel := start(t, telemetry.Config{})
 	m, err := telemetry.NewEdgeMetrics(tel.Meter(), telemetry.EdgeSources{
+		Hubs:         func() int { return 4 },
 		Documents:    func() int { return 5 },
 		DocumentsAge: func() time.Duration { return 1500 * time.Millisecond },
 		UsagePending: func() int { return 6 },
@@ -26,6 +27,7 @@ func TestEdgeMetricsAreServed(t *testing.T) {
 	m.Delivered(7, 700)
 	m.Received(30)
 	m.Refused("rate_limited")
+	m.SlowConsumer()
 	body := scrape(t, tel)
 	for _, want := range []string{
 		`signalr_server_active_connections{signalbox_hub_protocol="json",signalr_transport="web_sockets"} 1`,
@@ -37,6 +39,8 @@ func TestEdgeMetricsAreServed(t *testing.T) {
 		`signalbox_edge_delivered_bytes_total 700`,
 		`signalbox_edge_received_bytes_total 30`,
 		`signalbox_edge_refusals_total{signalbox_code="rate_limited"} 1`,
+		`signalbox_edge_slow_consumers_total 1`,
+		`signalbox_edge_hubs 4`,
 		`signalbox_directory_documents 5`,
 		`signalbox_directory_age_seconds 1.5`,
 		`signalbox_usage_pending 6`,
@@ -75,6 +79,7 @@ func TestNilEdgeMetricsCountNothing(t *testing.T) {
 	m.Delivered(1, 1)
 	m.Received(1)
 	m.Refused("rate_limited")
+	m.SlowConsumer()
 }
 
 func BenchmarkDelivered(b *testing.B) {

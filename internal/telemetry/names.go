@@ -61,6 +61,8 @@ const (
 	MetricDeliveredBytes    = "signalbox.edge.delivered"
 	MetricReceivedBytes     = "signalbox.edge.received"
 	MetricRefusals          = "signalbox.edge.refusals"
+	MetricSlowConsumers     = "signalbox.edge.slow_consumers"
+	MetricHubs              = "signalbox.edge.hubs"
 
 	MetricDocuments    = "signalbox.directory.documents"
 	MetricDocumentsAge = "signalbox.directory.age"
