@@ -73,7 +73,9 @@ var fewerElements = map[string]bool{
 	"invocation_array16": true, "invocation_binary_and_time": true, "stream_invocation": true, "close_client": true,
 }
 
-func rawJSON(text string) protocol.Raw { return protocol.Raw{Encoding: protocol.JSON, Bytes: []byte(text)} }
+func rawJSON(text string) protocol.Raw {
+	return protocol.Raw{Encoding: protocol.JSON, Bytes: []byte(text)}
+}
 
 func goldenFiles(tb testing.TB, p protocol.Protocol) map[string][]byte {
 	tb.Helper()

@@ -1,6 +1,11 @@
 package protocol
 
-import "github.com/go-json-experiment/json/jsontext"
+import (
+	"encoding/binary"
+	"math/bits"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
 
 // The scanners below walk JSON (RFC 8259) without building anything. Each takes
 // the index at which its value starts and returns the index after it, or -1
@@ -60,31 +65,63 @@ func scanString(b []byte, i int) (end int, escaped bool) {
 	if i >= len(b) || b[i] != '"' {
 		return -1, false
 	}
-	for i++; i < len(b); i++ {
-		switch c := b[i]; {
-		case c == '"':
-			return i + 1, escaped
-		case c < ' ':
+	for i++; ; i++ {
+		if i = skipPlain(b, i); i >= len(b) {
 			return -1, false
-		case c == '\\':
+		}
+		switch b[i] {
+		case '"':
+			return i + 1, escaped
+		case '\\':
 			escaped = true
-			i++
-			if i >= len(b) {
+			if i = scanEscape(b, i+1); i < 0 {
 				return -1, false
 			}
-			switch b[i] {
-			case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
-			case 'u':
-				if len(b)-i < 5 || !isHex(b[i+1]) || !isHex(b[i+2]) || !isHex(b[i+3]) || !isHex(b[i+4]) {
-					return -1, false
-				}
-				i += 4
-			default:
-				return -1, false
-			}
+		default: // a control character
+			return -1, false
 		}
 	}
-	return -1, false
+}
+
+// scanEscape passes over what follows a backslash and returns the index of its
+// last byte.
+func scanEscape(b []byte, i int) int {
+	if i >= len(b) {
+		return -1
+	}
+	switch b[i] {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		return i
+	case 'u':
+		if len(b)-i >= 5 && isHex(b[i+1]) && isHex(b[i+2]) && isHex(b[i+3]) && isHex(b[i+4]) {
+			return i + 4
+		}
+	}
+	return -1
+}
+
+// skipPlain returns the index of the first quote, backslash or control
+// character from i on. It looks at eight bytes at a time: borrows can mark a
+// byte wrongly, but only behind the first that is marked rightly.
+func skipPlain(b []byte, i int) int {
+	const (
+		ones = 0x0101010101010101
+		tops = 0x80 * ones
+	)
+	for ; i+8 <= len(b); i += 8 {
+		x := binary.LittleEndian.Uint64(b[i:])
+		quote, backslash := x^('"'*ones), x^('\\'*ones)
+		found := ((x-' '*ones)&^x | (quote-ones)&^quote | (backslash-ones)&^backslash) & tops
+		if found != 0 {
+			return i + bits.TrailingZeros64(found)/8
+		}
+	}
+	for ; i < len(b); i++ {
+		if c := b[i]; c < ' ' || c == '"' || c == '\\' {
+			return i
+		}
+	}
+	return i
 }
 
 func isHex(c byte) bool {
