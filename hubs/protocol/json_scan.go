@@ -12,9 +12,9 @@ import (
 // when the value is broken, incomplete or nested too deep. UTF-8 is checked by
 // the caller for the whole message at once.
 //
-// They stand in for jsontext.Decoder on the path of every message: the envelope
-// must be read by properties while values are only passed over, and a decoder
-// over a borrowed slice cost 3 times as much (BenchmarkParse).
+// They stand in for jsontext.Decoder on the path of every message: it takes
+// 290 ns only to pass over what Parse reads in 207 ns (BenchmarkParse, 250
+// bytes), and can't both take equal names, as ASP.NET does, and count arguments.
 
 // skipSpace returns the index of the first byte from i on that is no white space.
 func skipSpace(b []byte, i int) int {
