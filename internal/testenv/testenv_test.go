@@ -16,7 +16,7 @@ func TestEmptyPostgres_databases_are_apart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer conn.Close(t.Context()) //nolint:errcheck // a test
+		defer conn.Close(t.Context())
 		if _, err := conn.Exec(t.Context(), "CREATE TABLE mine (id int)"); err != nil {
 			t.Errorf("the second database has the first one's table: %v", err)
 		}
@@ -29,7 +29,7 @@ func TestPostgres_has_the_migrations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close(t.Context()) //nolint:errcheck // a test
+	defer conn.Close(t.Context())
 	var plans int
 	if err := conn.QueryRow(t.Context(), "SELECT count(*) FROM plans").Scan(&plans); err != nil || plans == 0 {
 		t.Errorf("plans = %d, %v; want those of the migrations", plans, err)

@@ -53,7 +53,7 @@ func TestFront_answers_502_when_no_edge_is_up(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer response.Body.Close() //nolint:errcheck // a test
+	defer response.Body.Close()
 	if response.StatusCode != http.StatusBadGateway {
 		t.Errorf("status = %d, want 502", response.StatusCode)
 	}
@@ -97,7 +97,7 @@ func TestFront_passes_websockets_and_streams_through(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer response.Body.Close() //nolint:errcheck // a test
+	defer response.Body.Close()
 	first := make([]byte, len("first\n"))
 	if _, err := io.ReadFull(response.Body, first); err != nil {
 		t.Fatal(err)
@@ -144,7 +144,7 @@ func post(t *testing.T, front *url.URL, body string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer response.Body.Close() //nolint:errcheck // a test
+	defer response.Body.Close()
 	content, err := io.ReadAll(response.Body)
 	if err != nil {
 		t.Fatal(err)
