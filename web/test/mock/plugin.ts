@@ -1,7 +1,7 @@
 import type { IncomingMessage } from "node:http";
 
 import { getResponse } from "msw";
-import type { Plugin } from "vite";
+import type { Connect, Plugin } from "vite";
 
 import { hub } from "./data";
 import { handlers, type MockState } from "./handlers";
@@ -14,29 +14,28 @@ const fresh = (): MockState => ({ signedIn: false, quiet: false, hubs: [hub] });
  */
 export function mockApi(): Plugin {
   let state = fresh();
+  const answer: Connect.NextHandleFunction = async (incoming, outgoing, next) => {
+    const url = incoming.url ?? "";
+    if (url === "/mock/reset") {
+      state = { ...fresh(), ...(JSON.parse(await bodyOf(incoming)) as Partial<MockState>) };
+      outgoing.end();
+      return;
+    }
+    if (!url.startsWith("/v1/")) {
+      next();
+      return;
+    }
+    const method = incoming.method ?? "GET";
+    const body = method === "GET" || method === "DELETE" ? null : await bodyOf(incoming);
+    const response = await getResponse(handlers(state), new Request(`http://mock.test${url}`, { method, body }));
+    outgoing.statusCode = response?.status ?? 404;
+    response?.headers.forEach((value, name) => outgoing.setHeader(name, value));
+    outgoing.end(await response?.text());
+  };
   return {
     name: "signalbox-mock-api",
-    configureServer(server) {
-      server.middlewares.use(async (incoming, outgoing, next) => {
-        const url = incoming.url ?? "";
-        if (url === "/mock/reset") {
-          state = { ...fresh(), ...(JSON.parse(await bodyOf(incoming)) as Partial<MockState>) };
-          outgoing.end();
-          return;
-        }
-        if (!url.startsWith("/v1/")) {
-          next();
-          return;
-        }
-        const method = incoming.method ?? "GET";
-        const body = method === "GET" || method === "DELETE" ? null : await bodyOf(incoming);
-        const request = new Request(`http://mock.test${url}`, { method, body });
-        const response = await getResponse(handlers(state), request);
-        outgoing.statusCode = response?.status ?? 404;
-        response?.headers.forEach((value, name) => outgoing.setHeader(name, value));
-        outgoing.end(await response?.text());
-      });
-    },
+    configureServer: (server) => void server.middlewares.use(answer),
+    configurePreviewServer: (server) => void server.middlewares.use(answer),
   };
 }
 

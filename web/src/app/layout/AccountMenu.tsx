@@ -29,7 +29,7 @@ export function AccountMenu() {
   const email = session?.user.email ?? "";
 
   return (
-    <Menu position="top-start" width="target" shadow="md">
+    <Menu position="top-start" width="target" shadow="md" withinPortal={false}>
       <Menu.Target>
         <UnstyledButton className={classes["target"]} aria-label="Account menu">
           <span className={classes["initial"]} aria-hidden>

@@ -20,30 +20,23 @@ export function ConsoleLayout() {
       <a href="#content" className={classes["skip"]}>
         Skip to content
       </a>
-      <header className={classes["topbar"]}>
+      <nav className={classes["topbar"]} aria-label="Top bar">
         <ActionIcon variant="subtle" color="gray" size="lg" aria-label="Open navigation" onClick={drawer.open}>
           <Menu size={20} aria-hidden />
         </ActionIcon>
         <Link to="/" className={classes["home"]} aria-label="Signalbox, home">
           <BrandMark named size={26} />
         </Link>
-      </header>
+      </nav>
       <aside className={classes["side"]}>
         <Sidebar />
       </aside>
-      <Drawer
-        opened={opened}
-        onClose={close}
-        size={288}
-        padding={0}
-        withCloseButton={false}
-        title={undefined}
-        aria-label="Navigation"
-      >
-        <div className={classes["drawer"]}>
+      <Drawer.Root opened={opened} onClose={close} size={288}>
+        <Drawer.Overlay />
+        <Drawer.Content aria-label="Navigation" className={classes["drawer"] ?? ""}>
           <Sidebar onClose={close} />
-        </div>
-      </Drawer>
+        </Drawer.Content>
+      </Drawer.Root>
       <main id="content" className={classes["content"]} tabIndex={-1}>
         <Outlet />
       </main>

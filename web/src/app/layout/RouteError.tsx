@@ -8,7 +8,7 @@ import { useDocumentTitle } from "@/shared/lib/useDocumentTitle";
 import classes from "./RouteError.module.css";
 
 /** What a route shows instead of itself when it could not be opened. */
-export function RouteError({ error }: ErrorComponentProps) {
+export function RouteError({ error }: Pick<ErrorComponentProps, "error">) {
   const router = useRouter();
   const problem = toProblem(error);
   if (problem.status === 404) return <NotFound />;
@@ -52,7 +52,7 @@ interface StopProps {
 function Stop({ icon, title, actions, children }: StopProps) {
   useDocumentTitle(title);
   return (
-    <main className={classes["stop"]}>
+    <div className={classes["stop"]}>
       <span className={classes["icon"]} aria-hidden>
         {icon}
       </span>
@@ -61,6 +61,24 @@ function Stop({ icon, title, actions, children }: StopProps) {
         {children}
       </Text>
       <Group mt="md">{actions}</Group>
+    </div>
+  );
+}
+
+/** RouteError for routes that have no layout, hence no main landmark, around them. */
+export function RootError({ error }: ErrorComponentProps) {
+  return (
+    <main>
+      <RouteError error={error} />
+    </main>
+  );
+}
+
+/** NotFound for where there is no layout around it. */
+export function RootNotFound() {
+  return (
+    <main>
+      <NotFound />
     </main>
   );
 }

@@ -18,7 +18,7 @@ export function TenantSwitcher({ current }: { current: string | undefined }) {
 
   return (
     <>
-      <Menu width="target" position="bottom-start" shadow="md">
+      <Menu width="target" position="bottom-start" shadow="md" withinPortal={false}>
         <Menu.Target>
           <UnstyledButton className={classes["target"]} aria-label={`Tenant: ${tenant?.name ?? "none"}`}>
             <span className={classes["initial"]} aria-hidden>

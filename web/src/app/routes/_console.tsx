@@ -1,6 +1,7 @@
 import { createFileRoute, redirect } from "@tanstack/react-router";
 
 import { ConsoleLayout } from "../layout/ConsoleLayout";
+import { RootError } from "../layout/RouteError";
 import { toProblem } from "@/shared/api/problem";
 import { sessionQuery, tenantsQuery } from "@/shared/api/queries";
 
@@ -15,4 +16,5 @@ export const Route = createFileRoute("/_console")({
   },
   loader: ({ context }) => context.queryClient.ensureQueryData(tenantsQuery()),
   component: ConsoleLayout,
+  errorComponent: RootError,
 });

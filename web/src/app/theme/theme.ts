@@ -5,10 +5,13 @@ import {
   type MantineColorsTuple,
 } from "@mantine/core";
 
-// Shade 7 carries white text in the light scheme at 6.3:1, shade 4 black text in
-// the dark one at 8:1.
+// Shades 6 and 7 carry white text at 4.6:1 and 6.3:1.
 const signal: MantineColorsTuple = [
   "#ebf7f3", "#d3eee4", "#a5decb", "#73cdb0", "#46b896", "#259f7d", "#0f8465", "#0b6e54", "#0a5a46", "#084736",
+];
+
+const red: MantineColorsTuple = [
+  "#fdebe9", "#fad3cf", "#f3aaa3", "#ec8076", "#e45d51", "#da4438", "#c4372e", "#b3261e", "#8f1d17", "#6d1611",
 ];
 
 // Neutrals with a little green, so that surfaces and the accent belong together.
@@ -21,11 +24,9 @@ const dark: MantineColorsTuple = [
 
 export const theme = createTheme({
   primaryColor: "signal",
-  primaryShade: { light: 7, dark: 4 },
-  // Mantine's own filled colours miss WCAG AA; this picks black or white labels.
-  autoContrast: true,
-  luminanceThreshold: 0.179,
-  colors: { signal, gray, dark },
+  // Mantine's own filled colours miss WCAG AA; these palettes and shades meet it.
+  primaryShade: { light: 7, dark: 6 },
+  colors: { signal, red, gray, dark },
   black: "#17211e",
   fontFamily: '"Geist Variable", system-ui, sans-serif',
   fontFamilyMonospace: '"Geist Mono Variable", ui-monospace, "SFMono-Regular", Menlo, monospace',
@@ -42,6 +43,11 @@ export const theme = createTheme({
   cursorType: "pointer",
   focusRing: "auto",
   respectReducedMotion: true,
+  components: {
+    Modal: { defaultProps: { closeButtonProps: { "aria-label": "Close" } } },
+    // Its role is no child that a menu may have.
+    Menu: { defaultProps: { withInitialFocusPlaceholder: false } },
+  },
 });
 
 /** The tokens of the product's own style sheets (--sb-*), by scheme. */

@@ -1,7 +1,7 @@
-import { ActionIcon, Button, Menu, Modal, Stack, Table, Text } from "@mantine/core";
+import { ActionIcon, Button, Modal, Stack, Table, Text, VisuallyHidden } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { Ellipsis, Pencil, Plus, Trash2, Waypoints } from "lucide-react";
+import { Pencil, Plus, Trash2, Waypoints } from "lucide-react";
 import { useState } from "react";
 
 import { query } from "@/shared/api/client";
@@ -13,6 +13,7 @@ import { CopyButton } from "@/shared/ui/CopyButton";
 import { Page, Panel } from "@/shared/ui/Page";
 import { EmptyState, ErrorState, FormAlert, SkeletonRows } from "@/shared/ui/states";
 import { Tag } from "@/shared/ui/Tag";
+import { WideTable } from "@/shared/ui/WideTable";
 import { HubDialog } from "./HubDialog";
 import { handlerLabel } from "./handlers";
 import classes from "./HubsPage.module.css";
@@ -77,8 +78,7 @@ interface TableProps {
 
 function HubTable({ hubs, onEdit, onRemove }: TableProps) {
   return (
-    <Table.ScrollContainer minWidth={640} type="native">
-      <Table verticalSpacing="sm" horizontalSpacing="lg" className={classes["table"] ?? ""}>
+    <WideTable label="Hubs" minWidth={640}>
         <Table.Thead>
           <Table.Tr>
             <Table.Th>Name</Table.Th>
@@ -86,7 +86,9 @@ function HubTable({ hubs, onEdit, onRemove }: TableProps) {
             <Table.Th>Keep-alive</Table.Th>
             <Table.Th>Client timeout</Table.Th>
             <Table.Th>Origins</Table.Th>
-            <Table.Th aria-label="Actions" />
+            <Table.Th>
+              <VisuallyHidden>Actions</VisuallyHidden>
+            </Table.Th>
           </Table.Tr>
         </Table.Thead>
         <Table.Tbody className="tabular">
@@ -105,27 +107,24 @@ function HubTable({ hubs, onEdit, onRemove }: TableProps) {
               <Table.Td>{hub.client_timeout_seconds} s</Table.Td>
               <Table.Td>{hub.allowed_origins.length === 0 ? "Any" : hub.allowed_origins.join(", ")}</Table.Td>
               <Table.Td ta="right">
-                <Menu position="bottom-end" shadow="md">
-                  <Menu.Target>
-                    <ActionIcon variant="subtle" color="gray" aria-label={`Actions for ${hub.name}`}>
-                      <Ellipsis size={18} aria-hidden />
-                    </ActionIcon>
-                  </Menu.Target>
-                  <Menu.Dropdown>
-                    <Menu.Item leftSection={<Pencil size={15} aria-hidden />} onClick={() => onEdit(hub)}>
-                      Edit
-                    </Menu.Item>
-                    <Menu.Item leftSection={<Trash2 size={15} aria-hidden />} onClick={() => onRemove(hub)}>
-                      Remove settings
-                    </Menu.Item>
-                  </Menu.Dropdown>
-                </Menu>
+                <span className={classes["actions"]}>
+                  <ActionIcon variant="subtle" color="gray" aria-label={`Edit ${hub.name}`} onClick={() => onEdit(hub)}>
+                    <Pencil size={16} aria-hidden />
+                  </ActionIcon>
+                  <ActionIcon
+                    variant="subtle"
+                    color="gray"
+                    aria-label={`Remove settings of ${hub.name}`}
+                    onClick={() => onRemove(hub)}
+                  >
+                    <Trash2 size={16} aria-hidden />
+                  </ActionIcon>
+                </span>
               </Table.Td>
             </Table.Tr>
           ))}
         </Table.Tbody>
-      </Table>
-    </Table.ScrollContainer>
+    </WideTable>
   );
 }
 

@@ -13,8 +13,8 @@ import { Page, Panel } from "@/shared/ui/Page";
 import { RelativeTime } from "@/shared/ui/RelativeTime";
 import { ErrorState, SkeletonRows } from "@/shared/ui/states";
 import { Tag } from "@/shared/ui/Tag";
+import { WideTable } from "@/shared/ui/WideTable";
 import { headroom, type Headroom } from "./headroom";
-import classes from "./OverviewPage.module.css";
 
 /** The tenant at a glance. */
 export function OverviewPage({ tenant }: { tenant: Tenant }) {
@@ -109,8 +109,7 @@ function LimitsPanel({ slug }: { slug: string }) {
         <ErrorState error={limits.error} what="the limits" onRetry={() => void limits.refetch()} />
       )}
       {limits.isSuccess && (
-        <Table.ScrollContainer minWidth={560} type="native">
-          <Table verticalSpacing="sm" horizontalSpacing="lg" className={classes["limits"] ?? ""}>
+        <WideTable label="Limits" minWidth={560}>
             <Table.Thead>
               <Table.Tr>
                 <Table.Th>Limit</Table.Th>
@@ -140,8 +139,7 @@ function LimitsPanel({ slug }: { slug: string }) {
                 </Table.Tr>
               ))}
             </Table.Tbody>
-          </Table>
-        </Table.ScrollContainer>
+        </WideTable>
       )}
     </Panel>
   );

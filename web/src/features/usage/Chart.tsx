@@ -15,13 +15,28 @@ interface Props {
   format: (value: number) => string;
   /** Smallest top of the scale. */
   floor: number;
+  /** Steps of whole days are labelled with dates, shorter ones with times. */
+  daily: boolean;
+  /** Scale in powers of two, for bytes. */
+  binary?: boolean;
 }
 
 const height = 200;
-const moment = new Intl.DateTimeFormat("en", { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const moment = new Intl.DateTimeFormat("en", {
+  month: "short",
+  day: "numeric",
+  hour: "2-digit",
+  minute: "2-digit",
+  hourCycle: "h23",
+});
+const clock = new Intl.DateTimeFormat("en", { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+// A day of the API is a day in UTC.
+const date = new Intl.DateTimeFormat("en", { month: "short", day: "numeric", timeZone: "UTC" });
+const wholeSteps = [1, 2, 5].flatMap((step) => Array.from({ length: 13 }, (_, power) => step * 10 ** power)).toSorted((a, b) => a - b);
+const binarySteps = Array.from({ length: 42 }, (_, power) => 2 ** power);
 
 /** Lines over time. Under the pointer it tells that moment, else the newest. */
-export function Chart({ title, series, columns, format, floor }: Props) {
+export function Chart({ title, series, columns, format, floor, daily, binary = false }: Props) {
   const scheme = useComputedColorScheme("light");
   const { ref: size, width } = useElementSize();
   const host = useRef<HTMLDivElement>(null);
@@ -34,13 +49,13 @@ export function Chart({ title, series, columns, format, floor }: Props) {
     const element = host.current;
     if (!element || !ready) return undefined;
     const made = new uPlot(
-      options({ series, format, floor, onHover: setHovered, style: getComputedStyle(element), scheme }),
+      options({ series, format, floor, onHover: setHovered, style: getComputedStyle(element), scheme, daily, binary }),
       [[], ...series.map(() => [])],
       element,
     );
     setPlot(made);
     return () => made.destroy();
-  }, [ready, scheme, series, format, floor]);
+  }, [ready, scheme, series, format, floor, daily, binary]);
   useEffect(() => {
     if (width > 0) plot?.setSize({ width, height });
   }, [plot, width]);
@@ -63,7 +78,7 @@ export function Chart({ title, series, columns, format, floor }: Props) {
             <span className={classes["value"]}>{format(values[line]?.[index] ?? 0)}</span>
           </span>
         ))}
-        <span className={classes["time"]}>{time === undefined ? "" : moment.format(time * 1000)}</span>
+        <span className={classes["time"]}>{time === undefined ? "" : (daily ? date : moment).format(time * 1000)}</span>
       </figcaption>
       <div ref={size} className={classes["size"]}>
         <div ref={host} role="img" aria-label={`${title}. Newest: ${summary}.`} />
@@ -80,9 +95,11 @@ interface OptionInputs {
   onHover: (index: number | null) => void;
   style: CSSStyleDeclaration;
   scheme: "light" | "dark";
+  daily: boolean;
+  binary: boolean;
 }
 
-function options({ series, format, floor, onHover, style, scheme }: OptionInputs): uPlot.Options {
+function options({ series, format, floor, onHover, style, scheme, daily, binary }: OptionInputs): uPlot.Options {
   const css = (name: string) => style.getPropertyValue(name).trim();
   const axis = {
     stroke: css("--sb-ink-soft"),
@@ -99,8 +116,20 @@ function options({ series, format, floor, onHover, style, scheme }: OptionInputs
     cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
     scales: { y: { range: (_plot, _min, max) => [0, scaleTop(max ?? 0, floor)] } },
     axes: [
-      { ...axis, grid: { show: false }, space: 64 },
-      { ...axis, size: 62, space: 44, values: (_plot, splits) => splits.map(format) },
+      {
+        ...axis,
+        grid: { show: false },
+        size: 28,
+        space: 64,
+        values: (_plot, splits) => splits.map((at) => (daily ? date : clock).format(at * 1000)),
+      },
+      {
+        ...axis,
+        size: 62,
+        space: 36,
+        incrs: binary ? binarySteps : wholeSteps,
+        values: (_plot, splits) => splits.map(format),
+      },
     ],
     series: [
       {},

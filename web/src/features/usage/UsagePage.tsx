@@ -59,6 +59,8 @@ export function UsagePage({ tenant, range, onRange }: Props) {
               aria-label="Time range"
               value={range}
               onChange={onRange}
+              withItemsBorders={false}
+              className={classes["segments"] ?? ""}
               data={ranges.map((value) => ({ value, label: rangeInfo[value].label }))}
             />
             <Text size="sm" c="dimmed">
@@ -145,7 +147,8 @@ function Totals({ usage }: { usage: Usage | undefined }) {
 }
 
 function Charts({ usage, range }: { usage: Usage | undefined; range: Range }) {
-  const { per } = rangeInfo[range];
+  const { per, step } = rangeInfo[range];
+  const daily = step === "day";
   const points = usage?.points;
   const messages = useMemo(() => points && toColumns(points, messageSeries), [points]);
   const connections = useMemo(() => points && toColumns(points, connectionSeries), [points]);
@@ -156,7 +159,7 @@ function Charts({ usage, range }: { usage: Usage | undefined; range: Range }) {
     <>
       <Panel title={titles.messages}>
         {messages ? (
-          <Chart title={titles.messages} series={messageSeries} columns={messages} format={formatCompact} floor={5} />
+          <Chart title={titles.messages} series={messageSeries} columns={messages} format={formatCompact} floor={5} daily={daily} />
         ) : (
           waiting
         )}
@@ -169,7 +172,7 @@ function Charts({ usage, range }: { usage: Usage | undefined; range: Range }) {
               series={connectionSeries}
               columns={connections}
               format={formatCompact}
-              floor={5}
+              floor={5} daily={daily}
             />
           ) : (
             waiting
@@ -177,7 +180,7 @@ function Charts({ usage, range }: { usage: Usage | undefined; range: Range }) {
         </Panel>
         <Panel title={titles.bytes}>
           {bytes ? (
-            <Chart title={titles.bytes} series={byteSeries} columns={bytes} format={formatBytes} floor={1024} />
+            <Chart title={titles.bytes} series={byteSeries} columns={bytes} format={formatBytes} floor={1024} daily={daily} binary />
           ) : (
             waiting
           )}

@@ -19,7 +19,9 @@ export function EmptyState({ icon, title, children, action }: EmptyProps) {
       <div className={classes["icon"]} aria-hidden>
         {icon}
       </div>
-      <Title order={3}>{title}</Title>
+      <Title order={2} size="h3">
+        {title}
+      </Title>
       {children && (
         <Text c="dimmed" size="sm" maw="52ch">
           {children}
