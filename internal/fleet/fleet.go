@@ -28,6 +28,7 @@ const KeySize = 32
 const (
 	PurposeDocument        = "tenant-document"
 	PurposeConnectionToken = "connection-token"
+	PurposePosition        = "stream-position"
 )
 
 // salt sets this service's keys apart from other uses of the same secret. The

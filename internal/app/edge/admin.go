@@ -1,0 +1,67 @@
+package edge
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/signalbox/signalbox/tenants/directory"
+)
+
+// probeTimeout bounds what /readyz waits for Redis before it has ever answered.
+const probeTimeout = time.Second
+
+// readiness says whether the edge should get connections. Redis must have
+// answered once and tenants must be known; after that the edge serves what it
+// knows however long Redis is away.
+type readiness struct {
+	redis     redis.UniversalClient
+	directory *directory.Directory
+	reached   atomic.Bool
+	draining  atomic.Bool
+}
+
+// state is the body of /readyz.
+type state struct {
+	Ready     bool `json:"ready"`
+	Redis     bool `json:"redis_reached"`
+	Documents bool `json:"documents"`
+	Draining  bool `json:"draining"`
+}
+
+func (s *readiness) state(ctx context.Context) state {
+	if !s.reached.Load() {
+		ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+		defer cancel()
+		if s.redis.Ping(ctx).Err() == nil {
+			s.reached.Store(true)
+		}
+	}
+	now := state{Redis: s.reached.Load(), Documents: s.directory.Ready(), Draining: s.draining.Load()}
+	now.Ready = now.Redis && now.Documents && !now.Draining
+	return now
+}
+
+// adminHandler serves what operators and orchestrators ask. It belongs on a
+// listener that is not public.
+func adminHandler(ready *readiness, metrics http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain")
+		_, _ = w.Write([]byte("ok\n"))
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		now := ready.state(r.Context())
+		w.Header().Set("Content-Type", "application/json")
+		if !now.Ready {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		_ = json.NewEncoder(w).Encode(now)
+	})
+	mux.Handle("GET /metrics", metrics)
+	return mux
+}

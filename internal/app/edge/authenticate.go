@@ -1,0 +1,129 @@
+package edge
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/tenants"
+	"github.com/signalbox/signalbox/tenants/accesstoken"
+)
+
+// authenticator verifies tokens with the keys of the tenant that the URL named.
+type authenticator struct {
+	serviceHosts []string
+	log          *slog.Logger
+}
+
+// nobody's keys are tried where there is no tenant, so that the time of an
+// answer doesn't tell whether there is one.
+var nobody = []tenants.DocKey{{ID: "none", Secret: "not a key of anybody: verification fails with it like with a wrong one"}}
+
+// target is what a token must be made for.
+func (a *authenticator) target(t *tenants.Document, kind accesstoken.Kind) accesstoken.Target {
+	return accesstoken.Target{Kind: kind, Hosts: slices.Concat(t.Hosts, a.serviceHosts), Slug: t.Slug}
+}
+
+// client verifies the token of a client that connects to hub.
+func (a *authenticator) client(t *tenants.Document, r *http.Request, hub string) (*accesstoken.Principal, error) {
+	target := a.target(t, accesstoken.Client)
+	target.Hub = hub
+	return a.verify(t, clientToken(r), target, r)
+}
+
+// rest verifies the token of a REST request, which may be an access key itself.
+func (a *authenticator) rest(t *tenants.Document, r *http.Request) error {
+	bearer := bearerToken(r)
+	if _, ok := accesstoken.CheckKey(t.Keys, bearer); ok {
+		return nil
+	}
+	target := a.target(t, accesstoken.REST)
+	target.Path = r.URL.EscapedPath()
+	_, err := a.verify(t, bearer, target, r)
+	return err
+}
+
+// nobody answers for a tenant that doesn't exist.
+func (a *authenticator) nobody(r *http.Request) error {
+	_, _ = accesstoken.CheckKey(nobody, bearerToken(r))
+	_, _ = accesstoken.Verify(nobody, clientToken(r), accesstoken.Target{Kind: accesstoken.Client}, time.Now())
+	return accesstoken.ErrInvalid
+}
+
+func (a *authenticator) verify(t *tenants.Document, token string, target accesstoken.Target, r *http.Request) (*accesstoken.Principal, error) {
+	p, err := accesstoken.Verify(t.Keys, token, target, time.Now())
+	if err != nil {
+		a.log.DebugContext(r.Context(), "token refused", "tenant_id", t.ID, "reason", err)
+		return nil, err
+	}
+	return p, nil
+}
+
+// bearerToken returns the credentials of the Authorization header, or "".
+func bearerToken(r *http.Request) string {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(token)
+}
+
+// clientToken returns the token of a client: in the header, or in access_token,
+// of which the last one counts, because browsers can't set headers on
+// WebSockets and Server-Sent Events.
+func clientToken(r *http.Request) string {
+	if token := bearerToken(r); token != "" {
+		return token
+	}
+	if all := r.URL.Query()["access_token"]; len(all) > 0 {
+		return all[len(all)-1]
+	}
+	return ""
+}
+
+// systemClaims are about the token, not about its bearer.
+var systemClaims = []string{"aud", "exp", "iat", "nbf", "iss", "jti", "actort", "acr", "azp", "c_hash", "nonce"}
+
+// userClaims lists what the token says about its bearer, by claim name. SDKs
+// write asrs.u.X for a claim X of the user that would look like a system claim.
+func userClaims(p *accesstoken.Principal) []hubs.Claim {
+	names := make([]string, 0, len(p.Claims))
+	for name := range p.Claims {
+		if !strings.HasPrefix(name, "asrs.s.") && !slices.Contains(systemClaims, name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	var list []hubs.Claim
+	for _, name := range names {
+		values, isList := p.Claims[name].([]any)
+		if !isList {
+			values = []any{p.Claims[name]}
+		}
+		for _, v := range values {
+			list = append(list, hubs.Claim{Type: strings.TrimPrefix(name, "asrs.u."), Value: claimText(v)})
+		}
+	}
+	return list
+}
+
+// claimText is a claim's value as SDKs show it: text as it is, all else as JSON.
+func claimText(v any) string {
+	if s, ok := v.(string); ok {
+		return s
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Sprint(v)
+	}
+	return string(b)
+}
+
+// wrongKind reports whether a good token was used for another interface.
+func wrongKind(err error) bool { return errors.Is(err, accesstoken.ErrWrongKind) }

@@ -1,0 +1,171 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/hubs/quota"
+	"github.com/signalbox/signalbox/hubs/transport"
+	"github.com/signalbox/signalbox/internal/telemetry"
+	"github.com/signalbox/signalbox/tenants"
+	"github.com/signalbox/signalbox/tenants/directory"
+)
+
+// The codes of refusals at the client endpoint.
+const (
+	codeToken     = "invalid_token"
+	codeTokenKind = "wrong_token_kind"
+	codeSuspended = "tenant_suspended"
+	codeHubs      = "hub_limit"
+)
+
+// refuse is an answer in plain text, as SignalR clients show it.
+func refuse(status int, text string) *transport.Error {
+	return &transport.Error{Status: status, Text: text, Header: http.Header{}}
+}
+
+func retryable(e *transport.Error, after time.Duration) *transport.Error {
+	e.Header.Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(after.Seconds())))))
+	return e
+}
+
+// unauthorized is the answer to every bad token and to every unknown tenant.
+func unauthorized() *transport.Error {
+	e := refuse(http.StatusUnauthorized, "The access token is missing, expired, or not good for this URL.")
+	e.Header.Set("WWW-Authenticate", "Bearer")
+	return e
+}
+
+// clients serves /client for all tenants.
+type clients struct {
+	auth        *authenticator
+	hubs        *registry
+	connections *quota.Connections
+	refused     func(t tenants.ID, hub, code string)
+}
+
+// origins returns the browser origins that the hub's settings allow.
+func (c *clients) origins(r *http.Request) []string {
+	d := destinationOf(r)
+	if d.err != nil {
+		return nil
+	}
+	hub, err := hubOf(r)
+	if err != nil {
+		return nil
+	}
+	return d.tenant.Hubs[hub].AllowedOrigins
+}
+
+// resolve finds and authenticates what a client's request is for.
+func (c *clients) resolve(r *http.Request) (*transport.Endpoint, error) {
+	telemetry.SetRoute(r.Context(), "/client")
+	d := destinationOf(r)
+	switch {
+	case errors.Is(d.err, directory.ErrNotFound):
+		_ = c.auth.nobody(r)
+		return nil, unauthorized()
+	case errors.Is(d.err, errTwoTenants):
+		return nil, refuse(http.StatusBadRequest, "The host belongs to one tenant and the path names another.")
+	case d.err != nil:
+		return nil, retryable(refuse(http.StatusServiceUnavailable, "The service can't tell now whose URL this is."), time.Second)
+	}
+	t := d.tenant
+	hub, err := hubOf(r)
+	if err != nil {
+		return nil, refuse(http.StatusBadRequest, err.Error())
+	}
+	p, err := c.auth.client(t, r, hub)
+	switch {
+	case wrongKind(err):
+		c.refused(t.ID, hub, codeTokenKind)
+		return nil, refuse(http.StatusForbidden, "The access token is not one for clients.")
+	case err != nil:
+		c.refused(t.ID, "", codeToken)
+		return nil, unauthorized()
+	case t.Status != tenants.Active:
+		c.refused(t.ID, hub, codeSuspended)
+		return nil, refuse(http.StatusForbidden, "The tenant is suspended.")
+	}
+	ep := &transport.Endpoint{
+		Principal: hubs.Principal{UserID: p.UserID, Claims: userClaims(p), Credential: p.KeyID, Expires: p.CloseAt},
+		Scope:     string(t.ID) + "/" + hub,
+		Admit: func(ctx context.Context, _ string) (func(), error) {
+			release, err := c.connections.Admit(ctx, t.ID, c.hubs.limits(t).MaxConnections)
+			return release, c.refusal(t, hub, err)
+		},
+	}
+	ep.Transports = transports(p.Transports)
+	if negotiation(r) {
+		// Nothing is kept for it, so nothing of the hub is made yet. A tenant that
+		// is full is told now, before its clients try three transports.
+		if err := c.hubs.allowed(t, hub); err != nil {
+			return nil, c.refusal(t, hub, err)
+		}
+		return ep, c.refusal(t, hub, c.connections.Check(r.Context(), t.ID, t.Limits.MaxConnections))
+	}
+	served, err := c.hubs.get(t, hub)
+	if err != nil {
+		return nil, c.refusal(t, hub, err)
+	}
+	ep.Server = served.server
+	return ep, nil
+}
+
+// refusal turns what says no into an answer; nil stays nil.
+func (c *clients) refusal(t *tenants.Document, hub string, err error) error {
+	var limit *quota.Refusal
+	var many *hubLimitError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &limit):
+		c.refused(t.ID, hub, limit.Code)
+		return retryable(refuse(http.StatusTooManyRequests, limit.Error()), limit.RetryAfter)
+	case errors.As(err, &many):
+		c.refused(t.ID, "", codeHubs)
+		return refuse(http.StatusForbidden, many.Error())
+	case errors.Is(err, errDraining):
+		return retryable(refuse(http.StatusServiceUnavailable, "This node is being replaced; connect again."), time.Second)
+	}
+	return err
+}
+
+// negotiation reports whether r only asks for a connection token.
+func negotiation(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/negotiate") }
+
+// clientPath reports whether a path is one of the client endpoint.
+func clientPath(path string) bool {
+	switch path {
+	case "/client", "/client/", "/client/negotiate":
+		return true
+	}
+	return false
+}
+
+// hubOf returns the canonical name of the hub in the query, which must be there
+// exactly once.
+func hubOf(r *http.Request) (string, error) {
+	names := r.URL.Query()["hub"]
+	if len(names) != 1 {
+		return "", errors.New("The query must have exactly one hub.") //nolint:staticcheck // shown as it is
+	}
+	return tenants.HubName(names[0])
+}
+
+// transports reads a mask of asrs.s.htt; 0 = all.
+func transports(mask int) []hubs.TransportKind {
+	var list []hubs.TransportKind
+	for bit, kind := range []hubs.TransportKind{hubs.WebSockets, hubs.ServerSentEvents, hubs.LongPolling} {
+		if mask&(1<<bit) != 0 {
+			list = append(list, kind)
+		}
+	}
+	return list
+}

@@ -1,0 +1,124 @@
+package edge
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+
+	"github.com/signalbox/signalbox/internal/fleet"
+	"github.com/signalbox/signalbox/internal/telemetry"
+	"github.com/signalbox/signalbox/tenants"
+)
+
+// Config is the environment of an edge.
+type Config struct {
+	// RedisURL is the Redis that all edges and apis share.
+	RedisURL string `env:"REDIS_URL"`
+	// Addr is where clients and backends connect.
+	Addr string `env:"SIGNALBOX_EDGE_ADDR" envDefault:"127.0.0.1:20001"`
+	// AdminAddr serves /healthz, /readyz and /metrics; it must not be public.
+	AdminAddr string `env:"SIGNALBOX_EDGE_ADMIN_ADDR" envDefault:"127.0.0.1:20012"`
+	// InternalAddr is where other edges relay requests to, over mutual TLS.
+	InternalAddr string `env:"SIGNALBOX_EDGE_INTERNAL_ADDR" envDefault:"127.0.0.1:0"`
+	// Advertise is the host:port under which other edges reach InternalAddr;
+	// empty = InternalAddr itself, which must then name an interface.
+	Advertise string `env:"SIGNALBOX_EDGE_ADVERTISE"`
+	// FleetSecret is shared by all processes of the deployment.
+	FleetSecret string `env:"SIGNALBOX_FLEET_SECRET"`
+	// APIInternalURL is the control plane's internal listener, asked for tenant
+	// documents when Redis can't answer; empty = nobody is asked.
+	APIInternalURL string `env:"SIGNALBOX_API_INTERNAL_URL"`
+	// ServiceHosts are the hosts of the service itself, under which tenants
+	// without a host of their own are reached as /t/{slug}. Tokens for such
+	// tenants name one of them in their audience.
+	ServiceHosts []string `env:"SIGNALBOX_SERVICE_HOSTS" envSeparator:","`
+	// DefaultTenant is the slug of the tenant that URLs without host and prefix
+	// belong to. For development only; empty = none.
+	DefaultTenant string `env:"SIGNALBOX_DEFAULT_TENANT"`
+	// DrainOver is the time over which connections are closed at the end, so
+	// that their clients don't all reconnect at once.
+	DrainOver time.Duration `env:"SIGNALBOX_EDGE_DRAIN" envDefault:"5s"`
+	// LogLevel is debug, info, warn or error.
+	LogLevel string `env:"SIGNALBOX_LOG_LEVEL" envDefault:"info"`
+	// OTLPEndpoint switches the export of traces and metrics on.
+	OTLPEndpoint string `env:"OTEL_EXPORTER_OTLP_ENDPOINT"`
+	// Environment is the deployment's name in telemetry.
+	Environment string `env:"SIGNALBOX_ENVIRONMENT"`
+}
+
+// maxDrain bounds DrainOver.
+const maxDrain = 10 * time.Minute
+
+// ReadConfig reads and checks the environment. The error lists every problem.
+func ReadConfig() (Config, error) {
+	c, err := env.ParseAs[Config]()
+	if err != nil {
+		return c, fmt.Errorf("read environment: %w", err)
+	}
+	return c, c.Validate()
+}
+
+// Validate returns an error that names every variable that can't be used.
+func (c Config) Validate() error {
+	var errs []error
+	bad := func(name, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s %s", name, fmt.Sprintf(format, args...)))
+	}
+	if u, err := url.Parse(c.RedisURL); err != nil || (u.Scheme != "redis" && u.Scheme != "rediss") || u.Host == "" {
+		bad("REDIS_URL", "must be a redis:// or rediss:// URL")
+	}
+	for name, addr := range map[string]string{
+		"SIGNALBOX_EDGE_ADDR": c.Addr, "SIGNALBOX_EDGE_ADMIN_ADDR": c.AdminAddr, "SIGNALBOX_EDGE_INTERNAL_ADDR": c.InternalAddr,
+	} {
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			bad(name, "must be host:port")
+		}
+	}
+	if host, _, err := net.SplitHostPort(c.InternalAddr); err == nil && c.Advertise == "" && (host == "" || net.ParseIP(host).IsUnspecified()) {
+		bad("SIGNALBOX_EDGE_ADVERTISE", "must be set when SIGNALBOX_EDGE_INTERNAL_ADDR names no interface")
+	}
+	if host, port, err := net.SplitHostPort(c.Advertise); c.Advertise != "" && (err != nil || host == "" || port == "" || port == "0") {
+		bad("SIGNALBOX_EDGE_ADVERTISE", "must be host:port")
+	}
+	if len(c.FleetSecret) < fleet.MinSecretLength {
+		bad("SIGNALBOX_FLEET_SECRET", "must have at least %d characters", fleet.MinSecretLength)
+	}
+	if u, err := url.Parse(c.APIInternalURL); c.APIInternalURL != "" && (err != nil || u.Scheme != "https" || u.Host == "") {
+		bad("SIGNALBOX_API_INTERNAL_URL", "must be an https:// URL")
+	}
+	for _, h := range c.ServiceHosts {
+		if u, err := url.Parse("http://" + h); err != nil || u.Hostname() == "" || u.Port() != "" || u.Host != h {
+			bad("SIGNALBOX_SERVICE_HOSTS", "must be hosts without port, separated by commas: %q is not", h)
+		}
+	}
+	if c.DefaultTenant != "" && tenants.CheckSlug(c.DefaultTenant) != nil {
+		bad("SIGNALBOX_DEFAULT_TENANT", "must be a tenant's slug: %s", tenants.SlugRule)
+	}
+	if c.DrainOver < 0 || c.DrainOver > maxDrain {
+		bad("SIGNALBOX_EDGE_DRAIN", "must be 0s to %s", maxDrain)
+	}
+	if _, err := telemetry.ParseLevel(c.LogLevel); err != nil {
+		bad("SIGNALBOX_LOG_LEVEL", "must be debug, info, warn or error")
+	}
+	return errors.Join(errs...)
+}
+
+// LogValue shows the configuration without its secrets.
+func (c Config) LogValue() slog.Value {
+	return slog.GroupValue(
+		slog.String("addr", c.Addr),
+		slog.String("admin_addr", c.AdminAddr),
+		slog.String("internal_addr", c.InternalAddr),
+		slog.String("advertise", c.Advertise),
+		slog.String("api_internal_url", c.APIInternalURL),
+		slog.String("service_hosts", strings.Join(c.ServiceHosts, ",")),
+		slog.String("default_tenant", c.DefaultTenant),
+		slog.Duration("drain", c.DrainOver),
+	)
+}

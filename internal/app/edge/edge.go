@@ -1,0 +1,273 @@
+package edge
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/signalbox/signalbox/billing/usage"
+	"github.com/signalbox/signalbox/hubs/backplane"
+	"github.com/signalbox/signalbox/hubs/quota"
+	"github.com/signalbox/signalbox/hubs/rest"
+	"github.com/signalbox/signalbox/hubs/transport"
+	"github.com/signalbox/signalbox/internal/fleet"
+	"github.com/signalbox/signalbox/internal/httpserver"
+	"github.com/signalbox/signalbox/internal/redisclient"
+	"github.com/signalbox/signalbox/internal/telemetry"
+	"github.com/signalbox/signalbox/tenants"
+	"github.com/signalbox/signalbox/tenants/directory"
+)
+
+// The times of internal requests.
+const (
+	dialTimeout     = time.Second
+	documentTimeout = 1500 * time.Millisecond
+)
+
+// Edge is the process put together: listening, not yet serving.
+type Edge struct {
+	cfg Config
+	log *slog.Logger
+	run string // random per start; names this edge in Redis
+
+	telemetry   *telemetry.Telemetry
+	redis       *redis.Client
+	bus         *backplane.Redis
+	ownership   *backplane.Ownership
+	directory   *directory.Directory
+	recorder    *usage.Recorder
+	connections *quota.Connections
+	messages    *quota.Messages
+	hubs        *registry
+	transports  *transport.Handler
+	ready       *readiness
+
+	public, admin, internal *httpserver.Server
+}
+
+// New puts an edge together and takes its addresses. Redis need not be there
+// yet. Close or Run must be called.
+func New(ctx context.Context, cfg Config, log *slog.Logger) (_ *Edge, err error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	e := &Edge{cfg: cfg, run: strings.ToLower(rand.Text())}
+	e.log = log.With(telemetry.KeyEdgeRun, e.run)
+	defer func() {
+		if err != nil {
+			e.Close()
+		}
+	}()
+	if e.telemetry, err = telemetry.Start(ctx, telemetry.Config{
+		Service: "edge", Instance: e.run, Environment: cfg.Environment, OTLPEndpoint: cfg.OTLPEndpoint, Logger: e.log,
+	}); err != nil {
+		return nil, fmt.Errorf("start telemetry: %w", err)
+	}
+	f, err := fleet.New(cfg.FleetSecret)
+	if err != nil {
+		return nil, err
+	}
+	if e.redis, err = redisclient.New(cfg.RedisURL, "edge-"+e.run); err != nil {
+		return nil, err
+	}
+	if err := e.shared(f); err != nil {
+		return nil, err
+	}
+	return e, e.listen(ctx, f)
+}
+
+// shared makes what all listeners use.
+func (e *Edge) shared(f *fleet.Fleet) error {
+	var source directory.Source
+	if e.cfg.APIInternalURL != "" {
+		source = &directory.APISource{URL: strings.TrimSuffix(e.cfg.APIInternalURL, "/"), Client: &http.Client{
+			Transport: e.telemetry.Transport(internalTransport(f, documentTimeout)), Timeout: documentTimeout,
+		}}
+	}
+	e.hubs = &registry{log: e.log, tenants: make(map[tenants.ID]*tenantHubs)}
+	var err error
+	if e.directory, err = directory.New(directory.Config{
+		Redis: e.redis, Fleet: f, Source: source, OnChange: e.hubs.changed, InUse: e.hubs.inUse, Logger: e.log,
+	}); err != nil {
+		return err
+	}
+	e.recorder = usage.NewRecorder(e.redis, e.run, e.log)
+	e.connections = quota.NewConnections(e.redis, e.run, e.log)
+	e.messages = quota.NewMessages(e.redis, e.log)
+	metrics, err := telemetry.NewEdgeMetrics(e.telemetry.Meter(), telemetry.EdgeSources{
+		Hubs:         e.hubs.count,
+		Documents:    e.directory.Len,
+		DocumentsAge: e.directory.Age,
+		UsagePending: e.recorder.Pending,
+	})
+	if err != nil {
+		return err
+	}
+	if e.bus, err = backplane.New(backplane.Config{
+		Redis: e.redis, EdgeRun: e.run, Logger: e.log,
+		OnAccepted: e.recorder.Accepted,
+	}); err != nil {
+		return err
+	}
+	if err := e.bus.Instrument(e.telemetry.Meter()); err != nil {
+		return fmt.Errorf("instrument backplane: %w", err)
+	}
+	e.hubs.bus, e.hubs.directory, e.hubs.recorder, e.hubs.metrics = e.bus, e.directory, e.recorder, metrics
+	e.hubs.messages, e.hubs.connections = e.messages, e.connections
+	e.ready = &readiness{redis: e.redis, directory: e.directory}
+	return nil
+}
+
+// listen takes the addresses. The internal one comes first: ownership tells it
+// to the other edges.
+func (e *Edge) listen(ctx context.Context, f *fleet.Fleet) error {
+	var err error
+	relayed := new(late)
+	if e.internal, err = httpserver.Listen(ctx, httpserver.Config{
+		Name: "internal", Addr: e.cfg.InternalAddr, Handler: relayed, TLS: f.ServerTLS("edge"), Logger: e.log,
+	}); err != nil {
+		return err
+	}
+	address := e.cfg.Advertise
+	if address == "" {
+		address = e.internal.Addr()
+	}
+	if e.ownership, err = backplane.NewOwnership(backplane.OwnershipConfig{
+		Redis: e.redis, EdgeRun: e.run, Address: address, Logger: e.log,
+		// A poll may take as long as a poll takes before its answer begins.
+		Relay: backplane.RelayConfig{Transport: internalTransport(f, 0)},
+		Spent: transport.ErrSpent, Gone: transport.ErrOwnerGone,
+	}); err != nil {
+		return err
+	}
+	public, internal, err := e.handlers(f)
+	if err != nil {
+		return err
+	}
+	relayed.Handler = internal
+	if e.public, err = httpserver.Listen(ctx, httpserver.Config{Name: "public", Addr: e.cfg.Addr, Handler: public, Logger: e.log}); err != nil {
+		return err
+	}
+	e.admin, err = httpserver.Listen(ctx, httpserver.Config{
+		Name: "admin", Addr: e.cfg.AdminAddr, Handler: adminHandler(e.ready, e.telemetry.MetricsHandler()),
+		ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, Logger: e.log,
+	})
+	return err
+}
+
+// late is a handler that is set after its server has its address and before it
+// serves.
+type late struct{ http.Handler }
+
+// handlers makes what the public and the internal listener serve.
+func (e *Edge) handlers(f *fleet.Fleet) (public, internal http.Handler, err error) {
+	auth := &authenticator{serviceHosts: e.cfg.ServiceHosts, log: e.log}
+	refused := func(t tenants.ID, hub, code string) {
+		e.recorder.Refused(t, hub, code)
+		e.hubs.metrics.Refused(code)
+	}
+	c := &clients{auth: auth, hubs: e.hubs, connections: e.connections, refused: refused}
+	if e.transports, err = transport.NewHandler(transport.Options{
+		Resolve: c.resolve, Origins: c.origins, TokenKey: f.Key(fleet.PurposeConnectionToken), Ownership: e.ownership, Logger: e.log,
+	}); err != nil {
+		return nil, nil, err
+	}
+	b := &backends{auth: auth, hubs: e.hubs, messages: e.messages, refused: refused}
+	api, err := rest.NewHandler(rest.Config{Scope: b.scope, PositionKey: f.Key(fleet.PurposePosition), Logger: e.log})
+	if err != nil {
+		return nil, nil, err
+	}
+	hosts := make(map[string]bool, len(e.cfg.ServiceHosts))
+	for _, h := range e.cfg.ServiceHosts {
+		hosts[strings.ToLower(h)] = true
+	}
+	resolve := &resolver{directory: e.directory, serviceHosts: hosts, defaultTenant: e.cfg.DefaultTenant}
+	return e.outer(resolve.handler(route(e.transports, bounded(api)))),
+		e.outer(resolve.handler(route(http.HandlerFunc(e.transports.ServeRelayed), http.NotFoundHandler()))), nil
+}
+
+// route tells the interfaces apart by path.
+func route(client, api http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case clientPath(r.URL.Path):
+			client.ServeHTTP(w, r)
+		case r.URL.Path == "/api" || strings.HasPrefix(r.URL.Path, "/api/"):
+			api.ServeHTTP(w, r)
+		default:
+			telemetry.SetRoute(r.Context(), "/")
+			http.Error(w, "There is nothing here. Clients connect at /client/?hub=…, backends call /api/….", http.StatusNotFound)
+		}
+	})
+}
+
+// outer is around everything that strangers reach.
+func (e *Edge) outer(next http.Handler) http.Handler {
+	return httpserver.WithRequestID(e.telemetry.HTTP(telemetry.HTTPOptions{Public: true})(httpserver.Recover(e.log)(next)))
+}
+
+// internalTransport calls other processes of the fleet; answer bounds the wait
+// for the head of the answer, 0 = not at all.
+func internalTransport(f *fleet.Fleet, answer time.Duration) *http.Transport {
+	return &http.Transport{
+		DialContext:           (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		TLSClientConfig:       f.ClientTLS(),
+		TLSHandshakeTimeout:   dialTimeout,
+		ResponseHeaderTimeout: answer,
+		MaxIdleConnsPerHost:   64,
+		IdleConnTimeout:       time.Minute,
+		DisableCompression:    true, // bodies are passed on as they come
+	}
+}
+
+// Addr, AdminAddr and InternalAddr are the addresses in use.
+func (e *Edge) Addr() string { return e.public.Addr() }
+
+// AdminAddr is where the admin listener is.
+func (e *Edge) AdminAddr() string { return e.admin.Addr() }
+
+// InternalAddr is where other edges relay to.
+func (e *Edge) InternalAddr() string { return e.internal.Addr() }
+
+// Close releases everything at once. After Run it does nothing.
+func (e *Edge) Close() {
+	expired, cancel := context.WithCancel(context.Background())
+	cancel()
+	for _, s := range []*httpserver.Server{e.public, e.internal, e.admin} {
+		if s != nil {
+			_ = s.Shutdown(expired) // closes what is left
+		}
+	}
+	if e.hubs != nil {
+		e.hubs.close()
+	}
+	if e.transports != nil {
+		e.transports.Wait()
+	}
+	if e.ownership != nil {
+		e.ownership.Close()
+	}
+	if e.bus != nil {
+		e.bus.Close()
+	}
+	if e.telemetry != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		defer cancel()
+		if err := e.telemetry.Shutdown(ctx); err != nil {
+			e.log.Warn("telemetry not flushed", "error", err)
+		}
+	}
+	if e.redis != nil {
+		if err := e.redis.Close(); err != nil && !errors.Is(err, redis.ErrClosed) {
+			e.log.Warn("redis not closed", "error", err)
+		}
+	}
+}

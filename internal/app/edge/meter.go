@@ -1,0 +1,63 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/signalbox/signalbox/billing/usage"
+	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/internal/telemetry"
+)
+
+// meter counts one hub for its tenant's bill and for the edge's metrics.
+type meter struct {
+	usage   *usage.HubMeter
+	metrics *telemetry.EdgeMetrics
+}
+
+var _ hubs.Meter = (*meter)(nil)
+
+func newMeter(u *usage.HubMeter, m *telemetry.EdgeMetrics) *meter {
+	return &meter{usage: u, metrics: m}
+}
+
+// ConnectionOpened implements hubs.Meter.
+func (m *meter) ConnectionOpened(c *hubs.Connection) {
+	m.usage.ConnectionOpened()
+	m.metrics.ConnectionOpened(string(c.Transport()), c.Protocol().Name())
+}
+
+// ConnectionClosed implements hubs.Meter.
+func (m *meter) ConnectionClosed(c *hubs.Connection, open time.Duration) {
+	m.usage.ConnectionClosed()
+	status := telemetry.ClosedNormally
+	switch cause := context.Cause(c.Context()); {
+	case errors.Is(cause, hubs.ErrClientTimeout):
+		status = telemetry.ClosedByTimeout
+	case errors.Is(cause, hubs.ErrServerClosed):
+		status = telemetry.ClosedByShutdown
+	}
+	m.metrics.ConnectionClosed(string(c.Transport()), c.Protocol().Name(), status, open)
+}
+
+// Delivered implements hubs.Meter.
+func (m *meter) Delivered(messages, bytes int) {
+	m.usage.Delivered(messages, bytes)
+	m.metrics.Delivered(messages, bytes)
+}
+
+// Received implements hubs.Meter.
+func (m *meter) Received(bytes int) {
+	m.usage.Received(bytes)
+	m.metrics.Received(bytes)
+}
+
+// Refused implements hubs.Meter.
+func (m *meter) Refused(code string) {
+	m.usage.Refused(code)
+	m.metrics.Refused(code)
+	if code == hubs.RefusedSlowConsumer {
+		m.metrics.SlowConsumer()
+	}
+}

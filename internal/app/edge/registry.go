@@ -1,0 +1,286 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/signalbox/signalbox/billing/usage"
+	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/hubs/backplane"
+	"github.com/signalbox/signalbox/hubs/quota"
+	"github.com/signalbox/signalbox/internal/telemetry"
+	"github.com/signalbox/signalbox/tenants"
+	"github.com/signalbox/signalbox/tenants/directory"
+)
+
+const (
+	// hubIdle is when a hub without connections is dropped from memory; it is
+	// longer than the hub stays subscribed.
+	hubIdle = 2 * time.Minute
+	// nameIdle is when a hub that has no settings and isn't used stops counting
+	// against the tenant's limit on this edge.
+	nameIdle   = time.Hour
+	sweepEvery = 30 * time.Second
+)
+
+// errDraining refuses connections to an edge that is going away.
+var errDraining = errors.New("the edge is draining")
+
+// hubLimitError refuses the use of one more hub.
+type hubLimitError struct{ limit int }
+
+func (e *hubLimitError) Error() string {
+	return fmt.Sprintf("%s: the tenant has all of its %d hubs in use; delete one, or use one of them", codeHubs, e.limit)
+}
+
+// registry has the hubs that this edge serves, by tenant. Hubs are made on first
+// use and dropped when idle.
+type registry struct {
+	bus         *backplane.Redis
+	directory   *directory.Directory
+	messages    *quota.Messages
+	connections *quota.Connections
+	recorder    *usage.Recorder
+	metrics     *telemetry.EdgeMetrics
+	log         *slog.Logger
+
+	mu       sync.Mutex
+	draining bool
+	tenants  map[tenants.ID]*tenantHubs
+}
+
+// tenantHubs are a tenant's hubs on this edge.
+type tenantHubs struct {
+	served map[string]*servedHub
+	// implicit are the hubs without settings of their own that are in use, with
+	// the time of the last use.
+	implicit map[string]time.Time
+}
+
+// servedHub is a hub with its runtime.
+type servedHub struct {
+	server *hubs.Server
+	meter  *meter
+	used   time.Time // guarded by registry.mu
+}
+
+// allowed returns a *hubLimitError when the tenant may not use one more hub.
+func (g *registry) allowed(t *tenants.Document, hub string) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.tenant(t.ID).allow(t, hub, time.Now())
+}
+
+// allow notes the use of a hub. Settings in the document make a hub allowed; of
+// others there may be as many as the limit leaves.
+func (th *tenantHubs) allow(t *tenants.Document, hub string, now time.Time) error {
+	if _, configured := t.Hubs[hub]; configured {
+		return nil
+	}
+	if _, known := th.implicit[hub]; !known && len(t.Hubs)+len(th.implicit) >= t.Limits.MaxHubs {
+		return &hubLimitError{limit: t.Limits.MaxHubs}
+	}
+	th.implicit[hub] = now
+	return nil
+}
+
+// tenant returns the tenant's entry; g.mu is held.
+func (g *registry) tenant(id tenants.ID) *tenantHubs {
+	th := g.tenants[id]
+	if th == nil {
+		th = &tenantHubs{served: make(map[string]*servedHub), implicit: make(map[string]time.Time)}
+		g.tenants[id] = th
+	}
+	return th
+}
+
+// get returns a hub, made if it isn't served yet.
+func (g *registry) get(t *tenants.Document, hub string) (*servedHub, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.draining {
+		return nil, errDraining
+	}
+	now := time.Now()
+	th := g.tenant(t.ID)
+	if err := th.allow(t, hub, now); err != nil {
+		return nil, err
+	}
+	if s := th.served[hub]; s != nil {
+		s.used = now
+		return s, nil
+	}
+	t = g.current(t)
+	m := newMeter(g.recorder.Hub(t.ID, hub), g.metrics)
+	server, err := hubs.NewServer(hubs.Config{
+		Name:    hub,
+		Options: options(t, hub),
+		Filters: []hubs.Filter{
+			&gate{registry: g, tenant: t.ID},
+			&quota.Filter{Messages: g.messages, Tenant: t.ID, Rate: func() quota.Rate { return rateOf(g.limits(t)) }, Refused: m.Refused},
+		},
+		Backplane: g.bus.Hub(t.ID, hub, settings(t)),
+		Meter:     m,
+		Logger:    g.log.With(telemetry.KeyTenant, t.ID),
+	})
+	if err != nil {
+		m.usage.Close()
+		return nil, fmt.Errorf("make hub: %w", err)
+	}
+	s := &servedHub{server: server, meter: m, used: now}
+	th.served[hub] = s
+	return s, nil
+}
+
+// current returns the newest document of a tenant that this edge knows.
+func (g *registry) current(t *tenants.Document) *tenants.Document {
+	if newest, ok := g.directory.Cached(t.ID); ok && newest.Revision > t.Revision {
+		return newest
+	}
+	return t
+}
+
+// limits are those in force now.
+func (g *registry) limits(t *tenants.Document) tenants.Limits { return g.current(t).Limits }
+
+// inUse reports whether the tenant has hubs here; its document must stay known.
+func (g *registry) inUse(id tenants.ID) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	th := g.tenants[id]
+	return th != nil && len(th.served) > 0
+}
+
+// count is how many hubs are served.
+func (g *registry) count() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n := 0
+	for _, th := range g.tenants {
+		n += len(th.served)
+	}
+	return n
+}
+
+// of returns the hubs of a tenant by name.
+func (g *registry) of(id tenants.ID) map[string]*servedHub {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	list := make(map[string]*servedHub)
+	if th := g.tenants[id]; th != nil {
+		for name, s := range th.served {
+			list[name] = s
+		}
+	}
+	return list
+}
+
+// run drops what is idle until ctx is done.
+func (g *registry) run(ctx context.Context) error {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-tick.C:
+			for _, s := range g.takeIdle(now) {
+				g.end(s)
+			}
+		}
+	}
+}
+
+// takeIdle removes idle hubs and names and returns the hubs.
+func (g *registry) takeIdle(now time.Time) []*servedHub {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.draining {
+		return nil
+	}
+	var idle []*servedHub
+	for id, th := range g.tenants {
+		for name, s := range th.served {
+			if s.server.IdleFor() >= hubIdle && now.Sub(s.used) >= hubIdle {
+				idle = append(idle, s)
+				delete(th.served, name)
+			}
+		}
+		for name, used := range th.implicit {
+			if _, served := th.served[name]; !served && now.Sub(used) >= nameIdle {
+				delete(th.implicit, name)
+			}
+		}
+		if len(th.served) == 0 && len(th.implicit) == 0 {
+			delete(g.tenants, id)
+		}
+	}
+	return idle
+}
+
+func (g *registry) end(s *servedHub) {
+	if err := s.server.Close(); err != nil {
+		g.log.Warn("idle hub not closed cleanly", "error", err)
+	}
+	s.meter.usage.Close()
+}
+
+// drain closes all connections over a time, asking their clients to reconnect,
+// and waits until they are gone or ctx ends.
+func (g *registry) drain(ctx context.Context, over time.Duration) error {
+	g.mu.Lock()
+	g.draining = true
+	var all []*servedHub
+	for _, th := range g.tenants {
+		for _, s := range th.served {
+			all = append(all, s)
+		}
+	}
+	g.mu.Unlock()
+	var group errgroup.Group
+	for _, s := range all {
+		group.Go(func() error { return s.server.Drain(ctx, over) })
+	}
+	return group.Wait()
+}
+
+// close ends what drain has left.
+func (g *registry) close() {
+	g.mu.Lock()
+	g.draining = true
+	all := g.tenants
+	g.tenants = make(map[tenants.ID]*tenantHubs)
+	g.mu.Unlock()
+	for _, th := range all {
+		for _, s := range th.served {
+			g.end(s)
+		}
+	}
+}
+
+// options are a hub's settings for its runtime. A limit of 0 allows nothing,
+// where 0 would mean a default.
+func options(t *tenants.Document, hub string) hubs.Options {
+	s := t.Hubs[hub]
+	return hubs.Options{
+		KeepAliveInterval:         time.Duration(s.KeepAliveSeconds) * time.Second,
+		ClientTimeoutInterval:     time.Duration(s.ClientTimeoutSeconds) * time.Second,
+		MaximumReceiveMessageSize: max(1, t.Limits.MaxMessageBytes),
+		MaximumGroups:             max(1, t.Limits.MaxGroupsPerConn),
+	}
+}
+
+// settings are a hub's settings for the backplane.
+func settings(t *tenants.Document) backplane.Settings {
+	return backplane.Settings{RetentionSeconds: t.Limits.RetentionSeconds, IdempotencySeconds: t.Limits.IdempotencySeconds}
+}
+
+func rateOf(l tenants.Limits) quota.Rate {
+	return quota.Rate{PerSecond: l.MessagesPerSecond, Burst: l.MessageBurst}
+}
