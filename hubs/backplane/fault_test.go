@@ -495,3 +495,56 @@ func TestClose_answers_whoever_waits(t *testing.T) {
 	}
 	r.Close()
 }
+
+// Redis is full: a publish fails before anything of it is done.
+func TestRedis_full_takes_nothing(t *testing.T) {
+	url := newRedis(t)
+	client := newClient(t, url)
+	r := process(t, url)
+	n := newNode()
+	subscribe(t, r, n)
+	publish(t, r, say("a", 1))
+	full := func(bytes string) {
+		t.Helper()
+		if err := client.ConfigSet(t.Context(), "maxmemory", bytes).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	full("1")
+	_, err := r.Hub(tenant, hub, Settings{}).Publish(t.Context(), say("a", 2), hubs.PublishOptions{Charge: 1, IdempotencyKey: "k"})
+	if !errors.Is(err, hubs.ErrUnavailable) || errors.Is(err, hubs.ErrOutcomeUnknown) {
+		t.Errorf("while Redis is full: %v", err)
+	}
+	full("0")
+	at, err := r.Hub(tenant, hub, Settings{}).Publish(t.Context(), say("a", 3), hubs.PublishOptions{IdempotencyKey: "k"})
+	if err != nil || at.Number != 2 || at.Duplicate {
+		t.Errorf("after that: %+v, %v", at, err)
+	}
+	inOrder(t, n.waitEntries(t, 2))
+}
+
+// A stream is bounded in count beside its retention.
+func TestStream_is_bounded(t *testing.T) {
+	url := newRedis(t)
+	client := newClient(t, url)
+	for name, change := range map[string]func(*Config){
+		"entries": func(c *Config) { c.StreamEntries = 200 },
+		"bytes":   func(c *Config) { c.StreamBytes = 10_000 },
+	} {
+		r := process(t, url, change)
+		var wg sync.WaitGroup
+		h := r.Hub(tenant, name, Settings{})
+		for i := range 1024 {
+			wg.Go(func() {
+				if _, err := h.Publish(t.Context(), say("a", i), hubs.PublishOptions{}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		// Redis trims whole blocks of 100 entries, and only now and then.
+		if length := client.XLen(t.Context(), redisclient.Hub(tenant, name).Stream()).Val(); length < 100 || length > 600 {
+			t.Errorf("bound by %s: %d entries", name, length)
+		}
+	}
+}

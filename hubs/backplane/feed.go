@@ -2,6 +2,7 @@ package backplane
 
 import (
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"runtime/debug"
 	"slices"
@@ -138,7 +139,11 @@ func (f *feed) run() {
 
 		if behind {
 			if err := f.catchUp(); err != nil {
-				f.r.log.Warn("hub stream can't be read", "tenant", f.id.tenant, "hub", f.id.hub, "error", err)
+				level := slog.LevelDebug
+				if pause == retryPause {
+					level = slog.LevelWarn // once per outage
+				}
+				f.r.log.Log(f.r.ctx, level, "hub stream can't be read", "tenant", f.id.tenant, "hub", f.id.hub, "error", err)
 				f.r.health.report(err)
 				f.requeue(inbox)
 				f.wait(pause/2 + rand.N(pause))
@@ -158,18 +163,20 @@ func (f *feed) run() {
 	}
 }
 
-// requeue puts messages back before the newer ones and marks the feed behind.
+// requeue marks the feed behind. Entries among the messages come back from the
+// stream; questions are kept for after that.
 func (f *feed) requeue(messages []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.behind = true
-	if len(messages) == 0 {
-		return
-	}
-	f.inbox = append(slices.Clone(messages), f.inbox...)
+	var questions []string
 	for _, m := range messages {
-		f.bytes += len(m)
+		if m != "" && m[0] == 'Q' && len(questions)+len(f.inbox) < inboxEntries {
+			questions = append(questions, m)
+			f.bytes += len(m)
+		}
 	}
+	f.inbox = append(questions, f.inbox...)
 }
 
 func (f *feed) wait(d time.Duration) {

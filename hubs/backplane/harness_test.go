@@ -312,7 +312,7 @@ func (p *proxy) resume() {
 	}
 }
 
-// newHub is a Redis of the test's own.
+// newRedis is the URL of a Redis of the test's own.
 func newRedis(t *testing.T) string {
 	t.Helper()
 	return testenv.Redis(t)

@@ -48,6 +48,9 @@ func (h *hubBackplane) Publish(ctx context.Context, e *hubs.Entry, o hubs.Publis
 // moment catch up later and are not waited for. A repeat of an earlier command
 // (same idempotency key) matches nothing.
 func (h *hubBackplane) Command(ctx context.Context, e *hubs.Entry, o hubs.PublishOptions) (hubs.Position, int, error) {
+	if err := h.r.replies.listening(ctx); err != nil {
+		return hubs.Position{}, 0, fmt.Errorf("command: %w", err)
+	}
 	to, t := h.r.replies.ask()
 	defer h.r.replies.forget(to)
 	a, err := h.publish(ctx, e, o, to)
@@ -63,6 +66,9 @@ func (h *hubBackplane) Command(ctx context.Context, e *hubs.Entry, o hubs.Publis
 func (h *hubBackplane) Ask(ctx context.Context, q hubs.Query) (int, error) {
 	if h.r.health.open() {
 		return 0, fmt.Errorf("ask: %w", hubs.ErrUnavailable)
+	}
+	if err := h.r.replies.listening(ctx); err != nil {
+		return 0, fmt.Errorf("ask: %w", err)
 	}
 	to, t := h.r.replies.ask()
 	defer h.r.replies.forget(to)

@@ -40,6 +40,10 @@ const (
 	// leaseRetry is how soon a renewal that failed is tried again.
 	leaseRetry = time.Second
 
+	// awayFor is how long Redis isn't asked after it failed: a wave of clients
+	// must not wait for it one by one.
+	awayFor = time.Second
+
 	tombstone     = "-"
 	registerBatch = 500
 )
@@ -58,6 +62,7 @@ type Ownership struct {
 	claims   map[string]*claim // of this process, by key
 	ended    []string          // keys of ended claims, oldest first
 	changed  map[string]bool   // keys that Redis has to be told about
+	away     time.Time         // until when Redis isn't asked, after it failed
 	wake     chan struct{}     // holds one: something changed
 	leaseSet bool              // Redis held the lease at the last renewal
 }
@@ -117,7 +122,12 @@ func (o *Ownership) Claim(ctx context.Context, scope, id string) (string, error)
 		return "", o.cfg.Spent
 	}
 	o.claims[key] = &claim{} // from now on nobody else here can have it
+	away := o.isAway()
 	o.mu.Unlock()
+	if away {
+		o.tell(key)
+		return "", nil
+	}
 
 	ctx, cancel := context.WithTimeout(ctx, attemptPatience)
 	defer cancel()
@@ -126,7 +136,7 @@ func (o *Ownership) Claim(ctx context.Context, scope, id string) (string, error)
 	case errors.Is(err, redis.Nil):
 		return "", nil
 	case err != nil:
-		o.cfg.Logger.Warn("connection is claimed locally", "error", err)
+		o.failed(err)
 		o.tell(key)
 		return "", nil
 	}
@@ -145,6 +155,12 @@ func (o *Ownership) Owner(ctx context.Context, scope, id string) (string, error)
 	if err != nil {
 		return "", err
 	}
+	o.mu.Lock()
+	away := o.isAway()
+	o.mu.Unlock()
+	if away {
+		return "", fmt.Errorf("look up owner: %w", o.cfg.Gone)
+	}
 	ctx, cancel := context.WithTimeout(ctx, attemptPatience)
 	defer cancel()
 	owner, err := o.cfg.Redis.Get(ctx, key).Result()
@@ -152,6 +168,7 @@ func (o *Ownership) Owner(ctx context.Context, scope, id string) (string, error)
 	case errors.Is(err, redis.Nil) || err == nil && (owner == tombstone || owner == o.cfg.EdgeRun):
 		return "", o.cfg.Spent
 	case err != nil:
+		o.failed(err)
 		return "", fmt.Errorf("look up owner: %w: %w", o.cfg.Gone, err)
 	}
 	return owner, nil
@@ -175,6 +192,23 @@ func (o *Ownership) Release(_ context.Context, scope, id string) {
 	o.forget()
 	o.mu.Unlock()
 	o.tell(key)
+}
+
+// isAway reports whether Redis failed a moment ago. o.mu is held.
+func (o *Ownership) isAway() bool { return time.Now().Before(o.away) }
+
+// failed notes that Redis didn't answer.
+func (o *Ownership) failed(err error) {
+	if errors.Is(err, context.Canceled) {
+		return // the client went away, not Redis
+	}
+	o.mu.Lock()
+	known := o.isAway()
+	o.away = time.Now().Add(awayFor)
+	o.mu.Unlock()
+	if !known {
+		o.cfg.Logger.Warn("connections are claimed locally", "error", err)
+	}
 }
 
 // forget drops claims that ended long ago. o.mu is held.
@@ -256,6 +290,7 @@ func (o *Ownership) renew(ctx context.Context) error {
 		}
 	}
 	o.leaseSet = true
+	o.away = time.Time{}
 	return nil
 }
 

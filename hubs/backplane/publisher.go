@@ -107,16 +107,22 @@ func (p *publisher) publish(ctx context.Context, q *request) (answer, error) {
 	if err := p.push(q); err != nil {
 		return answer{}, err
 	}
+	patience := time.NewTimer(time.Until(q.deadline))
+	defer patience.Stop()
+	var cause error
 	select {
 	case o := <-q.done:
 		return o.answer, o.err
 	case <-ctx.Done():
-		if q.state.CompareAndSwap(queued, abandoned) {
-			return answer{}, fmt.Errorf("publish: %w", ctx.Err())
-		}
-		p.r.stats.unknown.Add(1)
-		return answer{}, fmt.Errorf("publish: %w: %w", hubs.ErrOutcomeUnknown, ctx.Err())
+		cause = ctx.Err()
+	case <-patience.C:
+		cause = hubs.ErrUnavailable
 	}
+	if q.state.CompareAndSwap(queued, abandoned) {
+		return answer{}, fmt.Errorf("publish: %w", cause)
+	}
+	p.r.stats.unknown.Add(1)
+	return answer{}, fmt.Errorf("publish: %w: %w", hubs.ErrOutcomeUnknown, cause)
 }
 
 func (p *publisher) push(q *request) error {
@@ -213,22 +219,20 @@ func (p *publisher) send(batch []*request) {
 	}
 }
 
-// expire answers the requests whose time is up and returns the others.
+// expire drops the requests whose time is up, which their publishers know, and
+// returns the others. When the backplane closes, none is left.
 func (p *publisher) expire(batch []*request) []*request {
-	closed := p.r.ctx.Err() != nil
-	now := time.Now()
+	now, closed := time.Now(), p.r.ctx.Err() != nil
 	left := batch[:0]
 	for _, q := range batch {
-		if !closed && now.Before(q.deadline) {
+		switch {
+		case closed && q.unknown:
+			q.done <- outcome{err: fmt.Errorf("publish: %w: %w", hubs.ErrUnavailable, hubs.ErrOutcomeUnknown)}
+		case closed:
+			q.done <- outcome{err: fmt.Errorf("publish: %w", hubs.ErrUnavailable)}
+		case now.Before(q.deadline):
 			left = append(left, q)
-			continue
 		}
-		err := fmt.Errorf("publish: %w", hubs.ErrUnavailable)
-		if q.unknown {
-			p.r.stats.unknown.Add(1)
-			err = fmt.Errorf("publish: %w: %w", hubs.ErrUnavailable, hubs.ErrOutcomeUnknown)
-		}
-		q.done <- outcome{err: err}
 	}
 	return left
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/tinylib/msgp/msgp"
 
 	"github.com/signalbox/signalbox/hubs"
@@ -22,6 +23,7 @@ type replies struct {
 	mu      sync.Mutex
 	last    uint64
 	waiting map[uint64]*tally
+	live    chan struct{} // closed while answers can arrive
 }
 
 // reply is one process's answer.
@@ -44,7 +46,7 @@ const (
 )
 
 func newReplies(r *Redis) *replies {
-	return &replies{r: r, out: make(chan reply, repliesWaiting), waiting: make(map[uint64]*tally)}
+	return &replies{r: r, out: make(chan reply, repliesWaiting), waiting: make(map[uint64]*tally), live: make(chan struct{})}
 }
 
 // answer sends matched to whoever asked. It doesn't block: an answer that finds
@@ -126,6 +128,7 @@ func (p *replies) listen() error {
 	if err != nil {
 		return fmt.Errorf("subscribe to replies: %w", err)
 	}
+	defer p.down()
 	return p.r.receive(conn, func(_, m string) {
 		id, rest, err := msgp.ReadUint64Bytes([]byte(m))
 		if err != nil {
@@ -134,7 +137,46 @@ func (p *replies) listen() error {
 		if matched, _, err := msgp.ReadIntBytes(rest); err == nil {
 			p.count(id, matched)
 		}
-	}, nil)
+	}, func(*redis.Subscription) { p.up() })
+}
+
+func (p *replies) up() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-p.live:
+	default:
+		close(p.live)
+	}
+}
+
+func (p *replies) down() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-p.live:
+		p.live = make(chan struct{})
+	default:
+	}
+}
+
+// listening returns once answers can arrive: a question before that would be
+// answered to nobody.
+func (p *replies) listening(ctx context.Context) error {
+	p.mu.Lock()
+	live := p.live
+	p.mu.Unlock()
+	patience := time.NewTimer(attemptPatience)
+	defer patience.Stop()
+	select {
+	case <-live:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", hubs.ErrUnavailable, ctx.Err())
+	case <-p.r.ctx.Done():
+	case <-patience.C:
+	}
+	return fmt.Errorf("%w: no way for answers", hubs.ErrUnavailable)
 }
 
 func (p *replies) count(id uint64, matched int) {
