@@ -50,12 +50,13 @@ func requestFault(err error) error {
 	flatten(err, &all)
 	var fields []fault.Field
 	for _, e := range all {
-		// What concerns the whole request comes before any field.
-		if _, ok := errors.AsType[*openapi3filter.SecurityRequirementsError](e); ok {
-			return fault.New(fault.Unauthenticated, "Sign in, or send an API token.")
-		}
+		// What concerns the whole request comes before any field. The body is read
+		// before the caller is looked at, so its size is told to anyone.
 		if tooLarge, ok := errors.AsType[*http.MaxBytesError](e); ok {
 			return fault.New(fault.TooLarge, fmt.Sprintf("The body is larger than %d bytes.", tooLarge.Limit))
+		}
+		if _, ok := errors.AsType[*openapi3filter.SecurityRequirementsError](e); ok {
+			return fault.New(fault.Unauthenticated, "Sign in, or send an API token.")
 		}
 		field, whole := fieldFault(e)
 		if whole != nil {

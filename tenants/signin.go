@@ -25,6 +25,12 @@ func (s *Service) SignIn(ctx context.Context, c Caller, email string, password S
 		return User{}, err
 	}
 	if counts[0] > attemptsPerEmail || counts[1] > attemptsPerCaller {
+		// What is refused doesn't count, so that nobody can be locked out for ever.
+		for _, subject := range []string{byEmail, byIP} {
+			if err := s.store.ForgetAttempt(ctx, subject, now); err != nil {
+				return User{}, err
+			}
+		}
 		return User{}, tooMany("Too many attempts to sign in.", attemptWindow)
 	}
 	user, hash, err := s.store.UserByEmail(ctx, emailKey(email))

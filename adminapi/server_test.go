@@ -1,0 +1,281 @@
+package adminapi_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/alexedwards/scs/pgxstore"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/getkin/kin-openapi/routers/gorillamux"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
+
+	"github.com/signalbox/signalbox/adminapi"
+	"github.com/signalbox/signalbox/billing"
+	"github.com/signalbox/signalbox/billing/billingstore"
+	"github.com/signalbox/signalbox/internal/postgres"
+	"github.com/signalbox/signalbox/internal/testenv"
+	"github.com/signalbox/signalbox/tenants"
+	"github.com/signalbox/signalbox/tenants/tenantstore"
+)
+
+// world is an api over a database of its own. Every answer is checked against
+// the document.
+type world struct {
+	t         *testing.T
+	url       string
+	pool      *pgxpool.Pool
+	service   *tenants.Service
+	logs      *lockedBuffer
+	published *publications
+	routes    routers.Router
+}
+
+// noJobs stands for the queue; publication is watched directly.
+type noJobs struct{}
+
+func (noJobs) InsertTx(context.Context, pgx.Tx, river.JobArgs, *river.InsertOpts) error { return nil }
+
+// publications counts the documents handed to the data plane.
+type publications struct {
+	mu    sync.Mutex
+	count map[tenants.ID]int
+}
+
+func (p *publications) publish(_ context.Context, id tenants.ID) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.count[id]++
+	return nil
+}
+
+func (p *publications) of(id string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.count[tenants.ID(id)]
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// settings differ between tests.
+type settings struct {
+	production     bool
+	signUpsPerHour int
+	now            func() time.Time
+}
+
+func newWorld(t *testing.T, s settings) *world {
+	t.Helper()
+	pool, err := postgres.Open(t.Context(), testenv.Postgres(t), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	if s.signUpsPerHour == 0 {
+		s.signUpsPerHour = 1000
+	}
+	w := &world{t: t, pool: pool, logs: new(lockedBuffer), published: &publications{count: make(map[tenants.ID]int)}}
+	logger := slog.New(slog.NewJSONHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	sealer, err := tenants.NewSealer(bytes.Repeat([]byte{7}, tenants.SealingKeySize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	endpoints, err := tenants.NewEndpoints("http://127.0.0.1:8888")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.service, err = tenants.NewService(tenants.Config{
+		Store: tenantstore.New(pool, noJobs{}), Sealer: sealer, Endpoints: endpoints, ConsoleURL: "https://console.example.com",
+		Publish: w.published.publish, SignUpsPerHour: s.signUpsPerHour, Logger: logger, Now: s.now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	handler, err := adminapi.New(adminapi.Config{
+		Tenants: w.service, Billing: billing.NewService(billingstore.New(pool), s.now),
+		Sessions: pgxstore.NewWithCleanupInterval(pool, 0), Dev: !s.production, Logger: logger, Now: s.now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec, err := adminapi.Spec()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.routes, err = gorillamux.NewRouter(spec); err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	w.url = server.URL
+	return w
+}
+
+// client is one browser or program.
+type client struct {
+	w     *world
+	http  *http.Client
+	token string // an API token; "" = cookies
+}
+
+// browser returns a client that keeps cookies.
+func (w *world) browser() *client {
+	jar, _ := cookiejar.New(nil)
+	return &client{w: w, http: &http.Client{Jar: jar}}
+}
+
+// answer is what came back.
+type answer struct {
+	status int
+	header http.Header
+	text   string
+	body   map[string]any
+}
+
+// at returns a value by its path; "" when there is none.
+func (a answer) at(path ...string) string {
+	var v any = a.body
+	for _, p := range path {
+		m, ok := v.(map[string]any)
+		if !ok {
+			return ""
+		}
+		v = m[p]
+	}
+	s, _ := v.(string)
+	return s
+}
+
+// errorFields lists the fields that a problem names.
+func (a answer) errorFields() (fields []string) {
+	errs, _ := a.body["errors"].([]any)
+	for _, e := range errs {
+		fields = append(fields, e.(map[string]any)["field"].(string))
+	}
+	return fields
+}
+
+// call sends a JSON value, or a string as it is; nil sends no body.
+func (c *client) call(method, path string, body any, headers ...string) answer {
+	c.w.t.Helper()
+	var reader io.Reader
+	switch b := body.(type) {
+	case nil:
+	case string:
+		reader = strings.NewReader(b)
+	default:
+		encoded, err := json.Marshal(b)
+		if err != nil {
+			c.w.t.Fatal(err)
+		}
+		reader = bytes.NewReader(encoded)
+	}
+	req, err := http.NewRequestWithContext(c.w.t.Context(), method, c.w.url+path, reader)
+	if err != nil {
+		c.w.t.Fatal(err)
+	}
+	if reader != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	for i := 0; i+1 < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		c.w.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		c.w.t.Fatal(err)
+	}
+	a := answer{status: res.StatusCode, header: res.Header, text: string(text)}
+	_ = json.Unmarshal(text, &a.body)
+	c.w.checkAnswer(req, a)
+	return a
+}
+
+// checkAnswer compares an answer with the document.
+func (w *world) checkAnswer(req *http.Request, a answer) {
+	w.t.Helper()
+	if a.status >= 400 {
+		if got := a.header.Get("Content-Type"); got != "application/problem+json" {
+			w.t.Errorf("%s %s answered %d as %s: %s", req.Method, req.URL.Path, a.status, got, a.text)
+		}
+		if a.at("code") == "" || a.at("request_id") == "" || a.at("request_id") != a.header.Get("X-Request-Id") {
+			w.t.Errorf("%s %s: the problem lacks code or request id: %s", req.Method, req.URL.Path, a.text)
+		}
+	}
+	route, params, err := w.routes.FindRoute(req)
+	if err != nil {
+		return // the answer to an unknown address is a problem, as checked above
+	}
+	input := &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: &openapi3filter.RequestValidationInput{Request: req, PathParams: params, Route: route},
+		Status:                 a.status, Header: a.header, Options: &openapi3filter.Options{IncludeResponseStatus: true},
+	}
+	input.SetBodyBytes([]byte(a.text))
+	if err := openapi3filter.ValidateResponse(w.t.Context(), input); err != nil {
+		w.t.Errorf("%s %s answered %d, which the document does not allow: %v", req.Method, req.URL.Path, a.status, err)
+	}
+}
+
+const password = "correct horse battery"
+
+// signUp signs a new user up in a new browser and returns the tenant's id.
+func (w *world) signUp(email, slug string) (*client, answer) {
+	w.t.Helper()
+	c := w.browser()
+	a := c.call("POST", "/v1/signup", map[string]string{"email": email, "password": password, "tenant_slug": slug})
+	if a.status != http.StatusCreated {
+		w.t.Fatalf("sign-up answered %d: %s", a.status, a.text)
+	}
+	return c, a
+}
+
+// member signs a new user up and makes the user a member of another's account.
+func (w *world) member(email, account string, role tenants.Role) *client {
+	w.t.Helper()
+	c, a := w.signUp(email, strings.ToLower(string(role))+"-own")
+	if _, err := w.pool.Exec(w.t.Context(), "INSERT INTO members (account_id, user_id, role) VALUES ($1, $2, $3)", account, a.at("user", "id"), role); err != nil {
+		w.t.Fatal(err)
+	}
+	return c
+}
+
+func want(t *testing.T, a answer, status int, code string) {
+	t.Helper()
+	if a.status != status || a.at("code") != code {
+		t.Errorf("answered %d %q, want %d %q: %s", a.status, a.at("code"), status, code, a.text)
+	}
+}

@@ -1,0 +1,192 @@
+package adminapi_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// cookie returns the session cookie that the browser has.
+func (c *client) cookie() string {
+	u, _ := url.Parse(c.w.url)
+	for _, k := range c.http.Jar.Cookies(u) {
+		if strings.HasSuffix(k.Name, "signalbox") {
+			return k.Value
+		}
+	}
+	return ""
+}
+
+// SEC-36: a token planted before signing in means nothing afterwards, and none
+// means anything after signing out.
+func TestSession_tokens_change_with_every_sign_in_and_end_at_the_server(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, settings{})
+	w.signUp("ada@example.com", "acme")
+	c := w.browser()
+	signIn := map[string]string{"email": "ADA@example.com", "password": password}
+	want := func(a answer, status int) {
+		t.Helper()
+		if a.status != status {
+			t.Errorf("answered %d, want %d: %s", a.status, status, a.text)
+		}
+	}
+	planted := http.Cookie{Name: "signalbox", Value: "planted"}
+	a := c.call("POST", "/v1/session", signIn, "Cookie", planted.String())
+	want(a, http.StatusOK)
+	first := c.cookie()
+	if first == "planted" || first == "" {
+		t.Errorf("the session token is %q", first)
+	}
+	want(c.call("POST", "/v1/session", signIn), http.StatusOK)
+	second := c.cookie()
+	if second == first {
+		t.Error("signing in again kept the token")
+	}
+	bare := &client{w: w, http: &http.Client{}}
+	want(bare.call("GET", "/v1/session", nil, "Cookie", "signalbox="+first), http.StatusUnauthorized)
+	want(bare.call("GET", "/v1/session", nil, "Cookie", "signalbox=planted"), http.StatusUnauthorized)
+	want(bare.call("GET", "/v1/session", nil, "Cookie", "signalbox="+second), http.StatusOK)
+	want(c.call("DELETE", "/v1/session", nil), http.StatusNoContent)
+	want(c.call("DELETE", "/v1/session", nil), http.StatusNoContent)
+	want(bare.call("GET", "/v1/session", nil, "Cookie", "signalbox="+second), http.StatusUnauthorized)
+	var stored int
+	if err := w.pool.QueryRow(t.Context(), "SELECT count(*) FROM sessions WHERE token = ANY($1)", []string{first, second}).Scan(&stored); err != nil || stored != 0 {
+		t.Errorf("%d session tokens are stored in the clear, %v", stored, err)
+	}
+}
+
+func TestCookie_and_headers_in_production(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, settings{production: true})
+	_, a := w.signUp("ada@example.com", "acme")
+	cookie := a.header.Get("Set-Cookie")
+	for _, attribute := range []string{"__Host-signalbox=", "Path=/", "HttpOnly", "Secure", "SameSite=Lax"} {
+		if !strings.Contains(cookie, attribute) {
+			t.Errorf("cookie %q lacks %s", cookie, attribute)
+		}
+	}
+	for header, want := range map[string]string{
+		"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
+	} {
+		if got := a.header.Get(header); got != want {
+			t.Errorf("%s: %q, want %q", header, got, want)
+		}
+	}
+	csp := a.header.Get("Content-Security-Policy")
+	for _, directive := range []string{"default-src 'none'", "script-src 'self';", "frame-ancestors 'none'", "http://127.0.0.1:8888 ws://127.0.0.1:8888"} {
+		if !strings.Contains(csp, directive) {
+			t.Errorf("policy %q lacks %s", csp, directive)
+		}
+	}
+	want(t, w.browser().call("GET", "/v1/dev/mailbox", nil), http.StatusNotFound, "not_found")
+}
+
+// SEC-37.
+func TestRequests_from_another_site_are_refused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, settings{})
+	c, _ := w.signUp("ada@example.com", "acme")
+	for name, headers := range map[string][]string{
+		"cross-site":           {"Sec-Fetch-Site", "cross-site"},
+		"a sibling domain":     {"Sec-Fetch-Site", "same-site"},
+		"a foreign origin":     {"Origin", "https://evil.example"},
+		"an opaque origin":     {"Origin", "null"},
+		"a form that looks ok": {"Origin", "https://evil.example", "Content-Type", "text/plain"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			want(t, c.call("POST", "/v1/tenants", `{"name":"Stolen"}`, headers...), http.StatusForbidden, "cross_origin")
+			want(t, c.call("DELETE", "/v1/tenants/acme", nil, headers...), http.StatusForbidden, "cross_origin")
+		})
+	}
+	if a := c.call("PATCH", "/v1/tenants/acme", `{"name":"Mine"}`, "Origin", w.url, "Sec-Fetch-Site", "same-origin"); a.status != http.StatusOK {
+		t.Errorf("the console's own request answered %d: %s", a.status, a.text)
+	}
+}
+
+// SEC-38, SEC-39.
+func TestSignIn_tells_nothing_and_locks_out(t *testing.T) {
+	t.Parallel()
+	var offset atomic.Int64
+	w := newWorld(t, settings{now: func() time.Time { return time.Now().Add(time.Duration(offset.Load())) }})
+	w.signUp("ada@example.com", "acme")
+	c := w.browser()
+	attempt := func(email, password string) answer {
+		return c.call("POST", "/v1/session", map[string]string{"email": email, "password": password})
+	}
+	known, unknown := attempt("ada@example.com", "wrong"), attempt("nobody@example.com", "wrong")
+	want(t, known, http.StatusUnauthorized, "wrong_credentials")
+	if strings.Replace(known.text, known.at("request_id"), "", 1) != strings.Replace(unknown.text, unknown.at("request_id"), "", 1) {
+		t.Errorf("answers differ: %s and %s", known.text, unknown.text)
+	}
+	// Many at once gain nothing over one after the other.
+	var tried sync.WaitGroup
+	var looked atomic.Int64
+	for range 30 {
+		tried.Go(func() {
+			if a := attempt("ada@example.com", "wrong"); a.status == http.StatusUnauthorized {
+				looked.Add(1)
+			}
+		})
+	}
+	tried.Wait()
+	if n := looked.Load(); n > 9 {
+		t.Errorf("%d of 30 further passwords were looked at, want at most 9", n)
+	}
+	for range 10 { // until the ten are used up, whoever came first
+		attempt("ada@example.com", "wrong")
+	}
+	locked := attempt("ada@example.com", password)
+	want(t, locked, http.StatusTooManyRequests, "rate_limited")
+	if locked.header.Get("Retry-After") != "900" {
+		t.Errorf("Retry-After is %q", locked.header.Get("Retry-After"))
+	}
+	offset.Store(int64(16 * time.Minute))
+	if a := attempt("ada@example.com", password); a.status != http.StatusOK {
+		t.Errorf("the right password after the lock-out answered %d: %s", a.status, a.text)
+	}
+	// One caller, many addresses.
+	offset.Store(int64(time.Hour))
+	for i := range 50 {
+		want(t, attempt(fmt.Sprintf("user%d@example.com", i), "wrong"), http.StatusUnauthorized, "wrong_credentials")
+	}
+	want(t, attempt("user50@example.com", "wrong"), http.StatusTooManyRequests, "rate_limited")
+}
+
+func TestSignUp_is_bounded_and_leaves_nothing_behind_when_it_fails(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, settings{signUpsPerHour: 3})
+	w.signUp("ada@example.com", "acme")
+	c := w.browser()
+	taken := c.call("POST", "/v1/signup", map[string]string{"email": "bob@example.com", "password": password, "tenant_slug": "acme"})
+	want(t, taken, http.StatusConflict, "slug_taken")
+	again := c.call("POST", "/v1/signup", map[string]string{"email": "bob@example.com", "password": password})
+	if again.status != http.StatusCreated {
+		t.Errorf("the address is taken by a sign-up that failed: %s", again.text)
+	}
+	want(t, c.call("POST", "/v1/signup", map[string]string{"email": "eve@example.com", "password": password}), http.StatusTooManyRequests, "rate_limited")
+}
+
+func TestVerification_link_works_once(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, settings{})
+	c, _ := w.signUp("ada@example.com", "acme")
+	mails := c.call("GET", "/v1/dev/mailbox", nil).body["mails"].([]any)
+	mail := mails[0].(map[string]any)
+	_, token, ok := strings.Cut(mail["link"].(string), "https://console.example.com/verify-email?token=")
+	if !ok || mail["to"] != "ada@example.com" {
+		t.Fatalf("mail = %v", mail)
+	}
+	if a := c.call("POST", "/v1/email-verification", map[string]string{"token": token}); a.at("email") != "ada@example.com" {
+		t.Errorf("answered %d: %s", a.status, a.text)
+	}
+	want(t, c.call("POST", "/v1/email-verification", map[string]string{"token": token}), http.StatusNotFound, "not_found")
+	if a := c.call("GET", "/v1/session", nil); a.body["user"].(map[string]any)["email_verified"] != true {
+		t.Errorf("session = %s", a.text)
+	}
+}

@@ -1,0 +1,272 @@
+package billingstore_test
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/signalbox/signalbox/billing"
+	"github.com/signalbox/signalbox/billing/billingstore"
+	"github.com/signalbox/signalbox/billing/usage"
+	"github.com/signalbox/signalbox/internal/postgres"
+	"github.com/signalbox/signalbox/internal/testenv"
+	"github.com/signalbox/signalbox/tenants"
+)
+
+// noon is in the middle of a day, so that its hour and day hold the minutes
+// after it.
+var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+
+func newStore(t *testing.T) (*billingstore.Store, *pgxpool.Pool) {
+	t.Helper()
+	pool, err := postgres.Open(t.Context(), testenv.Postgres(t), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	_, err = pool.Exec(t.Context(), `
+		INSERT INTO accounts (id, name, plan) VALUES ('A', 'A', 'free'), ('B', 'B', 'pro');
+		INSERT INTO tenants (id, account_id, slug, name, status) VALUES
+			('t1', 'A', 'one', 'One', 'active'), ('t2', 'A', 'two', 'Two', 'active'), ('t3', 'B', 'three', 'Three', 'active')`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return billingstore.New(pool), pool
+}
+
+func commit(t *testing.T, s *billingstore.Store, f usage.Flush) bool {
+	t.Helper()
+	added, err := s.Commit(t.Context(), f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return added
+}
+
+func flush(run string, sequence int64) usage.Flush {
+	return usage.Flush{
+		EdgeRun: run, Sequence: sequence, SentAt: noon.Add(30 * time.Second),
+		Deltas: []usage.Delta{
+			{Tenant: "t1", Hub: "chat", Minute: noon, Delivered: 10, DeliveredBytes: 100, ReceivedBytes: 50, ConnectionSeconds: 30, Opened: 2, Refused: map[string]int64{"rate_limited": 3}},
+			{Tenant: "t1", Hub: "chat", Minute: noon, Delivered: 5},
+			{Tenant: "t1", Hub: "game", Minute: noon, Delivered: 1},
+			{Tenant: "t3", Hub: "chat", Minute: noon, Delivered: 7},
+		},
+		Accepted: []usage.Counter{{Tenant: "t1", Hub: "chat", Epoch: "e1", Minute: noon, Total: 4}},
+		Gauges:   []usage.Gauge{{Tenant: "t1", Connections: 2, Peak: 3}},
+	}
+}
+
+func points(t *testing.T, s *billingstore.Store, id tenants.ID, step billing.Step) []billing.Point {
+	t.Helper()
+	p, err := s.Points(t.Context(), id, noon.Add(-time.Hour).Truncate(24*time.Hour), noon.Add(12*time.Hour), step)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestCommit_counts_a_flush_once_whoever_commits_it_how_often(t *testing.T) {
+	t.Parallel()
+	s, _ := newStore(t)
+	var news atomic.Int64
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			added, err := s.Commit(t.Context(), flush("edge", 1))
+			if err != nil {
+				t.Error(err)
+			}
+			if added {
+				news.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if n := news.Load(); n != 1 {
+		t.Errorf("the flush was new %d times", n)
+	}
+	want := []billing.Point{{At: noon, Values: billing.Values{
+		Accepted: 4, Delivered: 16, DeliveredBytes: 100, ReceivedBytes: 50, ConnectionSeconds: 30, Opened: 2, Peak: 3, Refused: map[string]int64{"rate_limited": 3},
+	}}}
+	if diff := cmp.Diff(want, points(t, s, "t1", billing.Minute)); diff != "" {
+		t.Error(diff)
+	}
+	if p := points(t, s, "t2", billing.Minute); len(p) != 0 {
+		t.Errorf("another tenant has %+v", p)
+	}
+}
+
+func TestCommit_of_several_edges_at_once_adds_up(t *testing.T) {
+	t.Parallel()
+	s, _ := newStore(t)
+	var all sync.WaitGroup
+	for _, run := range []string{"a", "b", "c"} {
+		all.Go(func() {
+			for sequence := range int64(10) {
+				if _, err := s.Commit(t.Context(), flush(run, sequence+1)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	p := points(t, s, "t1", billing.Day)
+	// Deltas add up; running totals and peaks of one edge don't, peaks of several do.
+	want := billing.Values{
+		Accepted: 4, Delivered: 480, DeliveredBytes: 3000, ReceivedBytes: 1500, ConnectionSeconds: 900, Opened: 60, Peak: 9,
+		Refused: map[string]int64{"rate_limited": 90},
+	}
+	if len(p) != 1 {
+		t.Fatalf("points = %+v", p)
+	}
+	if diff := cmp.Diff(want, p[0].Values); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestCommit_takes_the_largest_running_total_of_each_epoch(t *testing.T) {
+	t.Parallel()
+	s, _ := newStore(t)
+	for i, c := range []usage.Counter{
+		{Epoch: "e1", Total: 5}, {Epoch: "e1", Total: 9}, {Epoch: "e1", Total: 7}, {Epoch: "e2", Total: 2},
+	} {
+		c.Tenant, c.Hub, c.Minute = "t1", "chat", noon
+		commit(t, s, usage.Flush{EdgeRun: "edge", Sequence: int64(i + 1), SentAt: noon, Accepted: []usage.Counter{c}})
+	}
+	if p := points(t, s, "t1", billing.Hour); len(p) != 1 || p[0].Values.Accepted != 11 {
+		t.Errorf("points = %+v, want 9 + 2 accepted", p)
+	}
+}
+
+func TestCommit_refuses_to_count_backwards(t *testing.T) {
+	t.Parallel()
+	s, _ := newStore(t)
+	commit(t, s, flush("edge", 1))
+	commit(t, s, usage.Flush{EdgeRun: "edge", Sequence: 2, SentAt: noon, Deltas: []usage.Delta{{Tenant: "t1", Hub: "chat", Minute: noon, Delivered: -100, ConnectionSeconds: -5}}})
+	if p := points(t, s, "t1", billing.Minute); p[0].Values.Delivered != 16 || p[0].Values.ConnectionSeconds != 30 {
+		t.Errorf("points = %+v", p)
+	}
+}
+
+func TestActivity_follows_the_newest_flush_of_each_living_edge(t *testing.T) {
+	t.Parallel()
+	s, pool := newStore(t)
+	now := func(freshSince time.Time) billing.Activity {
+		a, err := s.Activity(t.Context(), "t1", freshSince)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	recently := time.Now().Add(-time.Minute)
+	if diff := cmp.Diff(billing.Activity{Tenant: "t1"}, now(recently)); diff != "" {
+		t.Error(diff)
+	}
+	later := flush("a", 2)
+	later.Gauges[0].Connections = 7
+	later.SentAt = noon.Add(time.Minute)
+	commit(t, s, later)
+	commit(t, s, flush("a", 1)) // late, and no longer what the edge holds
+	commit(t, s, flush("b", 1))
+	a := now(recently)
+	want := billing.Activity{
+		Tenant: "t1", ConnectionsNow: 9, FirstConnectionAt: noon.Add(30 * time.Second), FirstMessageAt: noon.Add(30 * time.Second), LastMessageAt: noon.Add(time.Minute),
+	}
+	if diff := cmp.Diff(want, a); diff != "" {
+		t.Error(diff)
+	}
+	commit(t, s, usage.Flush{EdgeRun: "a", Sequence: 3, SentAt: noon}) // all gone there
+	if a := now(recently); a.ConnectionsNow != 2 {
+		t.Errorf("connections = %d, want those of the other edge", a.ConnectionsNow)
+	}
+	if _, err := pool.Exec(t.Context(), "UPDATE usage_edges SET seen_at = seen_at - interval '1 hour' WHERE edge_run = 'b'"); err != nil {
+		t.Fatal(err)
+	}
+	if a := now(recently); a.ConnectionsNow != 0 {
+		t.Errorf("connections = %d, but the edge is silent", a.ConnectionsNow)
+	}
+}
+
+func TestMonth_sums_the_tenant_and_its_account_against_the_plan(t *testing.T) {
+	t.Parallel()
+	s, _ := newStore(t)
+	commit(t, s, flush("edge", 1))
+	commit(t, s, usage.Flush{EdgeRun: "edge", Sequence: 2, SentAt: noon, Deltas: []usage.Delta{
+		{Tenant: "t2", Hub: "chat", Minute: noon, Delivered: 100, ConnectionSeconds: 61},
+		{Tenant: "t1", Hub: "chat", Minute: noon.AddDate(0, -1, 0), Delivered: 1000},
+	}})
+	from := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	m, err := s.Month(t.Context(), "t1", from, from.AddDate(0, 1, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := billing.Month{
+		From: from, Plan: "free", Messages: 20, ConnectionMinutes: 1, AccountMessages: 120, AccountConnectionMinutes: 2,
+		MessagesAllowed: 3_000_000, ConnectionMinutesAllowed: 1_000_000,
+	}
+	if diff := cmp.Diff(want, m); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestUsage_has_a_point_for_every_step(t *testing.T) {
+	t.Parallel()
+	s, _ := newStore(t)
+	commit(t, s, flush("edge", 1))
+	service := billing.NewService(s, func() time.Time { return noon.Add(90 * time.Second) })
+	u, err := service.Usage(t.Context(), "t1", billing.Query{Step: billing.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(u.Points) != 61 || !u.From.Equal(noon.Add(-59*time.Minute)) || !u.To.Equal(noon.Add(2*time.Minute)) {
+		t.Errorf("%d points from %s to %s", len(u.Points), u.From, u.To)
+	}
+	if at := u.Points[59]; !at.At.Equal(noon) || at.Values.Messages() != 20 || u.Totals.Messages() != 20 {
+		t.Errorf("point = %+v, totals = %+v", at, u.Totals)
+	}
+}
+
+func TestPlans_are_those_of_the_price_list(t *testing.T) {
+	t.Parallel()
+	s, _ := newStore(t)
+	plans, err := s.Plans(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got [][5]int64
+	for _, p := range plans {
+		got = append(got, [5]int64{p.MessagesPerMonth, int64(p.Limits.MaxConnections), int64(p.Limits.MessagesPerSecond), int64(p.Limits.MessageBurst), int64(p.Limits.MaxMessageBytes)})
+		for _, l := range p.Limits.List(nil) {
+			if l.Value == 0 {
+				t.Errorf("plan %s has no %s", p.ID, l.Code)
+			}
+		}
+	}
+	want := [][5]int64{
+		{3_000_000, 200, 100, 300, 32 << 10},
+		{25_000_000, 5_000, 2_000, 6_000, 64 << 10},
+		{500_000_000, 50_000, 20_000, 60_000, 256 << 10},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestWatched_ends(t *testing.T) {
+	t.Parallel()
+	s, _ := newStore(t)
+	if err := s.Watch(t.Context(), "t1", noon); err != nil {
+		t.Fatal(err)
+	}
+	for at, want := range map[time.Time]int{noon.Add(-time.Second): 1, noon.Add(time.Second): 0} {
+		ids, err := s.Watched(t.Context(), []tenants.ID{"t1", "t2"}, at)
+		if err != nil || len(ids) != want {
+			t.Errorf("at %s: %v, %v", at, ids, err)
+		}
+	}
+}
