@@ -27,7 +27,8 @@ type Config struct {
 	// InternalAddr is where other edges relay requests to, over mutual TLS.
 	InternalAddr string `env:"SIGNALBOX_EDGE_INTERNAL_ADDR" envDefault:"127.0.0.1:0"`
 	// Advertise is the host:port under which other edges reach InternalAddr;
-	// empty = InternalAddr itself, which must then name an interface.
+	// empty = InternalAddr itself, or this machine's address on the way to Redis
+	// when that names no interface.
 	Advertise string `env:"SIGNALBOX_EDGE_ADVERTISE"`
 	// FleetSecret is shared by all processes of the deployment.
 	FleetSecret string `env:"SIGNALBOX_FLEET_SECRET"`
@@ -79,9 +80,6 @@ func (c Config) Validate() error {
 		if _, _, err := net.SplitHostPort(addr); err != nil {
 			bad(name, "must be host:port")
 		}
-	}
-	if host, _, err := net.SplitHostPort(c.InternalAddr); err == nil && c.Advertise == "" && (host == "" || net.ParseIP(host).IsUnspecified()) {
-		bad("SIGNALBOX_EDGE_ADVERTISE", "must be set when SIGNALBOX_EDGE_INTERNAL_ADDR names no interface")
 	}
 	if host, port, err := net.SplitHostPort(c.Advertise); c.Advertise != "" && (err != nil || host == "" || port == "" || port == "0") {
 		bad("SIGNALBOX_EDGE_ADVERTISE", "must be host:port")

@@ -136,9 +136,9 @@ func (e *Edge) listen(ctx context.Context, f *fleet.Fleet) error {
 	}); err != nil {
 		return err
 	}
-	address := e.cfg.Advertise
-	if address == "" {
-		address = e.internal.Addr()
+	address, err := e.cfg.advertised(ctx, e.internal.Addr())
+	if err != nil {
+		return err
 	}
 	if e.ownership, err = backplane.NewOwnership(backplane.OwnershipConfig{
 		Redis: e.redis, EdgeRun: e.run, Address: address, Logger: e.log,

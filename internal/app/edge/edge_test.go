@@ -477,7 +477,7 @@ func TestAdminListener(t *testing.T) {
 func TestConfigNamesEveryProblem(t *testing.T) {
 	t.Parallel()
 	err := Config{
-		RedisURL: "http://x", Addr: "x", AdminAddr: "127.0.0.1:1", InternalAddr: "0.0.0.0:0", FleetSecret: "short",
+		RedisURL: "http://x", Addr: "x", AdminAddr: "127.0.0.1:1", InternalAddr: "0.0.0.0:0", Advertise: "edge", FleetSecret: "short",
 		APIInternalURL: "http://api", ServiceHosts: []string{"a:1"}, DefaultTenant: "API", DrainOver: -time.Second, LogLevel: "loud",
 	}.Validate()
 	for _, name := range []string{
