@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"bytes"
+	"errors"
 	"math"
 	"strconv"
 	"unicode/utf8"
@@ -250,7 +251,7 @@ func (p *jsonMessage) headers(b []byte, i int) (int, error) {
 		}
 		text, next, err := readJSONString(b, value, "", "")
 		if err != nil {
-			if err != errReadingJSON {
+			if !errors.Is(err, errReadingJSON) {
 				err = &Error{"Expected header '" + string(name) + "' to be of type String."}
 			}
 			return 0, err

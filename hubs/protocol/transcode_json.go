@@ -174,6 +174,8 @@ func (t *jsonWriter) key(dst []byte) ([]byte, error) {
 	case msgp.IntType, msgp.UintType, msgp.BoolType, msgp.Float32Type, msgp.Float64Type:
 		dst, err := t.scalar(append(dst, '"'))
 		return append(dst, '"'), err
+	case msgp.InvalidType:
+		return dst, errReadingMessagePack
 	default:
 		return dst, errMapKey
 	}

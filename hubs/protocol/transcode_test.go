@@ -125,6 +125,7 @@ func TestMessagePackToJSONRefuses(t *testing.T) {
 		{"nothing", "", broken},
 		{"array_cut_off", "\x92\x01", broken},
 		{"map_cut_off", "\x81\xa1a", broken},
+		{"map_without_second_key", "\x82\xa2aa\x01", broken},
 		{"map_without_key", "\x81", broken},
 		{"text_cut_off", "\xa2a", broken},
 		{"bin_cut_off", "\xc4\x02a", broken},
