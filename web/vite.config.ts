@@ -33,10 +33,14 @@ export default defineConfig(({ mode }) => ({
   },
   server: { proxy: mode === "mock" ? undefined : { "/v1": api, "/openapi.json": api } },
   test: {
-    environment: "jsdom",
-    include: ["src/**/*.test.{ts,tsx}", "test/**/*.test.{ts,tsx}"],
-    setupFiles: ["test/setup.ts"],
-    css: false,
     restoreMocks: true,
+    // A document is slow to set up; only tests of pages need one.
+    projects: [
+      { extends: true, test: { name: "logic", environment: "node", include: ["src/**/*.test.ts"] } },
+      {
+        extends: true,
+        test: { name: "pages", environment: "jsdom", include: ["src/**/*.test.tsx"], setupFiles: ["test/setup.ts"] },
+      },
+    ],
   },
 }));

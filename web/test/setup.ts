@@ -1,9 +1,15 @@
 import "@testing-library/jest-dom/vitest";
 
+import { notifications } from "@mantine/notifications";
 import { cleanup } from "@testing-library/react";
 import { afterEach, vi } from "vitest";
 
-afterEach(cleanup);
+document.documentElement.lang = "en";
+
+afterEach(() => {
+  cleanup();
+  notifications.clean();
+});
 
 // jsdom lacks what Mantine asks of a browser.
 Object.defineProperty(window, "matchMedia", {

@@ -1,13 +1,14 @@
 import type { QueryClient } from "@tanstack/react-query";
-import { createRouter } from "@tanstack/react-router";
+import { createRouter, type RouterHistory } from "@tanstack/react-router";
 
 import { NotFound, RouteError } from "./layout/RouteError";
 import { routeTree } from "./routeTree.gen";
 
-/** The console's router; loaders find the query cache in its context. */
-export function createConsoleRouter(queryClient: QueryClient) {
+/** The console's router; loaders find the query cache in its context. Tests give a history of their own. */
+export function createConsoleRouter(queryClient: QueryClient, history?: RouterHistory) {
   return createRouter({
     routeTree,
+    ...(history && { history }),
     context: { queryClient },
     defaultPreload: "intent",
     // TanStack Query decides what is fresh.

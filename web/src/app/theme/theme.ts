@@ -44,7 +44,15 @@ export const theme = createTheme({
   focusRing: "auto",
   respectReducedMotion: true,
   components: {
-    Modal: { defaultProps: { closeButtonProps: { "aria-label": "Close" } } },
+    Modal: {
+      defaultProps: { closeButtonProps: { "aria-label": "Close" }, padding: "lg", radius: "lg" },
+      styles: {
+        content: { background: "var(--sb-surface)" },
+        header: { background: "var(--sb-surface)" },
+        title: { fontSize: "1.0625rem", fontWeight: 620, letterSpacing: "-0.015em" },
+      },
+    },
+    Notification: { defaultProps: { closeButtonProps: { "aria-label": "Dismiss" } } },
     // Its role is no child that a menu may have.
     Menu: { defaultProps: { withInitialFocusPlaceholder: false } },
   },

@@ -61,6 +61,7 @@ async function run(deps: FeedDeps, stopped: AbortSignal): Promise<void> {
       const connection = await deps.build(ticket.url, token, (message) => {
         if (!stopped.aborted) deps.onMessage(message);
       });
+      if (stopped.aborted) return;
       const closed = new Promise<void>((resolve) => connection.onclose(() => resolve()));
       connection.onreconnecting(() => say("polling"));
       connection.onreconnected(() => say("live"));
@@ -73,7 +74,6 @@ async function run(deps: FeedDeps, stopped: AbortSignal): Promise<void> {
         await closed;
       } finally {
         stopped.removeEventListener("abort", end);
-        if (stopped.aborted) end();
       }
     } catch {
       // Whatever it was, the answer is the same: poll meanwhile, try again.

@@ -18,6 +18,7 @@ export function WideTable({ label, minWidth, children }: Props) {
       <Table
         verticalSpacing="sm"
         horizontalSpacing="lg"
+        borderColor="var(--sb-line)"
         miw={minWidth}
         className={classes["table"] ?? ""}
         aria-label={label}

@@ -1,8 +1,9 @@
-import { Alert, Button, Skeleton, Stack, Text, Title } from "@mantine/core";
+import { Button, Skeleton, Stack, Text, Title } from "@mantine/core";
 import { CircleAlert, Lock } from "lucide-react";
 import type { ReactNode } from "react";
 
 import { toProblem } from "../api/problem";
+import { Notice } from "./Notice";
 import classes from "./states.module.css";
 
 interface EmptyProps {
@@ -50,28 +51,19 @@ export function ErrorState({ error, what, onRetry }: ErrorProps) {
     );
   }
   return (
-    <Alert
-      role="alert"
-      variant="outline"
-      color="red"
-      icon={<CircleAlert size={18} />}
-      title={`Could not load ${what}`}
-      className={classes["alert"] ?? ""}
-    >
+    <Notice tone="bad" urgent icon={<CircleAlert size={18} />} title={`Could not load ${what}`}>
       <Stack gap="xs" align="flex-start">
-        <Text size="sm">{problem.message}</Text>
-        {problem.requestId && (
-          <Text size="xs" c="dimmed">
-            Request {problem.requestId}
-          </Text>
-        )}
+        <span>
+          {problem.message}
+          {problem.requestId && ` Request ${problem.requestId}.`}
+        </span>
         {onRetry && (
           <Button size="xs" variant="default" onClick={onRetry}>
             Try again
           </Button>
         )}
       </Stack>
-    </Alert>
+    </Notice>
   );
 }
 
@@ -79,15 +71,9 @@ export function ErrorState({ error, what, onRetry }: ErrorProps) {
 export function FormAlert({ message }: { message: string | undefined }) {
   if (!message) return null;
   return (
-    <Alert
-      role="alert"
-      variant="outline"
-      color="red"
-      icon={<CircleAlert size={18} />}
-      className={classes["alert"] ?? ""}
-    >
+    <Notice tone="bad" urgent icon={<CircleAlert size={18} />}>
       {message}
-    </Alert>
+    </Notice>
   );
 }
 

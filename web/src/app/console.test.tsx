@@ -1,0 +1,137 @@
+import { screen, waitFor, within } from "@testing-library/react";
+import userEvent from "@testing-library/user-event";
+import axe from "axe-core";
+import { http } from "msw";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+
+import { hub, tenant } from "../../test/mock/data";
+import { problem } from "../../test/mock/handlers";
+import { mockServer, renderConsole } from "../../test/render";
+
+const { state, server } = mockServer();
+beforeAll(() => server.listen({ onUnhandledRequest: "error" }));
+afterEach(() => {
+  server.resetHandlers();
+  Object.assign(state, { signedIn: true, quiet: false, hubs: [hub] });
+});
+afterAll(() => server.close());
+
+const base = `/tenants/${tenant.slug}`;
+const heading = (name: string) => screen.findByRole("heading", { level: 1, name });
+
+describe("signing in and up", () => {
+  it("leads a stranger to the sign-in page and back to where they wanted to go", async () => {
+    state.signedIn = false;
+    renderConsole(`${base}/keys`);
+    await heading("Sign in");
+    await userEvent.type(screen.getByLabelText("Email"), "ada@example.com");
+    await userEvent.type(screen.getByLabelText("Password"), "long enough it is");
+    await userEvent.click(screen.getByRole("button", { name: "Sign in" }));
+    await heading("Keys");
+  });
+
+  it("says that email and password don't match, without signing anybody out", async () => {
+    state.signedIn = false;
+    renderConsole("/sign-in");
+    await heading("Sign in");
+    await userEvent.type(screen.getByLabelText("Email"), "ada@example.com");
+    await userEvent.type(screen.getByLabelText("Password"), "wrong");
+    await userEvent.click(screen.getByRole("button", { name: "Sign in" }));
+    expect(await screen.findByRole("alert")).toHaveTextContent("don't match");
+  });
+
+  it("puts the API's complaint at its field", async () => {
+    state.signedIn = false;
+    renderConsole("/sign-up");
+    await heading("Create your account");
+    await userEvent.type(screen.getByLabelText("Email"), "taken@example.com");
+    await userEvent.type(screen.getByLabelText("Password"), "long enough it is");
+    await userEvent.click(screen.getByRole("button", { name: "Create account" }));
+    expect(await screen.findByText("An account with this address exists.")).toBeVisible();
+    expect(screen.getByLabelText("Email")).toBeInvalid();
+  });
+
+  it("lands on the quick start of the new tenant, with its key to see once", async () => {
+    state.signedIn = false;
+    state.quiet = true;
+    renderConsole("/sign-up");
+    await heading("Create your account");
+    await userEvent.type(screen.getByLabelText("Email"), "new@example.com");
+    await userEvent.type(screen.getByLabelText("Password"), "long enough it is");
+    await userEvent.click(screen.getByRole("button", { name: "Create account" }));
+    await heading("Quick start");
+    expect(await screen.findByRole("region", { name: "curl command" })).toHaveTextContent("Authorization: Bearer eyJ");
+    expect(screen.getByText("Waiting for your first connection…")).toBeVisible();
+    await userEvent.click(await screen.findByRole("button", { name: "Show access key" }));
+    const dialog = await screen.findByRole("dialog", { name: "Your access key" });
+    expect(within(dialog).getByRole("status", { name: "Access key" })).toBeVisible();
+  });
+
+  it("goes to the sign-in page when a request finds the session gone", async () => {
+    renderConsole(base);
+    await heading(tenant.name);
+    state.signedIn = false;
+    await userEvent.click(screen.getByRole("link", { name: "Keys" }));
+    await heading("Sign in");
+  });
+});
+
+describe("hubs", () => {
+  it("creates a hub from the empty list", async () => {
+    state.hubs = [];
+    renderConsole(`${base}/hubs`);
+    await screen.findByText("No hub has settings yet");
+    await userEvent.click(screen.getAllByRole("button", { name: "New hub" })[0] ?? document.body);
+    const dialog = await screen.findByRole("dialog", { name: "New hub" });
+    await userEvent.type(within(dialog).getByLabelText("Name"), "prices");
+    await userEvent.click(within(dialog).getByRole("button", { name: "Create hub" }));
+    expect(await screen.findByRole("cell", { name: /prices/ })).toBeVisible();
+  });
+
+  it("offers to try again when the list can't be loaded", async () => {
+    server.use(http.get("*/v1/tenants/:tenant/hubs", () => problem(400, "invalid", { detail: "Bad day." }), { once: true }));
+    renderConsole(`${base}/hubs`);
+    expect(await screen.findByRole("alert")).toHaveTextContent("Bad day.");
+    await userEvent.click(screen.getByRole("button", { name: "Try again" }));
+    expect(await screen.findByRole("cell", { name: /chat/ })).toBeVisible();
+  });
+
+  it("says so where a role may not look", async () => {
+    server.use(http.get("*/v1/tenants/:tenant/keys", () => problem(403, "forbidden")));
+    renderConsole(`${base}/keys`);
+    expect(await screen.findByText("You may not see the keys")).toBeVisible();
+  });
+});
+
+it("regenerates a key only when asked twice, and shows the secret once", async () => {
+  renderConsole(`${base}/keys`);
+  await userEvent.click(await screen.findByRole("button", { name: "Regenerate secondary key" }));
+  await userEvent.click(await screen.findByRole("button", { name: "Regenerate key" }));
+  const dialog = await screen.findByRole("dialog", { name: "Your new secondary key" });
+  expect(within(dialog).getByRole("status", { name: "Connection string" })).toHaveTextContent("AccessKey=");
+  await userEvent.click(within(dialog).getByRole("button", { name: "Done" }));
+  await waitFor(() => expect(screen.queryByRole("dialog")).not.toBeInTheDocument());
+  expect(screen.queryByText(/AccessKey=/)).not.toBeInTheDocument();
+});
+
+describe("every page", () => {
+  it.each([
+    ["/sign-in", "Sign in", false],
+    ["/sign-up", "Create your account", false],
+    ["/verify-email?token=t", "Confirm your email address", false],
+    ["/dev/mailbox", "Dev mailbox", false],
+    [base, tenant.name, true],
+    [`${base}/quick-start`, "Quick start", true],
+    [`${base}/hubs`, "Hubs", true],
+    [`${base}/keys`, "Keys", true],
+    ["/tenants/nobody", "Nothing here", true],
+  ])("%s has nothing that axe objects to", async (path, title, signedIn) => {
+    state.signedIn = signedIn;
+    renderConsole(path);
+    await heading(title);
+    await waitFor(() => expect(document.title).toMatch(/Signalbox$/));
+    // jsdom computes no colours; the browser tests look at contrast.
+    const { violations } = await axe.run(document, { rules: { "color-contrast": { enabled: false } } });
+    expect(violations.map(({ id, nodes }) => [id, nodes[0]?.html])).toEqual([]);
+  });
+});

@@ -1,0 +1,28 @@
+import type { QueryClient } from "@tanstack/react-query";
+import { createMemoryHistory } from "@tanstack/react-router";
+import { render } from "@testing-library/react";
+import { setupServer } from "msw/node";
+
+import { Providers } from "@/app/Providers";
+import { createQueryClient } from "@/app/queryClient";
+import { createConsoleRouter } from "@/app/router";
+import { hub } from "./mock/data";
+import { handlers, type MockState } from "./mock/handlers";
+
+/** An API in memory for the tests of one file, and the console in front of it. */
+export function mockServer() {
+  const state: MockState = { signedIn: true, quiet: false, hubs: [hub] };
+  const server = setupServer(...handlers(state));
+  return { state, server };
+}
+
+/** Renders the whole console at a path. */
+export function renderConsole(path: string): { queryClient: QueryClient } {
+  const queryClient = createQueryClient(() => {
+    queryClient.clear();
+    void router.invalidate();
+  });
+  const router = createConsoleRouter(queryClient, createMemoryHistory({ initialEntries: [path] }));
+  render(<Providers queryClient={queryClient} router={router} />);
+  return { queryClient };
+}
