@@ -2,15 +2,13 @@ import { fileURLToPath } from "node:url";
 
 import { tanstackRouter } from "@tanstack/router-plugin/vite";
 import react from "@vitejs/plugin-react";
-import { defineConfig } from "vitest/config";
-
-import { mockApi } from "./test/mock/plugin";
+import { defineConfig, type ViteUserConfig } from "vitest/config";
 
 // The api that `npm run dev` forwards to; `npm run dev:mock` answers from
 // test/mock instead.
 const api = process.env["SIGNALBOX_API_URL"] ?? "http://127.0.0.1:8080";
 
-export default defineConfig(({ mode }) => ({
+export default defineConfig(async ({ mode }): Promise<ViteUserConfig> => ({
   plugins: [
     tanstackRouter({
       target: "react",
@@ -21,7 +19,7 @@ export default defineConfig(({ mode }) => ({
       semicolons: true,
     }),
     react(),
-    ...(mode === "mock" ? [mockApi()] : []),
+    ...(mode === "mock" ? [(await import("./test/mock/plugin.ts")).mockApi()] : []),
   ],
   resolve: { alias: { "@": fileURLToPath(new URL("./src", import.meta.url)) } },
   build: {

@@ -20,6 +20,7 @@ Object.defineProperty(window, "matchMedia", {
     removeEventListener: vi.fn(),
   }),
 });
+window.scrollTo = () => undefined;
 class NoResize implements ResizeObserver {
   observe() {}
   unobserve() {}

@@ -1,7 +1,7 @@
 import { http, HttpResponse, type DefaultBodyType, type StrictRequest } from "msw";
 
 import type { components } from "@/shared/api/schema";
-import { hub, limits, secret, session, tenant, usage } from "./data";
+import { hub, limits, secret, session, tenant, usage } from "./data.ts";
 
 type Schemas = components["schemas"];
 

@@ -3,8 +3,8 @@ import type { IncomingMessage } from "node:http";
 import { getResponse } from "msw";
 import type { Connect, Plugin } from "vite";
 
-import { hub } from "./data";
-import { handlers, type MockState } from "./handlers";
+import { hub } from "./data.ts";
+import { handlers, type MockState } from "./handlers.ts";
 
 const fresh = (): MockState => ({ signedIn: false, quiet: false, hubs: [hub] });
 

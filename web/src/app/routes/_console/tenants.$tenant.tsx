@@ -1,13 +1,22 @@
 import { useSuspenseQuery } from "@tanstack/react-query";
-import { createFileRoute, Outlet } from "@tanstack/react-router";
+import { createFileRoute, notFound, Outlet } from "@tanstack/react-router";
 import { useEffect } from "react";
 
+import { toProblem } from "@/shared/api/problem";
 import { tenantQuery } from "@/shared/api/queries";
 import { rememberTenant } from "@/shared/lib/lastTenant";
 import { LiveProvider } from "@/shared/live/LiveProvider";
 
 export const Route = createFileRoute("/_console/tenants/$tenant")({
-  loader: ({ context, params }) => context.queryClient.ensureQueryData(tenantQuery(params.tenant)),
+  loader: async ({ context, params }) => {
+    try {
+      await context.queryClient.ensureQueryData(tenantQuery(params.tenant));
+    } catch (error) {
+      // There is none, or none that this user may see: the API does not tell.
+      if (toProblem(error).status === 404) throw notFound();
+      throw error;
+    }
+  },
   component: TenantScope,
 });
 
