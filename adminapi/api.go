@@ -67,6 +67,10 @@ func New(c Config) (http.Handler, error) {
 		s.now = time.Now
 	}
 	s.sessions.ErrorFunc = s.problem
+	pages, err := console(c.Console)
+	if err != nil {
+		return nil, err
+	}
 
 	root := chi.NewRouter()
 	root.Use(httpserver.WithRequestID, httpserver.Recover(c.Logger), httpserver.SecurityHeaders(contentSecurityPolicy(c.Tenants.Endpoints(), c.Dev), !c.Dev))
@@ -78,7 +82,7 @@ func New(c Config) (http.Handler, error) {
 	root.Handle("/v1", api)
 	root.Handle("/v1/*", api)
 	root.Handle("/openapi.json", api)
-	root.NotFound(console(c.Console).ServeHTTP)
+	root.NotFound(pages.ServeHTTP)
 	root.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {
 		s.problem(w, r, fault.New(fault.NotAllowed, "This address takes other methods."))
 	})

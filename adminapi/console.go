@@ -1,18 +1,28 @@
 package adminapi
 
 import (
-	"errors"
+	"bytes"
+	"crypto/sha256"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"net/url"
 	"path"
 	"strings"
+	"time"
+
+	"github.com/go-chi/chi/v5/middleware"
 
 	"github.com/signalbox/signalbox/tenants"
 )
 
 // hashedAssets is the folder of files whose names change with their content.
 const hashedAssets = "assets/"
+
+// entryPage is the page that loads the console.
+const entryPage = "index.html"
+
+const gzipLevel = 5
 
 // contentSecurityPolicy allows the console its own scripts and connections to
 // the data plane. Inline styles are allowed, because the component kit writes
@@ -40,36 +50,68 @@ func contentSecurityPolicy(e tenants.Endpoints, dev bool) string {
 	return strings.Join(directives, "; ")
 }
 
+// consoleFile is one file of the console, read once.
+type consoleFile struct {
+	content []byte
+	etag    string
+}
+
+// readConsole reads all files, by their paths.
+func readConsole(files fs.FS) (map[string]consoleFile, error) {
+	all := make(map[string]consoleFile)
+	err := fs.WalkDir(files, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		content, err := fs.ReadFile(files, name)
+		if err != nil {
+			return err //nolint:wrapcheck // it names the file
+		}
+		all[name] = consoleFile{content: content, etag: fmt.Sprintf(`W/"%x"`, sha256.Sum256(content))}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read console: %w", err)
+	}
+	return all, nil
+}
+
 // console serves the built console: files by name, hashed ones for ever, and the
-// entry page for every address that is none, because the console routes by
-// itself.
-func console(files fs.FS) http.Handler {
+// entry page for every address that looks like no file, because the console
+// routes by itself.
+func console(files fs.FS) (http.Handler, error) {
 	if files == nil {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, "The console is not part of this build. The API is described at /openapi.json.", http.StatusNotFound)
-		})
+		}), nil
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	all, err := readConsole(files)
+	if err != nil {
+		return nil, err
+	}
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			w.Header().Set("Allow", "GET, HEAD")
 			http.Error(w, http.StatusText(http.StatusMethodNotAllowed), http.StatusMethodNotAllowed)
 			return
 		}
 		name := strings.TrimPrefix(path.Clean("/"+r.URL.Path), "/")
-		info, err := fs.Stat(files, name)
-		switch {
-		case err == nil && !info.IsDir() && name != "index.html":
-		case err != nil && !errors.Is(err, fs.ErrNotExist), strings.HasPrefix(name, hashedAssets), path.Ext(name) != "" && name != "index.html":
+		file, ok := all[name]
+		if !ok && !strings.HasPrefix(name, hashedAssets) && path.Ext(name) == "" {
+			name = entryPage
+			file, ok = all[name]
+		}
+		if !ok {
 			http.NotFound(w, r)
 			return
-		default:
-			name = "index.html"
 		}
+		w.Header().Set("ETag", file.etag)
 		if strings.HasPrefix(name, hashedAssets) {
 			w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
 		} else {
 			w.Header().Set("Cache-Control", "no-cache")
 		}
-		http.ServeFileFS(w, r, files, strings.TrimSuffix(name, "index.html"))
+		http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(file.content))
 	})
+	return middleware.Compress(gzipLevel)(handler), nil
 }

@@ -79,8 +79,7 @@ func (s *server) identify(next http.Handler) http.Handler {
 	})
 }
 
-// remoteIP is the peer's address. Forwarded headers are not believed here: who
-// runs the api behind a proxy makes the proxy's addresses known to the listener.
+// remoteIP is the caller's address, as httpserver.ClientIP found it.
 func remoteIP(r *http.Request) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {

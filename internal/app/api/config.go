@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 
 	"github.com/caarlos0/env/v11"
@@ -46,6 +47,10 @@ type Config struct {
 	MailFrom string `env:"SIGNALBOX_MAIL_FROM" envDefault:"Signalbox <no-reply@localhost>"`
 	// SignUpsPerHour bounds sign-ups from one IP address; 0 = 20, or 1,000 in dev.
 	SignUpsPerHour int `env:"SIGNALBOX_SIGNUPS_PER_HOUR"`
+	// TrustedProxies are the networks, as 10.0.0.0/8, of balancers in front of
+	// Addr whose X-Forwarded-For is believed; limits and the audit go by the
+	// caller's address.
+	TrustedProxies []netip.Prefix `env:"SIGNALBOX_TRUSTED_PROXIES"`
 	// LogLevel is debug, info, warn or error.
 	LogLevel string `env:"SIGNALBOX_LOG_LEVEL" envDefault:"info"`
 	// OTLPEndpoint is where traces and metrics go over HTTP; empty = nowhere.

@@ -111,7 +111,7 @@ func newJobs(k *core, ledger *billingstore.Store, publish func(context.Context, 
 	river.AddWorker(workers, &mailWorker{store: k.store, send: send})
 	river.AddWorker(workers, &cleanUpWorker{people: k.store, ledger: ledger})
 	client, err := river.NewClient(riverpgxv5.New(k.pool), &river.Config{
-		Logger:            logger,
+		Logger:            slog.New(quiet{logger.Handler()}),
 		Workers:           workers,
 		Queues:            map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: jobWorkers}},
 		FetchCooldown:     jobFetchCooldown,
@@ -125,3 +125,17 @@ func newJobs(k *core, ledger *billingstore.Store, publish func(context.Context, 
 	}
 	return client, nil
 }
+
+// quiet leaves out what the queue says of its normal work.
+type quiet struct{ slog.Handler }
+
+// Enabled implements slog.Handler.
+func (q quiet) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn && q.Handler.Enabled(ctx, level)
+}
+
+// WithAttrs implements slog.Handler.
+func (q quiet) WithAttrs(attrs []slog.Attr) slog.Handler { return quiet{q.Handler.WithAttrs(attrs)} }
+
+// WithGroup implements slog.Handler.
+func (q quiet) WithGroup(name string) slog.Handler { return quiet{q.Handler.WithGroup(name)} }

@@ -41,6 +41,8 @@ type live struct {
 	logger  *slog.Logger
 	sent    metric.Int64Counter
 
+	wake chan struct{} // holds one entry when something is dirty
+
 	mu    sync.Mutex
 	dirty map[tenants.ID]bool
 }
@@ -53,7 +55,7 @@ func newLive(t *tenants.Service, b *billing.Service, transport http.RoundTripper
 	}
 	return &live{
 		tenants: t, billing: b, client: &http.Client{Transport: transport, Timeout: liveTimeout}, logger: logger, sent: sent,
-		dirty: make(map[tenants.ID]bool),
+		wake: make(chan struct{}, 1), dirty: make(map[tenants.ID]bool),
 	}, nil
 }
 
@@ -64,6 +66,10 @@ func (l *live) changed(_ context.Context, ids []tenants.ID) {
 	defer l.mu.Unlock()
 	for _, id := range ids {
 		l.dirty[id] = true
+	}
+	select {
+	case l.wake <- struct{}{}:
+	default:
 	}
 }
 
@@ -76,20 +82,22 @@ func (l *live) take() []tenants.ID {
 	return ids
 }
 
-// run sends until ctx ends.
+// run sends until ctx ends: the first change at once, those that follow within
+// liveEvery together.
 func (l *live) run(ctx context.Context) error {
-	ticker := time.NewTicker(liveEvery)
-	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-ticker.C:
+		case <-l.wake:
 		}
-		if ids := l.take(); len(ids) > 0 {
-			if err := l.tell(ctx, ids); err != nil && ctx.Err() == nil {
-				l.logger.WarnContext(ctx, "live events not sent", "error", err)
-			}
+		if err := l.tell(ctx, l.take()); err != nil && ctx.Err() == nil {
+			l.logger.WarnContext(ctx, "live events not sent", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(liveEvery):
 		}
 	}
 }

@@ -129,7 +129,7 @@ func open(ctx context.Context, c Config, logger *slog.Logger, console io.Writer,
 		return ""
 	}})
 	for _, s := range []httpserver.Config{
-		{Name: "api", Addr: c.Addr, Handler: instrument(public), ReadTimeout: requestTimeout, WriteTimeout: requestTimeout},
+		{Name: "api", Addr: c.Addr, Handler: httpserver.ClientIP(c.TrustedProxies)(instrument(public)), ReadTimeout: requestTimeout, WriteTimeout: requestTimeout},
 		{Name: "admin", Addr: c.AdminAddr, Handler: a.admin(signals.MetricsHandler()), ReadTimeout: requestTimeout, WriteTimeout: requestTimeout},
 		{Name: "internal", Addr: c.InternalAddr, Handler: a.documents.handler(), TLS: secrets.ServerTLS("api"), ReadTimeout: requestTimeout, WriteTimeout: requestTimeout},
 	} {

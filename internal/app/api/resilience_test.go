@@ -1,0 +1,212 @@
+package api
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/signalbox/signalbox/billing/usage"
+	"github.com/signalbox/signalbox/internal/fleet"
+	"github.com/signalbox/signalbox/internal/redisclient"
+	"github.com/signalbox/signalbox/internal/testenv"
+	"github.com/signalbox/signalbox/tenants"
+	"github.com/signalbox/signalbox/tenants/directory"
+)
+
+func TestTwoAPIs_start_on_an_empty_database_at_once(t *testing.T) {
+	t.Parallel()
+	c := testConfig(t, testenv.EmptyPostgres(t), testenv.Redis(t))
+	var both sync.WaitGroup
+	apis := make([]*running, 2)
+	for i := range apis {
+		both.Go(func() { apis[i] = start(t, c) })
+	}
+	both.Wait()
+	_, answer := post(t, http.DefaultClient, apis[0].url+"/v1/signup", map[string]string{"email": "ada@example.com", "password": "correct horse"})
+	if answer["tenant"] == nil {
+		t.Fatalf("sign-up answered %v", answer)
+	}
+	status, answer := post(t, http.DefaultClient, apis[1].url+"/v1/session", map[string]string{"email": "ada@example.com", "password": "correct horse"})
+	if status != http.StatusOK {
+		t.Errorf("the other api answered %d: %v", status, answer)
+	}
+}
+
+func TestChange_while_Redis_is_away_arrives_when_it_is_back(t *testing.T) {
+	t.Parallel()
+	redisURL := testenv.Redis(t)
+	link, throughLink := newLink(t, redisURL)
+	r := start(t, testConfig(t, testenv.EmptyPostgres(t), throughLink))
+	link.cut()
+	status, answer := post(t, http.DefaultClient, r.url+"/v1/signup", map[string]string{"email": "ada@example.com", "password": "correct horse"})
+	if status != http.StatusCreated {
+		t.Fatalf("sign-up without Redis answered %d: %v", status, answer)
+	}
+	client, err := redisclient.New(redisURL, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	id := answer["tenant"].(map[string]any)["id"].(string)
+	if doc := openDocument(t, client, id); doc != nil {
+		t.Fatal("the link was not cut")
+	}
+	link.mend()
+	eventually(t, func() string {
+		if openDocument(t, client, id) == nil {
+			return "the document is not there"
+		}
+		return ""
+	})
+}
+
+func TestInternalListener_gives_documents_to_the_fleet_alone(t *testing.T) {
+	t.Parallel()
+	r := start(t, testConfig(t, testenv.EmptyPostgres(t), testenv.Redis(t)))
+	_, answer := post(t, http.DefaultClient, r.url+"/v1/signup", map[string]string{"email": "ada@example.com", "password": "correct horse", "tenant_slug": "acme"})
+	id := answer["tenant"].(map[string]any)["id"].(string)
+	url := "https://" + r.app.servers[2].Addr()
+	f, err := fleet.New(fleetSecret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	edge := &directory.APISource{URL: url, Client: &http.Client{Transport: &http.Transport{TLSClientConfig: f.ClientTLS()}}}
+	for name, get := range map[string]func() ([]byte, error){
+		"id":   func() ([]byte, error) { return edge.ByID(t.Context(), tenants.ID(id)) },
+		"slug": func() ([]byte, error) { return edge.ByName(t.Context(), "slug", "acme") },
+		"host": func() ([]byte, error) { return edge.ByName(t.Context(), "host", "Acme.localhost:8888") },
+	} {
+		sealed, err := get()
+		if err != nil {
+			t.Errorf("by %s: %v", name, err)
+			continue
+		}
+		if doc, err := directory.Open(f, sealed); err != nil || string(doc.ID) != id {
+			t.Errorf("by %s: %+v, %v", name, doc, err)
+		}
+	}
+	if _, err := edge.ByName(t.Context(), "host", "acme.example.com"); err != directory.ErrNotFound {
+		t.Errorf("an unknown host: %v", err)
+	}
+	other, err := fleet.New(strings.Repeat("another secret ", 3))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger := &directory.APISource{URL: url, Client: &http.Client{Transport: &http.Transport{TLSClientConfig: other.ClientTLS()}}}
+	if _, err := stranger.ByID(t.Context(), tenants.ID(id)); err == nil {
+		t.Error("another fleet got a document")
+	}
+	bare := f.ClientTLS()
+	bare.Certificates, bare.GetClientCertificate = nil, nil
+	nobody := &directory.APISource{URL: url, Client: &http.Client{Transport: &http.Transport{TLSClientConfig: bare}}}
+	if _, err := nobody.ByID(t.Context(), tenants.ID(id)); err == nil {
+		t.Error("a caller without a certificate got a document")
+	}
+}
+
+// dataPlane records what is published to the system tenant.
+type dataPlane struct {
+	mu     sync.Mutex
+	events []event
+}
+
+type event struct {
+	path, token, target string
+	argument            map[string]any
+}
+
+func (d *dataPlane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var message struct {
+		Target    string           `json:"target"`
+		Arguments []map[string]any `json:"arguments"`
+	}
+	body, _ := io.ReadAll(r.Body)
+	_ = json.Unmarshal(body, &message)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.events = append(d.events, event{r.URL.Path, r.Header.Get("Authorization"), message.Target, message.Arguments[0]})
+	w.WriteHeader(http.StatusAccepted)
+}
+
+func (d *dataPlane) seen() []event {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return append([]event(nil), d.events...)
+}
+
+func TestLive_tells_those_who_watch_and_nobody_else(t *testing.T) {
+	t.Parallel()
+	plane := new(dataPlane)
+	service := httptest.NewServer(plane)
+	defer service.Close()
+	redisURL := testenv.Redis(t)
+	c := testConfig(t, testenv.EmptyPostgres(t), redisURL)
+	c.ServiceURL = service.URL
+	r := start(t, c)
+	signUp := func(email string) (id, token string) {
+		_, answer := post(t, http.DefaultClient, r.url+"/v1/signup", map[string]string{"email": email, "password": "correct horse"})
+		id = answer["tenant"].(map[string]any)["id"].(string)
+		return id, answer["user"].(map[string]any)["id"].(string)
+	}
+	watched, user := signUp("ada@example.com")
+	ignored, _ := signUp("bob@example.com")
+	_, secret, err := r.app.core.service.CreateAPIToken(t.Context(), tenants.Caller{User: tenants.UserID(user)}, "test", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, r.url+"/v1/tenants/"+watched+"/live", nil)
+	req.Header.Set("Authorization", "Bearer "+secret.Reveal())
+	res, err := http.DefaultClient.Do(req)
+	if err != nil || res.StatusCode != http.StatusOK {
+		t.Fatalf("live: %v, %v", res, err)
+	}
+	res.Body.Close()
+
+	client, err := redisclient.New(redisURL, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	now := time.Now().UTC()
+	flush, err := json.Marshal(usage.Flush{
+		EdgeRun: "edge", Sequence: 1, SentAt: now,
+		Deltas: []usage.Delta{
+			{Tenant: tenants.ID(watched), Hub: "chat", Minute: now.Truncate(time.Minute), Delivered: 3, Opened: 1},
+			{Tenant: tenants.ID(ignored), Hub: "chat", Minute: now.Truncate(time.Minute), Delivered: 5},
+		},
+		Gauges: []usage.Gauge{{Tenant: tenants.ID(watched), Connections: 1, Peak: 1}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := client.XAdd(t.Context(), &redis.XAddArgs{Stream: redisclient.UsageStream, Values: []any{"flush", flush}}).Err(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() string {
+		if len(plane.seen()) < 2 {
+			return "no events"
+		}
+		return ""
+	})
+	for i, want := range []string{"usage", "activity"} {
+		e := plane.seen()[i]
+		if e.target != want || e.path != "/t/signalbox/api/v1/hubs/console/users/tenant:"+watched || e.argument["tenant_id"] != watched || !strings.HasPrefix(e.token, "Bearer ey") {
+			t.Errorf("event %d = %+v", i, e)
+		}
+	}
+	if e := plane.seen()[1]; e.argument["connections_now"] != 1.0 || e.argument["first_connection_at"] == nil {
+		t.Errorf("activity = %v", e.argument)
+	}
+	for _, e := range plane.seen() {
+		if strings.Contains(e.path, ignored) {
+			t.Errorf("nobody watches %s", ignored)
+		}
+	}
+}

@@ -1,0 +1,51 @@
+package httpserver
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+)
+
+// ClientIP makes RemoteAddr the caller's address where a trusted proxy sent the
+// request on: the rightmost address of X-Forwarded-For that is no trusted proxy
+// itself. From anyone else the header means nothing, and whatever callers wrote
+// to its left never does.
+func ClientIP(trusted []netip.Prefix) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if addr, ok := forwardedFor(r, trusted); ok {
+				r.RemoteAddr = net.JoinHostPort(addr.String(), "0")
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+}
+
+// forwardedFor returns the caller's address, when it is not the peer's.
+func forwardedFor(r *http.Request, trusted []netip.Prefix) (netip.Addr, bool) {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil || !contains(trusted, peer.Addr()) {
+		return netip.Addr{}, false
+	}
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for i := len(hops) - 1; i >= 0; i-- {
+		addr, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
+		if err != nil {
+			return netip.Addr{}, false
+		}
+		if !contains(trusted, addr) {
+			return addr.Unmap(), true
+		}
+	}
+	return netip.Addr{}, false
+}
+
+func contains(prefixes []netip.Prefix, addr netip.Addr) bool {
+	for _, p := range prefixes {
+		if p.Contains(addr.Unmap()) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,27 @@
+package httpserver
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/go-chi/chi/v5"
+)
+
+// WithRoutes lets handlers outside of a chi router see which of its patterns was
+// chosen, once it has served: chi fills in the routing context that it finds. It
+// goes around whatever calls RoutePattern.
+func WithRoutes(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), chi.RouteCtxKey, chi.NewRouteContext())))
+	})
+}
+
+// RoutePattern is the pattern that a chi router chose for r, such as
+// "/v1/tenants/{tenant}", or "" when no route was reached. It is for
+// telemetry.HTTPOptions.
+func RoutePattern(r *http.Request) string {
+	if c := chi.RouteContext(r.Context()); c != nil {
+		return c.RoutePattern()
+	}
+	return ""
+}
