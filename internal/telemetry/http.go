@@ -20,9 +20,10 @@ type HTTPOptions struct {
 	// Without it the caller's trace goes on.
 	Public bool
 	// Route returns the pattern that the router chose, such as
-	// "/v1/tenants/{tenant}", after the request was served; empty = none. With
-	// chi: chi.RouteContext(r.Context()).RoutePattern(). nil = r.Pattern of the
-	// request that the next handler was given. SetRoute wins over it.
+	// "/v1/tenants/{tenant}", after the request was served; empty = none. For chi
+	// it is httpserver.RoutePattern, with httpserver.WithRoutes around it all.
+	// nil = r.Pattern of the request that the next handler was given. Where no
+	// pattern was chosen, what SetRoute said counts.
 	Route func(*http.Request) string
 }
 
@@ -53,8 +54,8 @@ func shortLived(r *http.Request) bool {
 
 type routeKey struct{}
 
-// SetRoute names the route of the request that ctx belongs to, where no router
-// did: pattern is a constant of the program, never a part of the URL.
+// SetRoute names the route of the request that ctx belongs to, for where no router
+// chooses a pattern: pattern is a constant of the program, never a part of the URL.
 func SetRoute(ctx context.Context, pattern string) {
 	if p, ok := ctx.Value(routeKey{}).(*string); ok {
 		*p = pattern
@@ -68,17 +69,17 @@ func routed(next http.Handler, route func(*http.Request) string) http.Handler {
 		var set string
 		inner := r.WithContext(context.WithValue(r.Context(), routeKey{}, &set))
 		defer func() {
-			if set == "" && route != nil {
-				set = route(inner)
+			r.Pattern = inner.Pattern
+			if route != nil {
+				r.Pattern = route(inner)
 			}
-			if set == "" {
-				set = inner.Pattern
+			if r.Pattern == "" {
+				r.Pattern = set
 			}
-			r.Pattern = set
-			if set != "" {
-				_, path, found := strings.Cut(set, " ") // net/http's patterns may begin with a method
+			if r.Pattern != "" {
+				_, path, found := strings.Cut(r.Pattern, " ") // net/http's patterns may begin with a method
 				if !found {
-					path = set
+					path = r.Pattern
 				}
 				trace.SpanFromContext(r.Context()).SetAttributes(semconv.HTTPRoute(path))
 			}
