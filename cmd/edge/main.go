@@ -35,6 +35,8 @@ func run() error {
 	}
 	log := telemetry.NewLogger(os.Stderr, telemetry.LogConfig{Level: level, Service: "edge", Version: telemetry.Build().Version})
 
+	edge.LogRedis(log)
+
 	ctx, drain := context.WithCancel(context.Background())
 	defer drain()
 	forced, force := context.WithCancel(context.Background())

@@ -51,6 +51,13 @@ local wait = 0
 if tokens < 1 and rate > 0 then wait = math.ceil((1 - tokens) * 1000 / rate) end
 return {granted, wait}`)
 
+// alreadyAnswered is the channel of a question that is not worth asking.
+var alreadyAnswered = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
 // Rate is a tenant's limit of messages.
 type Rate struct {
 	PerSecond int
@@ -168,11 +175,10 @@ func (m *Messages) ask(b *bucket, r Rate) <-chan struct{} {
 	if b.question != nil {
 		return b.question
 	}
-	answered := make(chan struct{})
 	if now := m.now(); now.Before(b.emptyUntil) || now.Before(b.awayUntil) {
-		close(answered)
-		return answered
+		return alreadyAnswered
 	}
+	answered := make(chan struct{})
 	wanted := max(b.demand, int64(r.block()))
 	b.demand, b.question = 0, answered
 	m.work.Go(func() {

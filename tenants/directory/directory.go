@@ -48,7 +48,8 @@ type Config struct {
 	// fine). Nil = nobody is told.
 	OnChange func(before, after *tenants.Document)
 	// InUse keeps a tenant in memory although nobody has looked it up for
-	// IdleAfter, for instance while it has connections. Nil = never.
+	// IdleAfter, for instance while it has connections. What holds for OnChange
+	// holds for it. Nil = never.
 	InUse func(tenants.ID) bool
 	// IdleAfter is when a tenant that nobody looks up is forgotten; 0 = 30 minutes.
 	IdleAfter time.Duration
@@ -70,7 +71,9 @@ type Directory struct {
 	away   atomic.Int64 // Unix ms until which Redis is taken to be away
 	fresh  atomic.Int64 // Unix ms of the last full comparison with Redis
 
-	applying sync.Mutex // held while a document is replaced and OnChange runs; taken before mu
+	// applying is held while documents are replaced, OnChange and InUse run;
+	// it is taken before mu, and mu is never held while they run.
+	applying sync.Mutex
 
 	mu     sync.RWMutex
 	byID   map[tenants.ID]*entry

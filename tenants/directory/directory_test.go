@@ -349,7 +349,7 @@ func TestLostRedisIsAnsweredByTheControlPlane(t *testing.T) {
 	if err := b.redis.FlushAll(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
-	d.misses.clear()
+	d.misses.doubt(time.Now())
 	got, err := d.BySlug(t.Context(), "beta")
 	wantRevision(t, got, err, 1)
 	if _, err := d.BySlug(t.Context(), "nobody"); !errors.Is(err, ErrNotFound) {
@@ -383,9 +383,7 @@ func TestRedisAway(t *testing.T) {
 	if _, err := alone.BySlug(t.Context(), "beta"); !errors.Is(err, ErrUnavailable) {
 		t.Fatalf("got %v, want ErrUnavailable", err)
 	}
-	for n := range alone.misses.until { // what was nobody's a while ago still is
-		alone.misses.until[n] = time.Now().Add(-time.Minute)
-	}
+	alone.misses.doubt(time.Now()) // what was nobody's a while ago still is
 	if _, err := alone.ByHost(t.Context(), "shared.example.com"); !errors.Is(err, ErrNotFound) {
 		t.Fatalf("got %v, want the last known answer", err)
 	}
@@ -447,9 +445,15 @@ func TestUnusedTenantsAreForgotten(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	b.complete(t, doc("A", 1, "acme"), doc("B", 1, "beta"))
-	d := b.directory(t, func(c *Config) {
+	var d *Directory
+	d = b.directory(t, func(c *Config) {
 		c.IdleAfter = time.Minute
-		c.InUse = func(id tenants.ID) bool { return id == "B" }
+		c.InUse = func(id tenants.ID) bool {
+			if _, known := d.Cached(id); !known { // as a registry of hubs does
+				t.Errorf("asked about %s, which is not in memory", id)
+			}
+			return id == "B"
+		}
 	})
 	for _, slug := range []string{"acme", "beta"} {
 		if _, err := d.BySlug(t.Context(), slug); err != nil {

@@ -48,9 +48,13 @@ func (m *misses) sweep(now time.Time) {
 	}
 }
 
-// clear forgets everything: a name may have got an owner.
-func (m *misses) clear() {
+// doubt makes everything a guess: some name may have got an owner.
+func (m *misses) doubt(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	clear(m.until)
+	for k, t := range m.until {
+		if now.Before(t) {
+			m.until[k] = now
+		}
+	}
 }

@@ -133,11 +133,7 @@ func (p *Publisher) store(ctx context.Context, d *tenants.Document) (bool, error
 			}
 		}
 	}
-	old, err := Open(p.fleet, []byte(before))
-	if before == "" || err != nil { // what another secret sealed has no indexes that could be known
-		return true, nil
-	}
-	for _, n := range names(old) {
+	for _, n := range p.formerNames(before) {
 		key, ok := indexKey(n)
 		if !ok || claims(d, n) {
 			continue
@@ -147,6 +143,19 @@ func (p *Publisher) store(ctx context.Context, d *tenants.Document) (bool, error
 		}
 	}
 	return true, nil
+}
+
+// formerNames lists what the document before was found by. What another secret
+// sealed has no names that could be known.
+func (p *Publisher) formerNames(sealed string) []name {
+	if sealed == "" {
+		return nil
+	}
+	old, err := Open(p.fleet, []byte(sealed))
+	if err != nil {
+		return nil
+	}
+	return names(old)
 }
 
 // indexKey is the Redis key that points from n to a tenant's id. Ids need none.

@@ -50,7 +50,7 @@ func (s *APISource) get(ctx context.Context, path string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ask control plane for document: %w", err)
 	}
-	defer res.Body.Close()
+	defer res.Body.Close() //nolint:errcheck // what matters was read by then
 	switch res.StatusCode {
 	case http.StatusOK:
 	case http.StatusNotFound:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"time"
 
@@ -46,7 +47,7 @@ func (d *Directory) listen(ctx context.Context) {
 			}
 			switch event := event.(type) {
 			case *redis.Subscription:
-				d.misses.clear()
+				d.misses.doubt(time.Now())
 				d.refresh(ctx)
 			case *redis.Message:
 				d.rung(ctx, event.Payload)
@@ -57,7 +58,7 @@ func (d *Directory) listen(ctx context.Context) {
 
 // rung handles one announcement.
 func (d *Directory) rung(ctx context.Context, payload string) {
-	d.misses.clear()
+	d.misses.doubt(time.Now())
 	if payload == bellEverything {
 		d.refresh(ctx)
 		return
@@ -179,12 +180,24 @@ func (d *Directory) forget(now time.Time) {
 	d.misses.sweep(now)
 	d.applying.Lock()
 	defer d.applying.Unlock()
+	oldest := now.Add(-d.cfg.IdleAfter).Unix()
+	d.mu.RLock()
+	var unused []tenants.ID
+	for id, e := range d.byID {
+		if e.usedAt.Load() <= oldest {
+			unused = append(unused, id)
+		}
+	}
+	d.mu.RUnlock()
+	if d.cfg.InUse != nil { // asked without d.mu: whoever answers may be waiting for Cached
+		unused = slices.DeleteFunc(unused, d.cfg.InUse)
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	oldest := now.Add(-d.cfg.IdleAfter).Unix()
-	for id, e := range d.byID {
-		if e.usedAt.Load() > oldest || (d.cfg.InUse != nil && d.cfg.InUse(id)) {
-			continue
+	for _, id := range unused {
+		e := d.byID[id]
+		if e.usedAt.Load() > oldest {
+			continue // used meanwhile
 		}
 		for _, n := range names(e.doc.Load()) {
 			if d.byName[n] == id {

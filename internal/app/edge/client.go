@@ -79,7 +79,7 @@ func (c *clients) resolve(r *http.Request) (*transport.Endpoint, error) {
 	t := d.tenant
 	hub, err := hubOf(r)
 	if err != nil {
-		return nil, refuse(http.StatusBadRequest, err.Error())
+		return nil, refuse(http.StatusBadRequest, "Bad request: "+err.Error()+".")
 	}
 	p, err := c.auth.client(t, r, hub)
 	switch {
@@ -154,7 +154,7 @@ func clientPath(path string) bool {
 func hubOf(r *http.Request) (string, error) {
 	names := r.URL.Query()["hub"]
 	if len(names) != 1 {
-		return "", errors.New("The query must have exactly one hub.") //nolint:staticcheck // shown as it is
+		return "", errors.New("the query must have exactly one parameter hub")
 	}
 	return tenants.HubName(names[0])
 }

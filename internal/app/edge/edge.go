@@ -228,7 +228,7 @@ func internalTransport(f *fleet.Fleet, answer time.Duration) *http.Transport {
 	}
 }
 
-// Addr, AdminAddr and InternalAddr are the addresses in use.
+// Addr is where clients and backends connect.
 func (e *Edge) Addr() string { return e.public.Addr() }
 
 // AdminAddr is where the admin listener is.
@@ -271,3 +271,7 @@ func (e *Edge) Close() {
 		}
 	}
 }
+
+// LogRedis sends what the Redis library says by itself to log. It is for main,
+// once, before New: the library has one logger per process.
+func LogRedis(log *slog.Logger) { redisclient.LogTo(log) }

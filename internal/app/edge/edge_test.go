@@ -200,7 +200,7 @@ func TestRevokedKeyEndsItsConnections(t *testing.T) {
 	t.Parallel()
 	demo := document("demo", 1)
 	c := startCluster(t, demo)
-	byPrimary, bySecondary := c.connect(0, demo, "chat", "ann"), (*client)(nil)
+	byPrimary := c.connect(0, demo, "chat", "ann")
 	bySecondary, _, err := c.dial(1, 1, demo, "chat", clientJWT(t, demo, 1, "chat", "bob"))
 	if err != nil {
 		t.Fatal(err)
