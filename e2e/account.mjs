@@ -22,7 +22,7 @@ export async function signUp(apiUrl) {
   const { body, headers } = await call(apiUrl, {}, "POST", "/v1/signup", { email, password, tenant_slug: name, tenant_name: name }, 201);
   const cookie = headers.getSetCookie().map((line) => line.split(";")[0]).join("; ");
   const session = { cookie };
-  const { body: token } = await call(apiUrl, session, "POST", `/v1/tenants/${name}/client-tokens`, { hub: "chat" }, 200);
+  const { body: token } = await call(apiUrl, session, "POST", `/v1/tenants/${name}/client-tokens`, { hub: "chat" }, 201);
   const base = body.tenant.endpoint;
   const tenant = { id: body.tenant.id, slug: name, hub: "chat", client_url: token.url, rest_url: base, access_key: body.key.secret };
   return { email, password, session, tenant, token: token.token, signUp: body };

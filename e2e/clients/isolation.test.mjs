@@ -106,7 +106,6 @@ test("a token of one tenant opens nothing of the other", async () => {
     "no expiry": sign({ aud: audience }, other.access_key),
     "valid for ten years": clientToken(other, { hub, seconds: 10 * 365 * 86400 }),
     "unsigned": sign({ aud: audience, exp: now + 60 }, other.access_key, { alg: "none", typ: "JWT" }).replace(/[^.]*$/, ""),
-    "a token for REST": sign({ aud: `${other.rest_url}/api/v1/hubs/${hub}`, exp: now + 60 }, other.access_key),
     "the access key itself": other.access_key,
   };
   for (const [name, token] of Object.entries(refused)) {
@@ -114,6 +113,9 @@ test("a token of one tenant opens nothing of the other", async () => {
     assert.equal(response.status, 401, name);
     assert.doesNotMatch(await response.text(), /\.go:|redis|postgres/i, name);
   }
+  // A token of the right tenant for the wrong purpose is another matter.
+  assert.equal((await negotiate(other, sign({ aud: `${other.rest_url}/api/v1/hubs/${hub}`, exp: now + 60 }, other.access_key))).status, 403);
+
   // An unknown tenant looks the same as a bad token.
   const unknown = await negotiate({ rest_url: `${front}/t/no-such-tenant` }, clientToken(other, { hub }));
   const bad = await negotiate(other, clientToken(demo, { hub }));
@@ -130,7 +132,7 @@ test("a token of one tenant opens nothing of the other", async () => {
     headers: { authorization: `Bearer ${clientToken(other, { hub })}`, "content-type": "application/json" },
     body: JSON.stringify({ target: "message", arguments: [] }),
   });
-  assert.equal(clientOnRest.status, 401);
+  assert.equal(clientOnRest.status, 403);
 });
 
 test("a tenant's own port is that tenant, and takes no other prefix", async (t) => {
