@@ -40,6 +40,11 @@ type Connection struct {
 	open      atomic.Bool  // the handshake is done
 	born      int64        // clock() when the client arrived
 
+	// slots has room for each invocation that may run beside the reader; it is
+	// made by the reader when it is first needed.
+	slots       chan struct{}
+	invocations sync.WaitGroup
+
 	endingSince atomic.Int64 // clock() when the end was first noticed by check
 	stamp       uint64       // last entry delivered; only Server.Apply uses it
 

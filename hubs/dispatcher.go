@@ -14,8 +14,10 @@ type Dispatcher interface {
 	// error closes the connection; an *Error is shown.
 	Connected(ctx context.Context, c *Connection) error
 	// Message gets an Invocation, StreamInvocation, StreamItem, Completion or
-	// CancelInvocation. It runs on the connection's reader: until it returns,
-	// nothing more is read from that client. m borrows from the read buffer.
+	// CancelInvocation, which it must not keep: m may borrow from the read
+	// buffer. Nothing more is read from that client until it returns, unless it
+	// is an invocation and Options.MaximumParallelInvocationsPerClient allows
+	// more at once.
 	// An error of an invocation is answered as Filter.OnInvocation describes;
 	// any other error closes the connection.
 	Message(ctx context.Context, c *Connection, m *protocol.Message) error
@@ -41,15 +43,7 @@ func (b broadcastOnly) Message(_ context.Context, c *Connection, m *protocol.Mes
 	switch m.Type {
 	case protocol.Invocation, protocol.StreamInvocation:
 		c.server.meter.Refused(RefusedNoHandler)
-		if m.InvocationID == "" {
-			return nil
-		}
-		return c.Send(&protocol.Message{
-			Type:         protocol.Completion,
-			InvocationID: m.InvocationID,
-			Error:        InvocationError(m.Target, b.err, false),
-			HasError:     true,
-		})
+		return c.refuse(m, InvocationError(m.Target, b.err, false))
 	}
 	return nil
 }

@@ -12,7 +12,7 @@ import (
 // and answers. When it fails, the client has been told (HubProtocol.md,
 // "Overview"; texts of ASP.NET Core's HubConnectionContext.HandshakeAsync).
 func (s *Server) shakeHands(c *Connection, in *inbound) error {
-	detailed := s.options.Load().EnableDetailedErrors
+	opt := s.options.Load()
 	req, err := handshakeRequest(in)
 	if isTransportEnd(err) {
 		return err // nobody is left to answer
@@ -22,17 +22,18 @@ func (s *Server) shakeHands(c *Connection, in *inbound) error {
 		proto, err = req.Choose(c.transport.Kind().Formats()...)
 	}
 	if err != nil {
-		return c.refuseHandshake(protocol.HandshakeErrorText(err, detailed))
+		return c.refuseHandshake(protocol.HandshakeErrorText(err, opt.EnableDetailedErrors))
 	}
 	c.proto = proto
 	c.transport.SetFormat(proto.TransferFormat())
 	if err := s.register(c, protocol.AppendHandshakeResponse(nil, "")); err != nil {
 		s.log.Warn("connection can't join the hub", "hub", s.name, "connection", c.ID(), "error", err)
-		return c.refuseHandshake(withDetail(protocol.HandshakeErrorText(err, false), err, detailed))
+		return c.refuseHandshake(withDetail(protocol.HandshakeErrorText(err, false), err, opt.EnableDetailedErrors))
 	}
 	c.lastRead.Store(clock())
 	c.lastWrite.Store(clock())
 	c.open.Store(true)
+	timers.hurry(c, min(opt.KeepAliveInterval, opt.ClientTimeoutInterval))
 	c.wake(true)
 	return nil
 }

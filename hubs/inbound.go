@@ -23,8 +23,6 @@ type readBuffer struct {
 
 var readBuffers = sync.Pool{New: func() any { return &readBuffer{data: make([]byte, 0, 4<<10)} }}
 
-func newInbound(c *Connection) *inbound { return &inbound{c: c} }
-
 // release gives the buffer back.
 func (in *inbound) release() {
 	b := in.buf
@@ -172,9 +170,7 @@ func (c *Connection) handle(m *protocol.Message) error {
 	case protocol.Close:
 		return errClientClosed
 	case protocol.Invocation, protocol.StreamInvocation:
-		if err := c.server.chain.invocation(c.ctx, c, m); err != nil {
-			return c.answerInvocation(m, err)
-		}
+		return c.invoke(m)
 	case protocol.StreamItem, protocol.Completion, protocol.CancelInvocation:
 		return c.server.chain.dispatcher.Message(c.ctx, c, m)
 	case protocol.Ack, protocol.Sequence:

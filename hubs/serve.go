@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"runtime/debug"
 	"time"
-
-	"github.com/signalbox/signalbox/hubs/protocol"
 )
 
 // errTakenID: another connection of the hub has the id.
@@ -39,7 +37,7 @@ func (s *Server) Serve(ctx context.Context, info ConnectionInfo, t Transport) er
 	timers.add(c, s.options.Load().HandshakeTimeout)
 	defer timers.remove(c)
 
-	in := newInbound(c)
+	in := &inbound{c: c}
 	err := s.shakeHands(c, in)
 	if err != nil {
 		if by := c.endedBy(); by != nil {
@@ -78,6 +76,7 @@ func (s *Server) converse(c *Connection, in *inbound) (err error) {
 	}()
 
 	if p := s.guard(c, func() {
+		defer c.invocations.Wait()
 		if err = s.chain.connected(c.ctx, c); err != nil {
 			s.meter.Refused(RefusedConnection)
 			return
@@ -159,18 +158,4 @@ func (s *Server) register(c *Connection, answer []byte) error {
 	}
 	c.joinStored(groups, s.options.Load().MaximumGroups)
 	return nil
-}
-
-// answerInvocation tells the caller that m was refused, if it waits.
-func (c *Connection) answerInvocation(m *protocol.Message, refusal error) error {
-	c.server.meter.Refused(RefusedInvocation)
-	if m.InvocationID == "" {
-		return nil
-	}
-	return c.Send(&protocol.Message{
-		Type:         protocol.Completion,
-		InvocationID: m.InvocationID,
-		Error:        InvocationError(m.Target, refusal, c.server.options.Load().EnableDetailedErrors),
-		HasError:     true,
-	})
 }

@@ -314,3 +314,103 @@ func TestMeter(t *testing.T) {
 		}
 	}
 }
+
+func TestInvocationOrder(t *testing.T) {
+	t.Parallel()
+	answer := func(c *hubs.Connection, id string) error {
+		return c.Send(&protocol.Message{Type: protocol.Completion, InvocationID: id})
+	}
+	completion := func(id string) string { return `{"type":3,"invocationId":"` + id + `"}` + rs }
+	t.Run("I-11 invocations of one client run in order", func(t *testing.T) {
+		t.Parallel()
+		s := newServer(t, hubs.Config{Dispatcher: handler{message: func(_ context.Context, c *hubs.Connection, m *protocol.Message) error {
+			return answer(c, m.InvocationID)
+		}}})
+		w := connect(t, s, "", "")
+		for i := range 100 {
+			w.send(invocation(fmt.Sprint(i), "M"))
+		}
+		for i := range 100 {
+			w.expect(completion(fmt.Sprint(i)))
+		}
+	})
+	t.Run("as many as allowed run at once, the rest wait", func(t *testing.T) {
+		t.Parallel()
+		started, finish := make(chan string, 10), make(chan struct{})
+		s := newServer(t, hubs.Config{Options: hubs.Options{MaximumParallelInvocationsPerClient: 2}, Dispatcher: handler{
+			message: func(_ context.Context, c *hubs.Connection, m *protocol.Message) error {
+				started <- m.InvocationID
+				<-finish
+				return answer(c, m.InvocationID)
+			},
+		}})
+		w := connect(t, s, "", "")
+		w.send(invocation("1", "M") + invocation("2", "M") + invocation("3", "M"))
+		got := map[string]bool{<-started: true, <-started: true}
+		if !got["1"] || !got["2"] {
+			t.Errorf("started %v", got)
+		}
+		select {
+		case id := <-started:
+			t.Errorf("%s was started too", id)
+		default:
+		}
+		finish <- struct{}{}
+		if id := <-started; id != "3" {
+			t.Errorf("%s was started third", id)
+		}
+		close(finish)
+		for range 3 {
+			if frame, ok := w.read(); !ok || !strings.HasPrefix(frame, `{"type":3`) {
+				t.Errorf("got %q", frame)
+			}
+		}
+	})
+	t.Run("OnDisconnected comes after the last invocation", func(t *testing.T) {
+		t.Parallel()
+		started, finish, over := make(chan struct{}), make(chan struct{}), make(chan bool, 1)
+		var finished bool
+		s := newServer(t, hubs.Config{Options: hubs.Options{MaximumParallelInvocationsPerClient: 2}, Dispatcher: handler{
+			message: func(context.Context, *hubs.Connection, *protocol.Message) error {
+				close(started)
+				<-finish
+				finished = true
+				return nil
+			},
+			disconnected: func(context.Context, *hubs.Connection, error) { over <- finished },
+		}})
+		w := connect(t, s, "", "")
+		w.send(invocation("1", "M"))
+		<-started
+		w.hangUp()
+		close(finish)
+		if !<-over {
+			t.Error("OnDisconnected came first")
+		}
+	})
+	t.Run("M-07 arguments that can't be bound fail the invocation alone", func(t *testing.T) {
+		t.Parallel()
+		s := newServer(t, hubs.Config{})
+		w := serve(t, s, "", "c")
+		w.send("{\"protocol\":\"messagepack\",\"version\":1}" + rs)
+		w.expect("{}" + rs)
+		p := protocol.NewMessagePack()
+		// [1, {}, "7", "M"]: the arguments are missing.
+		w.send("\x07\x94\x01\x80\xa17\xa1M")
+		want, err := p.Append(nil, &protocol.Message{
+			Type: protocol.Completion, InvocationID: "7", HasError: true,
+			Error: "Failed to invoke 'M' due to an error on the server.",
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		until(t, "the completion", func() bool {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return strings.HasPrefix(string(w.out), string(want))
+		})
+		if s.Connections() != 1 {
+			t.Error("the connection has ended")
+		}
+	})
+}

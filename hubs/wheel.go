@@ -51,6 +51,16 @@ func (w *wheel) add(c *Connection, in time.Duration) {
 	}
 }
 
+// hurry makes the next check come no later than after in.
+func (w *wheel) hurry(c *Connection, in time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if c.entry.slot != 0 { // else a check is under way, which sees what has changed
+		w.unlink(c)
+		w.insert(c, in)
+	}
+}
+
 // remove ends it. A check that is under way may still finish.
 func (w *wheel) remove(c *Connection) {
 	w.mu.Lock()

@@ -71,7 +71,7 @@ func encodeEntry(e *hubs.Entry, reply address) (data []byte, hash string, err er
 }
 
 func appendNames(b []byte, names []string) []byte {
-	b = msgp.AppendArrayHeader(b, uint32(len(names))) //nolint:gosec // bounded by maxEntryBytes
+	b = msgp.AppendArrayHeader(b, uint32(len(names)))
 	for _, s := range names {
 		b = msgp.AppendString(b, s)
 	}
@@ -90,8 +90,8 @@ func appendBroadcast(b []byte, m *hubs.Broadcast) []byte {
 	for name := range m.Frames {
 		names = append(names, name)
 	}
-	slices.Sort(names)                              // equal entries have equal bytes
-	b = msgp.AppendMapHeader(b, uint32(len(names))) //nolint:gosec // bounded by maxEntryBytes
+	slices.Sort(names) // equal entries have equal bytes
+	b = msgp.AppendMapHeader(b, uint32(len(names)))
 	for _, name := range names {
 		b = msgp.AppendString(b, name)
 		b = msgp.AppendBytes(b, m.Frames[name])

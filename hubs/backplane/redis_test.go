@@ -281,6 +281,36 @@ func TestSubscribe_gets_nothing_from_before(t *testing.T) {
 	}
 }
 
+func TestLeave_waits_for_the_call_under_way(t *testing.T) {
+	r := process(t, newRedis(t))
+	entered, release := make(chan struct{}), make(chan struct{})
+	n := newNode()
+	n.hook = func(*hubs.Entry) {
+		close(entered)
+		<-release
+	}
+	leave := subscribe(t, r, n)
+	publish(t, r, say("a", 1))
+	<-entered
+	left := make(chan int)
+	go func() {
+		leave()
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		left <- len(n.entries)
+	}()
+	eventually(t, "node that left", func() bool { return r.Stats().Followed == 0 })
+	select {
+	case <-left:
+		t.Error("leave returned during a call")
+	default:
+	}
+	close(release)
+	if got := <-left; got != 1 {
+		t.Errorf("leave returned with %d of 1 calls done", got)
+	}
+}
+
 func TestNew_lists_every_problem(t *testing.T) {
 	_, err := New(Config{EdgeRun: "a b", Doorbells: 65})
 	if err == nil {

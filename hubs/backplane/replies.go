@@ -121,7 +121,7 @@ func (p *replies) receive() {
 
 func (p *replies) listen() error {
 	conn := p.r.client.Subscribe(p.r.ctx)
-	defer conn.Close() //nolint:errcheck // it is no longer wanted
+	defer conn.Close()
 	ctx, cancel := context.WithTimeout(p.r.ctx, attemptPatience)
 	err := conn.Subscribe(ctx, redisclient.EdgeReplies(p.r.run))
 	cancel()

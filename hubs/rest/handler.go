@@ -163,6 +163,7 @@ type call struct {
 	Scope
 	style     style
 	r         *http.Request
+	version   string // api-version, "" when there is none
 	hub       string
 	backplane hubs.Backplane
 

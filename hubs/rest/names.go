@@ -27,7 +27,12 @@ const (
 // apiVersion is a version of the current form, which began in 2022-06-01.
 var apiVersion = regexp.MustCompile(`^20\d\d-[01]\d-[0-3]\d(-preview)?$`)
 
-const firstVersion = "2022-06-01"
+const (
+	firstVersion = "2022-06-01"
+	// goneIsDone is the version from which a connection that doesn't exist counts
+	// as removed from a group.
+	goneIsDone = "2024-12-01"
+)
 
 // names checks the path, the application and the version of a request.
 func (c *call) names() error {
@@ -35,8 +40,11 @@ func (c *call) names() error {
 	if err != nil {
 		return invalid("query", "The query string is malformed.", "name=value pairs, percent-encoded")
 	}
-	if v := query.Get("api-version"); !c.style.legacy && query.Has("api-version") && (!apiVersion.MatchString(v) || v < firstVersion) {
-		return invalid("api-version", "Unknown api-version.", "none, or a date from "+firstVersion+" on")
+	if !c.style.legacy && query.Has("api-version") {
+		c.version = query.Get("api-version")
+		if !apiVersion.MatchString(c.version) || c.version < firstVersion {
+			return invalid("api-version", "Unknown api-version.", "none, or a date from "+firstVersion+" on")
+		}
 	}
 	hub, err := c.param("hub")
 	if err != nil {

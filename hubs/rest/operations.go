@@ -86,7 +86,7 @@ func (h *Handler) addConnection(_ http.ResponseWriter, c *call) (int, error) {
 
 func (h *Handler) removeConnection(_ http.ResponseWriter, c *call) (int, error) {
 	found, err := c.command(&hubs.Entry{Kind: hubs.RemoveFromGroup, Connections: []string{c.connection}, Groups: []string{c.group}})
-	if err == nil && !found {
+	if err == nil && !found && c.version < goneIsDone {
 		err = missing(codeNoConnectionToAdd, "The connection doesn't exist.")
 	}
 	return http.StatusOK, err

@@ -54,7 +54,7 @@ func (h *Handler) SealPosition(tenant tenants.ID, hub string, p hubs.Position) s
 	scope := []byte(string(tenant) + "/" + hub)
 
 	mac := hmac.New(sha256.New, h.nonces)
-	_, _ = mac.Write(binary.BigEndian.AppendUint32(nil, uint32(len(scope)))) //nolint:gosec // a short name
+	_, _ = mac.Write(binary.BigEndian.AppendUint32(nil, uint32(len(scope))))
 	_, _ = mac.Write(scope)
 	_, _ = mac.Write(plain)
 	nonce := mac.Sum(nil)[:h.positions.NonceSize()]

@@ -119,6 +119,16 @@ func TestRoutes_tell_what_does_not_exist(t *testing.T) {
 	})
 }
 
+func TestRemove_of_a_connection_that_is_gone_by_version(t *testing.T) {
+	s := newService(t)
+	s.matched = 0
+	for version, status := range map[string]int{"2022-06-01": 404, "2023-07-01": 404, "2024-12-01": 200, "2025-12-01-preview": 200} {
+		if w := s.do(request("DELETE", "/api/hubs/chat/groups/g/connections/c?api-version="+version, "")); w.Code != status {
+			t.Errorf("%s: %d, want %d", version, w.Code, status)
+		}
+	}
+}
+
 func TestRoutes_want_a_token(t *testing.T) {
 	eachRoute(t, func(t *testing.T, s *service, r route) {
 		req := request(r.method, r.path, r.body())

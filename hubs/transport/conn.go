@@ -91,7 +91,21 @@ func (c *patientConn) messageEnds() {
 	}
 }
 
-var frames = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
+// frameBuffers holds buffers in which a frame or an event is put together. What
+// is in them is another connection's: getFrameBuffer empties them.
+var frameBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
+
+func getFrameBuffer() *[]byte {
+	b := frameBuffers.Get().(*[]byte)
+	*b = (*b)[:0]
+	return b
+}
+
+func putFrameBuffer(b *[]byte) {
+	if cap(*b) <= maxCorked+writeBufferSize {
+		frameBuffers.Put(b)
+	}
+}
 
 // cork collects what is written from now on, if it is not too large.
 func (c *patientConn) cork(size int) {
@@ -100,7 +114,7 @@ func (c *patientConn) cork(size int) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.corked, c.together = true, frames.Get().(*[]byte)
+	c.corked, c.together = true, getFrameBuffer()
 }
 
 // uncork writes what was collected.
@@ -117,10 +131,7 @@ func (c *patientConn) uncork() error {
 	if len(*b) > 0 {
 		_, err = c.write(*b)
 	}
-	if cap(*b) <= maxCorked+writeBufferSize {
-		*b = (*b)[:0]
-		frames.Put(b)
-	}
+	putFrameBuffer(b)
 	return err
 }
 

@@ -15,6 +15,9 @@ func (h *Handler) serveEvents(q *request, in *pipe) {
 	header := q.w.Header()
 	header.Set("Content-Type", "text/event-stream")
 	header.Set("X-Accel-Buffering", "no") // proxies must not collect events
+	if q.r.ProtoMajor == 1 {
+		header.Set("Connection", "close") // the last write's deadline outlives the stream
+	}
 	t := &eventStream{w: q.w, ctl: http.NewResponseController(q.w), in: in}
 	_ = t.ctl.SetReadDeadline(time.Time{}) // the request may last for days
 	q.w.WriteHeader(http.StatusOK)
@@ -23,8 +26,7 @@ func (h *Handler) serveEvents(q *request, in *pipe) {
 		return
 	}
 	defer t.finish()
-	err := q.ep.Server.Serve(q.r.Context(), h.info(q), t)
-	h.ended(q, hubs.ServerSentEvents, err)
+	h.ended(q.ep.Server.Serve(q.r.Context(), h.info(q), t), q.ep.Server, q.id, hubs.ServerSentEvents)
 }
 
 // eventStream is the hubs.Transport over Server-Sent Events one way and POSTs
@@ -47,13 +49,10 @@ func (t *eventStream) Read(p []byte) (int, error)      { return t.in.read(p), ni
 func (t *eventStream) Close(hubs.Ending)               { t.in.end(errEnded) }
 
 func (t *eventStream) Write(p []byte) error {
-	buf := frames.Get().(*[]byte)
-	*buf = appendEvent((*buf)[:0], p)
-	err := t.send(*buf)
-	if cap(*buf) <= maxCorked {
-		frames.Put(buf)
-	}
-	return err
+	buf := getFrameBuffer()
+	defer putFrameBuffer(buf)
+	*buf = appendEvent(*buf, p)
+	return t.send(*buf)
 }
 
 func (t *eventStream) send(b []byte) error {

@@ -60,8 +60,8 @@ func Mount(mux *http.ServeMux, path string, s *hubs.Server) error {
 	return nil
 }
 
-// Wait returns when every connection that outlives its requests (long polling)
-// has ended. Close or Drain the Servers first.
+// Wait returns when every connection that outlives its requests (WebSockets and
+// long polling) has ended. Close or Drain the Servers first.
 func (h *Handler) Wait() { h.serving.Wait() }
 
 // connection is a connection that this node serves.
@@ -232,17 +232,18 @@ func (h *Handler) get(q *request, kind hubs.TransportKind) {
 		h.live.Delete(localKey(q.ep.Scope, q.id))
 		return
 	}
+	// It outlives the request: nothing of q may be kept.
+	scope, id := q.ep.Scope, q.id
 	end := func() {
-		h.live.CompareAndDelete(localKey(q.ep.Scope, q.id), c)
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(q.r.Context()), releaseTimeout)
+		h.live.CompareAndDelete(localKey(scope, id), c)
+		ctx, cancel := context.WithTimeout(context.Background(), releaseTimeout)
 		defer cancel()
-		h.opt.Ownership.Release(ctx, q.ep.Scope, q.id)
+		h.opt.Ownership.Release(ctx, scope, id)
 		done()
 	}
 	switch kind {
 	case hubs.WebSockets:
-		defer end()
-		h.serveWebSocket(q)
+		h.serveWebSocket(q, end)
 	case hubs.ServerSentEvents:
 		defer end()
 		h.serveEvents(q, c.in)

@@ -178,11 +178,10 @@ func (p *pollingState) withdraw(own *poll) bool {
 func (h *Handler) startPolling(q *request, c *connection, end func()) {
 	info := h.info(q)
 	server := q.ep.Server
-	ctx := context.WithoutCancel(q.r.Context())
 	h.serving.Go(func() {
-		err := server.Serve(ctx, info, c.poll)
+		err := server.Serve(context.Background(), info, c.poll)
 		close(c.poll.served)
-		h.opt.Logger.Debug("connection ended", "hub", server.Name(), "connection", info.ID, "transport", string(hubs.LongPolling), "cause", err)
+		h.ended(err, server, info.ID, hubs.LongPolling)
 		last := time.NewTimer(lastPollWithin)
 		defer last.Stop()
 		select {
@@ -191,7 +190,7 @@ func (h *Handler) startPolling(q *request, c *connection, end func()) {
 		}
 		end()
 	})
-	writePoll(q.w, nil)
+	_ = writePoll(q.w, nil) // a client that is gone sends no second poll
 }
 
 // servePoll answers a poll with what is queued, as soon as there is something.
@@ -227,8 +226,14 @@ func (h *Handler) servePoll(q *request, p *pollingState) {
 		}
 		return
 	}
-	_ = http.NewResponseController(q.w).SetWriteDeadline(time.Now().Add(writeTimeout)) // not every server can
-	if err := writePoll(q.w, a.data); err != nil {
+	ctl := http.NewResponseController(q.w)
+	_ = ctl.SetWriteDeadline(time.Now().Add(writeTimeout)) // not every server can
+	err := writePoll(q.w, a.data)
+	if err == nil {
+		err = ctl.Flush()
+	}
+	_ = ctl.SetWriteDeadline(time.Time{}) // the socket serves other requests
+	if err != nil {
 		// What was taken from the queue for this poll is lost: going on would
 		// leave a hole in the middle.
 		p.Abort()

@@ -33,32 +33,38 @@ func (h *Handler) unnegotiated(q *request) {
 		h.writeError(q.w, err)
 		return
 	}
-	defer done()
-	h.serveWebSocket(q)
+	h.serveWebSocket(q, done)
 }
 
-// serveWebSocket upgrades the request and serves the connection to its end.
-func (h *Handler) serveWebSocket(q *request) {
+// serveWebSocket upgrades the request and serves the connection to its end, on
+// a goroutine of its own: the request, its stack and net/http's buffers are let
+// go of, which is most of what an idle connection would cost. end is called
+// when it has ended.
+func (h *Handler) serveWebSocket(q *request, end func()) {
 	up := &upgrader{ResponseWriter: q.w}
 	conn, err := websocket.Accept(up, q.r, &websocket.AcceptOptions{
 		InsecureSkipVerify: true, // checkOrigin has done it, by the hub's own list
 		CompressionMode:    websocket.CompressionDisabled,
 	})
 	if err != nil {
-		return // Accept has answered
+		end() // Accept has answered
+		return
 	}
 	// The hub bounds single messages; a WebSocket message may hold many.
 	conn.SetReadLimit(-1)
 	ws := &webSocket{conn: conn, net: up.conn}
-	defer func() { _ = conn.CloseNow() }() // frees what a broken connection left behind
-	err = q.ep.Server.Serve(context.WithoutCancel(q.r.Context()), h.info(q), ws)
-	h.ended(q, hubs.WebSockets, err)
+	info, server := h.info(q), q.ep.Server
+	h.serving.Go(func() {
+		defer end()
+		defer func() { _ = conn.CloseNow() }() // frees what a broken connection left behind
+		h.ended(server.Serve(context.Background(), info, ws), server, info.ID, hubs.WebSockets)
+	})
 }
 
 // ended logs why a connection ended, where somebody may want to know.
-func (h *Handler) ended(q *request, kind hubs.TransportKind, err error) {
+func (h *Handler) ended(err error, s *hubs.Server, id string, kind hubs.TransportKind) {
 	if err != nil {
-		h.opt.Logger.Debug("connection ended", "hub", q.ep.Server.Name(), "connection", q.id, "transport", string(kind), "cause", err)
+		h.opt.Logger.Debug("connection ended", "hub", s.Name(), "connection", id, "transport", string(kind), "cause", err)
 	}
 }
 

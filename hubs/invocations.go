@@ -1,0 +1,60 @@
+package hubs
+
+import (
+	"fmt"
+
+	"github.com/signalbox/signalbox/hubs/protocol"
+)
+
+// invoke runs the filters and the dispatcher for an invocation: on the reader
+// when a client's invocations run one after the other, else beside it. The
+// reader waits while as many run as the hub allows.
+func (c *Connection) invoke(m *protocol.Message) error {
+	parallel := c.server.options.Load().MaximumParallelInvocationsPerClient
+	if parallel <= 1 {
+		return c.invokeNow(m)
+	}
+	if c.slots == nil {
+		c.slots = make(chan struct{}, parallel)
+	}
+	select {
+	case c.slots <- struct{}{}:
+	case <-c.ctx.Done():
+		return nil // the reader finds out why
+	}
+	own := m.Clone()
+	c.invocations.Go(func() {
+		defer func() { <-c.slots }()
+		var err error
+		if p := c.server.guard(c, func() { err = c.invokeNow(own) }); p != nil {
+			err = p
+		}
+		if err != nil {
+			_ = c.sayEnd(err)
+		}
+	})
+	return nil
+}
+
+// invokeNow runs one invocation and answers it when it is refused. An error
+// means that the connection can't go on.
+func (c *Connection) invokeNow(m *protocol.Message) error {
+	if m.BindingError != "" {
+		c.server.meter.Refused(RefusedInvocation)
+		head := fmt.Sprintf("Failed to invoke '%s' due to an error on the server.", m.Target)
+		return c.refuse(m, withDetail(head, invalidData("%s", m.BindingError), c.server.options.Load().EnableDetailedErrors))
+	}
+	if err := c.server.chain.invocation(c.ctx, c, m); err != nil {
+		c.server.meter.Refused(RefusedInvocation)
+		return c.refuse(m, InvocationError(m.Target, err, c.server.options.Load().EnableDetailedErrors))
+	}
+	return nil
+}
+
+// refuse answers an invocation with an error, if its caller waits.
+func (c *Connection) refuse(m *protocol.Message, text string) error {
+	if m.InvocationID == "" {
+		return nil
+	}
+	return c.Send(&protocol.Message{Type: protocol.Completion, InvocationID: m.InvocationID, Error: text, HasError: true})
+}
