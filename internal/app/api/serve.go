@@ -122,14 +122,9 @@ func open(ctx context.Context, c Config, logger *slog.Logger, console io.Writer,
 	if err != nil {
 		return nil, fmt.Errorf("make API: %w", err)
 	}
-	instrument := signals.HTTP(telemetry.HTTPOptions{Public: true, Route: func(r *http.Request) string {
-		if route := chi.RouteContext(r.Context()); route != nil {
-			return route.RoutePattern()
-		}
-		return ""
-	}})
+	instrument := signals.HTTP(telemetry.HTTPOptions{Public: true, Route: httpserver.RoutePattern})
 	for _, s := range []httpserver.Config{
-		{Name: "api", Addr: c.Addr, Handler: httpserver.ClientIP(c.TrustedProxies)(instrument(public)), ReadTimeout: requestTimeout, WriteTimeout: requestTimeout},
+		{Name: "api", Addr: c.Addr, Handler: httpserver.ClientIP(c.TrustedProxies)(httpserver.WithRoutes(instrument(public))), ReadTimeout: requestTimeout, WriteTimeout: requestTimeout},
 		{Name: "admin", Addr: c.AdminAddr, Handler: a.admin(signals.MetricsHandler()), ReadTimeout: requestTimeout, WriteTimeout: requestTimeout},
 		{Name: "internal", Addr: c.InternalAddr, Handler: a.documents.handler(), TLS: secrets.ServerTLS("api"), ReadTimeout: requestTimeout, WriteTimeout: requestTimeout},
 	} {

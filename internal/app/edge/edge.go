@@ -190,8 +190,8 @@ func (e *Edge) handlers(f *fleet.Fleet) (public, internal http.Handler, err erro
 		hosts[strings.ToLower(h)] = true
 	}
 	resolve := &resolver{directory: e.directory, serviceHosts: hosts, defaultTenant: e.cfg.DefaultTenant}
-	return e.outer(resolve.handler(route(e.transports, bounded(api)))),
-		e.outer(resolve.handler(route(http.HandlerFunc(e.transports.ServeRelayed), http.NotFoundHandler()))), nil
+	return e.outer(true, resolve.handler(route(e.transports, bounded(api)))),
+		e.outer(false, resolve.handler(route(http.HandlerFunc(e.transports.ServeRelayed), http.NotFoundHandler()))), nil
 }
 
 // route tells the interfaces apart by path.
@@ -209,9 +209,11 @@ func route(client, api http.Handler) http.Handler {
 	})
 }
 
-// outer is around everything that strangers reach.
-func (e *Edge) outer(next http.Handler) http.Handler {
-	return httpserver.WithRequestID(e.telemetry.HTTP(telemetry.HTTPOptions{Public: true})(httpserver.Recover(e.log)(next)))
+// outer is around everything that callers reach; public says that they may be
+// strangers, whose traces are not continued.
+func (e *Edge) outer(public bool, next http.Handler) http.Handler {
+	instrument := e.telemetry.HTTP(telemetry.HTTPOptions{Public: public, Route: httpserver.RoutePattern})
+	return httpserver.WithRequestID(httpserver.WithRoutes(instrument(httpserver.Recover(e.log)(next))))
 }
 
 // internalTransport calls other processes of the fleet; answer bounds the wait
