@@ -12,6 +12,7 @@ locals {
     SIGNALBOX_CONSOLE_URL       = "https://${var.console_domain}"
     SIGNALBOX_SERVICE_URL       = "https://${var.service_domain}"
     SIGNALBOX_MAIL_FROM         = "Signalbox <no-reply@${var.console_domain}>"
+    SIGNALBOX_TRUSTED_PROXIES   = join(",", var.trusted_proxies)
     OTEL_RESOURCE_ATTRIBUTES    = "deployment.environment.name=${var.environment}"
     }, var.otlp_endpoint == "" ? {} : {
     OTEL_EXPORTER_OTLP_ENDPOINT = var.otlp_endpoint

@@ -152,3 +152,8 @@ variable "restart_schedule" {
   description = "When the tasks are replaced to read the rotated database password: an EventBridge Scheduler expression an hour or more after password_rotation_schedule of module postgres."
   type        = string
 }
+
+variable "trusted_proxies" {
+  description = "Address ranges of the load balancer, whose X-Forwarded-For is believed: limits and the audit go by the caller's address."
+  type        = list(string)
+}

@@ -17,3 +17,8 @@ output "nat_addresses" {
   description = "Addresses from which upstream webhooks are called; customers put them on allow lists."
   value       = [for address in aws_eip.nat : address.public_ip]
 }
+
+output "public_cidr_blocks" {
+  description = "Address ranges of the public subnets: load balancers speak from there."
+  value       = [for zone in var.availability_zones : aws_subnet.public[zone].cidr_block]
+}

@@ -79,6 +79,7 @@ module "api" {
   certificate_arn              = var.certificates.console
   zone_id                      = var.domains.zone_id
   console_domain               = var.domains.console
+  trusted_proxies              = module.network.public_cidr_blocks
   service_domain               = var.domains.service
   image                        = var.images.api
   cpu_architecture             = var.images.architecture
