@@ -195,3 +195,21 @@ func TestTerraformSetsWhatProgramsRead(t *testing.T) {
 		}
 	}
 }
+
+// Operators find every setting in the documentation; those of development are in
+// another place.
+func TestEverySettingIsDocumented(t *testing.T) {
+	t.Parallel()
+	raw, err := os.ReadFile(filepath.Join(root, "docs/deployment.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := []string{"SIGNALBOX_DEV", "SIGNALBOX_DEFAULT_TENANT", "PGPASSWORD", "OTEL_RESOURCE_ATTRIBUTES"}
+	for _, program := range []string{"api", "edge"} {
+		for name := range settings(t, program) {
+			if !slices.Contains(elsewhere, name) && !strings.Contains(string(raw), "| `"+name+"` |") {
+				t.Errorf("%s of %s is not in docs/deployment.md", name, program)
+			}
+		}
+	}
+}
