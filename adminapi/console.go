@@ -65,7 +65,7 @@ func readConsole(files fs.FS) (map[string]consoleFile, error) {
 		}
 		content, err := fs.ReadFile(files, name)
 		if err != nil {
-			return err //nolint:wrapcheck // it names the file
+			return err
 		}
 		all[name] = consoleFile{content: content, etag: fmt.Sprintf(`W/"%x"`, sha256.Sum256(content))}
 		return nil

@@ -109,7 +109,7 @@ func (s *server) tenant(t tenants.MemberTenant) Tenant {
 func (s *server) keySecret(t tenants.MemberTenant, k tenants.NewKey) (AccessKeySecret, error) {
 	connection, err := accesstoken.NewConnectionString(s.tenants.Endpoints().HostBase(t.Tenant), k.Secret)
 	if err != nil {
-		return AccessKeySecret{}, err //nolint:wrapcheck // its text says what it is
+		return AccessKeySecret{}, err
 	}
 	return AccessKeySecret{
 		ID: k.ID, Slot: KeySlot(k.Slot), Secret: k.Secret.Reveal(), ConnectionString: connection.Reveal(), CreatedAt: k.CreatedAt.UTC(),

@@ -87,7 +87,7 @@ func (s *server) liveToken(r *http.Request, ref string) (accesstoken.Minted, err
 		Hub: ConsoleHub, UserID: ConsoleUser(t.ID), Life: liveTokenLife, CloseOnExpiry: true,
 	}, s.now())
 	if err != nil {
-		return accesstoken.Minted{}, err //nolint:wrapcheck // its text says what it is
+		return accesstoken.Minted{}, err
 	}
 	return minted, s.billing.Watch(r.Context(), t.ID, minted.ExpiresAt)
 }

@@ -10,7 +10,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -32,21 +31,20 @@ func main() {
 func run(ctx context.Context, args []string, in io.Reader, out, problems io.Writer) error {
 	config, err := api.ReadConfig()
 	if err != nil {
-		return err //nolint:wrapcheck // it is worded for people
+		return err
 	}
 	level, err := telemetry.ParseLevel(config.LogLevel)
 	if err != nil {
-		return err //nolint:wrapcheck // checked before
+		return err
 	}
 	logger := telemetry.NewLogger(problems, telemetry.LogConfig{Level: level, Text: config.Dev, Service: "api"})
-	slog.SetDefault(logger) // for libraries that have no other
 	switch {
 	case len(args) == 0:
-		return api.Serve(ctx, config, logger, problems) //nolint:wrapcheck // worded for people
+		return api.Serve(ctx, config, logger, problems)
 	case len(args) == 1 && args[0] == "migrate":
-		return api.Migrate(ctx, config, logger) //nolint:wrapcheck // the same
+		return api.Migrate(ctx, config, logger)
 	case len(args) == 1 && args[0] == "seed":
-		return api.Seed(ctx, config, in, out, logger) //nolint:wrapcheck // the same
+		return api.Seed(ctx, config, in, out, logger)
 	default:
 		return fmt.Errorf("unknown arguments %q: use none, migrate or seed", args)
 	}

@@ -12,18 +12,18 @@ type Kind string
 
 // The kinds of error.
 const (
-	Invalid         Kind = "invalid"         // the request is malformed or breaks a rule
-	Unauthenticated Kind = "unauthenticated" // who asks is unknown
-	Forbidden       Kind = "forbidden"       // who asks may not do this
-	NotFound        Kind = "not_found"       // there is none, or none that the caller may see
-	NotAllowed      Kind = "method_not_allowed"
+	Invalid         Kind = "invalid"            // the request is malformed or breaks a rule
+	Unauthenticated Kind = "unauthenticated"    // who asks is unknown
+	Forbidden       Kind = "forbidden"          // who asks may not do this
+	NotFound        Kind = "not_found"          // there is none, or none that the caller may see
+	NotAllowed      Kind = "method_not_allowed" // not in this way
 	UnsupportedType Kind = "unsupported_media_type"
-	Conflict        Kind = "conflict"        // it clashes with what is there
-	QuotaExceeded   Kind = "quota_exceeded"  // a limit of the plan is reached
-	RateLimited     Kind = "rate_limited"    // too often; later it will do
-	TooLarge        Kind = "too_large"       // more bytes than allowed
-	Unavailable     Kind = "unavailable"     // something that is needed is away
-	Internal        Kind = "internal"        // our mistake
+	Conflict        Kind = "conflict"       // it clashes with what is there
+	QuotaExceeded   Kind = "quota_exceeded" // a limit of the plan is reached
+	RateLimited     Kind = "rate_limited"   // too often; later it will do
+	TooLarge        Kind = "too_large"      // more bytes than allowed
+	Unavailable     Kind = "unavailable"    // something that is needed is away
+	Internal        Kind = "internal"       // our mistake
 )
 
 // Field is one thing wrong with the input.

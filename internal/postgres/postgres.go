@@ -60,7 +60,7 @@ func Open(ctx context.Context, url string, tracer pgx.QueryTracer) (*pgxpool.Poo
 
 // InTx runs f in a transaction: committed when f returns nil, else rolled back.
 func InTx(ctx context.Context, db Beginner, f func(pgx.Tx) error) error {
-	return pgx.BeginFunc(ctx, db, f) //nolint:wrapcheck // f's errors pass through as they are
+	return pgx.BeginFunc(ctx, db, f)
 }
 
 // UniqueViolation returns the name of the unique constraint that err broke, or "".

@@ -155,10 +155,11 @@ func (s *Store) MailSent(ctx context.Context, id string, now time.Time) error {
 	return s.exec(ctx, "mail", "UPDATE mail_outbox SET sent_at = $2 WHERE id = $1", id, now)
 }
 
-// Forget deletes attempts, verifications and mails that ended or were made
-// before that time.
+// Forget deletes attempts, sessions, verifications and mails that ended or were
+// made before that time.
 func (s *Store) Forget(ctx context.Context, before time.Time) error {
 	for _, sql := range []string{
+		"DELETE FROM sessions WHERE expiry < $1",
 		"DELETE FROM attempts WHERE attempted_at < $1",
 		"DELETE FROM email_verifications WHERE expires_at < $1",
 		"DELETE FROM mail_outbox WHERE created_at < $1",

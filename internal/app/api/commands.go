@@ -15,7 +15,7 @@ import (
 
 // Migrate brings the database to the newest version.
 func Migrate(ctx context.Context, c Config, logger *slog.Logger) error {
-	return postgres.Migrate(ctx, c.DatabaseURL, migrations.Files, logger) //nolint:wrapcheck // it says what was done
+	return postgres.Migrate(ctx, c.DatabaseURL, migrations.Files, logger)
 }
 
 // The input and answer of Seed, as JSON.

@@ -117,7 +117,7 @@ func (c Config) sealer() (*tenants.Sealer, error) {
 	if err != nil {
 		return nil, errors.New("must be base64")
 	}
-	return tenants.NewSealer(key) //nolint:wrapcheck // its text says what it is
+	return tenants.NewSealer(key)
 }
 
 func schemeOf(s string, schemes ...string) error {

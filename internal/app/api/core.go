@@ -26,11 +26,11 @@ type core struct {
 // openCore migrates the database and makes the service on it.
 func openCore(ctx context.Context, c Config, logger *slog.Logger, tracer pgx.QueryTracer, publish func(context.Context, tenants.ID) error) (*core, error) {
 	if err := postgres.Migrate(ctx, c.DatabaseURL, migrations.Files, logger); err != nil {
-		return nil, err //nolint:wrapcheck // it says what was done
+		return nil, err
 	}
 	pool, err := postgres.Open(ctx, c.DatabaseURL, tracer)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // the same
+		return nil, err
 	}
 	k, err := newCore(c, pool, logger, publish)
 	if err != nil {
@@ -52,14 +52,14 @@ func newCore(c Config, pool *pgxpool.Pool, logger *slog.Logger, publish func(con
 	}
 	endpoints, err := tenants.NewEndpoints(c.ServiceURL)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // checked before
+		return nil, err
 	}
 	service, err := tenants.NewService(tenants.Config{
 		Store: store, Sealer: sealer, Endpoints: endpoints, ConsoleURL: c.ConsoleURL, Publish: publish,
 		SignUpsPerHour: c.SignUpsPerHour, Logger: logger,
 	})
 	if err != nil {
-		return nil, err //nolint:wrapcheck // it says what it is
+		return nil, err
 	}
 	return &core{pool: pool, store: store, service: service}, nil
 }
@@ -70,5 +70,5 @@ type queue struct{ client *river.Client[pgx.Tx] }
 // InsertTx implements tenantstore.Queue.
 func (q queue) InsertTx(ctx context.Context, tx pgx.Tx, args river.JobArgs, opts *river.InsertOpts) error {
 	_, err := q.client.InsertTx(ctx, tx, args, opts)
-	return err //nolint:wrapcheck // the store says what for
+	return err
 }

@@ -34,7 +34,7 @@ func (d *documents) publish(ctx context.Context, id tenants.ID) error {
 	if err != nil {
 		return fmt.Errorf("build document: %w", err)
 	}
-	return d.publisher.Publish(ctx, &doc) //nolint:wrapcheck // it says what was done
+	return d.publisher.Publish(ctx, &doc)
 }
 
 // keepComplete publishes every document at the start, and again whenever Redis

@@ -41,7 +41,7 @@ type publishWorker struct {
 func (w *publishWorker) Work(ctx context.Context, job *river.Job[tenantstore.PublishDocument]) error {
 	err := w.publish(ctx, job.Args.Tenant)
 	if err != nil && fault.KindOf(err) == fault.NotFound {
-		return river.JobCancel(err) //nolint:wrapcheck // river's own
+		return river.JobCancel(err)
 	}
 	return err
 }
@@ -70,14 +70,14 @@ func (w *mailWorker) Work(ctx context.Context, job *river.Job[tenantstore.SendMa
 		return nil // sent before
 	}
 	if err != nil {
-		return err //nolint:wrapcheck // it says what was done
+		return err
 	}
 	if err := w.send(ctx, mail); errors.Is(err, errNoMailServer) {
-		return river.JobCancel(err) //nolint:wrapcheck // river's own
+		return river.JobCancel(err)
 	} else if err != nil {
 		return err
 	}
-	return w.store.MailSent(ctx, mail.ID, time.Now()) //nolint:wrapcheck // the same
+	return w.store.MailSent(ctx, mail.ID, time.Now())
 }
 
 // Timeout implements river.Worker.
@@ -99,9 +99,9 @@ type cleanUpWorker struct {
 func (w *cleanUpWorker) Work(ctx context.Context, _ *river.Job[cleanUp]) error {
 	before := time.Now().Add(-marksKept)
 	if err := w.people.Forget(ctx, before); err != nil {
-		return err //nolint:wrapcheck // it says what was done
+		return err
 	}
-	return w.ledger.Forget(ctx, before) //nolint:wrapcheck // the same
+	return w.ledger.Forget(ctx, before)
 }
 
 // newJobs makes the client that works the queue.

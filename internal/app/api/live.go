@@ -106,15 +106,15 @@ func (l *live) run(ctx context.Context) error {
 func (l *live) tell(ctx context.Context, ids []tenants.ID) error {
 	watched, err := l.billing.Watched(ctx, ids)
 	if err != nil || len(watched) == 0 {
-		return err //nolint:wrapcheck // it says what was done
+		return err
 	}
 	system, err := l.tenants.SystemTenant(ctx)
 	if err != nil {
-		return err //nolint:wrapcheck // the same
+		return err
 	}
 	key, err := l.tenants.SystemKey(ctx, system)
 	if err != nil {
-		return err //nolint:wrapcheck // the same
+		return err
 	}
 	base := l.tenants.Endpoints().ServiceBase(system)
 	token, err := accesstoken.MintREST(key, base, liveTokenFor, time.Now())
@@ -129,13 +129,13 @@ func (l *live) tell(ctx context.Context, ids []tenants.ID) error {
 		}
 		sends.Go(func() error { return l.tellOne(ctx, base, token.Token, id) })
 	}
-	return sends.Wait() //nolint:wrapcheck // they say what was done
+	return sends.Wait()
 }
 
 func (l *live) tellOne(ctx context.Context, base, token string, id tenants.ID) error {
 	figures, err := l.billing.Live(ctx, id)
 	if err != nil {
-		return err //nolint:wrapcheck // it says what was done
+		return err
 	}
 	at := base + "/api/v1/hubs/" + adminapi.ConsoleHub + "/users/" + url.PathEscape(adminapi.ConsoleUser(id))
 	for _, event := range []struct {
@@ -168,7 +168,7 @@ func (l *live) send(ctx context.Context, at, token, target string, argument any)
 	req.Header.Set("Content-Type", "application/json")
 	res, err := l.client.Do(req)
 	if err != nil {
-		return err //nolint:wrapcheck // *url.Error says what and where
+		return err
 	}
 	defer res.Body.Close() //nolint:errcheck // nothing is read
 	if res.StatusCode >= http.StatusMultipleChoices {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -92,7 +93,7 @@ func TestInternalListener_gives_documents_to_the_fleet_alone(t *testing.T) {
 			t.Errorf("by %s: %+v, %v", name, doc, err)
 		}
 	}
-	if _, err := edge.ByName(t.Context(), "host", "acme.example.com"); err != directory.ErrNotFound {
+	if _, err := edge.ByName(t.Context(), "host", "acme.example.com"); !errors.Is(err, directory.ErrNotFound) {
 		t.Errorf("an unknown host: %v", err)
 	}
 	other, err := fleet.New(strings.Repeat("another secret ", 3))

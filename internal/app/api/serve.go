@@ -33,7 +33,6 @@ const (
 	requestTimeout  = 30 * time.Second // whole request, and whole answer
 	shutdownTimeout = 15 * time.Second
 	readyTimeout    = 2 * time.Second
-	sessionsCleaned = 5 * time.Minute
 )
 
 // Serve runs the control plane until ctx ends; then it finishes what is under
@@ -62,7 +61,6 @@ func Serve(ctx context.Context, c Config, logger *slog.Logger, console io.Writer
 type app struct {
 	core      *core
 	redis     *redis.Client
-	sessions  *pgxstore.PostgresStore
 	documents *documents
 	live      *live
 	collector *usage.Collector
@@ -115,9 +113,10 @@ func open(ctx context.Context, c Config, logger *slog.Logger, console io.Writer,
 	if a.jobs, err = newJobs(a.core, ledger, a.documents.publish, send, logger); err != nil {
 		return nil, err
 	}
-	a.sessions = pgxstore.NewWithCleanupInterval(a.core.pool, sessionsCleaned)
 	public, err := adminapi.New(adminapi.Config{
-		Tenants: a.core.service, Billing: money, Sessions: a.sessions, Console: assets(), Dev: c.Dev, Logger: logger,
+		Tenants: a.core.service, Billing: money,
+		Sessions: pgxstore.NewWithCleanupInterval(a.core.pool, 0), // the clean-up job deletes old ones
+		Console: assets(), Dev: c.Dev, Logger: logger,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make API: %w", err)
@@ -131,7 +130,7 @@ func open(ctx context.Context, c Config, logger *slog.Logger, console io.Writer,
 		s.Logger = logger
 		server, err := httpserver.Listen(ctx, s)
 		if err != nil {
-			return nil, err //nolint:wrapcheck // it says what was done
+			return nil, err
 		}
 		a.servers = append(a.servers, server)
 	}
@@ -176,7 +175,7 @@ func (a *app) run(ctx context.Context) error {
 		return errors.Join(problems...)
 	})
 	if err := group.Wait(); err != nil {
-		return err //nolint:wrapcheck // the parts say what they are
+		return err
 	}
 	return nil
 }
@@ -186,15 +185,12 @@ func (a *app) close() {
 	for _, s := range a.servers {
 		s.Close()
 	}
-	if a.sessions != nil {
-		a.sessions.StopCleanup()
-	}
 	if a.core != nil {
 		a.core.pool.Close()
 	}
 	if a.redis != nil {
 		if err := a.redis.Close(); err != nil {
-			a.logger.Warn("Redis not closed", "error", err)
+			a.logger.Warn("connection to Redis not closed", "error", err)
 		}
 	}
 }

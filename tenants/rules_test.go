@@ -1,0 +1,202 @@
+package tenants
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/signalbox/signalbox/internal/fault"
+)
+
+func TestCheckSlug(t *testing.T) {
+	t.Parallel()
+	for slug, good := range map[string]bool{
+		"acme": true, "a-1": true, "abc": true, strings.Repeat("a", 40): true,
+		"": false, "ab": false, strings.Repeat("a", 41): false, "1abc": false, "-abc": false, "abc-": false, "Acme": false, "a_b": false,
+		"a b": false, "a.b": false, "a/b": false, "ü-tenant": false, "abc\n": false, "signalbox": false, "api": false, "localhost": false,
+	} {
+		if err := CheckSlug(slug); (err == nil) != good {
+			t.Errorf("CheckSlug(%q) = %v", slug, err)
+		}
+	}
+}
+
+func TestSlugFrom_always_makes_a_good_slug(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"", "Acme", "ACME GmbH & Co. KG", "日本語", "123", "--", "api", "a", strings.Repeat("long ", 50), "ünï"} {
+		if slug := SlugFrom(name); CheckSlug(slug) != nil {
+			t.Errorf("SlugFrom(%q) = %q", name, slug)
+		}
+	}
+	if SlugFrom("Acme") == SlugFrom("Acme") {
+		t.Error("two slugs from one name are the same")
+	}
+}
+
+func TestHubSettings_Validate_names_every_mistake(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		settings HubSettings
+		fields   []string
+	}{
+		"nothing":                {HubSettings{}, nil},
+		"everything":             {HubSettings{Handler: HandlerUpstream, KeepAliveSeconds: 5, ClientTimeoutSeconds: 10, AllowedOrigins: []string{"https://a.example:8443"}}, nil},
+		"an_unknown_handler":     {HubSettings{Handler: "both"}, []string{"handler"}},
+		"a_slow_ping":            {HubSettings{KeepAliveSeconds: 301, ClientTimeoutSeconds: 600}, []string{"keep_alive_seconds", "client_timeout_seconds"}},
+		"a_ping_over_the_half":   {HubSettings{KeepAliveSeconds: 16}, []string{"client_timeout_seconds"}},
+		"a_negative_timeout":     {HubSettings{ClientTimeoutSeconds: -1}, []string{"client_timeout_seconds"}},
+		"origins_that_are_none":  {HubSettings{AllowedOrigins: []string{"https://ok.example", "a.example", "https://a.example/", "ftp://a.example", "https://u@a.example", "null", "https://*.example"}}, []string{"allowed_origins.1", "allowed_origins.2", "allowed_origins.3", "allowed_origins.4", "allowed_origins.5", "allowed_origins.6"}},
+		"too_many_origins":       {HubSettings{AllowedOrigins: slices.Repeat([]string{"https://a.example"}, 51)}, []string{"allowed_origins"}},
+		"two_mistakes_at_a_time": {HubSettings{Handler: "x", KeepAliveSeconds: -1}, []string{"handler", "keep_alive_seconds"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var fields []string
+			if e, ok := errors.AsType[*fault.Error](row.settings.Validate()); ok {
+				for _, f := range e.Fields {
+					fields = append(fields, f.Name)
+				}
+			}
+			if diff := cmp.Diff(row.fields, fields); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestLimits_With_covers_every_field(t *testing.T) {
+	t.Parallel()
+	var overrides []Override
+	for i, kind := range limitKinds {
+		overrides = append(overrides, Override{Code: kind.code, Value: i + 1})
+	}
+	encoded, err := json.Marshal(Limits{}.With(append(overrides, Override{Code: "unknown", Value: 1})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var byCode map[string]int
+	if err := json.Unmarshal(encoded, &byCode); err != nil {
+		t.Fatal(err)
+	}
+	if len(byCode) != len(limitKinds) {
+		t.Errorf("Limits has %d fields, %d are listed", len(byCode), len(limitKinds))
+	}
+	for _, o := range overrides {
+		if byCode[o.Code] != o.Value {
+			t.Errorf("%s = %d, want %d", o.Code, byCode[o.Code], o.Value)
+		}
+	}
+	for _, l := range (Limits{MaxHubs: 3}).List([]Override{{"max_hubs", 9}}) {
+		if l.Code == "max_hubs" && (l.Value != 9 || l.Source != FromOverride) || l.Code != "max_hubs" && l.Source != FromPlan {
+			t.Errorf("limit = %+v", l)
+		}
+	}
+}
+
+func TestEndpoints(t *testing.T) {
+	t.Parallel()
+	plain, own := Tenant{Slug: "acme"}, Tenant{Slug: "acme", Hosts: []string{"rt.acme.example", "localhost:8889"}}
+	for name, row := range map[string]struct {
+		service, host, base, hostBase, ownBase string
+	}{
+		"production":     {"https://service.example.com", "acme.service.example.com", "https://acme.service.example.com", "https://acme.service.example.com", "https://rt.acme.example"},
+		"with_a_port":    {"https://Service.example.com:8443/", "acme.service.example.com:8443", "https://acme.service.example.com:8443", "https://acme.service.example.com:8443", "https://rt.acme.example"},
+		"a_laptop":       {"http://127.0.0.1:8888", "acme.localhost:8888", "http://127.0.0.1:8888/t/acme", "http://acme.localhost:8888", "http://rt.acme.example"},
+		"localhost":      {"http://localhost:8888", "acme.localhost:8888", "http://localhost:8888/t/acme", "http://acme.localhost:8888", "http://rt.acme.example"},
+		"an_IPv6_laptop": {"http://[::1]:8888", "acme.localhost:8888", "http://[::1]:8888/t/acme", "http://acme.localhost:8888", "http://rt.acme.example"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e, err := NewEndpoints(row.service)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := []string{e.Host("acme"), e.Base(plain), e.HostBase(plain), e.Base(own)}
+			if diff := cmp.Diff([]string{row.host, row.base, row.hostBase, row.ownBase}, got); diff != "" {
+				t.Error(diff)
+			}
+			if slug, ok := e.slugOf(row.host); !ok || slug != "acme" {
+				t.Errorf("slugOf(%s) = %s, %t", row.host, slug, ok)
+			}
+			if slug, ok := e.slugOf("acme.evil.example"); ok {
+				t.Errorf("a foreign host has slug %s", slug)
+			}
+		})
+	}
+	for _, bad := range []string{"", "service.example.com", "ftp://a.example", "https://a.example/path", "https://u:p@a.example", "https://a.example?x"} {
+		if _, err := NewEndpoints(bad); err == nil {
+			t.Errorf("NewEndpoints(%q) has no error", bad)
+		}
+	}
+}
+
+func TestRoles_table_is_complete(t *testing.T) {
+	t.Parallel()
+	for permission, roles := range rolesWith {
+		if !slices.Contains(roles, Owner) {
+			t.Errorf("an owner can't %s", permission)
+		}
+	}
+	for _, role := range []Role{Viewer, Billing, Developer} {
+		if role.Allows(DeleteTenant) || role.Allows(CreateTenant) {
+			t.Errorf("%s may make or delete tenants", role)
+		}
+	}
+	if Role("").Allows(SeeTenant) || Owner.Allows("unknown") {
+		t.Error("what is unknown is allowed")
+	}
+}
+
+func TestSealer_opens_only_what_was_sealed_for_the_same(t *testing.T) {
+	t.Parallel()
+	s, err := NewSealer(bytes.Repeat([]byte{1}, SealingKeySize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed := s.Seal("T1", "K1", "secret")
+	if got, err := s.Open("T1", "K1", sealed); err != nil || got.Reveal() != "secret" {
+		t.Errorf("Open = %q, %v", got.Reveal(), err)
+	}
+	other, err := NewSealer(bytes.Repeat([]byte{2}, SealingKeySize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := bytes.Clone(sealed)
+	changed[len(changed)-1] ^= 1
+	for name, open := range map[string]func() (Secret, error){
+		"another_tenant": func() (Secret, error) { return s.Open("T2", "K1", sealed) },
+		"another_key_id": func() (Secret, error) { return s.Open("T1", "K2", sealed) },
+		"another_cut":    func() (Secret, error) { return s.Open("T1/K", "1", sealed) },
+		"a_changed_byte": func() (Secret, error) { return s.Open("T1", "K1", changed) },
+		"another_sealer": func() (Secret, error) { return other.Open("T1", "K1", sealed) },
+		"nothing_at_all": func() (Secret, error) { return s.Open("T1", "K1", nil) },
+	} {
+		if got, err := open(); err == nil {
+			t.Errorf("%s opens %q", name, got.Reveal())
+		}
+	}
+	if _, err := NewSealer([]byte("short")); err == nil {
+		t.Error("a short key makes a Sealer")
+	}
+}
+
+func TestSecret_never_shows_itself(t *testing.T) {
+	t.Parallel()
+	key := NewKey{Secret: "hunter2"}
+	encoded, err := json.Marshal(key.Secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var logs bytes.Buffer
+	slog.New(slog.NewJSONHandler(&logs, nil)).Info("made", "key", key.Secret, "all", key)
+	for _, text := range []string{string(encoded), logs.String(), fmt.Sprint(key.Secret), fmt.Sprintf("%v %+v %#v %s", key, key, key, key.Secret)} {
+		if strings.Contains(text, "hunter2") {
+			t.Errorf("the secret shows: %s", text)
+		}
+	}
+}

@@ -1,0 +1,211 @@
+package tenantstore_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
+
+	"github.com/signalbox/signalbox/internal/fault"
+	"github.com/signalbox/signalbox/internal/postgres"
+	"github.com/signalbox/signalbox/internal/testenv"
+	"github.com/signalbox/signalbox/tenants"
+	"github.com/signalbox/signalbox/tenants/tenantstore"
+)
+
+// queue records jobs; what is rolled back can't be seen in it.
+type queue struct {
+	mu   sync.Mutex
+	jobs []river.JobArgs
+	err  error
+}
+
+func (q *queue) InsertTx(_ context.Context, _ pgx.Tx, args river.JobArgs, _ *river.InsertOpts) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.jobs = append(q.jobs, args)
+	return q.err
+}
+
+func newStore(t *testing.T) (*tenantstore.Store, *pgxpool.Pool, *queue) {
+	t.Helper()
+	pool, err := postgres.Open(t.Context(), testenv.Postgres(t), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	q := new(queue)
+	s := tenantstore.New(pool, q)
+	for _, err := range []error{
+		s.CreateAccount(t.Context(), tenants.Account{ID: "A", Name: "A", Plan: "free"}),
+		s.CreateTenant(t.Context(), tenants.Tenant{ID: "T1", Account: "A", Slug: "one", Name: "One", Status: tenants.Active, Hosts: []string{"one.example", "localhost:1"}}),
+		s.CreateTenant(t.Context(), tenants.Tenant{ID: "T2", Account: "A", Slug: "two", Name: "Two", Status: tenants.Active}),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s, pool, q
+}
+
+func wantCode(t *testing.T, err error, kind fault.Kind, code string) {
+	t.Helper()
+	e, ok := errors.AsType[*fault.Error](err)
+	if !ok || e.Kind != kind || e.Code != code {
+		t.Errorf("error = %v, want %s %s", err, kind, code)
+	}
+}
+
+func TestConflicts_have_codes(t *testing.T) {
+	t.Parallel()
+	s, _, _ := newStore(t)
+	ctx := t.Context()
+	wantCode(t, s.CreateTenant(ctx, tenants.Tenant{ID: "T3", Account: "A", Slug: "one", Name: "x", Status: tenants.Active}), fault.Conflict, "slug_taken")
+	wantCode(t, s.SetHosts(ctx, "T2", []string{"one.example"}), fault.Conflict, "host_taken")
+	if err := s.CreateUser(ctx, tenants.User{ID: "U1", Email: "Ada@example.com"}, "h"); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, s.CreateUser(ctx, tenants.User{ID: "U2", Email: "ada@EXAMPLE.com"}, "h"), fault.Conflict, "email_taken")
+}
+
+func TestHosts_are_replaced(t *testing.T) {
+	t.Parallel()
+	s, _, _ := newStore(t)
+	for _, hosts := range [][]string{{"localhost:1", "new.example"}, {"localhost:1", "new.example"}, {}} {
+		if err := s.SetHosts(t.Context(), "T1", hosts); err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.Tenant(t.Context(), "T1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(hosts, got.Hosts); diff != "" {
+			t.Error(diff)
+		}
+	}
+	if _, err := s.TenantByHost(t.Context(), "one.example"); fault.KindOf(err) != fault.NotFound {
+		t.Errorf("a former host: %v", err)
+	}
+}
+
+func TestChange_and_its_job_and_audit_are_one_transaction(t *testing.T) {
+	t.Parallel()
+	s, pool, q := newStore(t)
+	q.err = errors.New("no queue")
+	err := s.InTx(t.Context(), func(tx tenants.Store) error {
+		return tx.Change(t.Context(), "T1", tenants.Audit{Account: "A", Tenant: "T1", Action: "test", Subject: "x"})
+	})
+	if !errors.Is(err, q.err) {
+		t.Errorf("error = %v", err)
+	}
+	var revision, audits int64
+	if err := pool.QueryRow(t.Context(), "SELECT revision, (SELECT count(*) FROM audit_events) FROM tenants WHERE id = 'T1'").Scan(&revision, &audits); err != nil || revision != 0 || audits != 0 {
+		t.Errorf("revision %d and %d audits are left, %v", revision, audits, err)
+	}
+	q.err = nil
+	var all sync.WaitGroup
+	for range 10 {
+		all.Go(func() {
+			if err := s.Change(t.Context(), "T1", tenants.Audit{Account: "A", Tenant: "T1", Action: "test", Subject: "x"}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	got, err := s.Tenant(t.Context(), "T1")
+	if err != nil || got.Revision != 10 {
+		t.Errorf("revision = %d, %v; want one for each change", got.Revision, err)
+	}
+	if last := q.jobs[len(q.jobs)-1]; last != (tenantstore.PublishDocument{Tenant: "T1"}) || last.Kind() != "publish_tenant_document" {
+		t.Errorf("job = %v", last)
+	}
+}
+
+func TestRows_of_another_tenant_are_out_of_reach(t *testing.T) {
+	t.Parallel()
+	s, _, _ := newStore(t)
+	ctx := t.Context()
+	now := time.Now().Truncate(time.Microsecond).UTC()
+	for _, id := range []tenants.ID{"T1", "T2"} {
+		for _, err := range []error{
+			s.PutKey(ctx, id, tenants.AccessKey{ID: "K-" + string(id), Slot: tenants.Primary, Sealed: []byte(id), CreatedAt: now}),
+		} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := s.PutHub(ctx, id, tenants.Hub{Name: "chat", Settings: tenants.HubSettings{KeepAliveSeconds: len(id)}, CreatedAt: now, UpdatedAt: now}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.DeleteHub(ctx, "T1", "chat"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DeleteTenant(ctx, "T1", now); err != nil {
+		t.Fatal(err)
+	}
+	hubs, err := s.Hubs(ctx, "T2")
+	if err != nil || len(hubs) != 1 {
+		t.Errorf("hubs of the other tenant = %v, %v", hubs, err)
+	}
+	keys, err := s.Keys(ctx, "T2")
+	if err != nil || len(keys) != 1 || string(keys[0].Sealed) != "T2" {
+		t.Errorf("keys of the other tenant = %v, %v", keys, err)
+	}
+	if keys, err := s.Keys(ctx, "T1"); err != nil || len(keys) != 0 {
+		t.Errorf("keys of the deleted tenant = %v, %v", keys, err)
+	}
+	// A key's id of another tenant is no way to its row.
+	if err := s.PutKey(ctx, "T2", tenants.AccessKey{ID: "K-new", Slot: tenants.Primary, Sealed: []byte("new"), CreatedAt: now}); err != nil {
+		t.Fatal(err)
+	}
+	if keys, _ := s.Keys(ctx, "T2"); len(keys) != 1 || keys[0].ID != "K-new" {
+		t.Errorf("keys = %v, want the new one in place of the old", keys)
+	}
+}
+
+func TestLimits_overrides_end(t *testing.T) {
+	t.Parallel()
+	s, pool, _ := newStore(t)
+	now := time.Now()
+	_, err := pool.Exec(t.Context(), `INSERT INTO limit_overrides (tenant_id, code, value, expires_at) VALUES
+		('T1', 'max_connections', 7, NULL), ('T1', 'max_hubs', 8, $1), ('T2', 'max_connections', 9, NULL)`, now.Add(-time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, overrides, err := s.Limits(t.Context(), "T1", now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	effective := plan.With(overrides)
+	if effective.MaxConnections != 7 || effective.MaxHubs != 20 || plan.MaxConnections != 200 {
+		t.Errorf("plan %+v, overrides %v", plan, overrides)
+	}
+}
+
+func TestForget_keeps_what_is_recent(t *testing.T) {
+	t.Parallel()
+	s, pool, _ := newStore(t)
+	ctx, now := t.Context(), time.Now()
+	for _, at := range []time.Time{now.Add(-time.Hour), now} {
+		if _, err := s.Attempt(ctx, at, at.Add(-time.Hour*24), "ip:x"); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.QueueMail(ctx, tenants.Mail{ID: at.String(), To: "a@b", CreatedAt: at}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Forget(ctx, now.Add(-time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	var attempts, mails int
+	if err := pool.QueryRow(ctx, "SELECT (SELECT count(*) FROM attempts), (SELECT count(*) FROM mail_outbox)").Scan(&attempts, &mails); err != nil || attempts != 1 || mails != 1 {
+		t.Errorf("%d attempts and %d mails are left, %v", attempts, mails, err)
+	}
+}
