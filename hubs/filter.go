@@ -16,7 +16,8 @@ type Filter interface {
 	OnConnected(ctx context.Context, c *Connection, next func(context.Context) error) error
 	// OnInvocation runs for every Invocation and StreamInvocation. An error
 	// refuses it: the caller gets a Completion with InvocationError's text when
-	// it waits for one. m borrows from the read buffer, as protocol.Message says.
+	// it waits for one. A filter that refuses with an *Error counts that itself,
+	// by a code of its own. m borrows from the read buffer, as protocol.Message says.
 	OnInvocation(ctx context.Context, c *Connection, m *protocol.Message, next func(context.Context) error) error
 	// OnDisconnected runs once for every connection whose OnConnected was
 	// called. cause is nil when the client left in the orderly way.

@@ -1,6 +1,7 @@
 package hubs
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/signalbox/signalbox/hubs/protocol"
@@ -45,7 +46,10 @@ func (c *Connection) invokeNow(m *protocol.Message) error {
 		return c.refuse(m, withDetail(head, invalidData("%s", m.BindingError), c.server.options.Load().EnableDetailedErrors))
 	}
 	if err := c.server.chain.invocation(c.ctx, c, m); err != nil {
-		c.server.meter.Refused(RefusedInvocation)
+		var deliberate *Error
+		if !errors.As(err, &deliberate) {
+			c.server.meter.Refused(RefusedInvocation)
+		}
 		return c.refuse(m, InvocationError(m.Target, err, c.server.options.Load().EnableDetailedErrors))
 	}
 	return nil

@@ -36,7 +36,7 @@ type Meter interface {
 const (
 	RefusedHandshake    = "handshake_failed"
 	RefusedNoHandler    = "no_handler"
-	RefusedInvocation   = "invocation_refused"
+	RefusedInvocation   = "invocation_failed" // without an *Error
 	RefusedConnection   = "connection_refused"
 	RefusedSlowConsumer = "slow_consumer"
 	RefusedProtocol     = "protocol_error"

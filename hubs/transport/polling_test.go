@@ -137,7 +137,9 @@ func TestLongPolling(t *testing.T) {
 		if a := answerOf(t, c); a.status != 204 && a.status != 404 { // 404: DELETE was faster
 			t.Errorf("the poll was answered %d", a.status)
 		}
-		<-r.disconnected
+		if cause := <-r.disconnected; cause != nil {
+			t.Errorf("OnDisconnected was told %v", cause)
+		}
 	})
 	t.Run("T-29 no pings", func(t *testing.T) {
 		t.Parallel()
