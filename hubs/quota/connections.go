@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -15,7 +16,7 @@ import (
 )
 
 const (
-	askTimeout = 2 * time.Second
+	askTimeout = time.Second
 	// resyncEvery is the time between writing all counts again, which repairs
 	// what a lost Redis has forgotten.
 	resyncEvery = 30 * time.Second
@@ -30,33 +31,6 @@ const (
 	strangerShare = 4
 )
 
-// grantConnections counts in one step what this run has and how much of what it
-// asks for still fits, and returns {granted, others' sum, runs}.
-// KEYS: the hash run → count. ARGV: run, open now, asked for, limit, life in seconds.
-var grantConnections = redis.NewScript(`
-local others, runs = 0, 1
-local counts = redis.call('HGETALL', KEYS[1])
-for i = 1, #counts, 2 do
-  if counts[i] ~= ARGV[1] then
-    others = others + tonumber(counts[i + 1])
-    runs = runs + 1
-  end
-end
-local open, asked = tonumber(ARGV[2]), tonumber(ARGV[3])
-local granted = math.max(0, math.min(asked, tonumber(ARGV[4]) - others - open))
-if open + granted > 0 then
-  redis.call('HSET', KEYS[1], ARGV[1], open + granted)
-  redis.call('EXPIRE', KEYS[1], ARGV[5])
-else
-  redis.call('HDEL', KEYS[1], ARGV[1])
-end
-return {granted, others, runs}`)
-
-// dropRun forgets a run's count unless it has changed. KEYS: the hash. ARGV: run, count.
-var dropRun = redis.NewScript(`
-if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then return redis.call('HDEL', KEYS[1], ARGV[1]) end
-return 0`)
-
 // errAway stands for the answer of a Redis that is not asked at the moment.
 var errAway = errors.New("redis is away")
 
@@ -66,6 +40,7 @@ type Connections struct {
 	redis redis.UniversalClient
 	run   string
 	log   *slog.Logger
+	away  atomic.Bool // Redis didn't answer; Run finds out when it does again
 
 	mu      sync.Mutex
 	tenants map[tenants.ID]*tally
@@ -85,9 +60,7 @@ type tally struct {
 	waiting []*applicant
 	share   int // how many this edge may have while Redis is away; 0 = never learnt
 
-	// Used by the asking goroutine alone.
-	sweptAt   time.Time // when dropDead last ran
-	awayUntil time.Time // when to try Redis again
+	sweptAt time.Time // when dropDead last ran; used by the asking goroutine alone
 }
 
 // applicant waits for one connection, or only wants to know whether there is
@@ -197,7 +170,7 @@ func (c *Connections) ask(t *tally) {
 func (c *Connections) round(t *tally) bool {
 	t.mu.Lock()
 	waiting := t.waiting
-	if len(waiting) == 0 && !t.dirty {
+	if len(waiting) == 0 && (!t.dirty || c.away.Load()) {
 		t.asking = false
 		t.mu.Unlock()
 		return false
@@ -212,44 +185,55 @@ func (c *Connections) round(t *tally) bool {
 			asked++
 		}
 	}
-	granted, others, runs, err := 0, 0, 0, errAway
-	if !time.Now().Before(t.awayUntil) {
-		granted, others, runs, err = c.grant(t.id, open, asked, limit)
-	}
-	full := len(waiting) > 0 && (granted < asked || others+open+granted >= limit)
-	if err == nil && full && time.Since(t.sweptAt) >= sweepPause {
-		t.sweptAt = time.Now()
-		if c.dropDead(t.id) {
-			granted, others, runs, err = c.grant(t.id, open, asked, limit)
-		}
-	}
+	v, err := c.count(t, open, asked, limit, len(waiting) > 0)
 
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if err != nil {
-		if !errors.Is(err, errAway) {
-			c.log.Warn("connections not counted in redis, keeping the last share", "tenant_id", t.id, "error", err)
-			t.awayUntil = time.Now().Add(redisPause)
+		if c.away.CompareAndSwap(false, true) {
+			c.log.Warn("connections not counted in redis, keeping the last shares", "error", err)
 		}
+		t.dirty = true
 		share := min(limit, t.share)
 		if share == 0 {
 			share = min(limit, max(1, limit/strangerShare))
 		}
-		t.dirty = true
-		granted = max(0, min(asked, share-open))
-		others = limit - share // what is left after this edge's share counts as taken
+		// What is left after this edge's share counts as taken.
+		v = verdict{granted: max(0, min(asked, share-open)), others: limit - share}
 	} else {
 		// What this edge has and an even part of what is free.
-		free := max(0, limit-others-open-granted)
-		t.share = max(1, open+granted+(free+runs-1)/runs)
+		free := max(0, limit-v.others-open-v.granted)
+		t.share = max(1, open+v.granted+(free+v.runs-1)/v.runs)
 	}
-	room := limit - others - open - granted
+	t.settle(waiting, v, limit-v.others-open-v.granted)
+	return true
+}
+
+// count asks Redis; it looks for dead edges when the limit is in the way.
+func (c *Connections) count(t *tally, open, asked, limit int, needed bool) (verdict, error) {
+	if c.away.Load() {
+		return verdict{}, errAway
+	}
+	v, err := c.grant(t.id, open, asked, limit)
+	full := v.granted < asked || v.others+open+v.granted >= limit
+	if err != nil || !needed || !full || time.Since(t.sweptAt) < sweepPause {
+		return v, err
+	}
+	t.sweptAt = time.Now()
+	if !c.dropDead(t.id) {
+		return v, nil
+	}
+	return c.grant(t.id, open, asked, limit)
+}
+
+// settle answers those who wait, in their order; t.mu is held.
+func (t *tally) settle(waiting []*applicant, v verdict, room int) {
 	for _, a := range waiting {
 		switch {
 		case a.peek && room > 0:
 			a.answer <- nil
-		case !a.peek && granted > 0:
-			granted--
+		case !a.peek && v.granted > 0:
+			v.granted--
 			if a.gone { // give back what nobody takes
 				t.dirty = true
 				continue
@@ -257,73 +241,41 @@ func (c *Connections) round(t *tally) bool {
 			t.open++
 			a.answer <- nil
 		default:
-			a.answer <- &Refusal{Code: CodeConnections, Limit: int64(limit), Value: int64(others + t.open + 1), RetryAfter: connectionRetry}
+			a.answer <- &Refusal{
+				Code: CodeConnections, Limit: int64(t.limit), Value: int64(v.others + t.open + 1), RetryAfter: connectionRetry,
+			}
 		}
 	}
-	if err != nil && len(t.waiting) == 0 {
-		// What Redis was not told is written by the next round, or by Run.
-		t.asking = false
-		return false
-	}
-	return true
 }
 
-func (c *Connections) grant(id tenants.ID, open, asked, limit int) (granted, others, runs int, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
-	defer cancel()
-	answer, err := grantConnections.Run(ctx, c.redis, []string{redisclient.ConnectionCounts(id)},
-		c.run, open, asked, limit, int(countsLife.Seconds())).Int64Slice()
-	if err != nil {
-		return 0, 0, 0, fmt.Errorf("count connections: %w", err)
-	}
-	return int(answer[0]), int(answer[1]), int(answer[2]), nil
-}
-
-// dropDead forgets the counts of runs whose lease is gone, and reports whether
-// there were any. It is only needed where a limit is reached.
-func (c *Connections) dropDead(id tenants.ID) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
-	defer cancel()
-	key := redisclient.ConnectionCounts(id)
-	counts, err := c.redis.HGetAll(ctx, key).Result()
-	if err != nil {
-		return false
-	}
-	delete(counts, c.run)
-	pipe := c.redis.Pipeline()
-	leases := make(map[string]*redis.IntCmd, len(counts))
-	for run := range counts {
-		leases[run] = pipe.Exists(ctx, redisclient.EdgeLease(run))
-	}
-	if len(leases) == 0 {
-		return false
-	}
-	if _, err := pipe.Exec(ctx); err != nil {
-		return false
-	}
-	dropped := false
-	for run, lease := range leases {
-		if lease.Val() == 0 && dropRun.Run(ctx, c.redis, []string{key}, run, counts[run]).Err() == nil {
-			dropped = true
-		}
-	}
-	return dropped
-}
-
-// Run writes all counts again from time to time until ctx is done; then it
-// waits for what is under way and takes this edge's counts out of Redis.
+// Run writes all counts again from time to time, and when Redis is back, until
+// ctx is done; then it waits for what is under way and takes this edge's counts
+// out of Redis.
 func (c *Connections) Run(ctx context.Context) error {
-	tick := time.NewTicker(resyncEvery)
-	defer tick.Stop()
+	resync, probe := time.NewTicker(resyncEvery), time.NewTicker(redisPause)
+	defer resync.Stop()
+	defer probe.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			c.work.Wait()
 			return c.leave(context.WithoutCancel(ctx))
-		case <-tick.C:
+		case <-resync.C:
 			c.resync()
+		case <-probe.C:
+			if c.away.Load() && c.answers(ctx) {
+				c.away.Store(false)
+				c.resync()
+			}
 		}
 	}
+}
+
+// answers reports whether Redis does.
+func (c *Connections) answers(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	return c.redis.Ping(ctx).Err() == nil
 }
 
 // resync makes every tenant's count be written, and forgets tenants that have none.

@@ -168,6 +168,29 @@ func TestConnectionsWithRedisAwayKeepTheirShare(t *testing.T) {
 	wantRefusal(t, err, CodeConnections, limit)
 }
 
+func TestConnectionsAreCountedAgainWhenRedisIsBack(t *testing.T) {
+	t.Parallel()
+	client, _ := startRedis(t)
+	a := edge(t, client, "a")
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- a.Run(ctx) }()
+	a.away.Store(true) // as after an answer that didn't come
+	release, err := a.Admit(t.Context(), acme, 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the connection is counted", func() bool {
+		n, err := client.HGet(context.Background(), redisclient.ConnectionCounts(acme), "a").Int()
+		return err == nil && n == 1
+	})
+	release()
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestConnectionCountsAreRepairedAndTakenBack(t *testing.T) {
 	t.Parallel()
 	client, _ := startRedis(t)
@@ -354,5 +377,24 @@ func TestMessagesWithRedisAwayKeepTheirShare(t *testing.T) {
 	// 50/s, a full bucket of that share at first, and the rest of a block.
 	if accepted < 450 || accepted > 600 {
 		t.Fatalf("accepted %d in ten seconds with a share of 50/s", accepted)
+	}
+}
+
+// BenchmarkTake is the hot path: a message out of the block of this edge.
+func BenchmarkTake(b *testing.B) {
+	url := testenv.Redis(b)
+	client, err := redisclient.New(url, "quota-bench")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { client.Close() })
+	m := NewMessages(client, slog.New(slog.DiscardHandler))
+	b.Cleanup(m.work.Wait)
+	r := Rate{PerSecond: 1 << 30, Burst: 1 << 30}
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := m.Take(b.Context(), acme, r, 1); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
