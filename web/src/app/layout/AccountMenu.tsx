@@ -1,5 +1,5 @@
 import { Menu, UnstyledButton, useMantineColorScheme, type MantineColorScheme } from "@mantine/core";
-import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { useQuery } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { Check, ChevronsUpDown, LogOut, Monitor, Moon, Sun } from "lucide-react";
 
@@ -15,16 +15,12 @@ const schemes: readonly { value: MantineColorScheme; label: string; icon: typeof
 
 /** Who is signed in; the colour scheme; signing out. */
 export function AccountMenu() {
-  const queryClient = useQueryClient();
   const navigate = useNavigate();
   const { colorScheme, setColorScheme } = useMantineColorScheme();
   const { data: session } = useQuery(sessionQuery());
   const signOut = query.useMutation("delete", "/v1/session", {
-    onSuccess: async () => {
-      // Nothing of the former user may stay on this machine's screen.
-      queryClient.clear();
-      await navigate({ to: "/sign-in" });
-    },
+    // A new document: nothing of the former user stays in this one's memory.
+    onSuccess: () => navigate({ to: "/sign-in", reloadDocument: true }),
   });
   const email = session?.user.email ?? "";
 

@@ -1,9 +1,11 @@
-import { Anchor, Stack, Text, Title } from "@mantine/core";
+import { Button, Stack, Text } from "@mantine/core";
+import { Link } from "@tanstack/react-router";
 import { Inbox } from "lucide-react";
 
 import { query } from "@/shared/api/client";
 import { toProblem } from "@/shared/api/problem";
 import { useDocumentTitle } from "@/shared/lib/useDocumentTitle";
+import { BrandMark } from "@/shared/ui/BrandMark";
 import { Page, Panel } from "@/shared/ui/Page";
 import { RelativeTime } from "@/shared/ui/RelativeTime";
 import { EmptyState, ErrorState, SkeletonRows } from "@/shared/ui/states";
@@ -18,6 +20,9 @@ export function MailboxPage() {
 
   return (
     <main>
+      <Link to="/" className={classes["home"]} aria-label="Signalbox, home">
+        <BrandMark named />
+      </Link>
       <Page title="Dev mailbox" description="A development server sends no mail. What it would have sent is here.">
         {mailbox.isPending && (
           <Panel>
@@ -47,14 +52,9 @@ export function MailboxPage() {
               <Panel aside={<RelativeTime at={mail.created_at} />} title={mail.subject} description={`To ${mail.to}`}>
                 <Text className={classes["text"] ?? ""}>{mail.text}</Text>
                 {mail.link && (
-                  <>
-                    <Title order={3} mt="md">
-                      Link in this mail
-                    </Title>
-                    <Anchor href={safeLink(mail.link)} underline="always" className={classes["link"] ?? ""}>
-                      {mail.link}
-                    </Anchor>
-                  </>
+                  <Button component="a" href={safeLink(mail.link)} variant="default" mt="md">
+                    Open the link
+                  </Button>
                 )}
               </Panel>
             </li>

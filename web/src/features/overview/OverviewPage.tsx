@@ -4,7 +4,7 @@ import { Link } from "@tanstack/react-router";
 
 import { activityQuery, limitsQuery, plansQuery, usageQuery } from "@/shared/api/queries";
 import type { Tenant } from "@/shared/api/types";
-import { formatCount } from "@/shared/lib/format";
+import { formatBytes, formatCount } from "@/shared/lib/format";
 import { useDocumentTitle } from "@/shared/lib/useDocumentTitle";
 import { usePollInterval } from "@/shared/live/LiveProvider";
 import { CopyField } from "@/shared/ui/CopyField";
@@ -101,7 +101,7 @@ function LimitsPanel({ slug }: { slug: string }) {
   return (
     <Panel
       title="Limits"
-      description="What is enforced for this tenant. A refusal names the limit by its code."
+      description="What is enforced for this tenant. A refusal names its limit by the code."
       flush={limits.isSuccess}
     >
       {limits.isPending && <SkeletonRows rows={6} height={36} />}
@@ -129,7 +129,7 @@ function LimitsPanel({ slug }: { slug: string }) {
                     </Text>
                   </Table.Td>
                   <Table.Td ta="right">
-                    {formatCount(limit.value)} {limit.unit}
+                    {limit.unit === "bytes" ? formatBytes(limit.value) : `${formatCount(limit.value)} ${limit.unit}`}
                   </Table.Td>
                   <Table.Td ta="right">{limit.used === undefined ? "–" : formatCount(limit.used)}</Table.Td>
                   <Table.Td>

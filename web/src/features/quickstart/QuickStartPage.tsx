@@ -56,7 +56,7 @@ export function QuickStartPage({ tenant }: { tenant: Tenant }) {
           )}
         </div>
         <div className={classes["receiver"]}>
-          <ReceiverPanel hub={hub} tokens={tokens.data} />
+          <ReceiverPanel key={hub} hub={hub} tokens={tokens.data} />
         </div>
         {!tokens.isError && (
           <div className={classes["credentials"]}>

@@ -18,7 +18,7 @@ const phases: Record<ReceiverState["phase"], { aspect: Aspect; text: string }> =
 
 /** This page as a stock SignalR client of the hub. */
 export function ReceiverPanel({ hub, tokens }: { hub: string; tokens: Tokens | undefined }) {
-  const { state, connect, disconnect, clear } = useReceiver(hub, tokens);
+  const { state, connect, disconnect, clear } = useReceiver(tokens);
   const { aspect, text } = phases[state.phase];
   const on = state.phase === "connected" || state.phase === "reconnecting";
 

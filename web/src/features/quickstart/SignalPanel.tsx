@@ -26,9 +26,7 @@ export function SignalPanel({ tenant }: { tenant: Tenant }) {
               <span className={classes["text"]}>{text}</span>
               <span className={classes["when"]}>
                 {at ? (
-                  <>
-                    First <RelativeTime at={at} />
-                  </>
+                  <RelativeTime at={at} />
                 ) : id === "connection" ? (
                   "Step 1, or “Try it here”"
                 ) : (

@@ -4,8 +4,8 @@ import { useCallback, useEffect, useReducer, useRef } from "react";
 import type { Tokens } from "./useTokens";
 import { initialReceiver, receive } from "./receiver";
 
-/** The page as a client of the tenant's hub. A change of `hub` ends its connection. */
-export function useReceiver(hub: string, tokens: Tokens | undefined) {
+/** The page as a client of the hub that the tokens are for, until it is left. */
+export function useReceiver(tokens: Tokens | undefined) {
   const [state, dispatch] = useReducer(receive, initialReceiver);
   const connection = useRef<HubConnection>(undefined);
   // Reconnects ask for the token of the moment, not that of the click.
@@ -20,7 +20,7 @@ export function useReceiver(hub: string, tokens: Tokens | undefined) {
     dispatch({ type: "stopped" });
     void current?.stop();
   }, []);
-  useEffect(() => disconnect, [hub, disconnect]);
+  useEffect(() => disconnect, [disconnect]);
 
   const connect = async () => {
     const url = latest.current?.clientUrl;
