@@ -116,7 +116,7 @@ func open(ctx context.Context, c Config, logger *slog.Logger, console io.Writer,
 	public, err := adminapi.New(adminapi.Config{
 		Tenants: a.core.service, Billing: money,
 		Sessions: pgxstore.NewWithCleanupInterval(a.core.pool, 0), // the clean-up job deletes old ones
-		Console: assets(), Dev: c.Dev, Logger: logger,
+		Console:  assets(), Dev: c.Dev, Logger: logger,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make API: %w", err)
