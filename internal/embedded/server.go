@@ -43,9 +43,13 @@ func FreePort() (int, error) {
 	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
-// onFreePort calls start with free ports until the port is not taken.
-func onFreePort[T any](start func(port int) (T, error)) (T, error) {
+// onPort calls start with the port, or, when that is 0, with free ports until
+// one is not taken.
+func onPort[T any](fixed int, start func(port int) (T, error)) (T, error) {
 	var zero T
+	if fixed != 0 {
+		return start(fixed)
+	}
 	for attempt := 1; ; attempt++ {
 		port, err := FreePort()
 		if err != nil {
@@ -59,7 +63,7 @@ func onFreePort[T any](start func(port int) (T, error)) (T, error) {
 }
 
 // launch starts cmd with its output in the file log and waits until ready.
-func launch(ctx context.Context, g *Guard, cmd *exec.Cmd, stop syscall.Signal, log string, ready func() bool) (*Process, error) {
+func launch(ctx context.Context, g *Guard, cmd *exec.Cmd, stop syscall.Signal, log string, ready func(pid int) bool) (*Process, error) {
 	out, err := os.Create(log)
 	if err != nil {
 		return nil, fmt.Errorf("open the server's log: %w", err)
@@ -85,7 +89,7 @@ func launch(ctx context.Context, g *Guard, cmd *exec.Cmd, stop syscall.Signal, l
 			cancel()
 			return nil, errors.Join(fmt.Errorf("%s was not ready within %s; its log is %s", cmd.Path, readyTimeout, log), p.Stop(stopping))
 		case <-tick.C:
-			if ready() {
+			if ready(p.PID()) {
 				return p, nil
 			}
 		}
@@ -123,8 +127,10 @@ func secretFile(path string) (string, error) {
 }
 
 // stopOrphan ends the process that an earlier run left behind, when the pid in
-// the file's first line still is a process of that name. The file of a process
-// that is gone is removed, because its pid may belong to somebody else by now.
+// the file's first line still is a process of that name. A pid that belongs to
+// another program by now would keep Postgres from starting, so that file is
+// removed. The file of a process that is gone stays: with it Postgres finds out
+// whether children of that process still use the data.
 func stopOrphan(ctx context.Context, pidFile, name string, stop syscall.Signal) error {
 	content, err := os.ReadFile(pidFile)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -135,7 +141,13 @@ func stopOrphan(ctx context.Context, pidFile, name string, stop syscall.Signal) 
 	}
 	first, _, _ := strings.Cut(string(content), "\n")
 	pid, err := strconv.Atoi(strings.TrimSpace(first))
-	if err != nil || pid <= 1 || !strings.HasPrefix(processName(ctx, pid), name) {
+	if err != nil {
+		return removeStale(pidFile)
+	}
+	switch running := processName(ctx, pid); {
+	case running == "":
+		return nil
+	case pid <= 1 || !strings.HasPrefix(running, name):
 		return removeStale(pidFile)
 	}
 	if err := syscall.Kill(pid, stop); err != nil && !errors.Is(err, syscall.ESRCH) {

@@ -41,9 +41,8 @@ type world struct {
 	ports   ports
 	guard   *embedded.Guard
 
-	databaseURL, redisURL   string
-	postgresPID, redisPID   int
-	stopPostgres, stopRedis func(context.Context) error
+	servers               []*server // the private ones, in the order of their stop
+	databaseURL, redisURL string
 
 	mu         sync.Mutex
 	pids       map[string]int
@@ -85,7 +84,9 @@ func Run(ctx context.Context, config Config, console io.Writer, logger *slog.Log
 	defer func() {
 		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*stopTimeout)
 		defer cancel()
-		err = errors.Join(err, w.stopRedis(stopping), w.stopPostgres(stopping))
+		for _, s := range w.servers {
+			err = errors.Join(err, s.process.Stop(stopping))
+		}
 	}()
 	if err == nil {
 		err = w.serve(ctx)
@@ -95,64 +96,6 @@ func Run(ctx context.Context, config Config, console io.Writer, logger *slog.Log
 		return ErrStopped
 	}
 	return err
-}
-
-// startServers starts Postgres and Redis, or takes those of the environment.
-func (w *world) startServers(ctx context.Context) error {
-	nothing := func(context.Context) error { return nil }
-	w.stopPostgres, w.stopRedis = nothing, nothing
-	var group errgroup.Group
-	if w.databaseURL = w.config.DatabaseURL; w.databaseURL == "" {
-		group.Go(func() error {
-			dir, err := w.postgresDir()
-			if err != nil {
-				return err
-			}
-			server, err := embedded.StartPostgres(ctx, w.guard, embedded.PostgresConfig{Dir: dir, Package: w.config.PostgresPackage})
-			if err != nil {
-				return err
-			}
-			w.databaseURL, w.postgresPID, w.stopPostgres = server.URL(embedded.Database), server.PID(), server.Stop
-			return nil
-		})
-	}
-	if w.redisURL = w.config.RedisURL; w.redisURL == "" {
-		group.Go(func() error {
-			server, err := embedded.StartRedis(ctx, w.guard, embedded.RedisConfig{Dir: filepath.Join(w.config.Dir, "redis")})
-			if err != nil {
-				return err
-			}
-			w.redisURL, w.redisPID, w.stopRedis = server.URL(), server.PID(), server.Stop
-			return nil
-		})
-	}
-	return group.Wait()
-}
-
-// postgresDir is where Postgres' data lies. Data outside DEV_DIR that belongs to
-// a DEV_DIR that was deleted is deleted too: its secrets are gone.
-func (w *world) postgresDir() (string, error) {
-	inside := filepath.Join(w.config.Dir, "postgres")
-	dir, err := embedded.ReachableDir(inside)
-	if err != nil || dir == inside {
-		return dir, err
-	}
-	owner := filepath.Join(dir, "owner")
-	if id, err := os.ReadFile(owner); err == nil && string(id) == w.secrets.ID {
-		return dir, nil
-	}
-	w.logger.Info("database lies where its user can reach it", "directory", dir)
-	if err := os.RemoveAll(dir); err != nil {
-		return "", fmt.Errorf("remove the data of a deleted DEV_DIR: %w", err)
-	}
-	// Everybody may pass through what is above dir.
-	if err := errors.Join(os.MkdirAll(filepath.Dir(dir), 0o711), os.MkdirAll(dir, 0o700)); err != nil {
-		return "", fmt.Errorf("make Postgres directory: %w", err)
-	}
-	if err := os.WriteFile(owner, []byte(w.secrets.ID), 0o600); err != nil {
-		return "", fmt.Errorf("mark Postgres directory: %w", err)
-	}
-	return dir, nil
 }
 
 // serve seeds, runs the product's processes and the front, and returns when ctx
@@ -168,6 +111,9 @@ func (w *world) serve(ctx context.Context) error {
 	supervisor := &supervisor{guard: w.guard, logs: filepath.Join(w.config.Dir, "logs"), console: w.console, logger: w.logger, started: w.started}
 	for _, c := range w.children() {
 		group.Go(func() error { return supervisor.run(running, c) })
+	}
+	for _, s := range w.servers {
+		group.Go(func() error { return s.keep(running, w) })
 	}
 	if err := w.serveFront(running, group); err != nil {
 		return errors.Join(err, group.Wait())
@@ -307,7 +253,7 @@ func (w *world) started(name string, pid int) {
 
 // processIDs is called with mu held.
 func (w *world) processIDs() PIDs {
-	ids := PIDs{API: w.pids[apiName], Postgres: w.postgresPID, Redis: w.redisPID}
+	ids := PIDs{API: w.pids[apiName], Postgres: w.pids[postgresName], Redis: w.pids[redisName]}
 	for i := range edgeCount {
 		ids.Edges = append(ids.Edges, w.pids[edgeName(i)])
 	}

@@ -112,20 +112,28 @@ func TestRun_serves_until_told_to_stop_and_keeps_its_secrets(t *testing.T) {
 	}
 }
 
-func TestRun_starts_a_killed_edge_again_on_its_port(t *testing.T) {
+func TestRun_starts_what_was_killed_again_on_its_port(t *testing.T) {
 	t.Parallel()
 	dir := newDevDir(t)
 	running := startDev(t, dir)
 	defer running.stop(t)
-	killed := running.descriptor.PIDs.Edges[0]
-	kill(t, killed)
-	eventually(t, "dev.json to name another process", func() bool {
-		return dir.read(t).PIDs.Edges[0] != killed
-	})
-	eventually(t, "the edge to serve again", func() bool {
-		response, err := http.Get(running.descriptor.EdgeURLs[0])
-		return err == nil && response.Body.Close() == nil
-	})
+	victims := map[string]func(dev.PIDs) int{
+		"edge":     func(p dev.PIDs) int { return p.Edges[0] },
+		"api":      func(p dev.PIDs) int { return p.API },
+		"redis":    func(p dev.PIDs) int { return p.Redis },
+		"postgres": func(p dev.PIDs) int { return p.Postgres },
+	}
+	for name, pid := range victims {
+		killed := pid(running.descriptor.PIDs)
+		kill(t, killed)
+		eventually(t, "dev.json to name another "+name, func() bool { return pid(dir.read(t).PIDs) != killed })
+	}
+	for _, address := range []string{running.descriptor.EdgeURLs[0], running.descriptor.AdminURLs.API + "/readyz"} {
+		eventually(t, address+" to serve again", func() bool {
+			response, err := http.Get(address)
+			return err == nil && response.Body.Close() == nil
+		})
+	}
 }
 
 func TestRun_killed_leaves_no_process_behind(t *testing.T) {
