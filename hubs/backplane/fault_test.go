@@ -66,6 +66,27 @@ func deafen(t *testing.T, r *Redis, client *redis.Client) {
 // noSweep leaves repairs to what a test rings.
 func noSweep(c *Config) { c.SweepEvery = time.Hour }
 
+// What was rung while the connection was down is read when it is up again.
+func TestDoorbell_back_reads_what_it_missed(t *testing.T) {
+	url := newRedis(t)
+	p, front := newProxy(t, url)
+	r, other := process(t, front, noSweep), process(t, url)
+	n := newNode()
+	subscribe(t, r, n)
+	publish(t, other, say("p", 1))
+	n.waitEntries(t, 1)
+	p.refuse.Store(true)
+	p.cut()
+	for i := range 10 {
+		publish(t, other, say("p", i+2))
+	}
+	p.refuse.Store(false)
+	inOrder(t, n.waitEntries(t, 11))
+	if len(n.lost()) != 0 || r.Stats().CatchUps == 0 {
+		t.Errorf("losses %v, %+v", n.lost(), r.Stats())
+	}
+}
+
 // A doorbell that skips a number makes the stream be read, which has it.
 func TestDoorbell_gap_is_read_from_the_stream(t *testing.T) {
 	url := newRedis(t)

@@ -45,7 +45,7 @@ func New(url, name string) (*redis.Client, error) {
 // rest on maxmemory-policy noeviction. A Redis that doesn't let its settings be
 // read (many managed ones) is taken at its word in INFO.
 func CheckPolicy(ctx context.Context, c redis.Cmdable) error {
-	policy := ""
+	var policy string
 	if settings, err := c.ConfigGet(ctx, "maxmemory-policy").Result(); err == nil {
 		policy = settings["maxmemory-policy"]
 	} else {
