@@ -3,6 +3,7 @@ package httpserver
 import (
 	"context"
 	"net/http"
+	"strings"
 
 	"github.com/go-chi/chi/v5"
 )
@@ -20,8 +21,18 @@ func WithRoutes(next http.Handler) http.Handler {
 // "/v1/tenants/{tenant}", or "" when no route was reached. It is for
 // telemetry.HTTPOptions.
 func RoutePattern(r *http.Request) string {
-	if c := chi.RouteContext(r.Context()); c != nil {
-		return c.RoutePattern()
+	c := chi.RouteContext(r.Context())
+	if c == nil {
+		return ""
 	}
-	return ""
+	whole := ""
+	for _, pattern := range c.RoutePatterns {
+		whole = strings.TrimSuffix(whole, "/*")
+		// A router that was mounted with the path left whole repeats what is before.
+		if !strings.HasPrefix(pattern, whole) {
+			pattern = whole + pattern
+		}
+		whole = pattern
+	}
+	return whole
 }

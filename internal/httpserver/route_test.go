@@ -14,11 +14,15 @@ func TestRoutePatternIsSeenOutsideOfTheRouter(t *testing.T) {
 	inner.Get("/tenants/{tenant}", func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte(chi.URLParam(r, "tenant"))) })
 	router := chi.NewRouter()
 	router.Mount("/v1", inner)
+	whole := chi.NewRouter()
+	whole.Get("/v2/tenants/{tenant}", func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte(chi.URLParam(r, "tenant"))) })
+	router.Handle("/v2/*", whole)
 	for path, want := range map[string]struct {
 		pattern, body string
 		code          int
 	}{
 		"/v1/tenants/acme": {"/v1/tenants/{tenant}", "acme", http.StatusOK},
+		"/v2/tenants/acme": {"/v2/tenants/{tenant}", "acme", http.StatusOK},
 		"/elsewhere":       {"", "404 page not found\n", http.StatusNotFound},
 	} {
 		var pattern string

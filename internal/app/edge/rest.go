@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"github.com/signalbox/signalbox/hubs/quota"
 	"github.com/signalbox/signalbox/hubs/rest"
 	"github.com/signalbox/signalbox/internal/fault"
+	"github.com/signalbox/signalbox/internal/httpserver"
 	"github.com/signalbox/signalbox/internal/telemetry"
 	"github.com/signalbox/signalbox/tenants"
 	"github.com/signalbox/signalbox/tenants/directory"
@@ -38,7 +40,7 @@ func bounded(next http.Handler) http.Handler {
 
 // scope authenticates a REST request and says for whom it is.
 func (b *backends) scope(r *http.Request) (rest.Scope, error) {
-	telemetry.SetRoute(r.Context(), "/api")
+	telemetry.SetRoute(r.Context(), cmp.Or(httpserver.RoutePattern(r), "/api"))
 	d := destinationOf(r)
 	denied := fault.New(fault.Unauthenticated, "The access token is missing, expired, or not good for this URL.").WithCode(codeToken)
 	switch {
