@@ -62,6 +62,33 @@ type delivery struct {
 	frames  [2]frameOf // by hub protocol; there are two
 	matched int
 	dedupe  bool // a connection may be reached in more than one way
+
+	excluded, excludedUsers names
+}
+
+// names is a set of ids that is asked for every recipient.
+type names struct {
+	few  []string
+	many map[string]struct{} // instead, when there are more than smallList
+}
+
+func namesOf(list []string) names {
+	if len(list) <= smallList {
+		return names{few: list}
+	}
+	many := make(map[string]struct{}, len(list))
+	for _, n := range list {
+		many[n] = struct{}{}
+	}
+	return names{many: many}
+}
+
+func (n names) has(name string) bool {
+	if n.many != nil {
+		_, ok := n.many[name]
+		return ok
+	}
+	return slices.Contains(n.few, name)
 }
 
 type frameOf struct {
@@ -76,7 +103,7 @@ func (s *Server) deliver(e *Entry) int {
 	if e.Message == nil {
 		return 0
 	}
-	d := delivery{s: s, e: e}
+	d := delivery{s: s, e: e, excluded: namesOf(e.Excluded), excludedUsers: namesOf(e.ExcludedUsers)}
 	switch e.Kind {
 	case SendToAll:
 		s.store.each(d.to)
@@ -115,10 +142,7 @@ func (d *delivery) to(c *Connection) {
 		}
 		c.stamp = d.s.applied
 	}
-	if len(d.e.Excluded) > 0 && slices.Contains(d.e.Excluded, c.ID()) {
-		return
-	}
-	if len(d.e.ExcludedUsers) > 0 && c.User() != "" && slices.Contains(d.e.ExcludedUsers, c.User()) {
+	if d.excluded.has(c.ID()) || (c.User() != "" && d.excludedUsers.has(c.User())) {
 		return
 	}
 	item, ok := d.item(c)

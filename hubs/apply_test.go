@@ -2,6 +2,7 @@ package hubs_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -66,6 +67,11 @@ func TestEntries(t *testing.T) {
 		r := newRoom(t, hubs.Config{})
 		r.get(hubs.Entry{Kind: hubs.SendToAll}, "a1", "a2", "b1", "n1")
 		r.get(hubs.Entry{Kind: hubs.SendToAll, Excluded: list("a2", "n1", "gone")}, "a1", "b1")
+		var many []string
+		for i := range 100 {
+			many = append(many, fmt.Sprint(i)) // nobody here
+		}
+		r.get(hubs.Entry{Kind: hubs.SendToAll, Excluded: slices.Concat(many, list("a2")), ExcludedUsers: slices.Concat(many, list("bob"))}, "a1", "n1")
 	})
 	t.Run("P-05 to connections; unknown ids are ignored", func(t *testing.T) {
 		t.Parallel()

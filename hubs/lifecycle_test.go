@@ -55,9 +55,9 @@ func TestKeepAlive(t *testing.T) {
 	})
 	t.Run("K-06 any message counts as life", func(t *testing.T) {
 		t.Parallel()
-		w := connect(t, newServer(t, hubs.Config{Options: hubs.Options{ClientTimeoutInterval: 1 * time.Second}}), "", "")
+		w := connect(t, newServer(t, hubs.Config{Options: hubs.Options{ClientTimeoutInterval: 2 * time.Second}}), "", "")
 		w.send(ping)
-		for range 12 { // longer than the time-out in all
+		for range 16 { // longer than the time-out in all
 			time.Sleep(150 * time.Millisecond) // the very subject: silence shorter than the time-out
 			w.send(invocation("1", "M"))
 			if got, ok := w.read(); !ok || !strings.HasPrefix(got, `{"type":3`) {

@@ -52,9 +52,13 @@ func (c *Connection) enqueue(item queued) (schedule bool) {
 	// One message larger than the whole queue is let through when nothing waits.
 	if o.messages >= opt.OutboundMessages || (o.bytes > 0 && o.bytes+len(item.frame) > opt.OutboundBytes) {
 		c.server.meter.Refused(RefusedSlowConsumer)
+		goodbye := queued{frame: c.closeFrame(textSlowConsumer, true)}
+		if o.held {
+			goodbye = queued{} // nothing may come before the handshake's answer
+		}
 		o.drop()
 		c.cancel(ErrSlowConsumer)
-		return o.last(queued{frame: c.closeFrame(textSlowConsumer, true)}, ErrSlowConsumer, EndNormal)
+		return o.last(goodbye, ErrSlowConsumer, EndNormal)
 	}
 	return o.push(item)
 }

@@ -230,6 +230,7 @@ func (h *Handler) get(q *request, kind hubs.TransportKind) {
 	done, ok := h.claim(q)
 	if !ok {
 		h.live.Delete(localKey(q.ep.Scope, q.id))
+		c.discard()
 		return
 	}
 	// It outlives the request: nothing of q may be kept.
@@ -265,6 +266,17 @@ func newConnection(kind hubs.TransportKind) *connection {
 		c.poll = newPollingState(c.in)
 	}
 	return c
+}
+
+// discard ends requests that found a connection which then didn't begin.
+func (c *connection) discard() {
+	if c.poll != nil {
+		c.poll.Abort()
+		close(c.poll.served)
+	}
+	if c.in != nil {
+		c.in.end(errEnded)
+	}
 }
 
 // again answers a GET for a connection that this node serves already.
