@@ -31,9 +31,14 @@ export function ConsoleLayout() {
       <aside className={classes["side"]}>
         <Sidebar />
       </aside>
-      <Drawer.Root opened={opened} onClose={close} size={288}>
+      <Drawer.Root
+        opened={opened}
+        onClose={close}
+        size={288}
+        styles={{ content: { background: "var(--sb-surface)" } }}
+      >
         <Drawer.Overlay />
-        <Drawer.Content aria-label="Navigation" className={classes["drawer"] ?? ""}>
+        <Drawer.Content aria-label="Navigation">
           <Sidebar onClose={close} />
         </Drawer.Content>
       </Drawer.Root>

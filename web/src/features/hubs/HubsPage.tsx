@@ -13,7 +13,7 @@ import { CopyButton } from "@/shared/ui/CopyButton";
 import { Page, Panel } from "@/shared/ui/Page";
 import { EmptyState, ErrorState, FormAlert, SkeletonRows } from "@/shared/ui/states";
 import { Tag } from "@/shared/ui/Tag";
-import { WideTable } from "@/shared/ui/WideTable";
+import { secondaryCell, WideTable } from "@/shared/ui/WideTable";
 import { HubDialog } from "./HubDialog";
 import { handlerLabel } from "./handlers";
 import classes from "./HubsPage.module.css";
@@ -78,14 +78,14 @@ interface TableProps {
 
 function HubTable({ hubs, onEdit, onRemove }: TableProps) {
   return (
-    <WideTable label="Hubs" minWidth={640}>
+    <WideTable label="Hubs">
         <Table.Thead>
           <Table.Tr>
             <Table.Th>Name</Table.Th>
             <Table.Th>Handler</Table.Th>
-            <Table.Th>Keep-alive</Table.Th>
-            <Table.Th>Client timeout</Table.Th>
-            <Table.Th>Origins</Table.Th>
+            <Table.Th className={secondaryCell}>Keep-alive</Table.Th>
+            <Table.Th className={secondaryCell}>Client timeout</Table.Th>
+            <Table.Th className={secondaryCell}>Origins</Table.Th>
             <Table.Th>
               <VisuallyHidden>Actions</VisuallyHidden>
             </Table.Th>
@@ -103,9 +103,9 @@ function HubTable({ hubs, onEdit, onRemove }: TableProps) {
               <Table.Td>
                 <Tag tone={hub.handler === "auto" ? "neutral" : "good"}>{handlerLabel(hub.handler)}</Tag>
               </Table.Td>
-              <Table.Td>{hub.keep_alive_seconds} s</Table.Td>
-              <Table.Td>{hub.client_timeout_seconds} s</Table.Td>
-              <Table.Td>{hub.allowed_origins.length === 0 ? "Any" : hub.allowed_origins.join(", ")}</Table.Td>
+              <Table.Td className={secondaryCell}>{hub.keep_alive_seconds} s</Table.Td>
+              <Table.Td className={secondaryCell}>{hub.client_timeout_seconds} s</Table.Td>
+              <Table.Td className={secondaryCell}>{hub.allowed_origins.length === 0 ? "Any" : hub.allowed_origins.join(", ")}</Table.Td>
               <Table.Td ta="right">
                 <span className={classes["actions"]}>
                   <ActionIcon variant="subtle" color="gray" aria-label={`Edit ${hub.name}`} onClick={() => onEdit(hub)}>

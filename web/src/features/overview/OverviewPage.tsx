@@ -3,7 +3,7 @@ import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 
 import { activityQuery, limitsQuery, plansQuery, usageQuery } from "@/shared/api/queries";
-import type { Tenant } from "@/shared/api/types";
+import type { Limit, Tenant } from "@/shared/api/types";
 import { formatBytes, formatCount } from "@/shared/lib/format";
 import { useDocumentTitle } from "@/shared/lib/useDocumentTitle";
 import { usePollInterval } from "@/shared/live/LiveProvider";
@@ -13,7 +13,7 @@ import { Page, Panel } from "@/shared/ui/Page";
 import { RelativeTime } from "@/shared/ui/RelativeTime";
 import { ErrorState, SkeletonRows } from "@/shared/ui/states";
 import { Tag } from "@/shared/ui/Tag";
-import { WideTable } from "@/shared/ui/WideTable";
+import { secondaryCell, WideTable } from "@/shared/ui/WideTable";
 import { headroom, type Headroom } from "./headroom";
 
 /** The tenant at a glance. */
@@ -109,14 +109,13 @@ function LimitsPanel({ slug }: { slug: string }) {
         <ErrorState error={limits.error} what="the limits" onRetry={() => void limits.refetch()} />
       )}
       {limits.isSuccess && (
-        <WideTable label="Limits" minWidth={560}>
+        <WideTable label="Limits">
             <Table.Thead>
               <Table.Tr>
                 <Table.Th>Limit</Table.Th>
-                <Table.Th ta="right">Value</Table.Th>
-                <Table.Th ta="right">In use</Table.Th>
+                <Table.Th>In force</Table.Th>
                 <Table.Th>State</Table.Th>
-                <Table.Th>From</Table.Th>
+                <Table.Th className={secondaryCell}>From</Table.Th>
               </Table.Tr>
             </Table.Thead>
             <Table.Tbody className="tabular">
@@ -124,18 +123,15 @@ function LimitsPanel({ slug }: { slug: string }) {
                 <Table.Tr key={limit.code}>
                   <Table.Td>
                     {limit.name}
-                    <Text size="xs" c="dimmed" ff="monospace">
+                    <Text size="xs" c="dimmed" ff="monospace" style={{ overflowWrap: "anywhere" }}>
                       {limit.code}
                     </Text>
                   </Table.Td>
-                  <Table.Td ta="right">
-                    {limit.unit === "bytes" ? formatBytes(limit.value) : `${formatCount(limit.value)} ${limit.unit}`}
-                  </Table.Td>
-                  <Table.Td ta="right">{limit.used === undefined ? "–" : formatCount(limit.used)}</Table.Td>
+                  <Table.Td>{inForce(limit)}</Table.Td>
                   <Table.Td>
                     <HeadroomTag state={headroom(limit)} />
                   </Table.Td>
-                  <Table.Td>{limit.source === "plan" ? "Plan" : "Override"}</Table.Td>
+                  <Table.Td className={secondaryCell}>{limit.source === "plan" ? "Plan" : "Override"}</Table.Td>
                 </Table.Tr>
               ))}
             </Table.Tbody>
@@ -143,6 +139,12 @@ function LimitsPanel({ slug }: { slug: string }) {
       )}
     </Panel>
   );
+}
+
+// "84 of 100 connections", or only the value where no use is kept.
+function inForce({ used, value, unit }: Limit): string {
+  const whole = unit === "bytes" ? formatBytes(value) : `${formatCount(value)} ${unit}`;
+  return used === undefined ? whole : `${formatCount(used)} of ${whole}`;
 }
 
 function HeadroomTag({ state }: { state: Headroom }) {

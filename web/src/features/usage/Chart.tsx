@@ -112,7 +112,7 @@ function options({ series, format, floor, onHover, style, scheme, daily, binary 
     width: 300,
     height,
     legend: { show: false },
-    padding: [8, 8, 0, 0],
+    padding: [8, 18, 0, 0],
     cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
     scales: { y: { range: (_plot, _min, max) => [0, scaleTop(max ?? 0, floor)] } },
     axes: [

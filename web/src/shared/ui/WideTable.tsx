@@ -6,20 +6,20 @@ import classes from "./WideTable.module.css";
 interface Props {
   /** What the rows are: "Hubs". */
   label: string;
-  /** Below this width in pixels the table scrolls, by finger and by keyboard. */
-  minWidth: number;
   children: ReactNode;
 }
 
-/** A table in the console's looks that scrolls sideways where it is narrow. */
-export function WideTable({ label, minWidth, children }: Props) {
+/** Class of cells that small screens do without. */
+export const secondaryCell = classes["secondary"] ?? "";
+
+/** A table in the console's looks. What does not fit scrolls, by finger and by keyboard. */
+export function WideTable({ label, children }: Props) {
   return (
     <div className={classes["scroll"]} role="region" aria-label={label} tabIndex={0}>
       <Table
         verticalSpacing="sm"
         horizontalSpacing="lg"
         borderColor="var(--sb-line)"
-        miw={minWidth}
         className={classes["table"] ?? ""}
         aria-label={label}
       >
