@@ -4,7 +4,6 @@ package billingstore
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -13,6 +12,7 @@ import (
 	"github.com/signalbox/signalbox/billing"
 	"github.com/signalbox/signalbox/billing/usage"
 	"github.com/signalbox/signalbox/internal/fault"
+	"github.com/signalbox/signalbox/internal/postgres"
 	"github.com/signalbox/signalbox/tenants"
 )
 
@@ -33,7 +33,7 @@ func many[T any](ctx context.Context, s *Store, what string, scan pgx.RowToFunc[
 	rows, _ := s.pool.Query(ctx, sql, args...) // its error comes with the rows
 	v, err := pgx.CollectRows(rows, scan)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", what, err)
+		return nil, postgres.Error("read "+what, err)
 	}
 	return v, nil
 }
@@ -109,7 +109,7 @@ func (s *Store) Month(ctx context.Context, t tenants.ID, from, to time.Time) (bi
 		return m, fault.New(fault.NotFound, "There is no such tenant.")
 	}
 	if err != nil {
-		return m, fmt.Errorf("read month: %w", err)
+		return m, postgres.Error("read month", err)
 	}
 	m.ConnectionMinutes = billing.Values{ConnectionSeconds: seconds}.ConnectionMinutes()
 	m.AccountConnectionMinutes = billing.Values{ConnectionSeconds: accountSeconds}.ConnectionMinutes()
@@ -126,7 +126,7 @@ func (s *Store) Activity(ctx context.Context, t tenants.ID, freshSince time.Time
 			max(first_connection_at), max(first_message_at), max(last_message_at)
 		FROM usage_activity WHERE tenant_id = $1`, t, freshSince).Scan(&a.ConnectionsNow, &firstConnection, &firstMessage, &lastMessage)
 	if err != nil {
-		return a, fmt.Errorf("read activity: %w", err)
+		return a, postgres.Error("read activity", err)
 	}
 	for _, at := range []struct {
 		from *time.Time
@@ -144,7 +144,7 @@ func (s *Store) Watch(ctx context.Context, t tenants.ID, until time.Time) error 
 	_, err := s.pool.Exec(ctx, `INSERT INTO usage_watches (tenant_id, until) VALUES ($1, $2)
 		ON CONFLICT (tenant_id) DO UPDATE SET until = greatest(usage_watches.until, excluded.until)`, t, until)
 	if err != nil {
-		return fmt.Errorf("write watch: %w", err)
+		return postgres.Error("write watch", err)
 	}
 	return nil
 }
@@ -163,7 +163,7 @@ func (s *Store) Forget(ctx context.Context, before time.Time) error {
 		"DELETE FROM usage_watches WHERE until < $1",
 	} {
 		if _, err := s.pool.Exec(ctx, sql, before); err != nil {
-			return fmt.Errorf("forget old usage marks: %w", err)
+			return postgres.Error("forget old usage marks", err)
 		}
 	}
 	return nil

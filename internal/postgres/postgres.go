@@ -5,11 +5,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/puddle/v2"
+
+	"github.com/signalbox/signalbox/internal/fault"
 )
 
 // The bounds of a pool. A statement that takes longer than statementTimeout is
@@ -60,7 +66,28 @@ func Open(ctx context.Context, url string, tracer pgx.QueryTracer) (*pgxpool.Poo
 
 // InTx runs f in a transaction: committed when f returns nil, else rolled back.
 func InTx(ctx context.Context, db Beginner, f func(pgx.Tx) error) error {
-	return pgx.BeginFunc(ctx, db, f)
+	err := pgx.BeginFunc(ctx, db, f)
+	if _, known := errors.AsType[*fault.Error](err); err == nil || known {
+		return err
+	}
+	return Error("transaction", err)
+}
+
+// Error adds what was being done to the error of a statement. When the database
+// can't be reached it is a fault of kind Unavailable.
+func Error(doing string, err error) error {
+	_, refused := errors.AsType[*pgconn.ConnectError](err)
+	_, network := errors.AsType[net.Error](err)
+	if refused || network || errors.Is(err, puddle.ErrClosedPool) || errors.Is(err, io.ErrUnexpectedEOF) || pgconn.SafeToRetry(err) || shuttingDown(err) {
+		err = fault.Wrap(fault.Unavailable, "This is not possible right now. Please try again.", err)
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}
+
+// shuttingDown tells whether the server said that it ends, or has not begun.
+func shuttingDown(err error) bool {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && strings.HasPrefix(e.Code, "57P")
 }
 
 // UniqueViolation returns the name of the unique constraint that err broke, or "".

@@ -2,12 +2,12 @@ package tenantstore
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/signalbox/signalbox/internal/fault"
+	"github.com/signalbox/signalbox/internal/postgres"
 	"github.com/signalbox/signalbox/tenants"
 )
 
@@ -74,13 +74,13 @@ func (s *Store) Attempt(ctx context.Context, now, since time.Time, subjects ...s
 	counts := make([]int, len(subjects))
 	for i, subject := range subjects {
 		if _, err := s.db.Exec(ctx, "DELETE FROM attempts WHERE subject = $1 AND attempted_at < $2", subject, since); err != nil {
-			return nil, fmt.Errorf("forget old attempts: %w", err)
+			return nil, postgres.Error("forget old attempts", err)
 		}
 		if _, err := s.db.Exec(ctx, "INSERT INTO attempts (subject, attempted_at) VALUES ($1, $2)", subject, now); err != nil {
-			return nil, fmt.Errorf("record attempt: %w", err)
+			return nil, postgres.Error("record attempt", err)
 		}
 		if err := s.db.QueryRow(ctx, "SELECT count(*) FROM attempts WHERE subject = $1 AND attempted_at >= $2", subject, since).Scan(&counts[i]); err != nil {
-			return nil, fmt.Errorf("count attempts: %w", err)
+			return nil, postgres.Error("count attempts", err)
 		}
 	}
 	return counts, nil
@@ -89,7 +89,7 @@ func (s *Store) Attempt(ctx context.Context, now, since time.Time, subjects ...s
 // ForgetAttempts implements tenants.People.
 func (s *Store) ForgetAttempts(ctx context.Context, subject string) error {
 	if _, err := s.db.Exec(ctx, "DELETE FROM attempts WHERE subject = $1", subject); err != nil {
-		return fmt.Errorf("forget attempts: %w", err)
+		return postgres.Error("forget attempts", err)
 	}
 	return nil
 }
@@ -97,7 +97,7 @@ func (s *Store) ForgetAttempts(ctx context.Context, subject string) error {
 // ForgetAttempt implements tenants.People.
 func (s *Store) ForgetAttempt(ctx context.Context, subject string, at time.Time) error {
 	if _, err := s.db.Exec(ctx, "DELETE FROM attempts WHERE subject = $1 AND attempted_at = $2", subject, at); err != nil {
-		return fmt.Errorf("forget attempt: %w", err)
+		return postgres.Error("forget attempt", err)
 	}
 	return nil
 }
@@ -165,7 +165,7 @@ func (s *Store) Forget(ctx context.Context, before time.Time) error {
 		"DELETE FROM mail_outbox WHERE created_at < $1",
 	} {
 		if _, err := s.db.Exec(ctx, sql, before); err != nil {
-			return fmt.Errorf("forget old rows: %w", err)
+			return postgres.Error("forget old rows", err)
 		}
 	}
 	return nil

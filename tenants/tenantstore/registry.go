@@ -2,11 +2,11 @@ package tenantstore
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/signalbox/signalbox/internal/postgres"
 	"github.com/signalbox/signalbox/tenants"
 )
 
@@ -97,12 +97,12 @@ func (s *Store) RenameTenant(ctx context.Context, t tenants.ID, name string) err
 // SetHosts implements tenants.Registry.
 func (s *Store) SetHosts(ctx context.Context, t tenants.ID, hosts []string) error {
 	if _, err := s.db.Exec(ctx, "DELETE FROM tenant_hosts WHERE tenant_id = $1 AND host <> ALL($2)", t, append([]string{}, hosts...)); err != nil {
-		return fmt.Errorf("remove hosts: %w", err)
+		return postgres.Error("remove hosts", err)
 	}
 	for _, host := range hosts {
 		_, err := s.db.Exec(ctx, "INSERT INTO tenant_hosts (host, tenant_id) SELECT $2, $1 WHERE NOT EXISTS (SELECT FROM tenant_hosts WHERE host = $2 AND tenant_id = $1)", t, host)
 		if err != nil {
-			return fmt.Errorf("write host: %w", conflict(err))
+			return postgres.Error("write host", conflict(err))
 		}
 	}
 	return nil
@@ -116,7 +116,7 @@ func (s *Store) DeleteTenant(ctx context.Context, t tenants.ID, now time.Time) e
 	}
 	for _, table := range []string{"access_keys", "hubs", "tenant_hosts", "limit_overrides"} {
 		if _, err := s.db.Exec(ctx, "DELETE FROM "+table+" WHERE tenant_id = $1", t); err != nil {
-			return fmt.Errorf("empty %s: %w", table, err)
+			return postgres.Error("empty "+table, err)
 		}
 	}
 	return nil

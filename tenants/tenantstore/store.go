@@ -5,7 +5,6 @@ package tenantstore
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -48,7 +47,7 @@ func (s *Store) InTx(ctx context.Context, f func(tenants.Store) error) error {
 func (s *Store) insertJob(ctx context.Context, args river.JobArgs) error {
 	insert := func(tx pgx.Tx) error {
 		if err := s.queue.InsertTx(ctx, tx, args, nil); err != nil {
-			return fmt.Errorf("queue %s: %w", args.Kind(), err)
+			return postgres.Error("queue "+args.Kind(), err)
 		}
 		return nil
 	}
@@ -63,7 +62,7 @@ func (s *Store) insertJob(ctx context.Context, args river.JobArgs) error {
 func (s *Store) exec(ctx context.Context, what, sql string, args ...any) error {
 	tag, err := s.db.Exec(ctx, sql, args...)
 	if err != nil {
-		return fmt.Errorf("write %s: %w", what, conflict(err))
+		return postgres.Error("write "+what, conflict(err))
 	}
 	if tag.RowsAffected() == 0 {
 		return notFound(what)
@@ -79,7 +78,7 @@ func one[T any](ctx context.Context, s *Store, what string, scan pgx.RowToFunc[T
 		return v, notFound(what)
 	}
 	if err != nil {
-		return v, fmt.Errorf("read %s: %w", what, err)
+		return v, postgres.Error("read "+what, err)
 	}
 	return v, nil
 }
@@ -89,7 +88,7 @@ func many[T any](ctx context.Context, s *Store, what string, scan pgx.RowToFunc[
 	rows, _ := s.db.Query(ctx, sql, args...) // its error comes with the rows
 	v, err := pgx.CollectRows(rows, scan)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", what, err)
+		return nil, postgres.Error("read "+what, err)
 	}
 	return v, nil
 }

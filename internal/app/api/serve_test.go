@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
 
 	"github.com/signalbox/signalbox/internal/fleet"
 	"github.com/signalbox/signalbox/internal/redisclient"
@@ -172,6 +173,33 @@ func TestSignUp_is_known_to_the_data_plane_when_it_answers(t *testing.T) {
 		}
 		return ""
 	})
+}
+
+func TestServe_leaves_nothing_running(t *testing.T) { // alone, for other tests have goroutines too
+	c := testConfig(t, testenv.EmptyPostgres(t), testenv.Redis(t))
+	already := goleak.IgnoreCurrent()
+	r := start(t, c)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	status, answer := post(t, client, r.url+"/v1/signup", map[string]string{"email": "ada@example.com", "password": "correct horse"})
+	if status != http.StatusCreated {
+		t.Errorf("sign-up answered %d: %v", status, answer)
+	}
+	for path, want := range map[string]int{"/healthz": http.StatusOK, "/readyz": http.StatusOK, "/metrics": http.StatusOK} {
+		res, err := client.Get("http://" + r.app.servers[1].Addr() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode != want {
+			t.Errorf("%s answered %d", path, res.StatusCode)
+		}
+	}
+	if err := r.stop(); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+	goleak.VerifyNone(t, already,
+		// The session library makes a store in memory, before it is given ours.
+		goleak.IgnoreAnyFunction("github.com/alexedwards/scs/v2/memstore.(*MemStore).startCleanup"))
 }
 
 func TestDocuments_are_published_again_when_Redis_lost_them(t *testing.T) {
