@@ -45,8 +45,7 @@ type Connection struct {
 	slots       chan struct{}
 	invocations sync.WaitGroup
 
-	endingSince atomic.Int64 // clock() when the end was first noticed by check
-	stamp       uint64       // last entry delivered; only Server.Apply uses it
+	stamp uint64 // last entry delivered; only Server.Apply uses it
 
 	mu     sync.Mutex
 	groups map[string]struct{}

@@ -53,11 +53,9 @@ func (c *Connection) check(now int64) time.Duration {
 
 // checkEnding aborts a connection whose end takes too long.
 func (c *Connection) checkEnding(now int64) time.Duration {
-	since := c.endingSince.Load()
-	if since == 0 {
-		c.endingSince.Store(now)
-		return closeWithin
-	}
+	c.out.mu.Lock()
+	since := c.out.since
+	c.out.mu.Unlock()
 	if left := closeWithin - time.Duration(now-since); left > 0 {
 		return left
 	}

@@ -25,11 +25,12 @@ type outbound struct {
 	messages int      // waiting, taken ones included until they are written
 	bytes    int
 	writing  bool
-	held     bool // nothing leaves yet: the handshake's answer must be first
-	sealed   bool // nothing but the last frame is taken in
-	cut      bool // the writer drops the rest of what it has taken
-	ending   bool // the last frame is queued; nothing more is taken in
-	closing  bool // the transport is being closed
+	held     bool  // nothing leaves yet: the handshake's answer must be first
+	sealed   bool  // nothing but the last frame is taken in
+	cut      bool  // the writer drops the rest of what it has taken
+	ending   bool  // the last frame is queued; nothing more is taken in
+	since    int64 // clock() when ending was set
+	closing  bool  // the transport is being closed
 	dead     bool
 	how      Ending
 	cause    error
@@ -96,7 +97,7 @@ func (c *Connection) seal() {
 
 // last queues the connection's last item, or none when it is empty. o.mu is held.
 func (o *outbound) last(item queued, cause error, how Ending) (schedule bool) {
-	o.ending, o.cause, o.how = true, cause, how
+	o.ending, o.since, o.cause, o.how = true, clock(), cause, how
 	o.held = false
 	if item.frame != nil {
 		return o.push(item)

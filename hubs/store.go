@@ -14,8 +14,8 @@ func shardOf(key string) int { return int(maphash.String(storeSeed, key) & (stor
 
 // store finds the connections of one Server: by id, by user, by group.
 //
-// Lock order: Connection.mu, then a shard's mu, then outbound.mu, then a
-// transport's own. No shard lock is held while another is taken.
+// Locks: see the package documentation. No shard lock is held while another is
+// taken.
 type store struct {
 	byID   [storeShards]connectionShard
 	users  memberIndex
