@@ -98,7 +98,8 @@ var directions = []struct {
 	{[]string{"internal/redisclient"}, []string{"tenants"}},
 	{[]string{"internal/testenv"}, []string{"internal/embedded", "internal/postgres", "migrations"}},
 	// The SignalR server: usable alone, so it knows no tenants and no adapters.
-	{[]string{"hubs"}, []string{"hubs/protocol"}},
+	{[]string{"hubs"}, []string{"hubs/protocol", "hubs/values"}},
+	{[]string{"hubs/values"}, []string{"hubs/protocol"}},
 	{[]string{"hubs/transport", "hubs/backplanetest"}, []string{"hubs", "hubs/protocol"}},
 	{[]string{"hubs/..."}, append([]string{"hubs", "hubs/protocol", "tenants", "tenants/accesstoken", "internal/redisclient"}, leaves...)},
 	// Tenants know neither money nor hubs; money knows tenants.
