@@ -76,6 +76,15 @@ describe("signing in and up", () => {
   });
 });
 
+it("turns the lights green by asking, while no live events come", async () => {
+  state.quiet = true;
+  renderConsole(`${base}/quick-start`);
+  await waitFor(() => expect(screen.getByTestId("light-message")).toHaveAttribute("data-on", "false"));
+  state.quiet = false;
+  await waitFor(() => expect(screen.getByTestId("light-message")).toHaveAttribute("data-on", "true"), { timeout: 8000 });
+  expect(screen.getByTestId("light-connection")).toHaveTextContent("Connected");
+}, 15_000);
+
 describe("hubs", () => {
   it("creates a hub from the empty list", async () => {
     state.hubs = [];

@@ -1,6 +1,7 @@
 import type { QueryClient } from "@tanstack/react-query";
 import { createRouter, type RouterHistory } from "@tanstack/react-router";
 
+import { PagePending } from "./layout/PagePending";
 import { NotFound, RouteError } from "./layout/RouteError";
 import { routeTree } from "./routeTree.gen";
 
@@ -13,6 +14,10 @@ export function createConsoleRouter(queryClient: QueryClient, history?: RouterHi
     defaultPreload: "intent",
     // TanStack Query decides what is fresh.
     defaultPreloadStaleTime: 0,
+    // A quick answer shows no skeleton, a shown one does not flash.
+    defaultPendingMs: 250,
+    defaultPendingMinMs: 300,
+    defaultPendingComponent: PagePending,
     scrollRestoration: true,
     defaultErrorComponent: RouteError,
     defaultNotFoundComponent: NotFound,

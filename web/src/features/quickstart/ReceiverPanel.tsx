@@ -4,7 +4,7 @@ import { Plug, Unplug } from "lucide-react";
 import { Panel } from "@/shared/ui/Page";
 import { type Aspect, SignalLamp } from "@/shared/ui/SignalLamp";
 import classes from "./ReceiverPanel.module.css";
-import type { ReceivedMessage, ReceiverState } from "./receiver";
+import { preview, type ReceivedMessage, type ReceiverState } from "./receiver";
 import type { Tokens } from "./useTokens";
 import { useReceiver } from "./useReceiver";
 
@@ -83,7 +83,7 @@ function MessageRow({ message }: { message: ReceivedMessage }) {
   return (
     <li className={classes["message"]}>
       <span className={classes["target"]}>{message.target}</span>
-      <code className={classes["arguments"]}>{message.arguments.map((value) => JSON.stringify(value)).join(", ")}</code>
+      <code className={classes["arguments"]}>{preview(message.arguments)}</code>
       <time dateTime={message.at} className={classes["time"]}>
         {clock.format(Date.parse(message.at))}
       </time>

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { initialReceiver, kept, receive, type ReceiverEvent, type ReceiverState } from "./receiver";
+import { initialReceiver, kept, preview, receive, type ReceiverEvent, type ReceiverState } from "./receiver";
 
 const at = "2026-11-22T20:00:00Z";
 const message = (target: string): ReceiverEvent => ({ type: "message", message: { target, arguments: [1] }, at });
@@ -40,4 +40,9 @@ describe("receive", () => {
   it("clears what is shown", () => {
     expect(after([message("a"), { type: "clear" }]).messages).toEqual([]);
   });
+});
+
+describe("preview", () => {
+  it("writes arguments as JSON", () => expect(preview(["world", { n: 1 }, null])).toBe('"world", {"n":1}, null'));
+  it("cuts what is too long to read", () => expect(preview(["x".repeat(5000)])).toHaveLength(301));
 });

@@ -57,3 +57,12 @@ export function receive(state: ReceiverState, event: ReceiverEvent): ReceiverSta
       return { ...state, messages: [] };
   }
 }
+
+// Enough to recognise a message; the whole of a 1 MiB one would stall the page.
+const previewLength = 300;
+
+/** The arguments of a message as JSON, cut where it is too long to read. */
+export function preview(values: readonly unknown[]): string {
+  const text = values.map((value) => JSON.stringify(value) ?? "null").join(", ");
+  return text.length > previewLength ? `${text.slice(0, previewLength)}…` : text;
+}
