@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -87,8 +88,12 @@ func (h *Handler) ServeRelayed(w http.ResponseWriter, r *http.Request) { h.serve
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, relayed bool) {
 	w.Header().Set("Cache-Control", "no-cache, no-store")
 	negotiate := strings.HasSuffix(r.URL.Path, "/negotiate")
-	if (negotiate && r.Method != http.MethodPost) || !oneOf(r.Method, http.MethodGet, http.MethodPost, http.MethodDelete) {
-		w.Header().Set("Allow", map[bool]string{true: "POST", false: "GET, POST, DELETE"}[negotiate])
+	methods := []string{http.MethodGet, http.MethodPost, http.MethodDelete}
+	if negotiate {
+		methods = []string{http.MethodPost}
+	}
+	if !slices.Contains(methods, r.Method) {
+		w.Header().Set("Allow", strings.Join(methods, ", "))
 		writeText(w, http.StatusMethodNotAllowed, "")
 		return
 	}
@@ -286,6 +291,8 @@ func (h *Handler) again(q *request, kind hubs.TransportKind, c *connection) {
 		writeText(q.w, http.StatusBadRequest, textChangeTransport)
 	case kind == hubs.LongPolling:
 		h.servePoll(q, c.poll)
+	case c.in != nil && c.in.ended():
+		writeText(q.w, http.StatusNotFound, textUnknownID)
 	default:
 		writeText(q.w, http.StatusConflict, "")
 	}
@@ -379,15 +386,6 @@ func writeText(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
 	w.WriteHeader(status)
 	_, _ = w.Write([]byte(text)) // the client is gone: there is nobody to tell
-}
-
-func oneOf(s string, all ...string) bool {
-	for _, a := range all {
-		if s == a {
-			return true
-		}
-	}
-	return false
 }
 
 // headerHas reports whether a comma-separated header names value, parameters

@@ -102,6 +102,13 @@ func (p *pipe) end(err error) {
 	}
 }
 
+// ended reports whether end was called.
+func (p *pipe) ended() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.err != nil
+}
+
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
