@@ -35,7 +35,7 @@ func TestSlugFrom_always_makes_a_good_slug(t *testing.T) {
 			t.Errorf("SlugFrom(%q) = %q", name, slug)
 		}
 	}
-	if SlugFrom("Acme") == SlugFrom("Acme") {
+	if first, second := SlugFrom("Acme"), SlugFrom("Acme"); first == second {
 		t.Error("two slugs from one name are the same")
 	}
 }

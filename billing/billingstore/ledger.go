@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -26,10 +27,10 @@ func (s *Store) Commit(ctx context.Context, f usage.Flush) (added bool, err erro
 			return nil
 		}
 		var b pgx.Batch
-		queueDeltas(&b, f.Deltas)
-		queueAccepted(&b, f.Accepted)
+		for _, t := range byTenant(f) {
+			t.queue(&b, f.SentAt)
+		}
 		queueGauges(&b, f)
-		queueActivity(&b, f)
 		if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 			return fmt.Errorf("add flush: %w", err)
 		}
@@ -41,50 +42,74 @@ func (s *Store) Commit(ctx context.Context, f usage.Flush) (added bool, err erro
 	return added, nil
 }
 
-// row names a row of the ledger. Rows are written in their order, so that two
-// commits at once wait for each other and never for ever.
-type row struct {
-	tenant tenants.ID
+// tenantUsage is what a flush says of one tenant.
+type tenantUsage struct {
+	tenant    tenants.ID
+	minutes   map[hubMinute]usage.Delta
+	refusals  map[codeMinute]int64
+	accepted  []usage.Counter
+	connected bool // a connection was open or opened
+}
+
+type hubMinute struct {
 	minute time.Time
-	name   string // hub or code
+	hub    string
 }
 
-func compareRows(a, b row) int {
-	return cmp.Or(cmp.Compare(a.tenant, b.tenant), a.minute.Compare(b.minute), cmp.Compare(a.name, b.name))
+type codeMinute struct {
+	minute time.Time
+	code   string
 }
 
-// sorted returns the keys of m in their order.
-func sorted[V any](m map[row]V) []row {
-	rows := make([]row, 0, len(m))
-	for r := range m {
-		rows = append(rows, r)
+// byTenant sorts a flush by tenants. The order is the same for every flush, so
+// that two commits at once wait for each other and never for ever.
+func byTenant(f usage.Flush) []*tenantUsage {
+	all := make(map[tenants.ID]*tenantUsage)
+	of := func(id tenants.ID) *tenantUsage {
+		t := all[id]
+		if t == nil {
+			t = &tenantUsage{tenant: id, minutes: make(map[hubMinute]usage.Delta), refusals: make(map[codeMinute]int64)}
+			all[id] = t
+		}
+		return t
 	}
-	slices.SortFunc(rows, compareRows)
-	return rows
+	for _, d := range f.Deltas {
+		of(d.Tenant).add(d)
+	}
+	for _, c := range f.Accepted {
+		of(c.Tenant).accepted = append(of(c.Tenant).accepted, c)
+	}
+	for _, g := range f.Gauges {
+		if max(g.Peak, g.Connections) > 0 {
+			of(g.Tenant).connected = true
+		}
+	}
+	return slices.SortedFunc(maps.Values(all), func(a, b *tenantUsage) int { return cmp.Compare(a.tenant, b.tenant) })
+}
+
+// add sums a delta. Amounts are never negative: what is counted only grows.
+func (t *tenantUsage) add(d usage.Delta) {
+	key := hubMinute{minuteOf(d.Minute), d.Hub}
+	sum := t.minutes[key]
+	sum.Delivered += max(0, d.Delivered)
+	sum.DeliveredBytes += max(0, d.DeliveredBytes)
+	sum.ReceivedBytes += max(0, d.ReceivedBytes)
+	sum.ConnectionSeconds += max(0, d.ConnectionSeconds)
+	sum.Opened += max(0, d.Opened)
+	t.minutes[key] = sum
+	t.connected = t.connected || d.Opened > 0
+	for code, n := range d.Refused {
+		t.refusals[codeMinute{key.minute, code}] += max(0, n)
+	}
 }
 
 func minuteOf(t time.Time) time.Time { return t.UTC().Truncate(time.Minute) }
 
-// queueDeltas adds deltas to their minutes, and refusals to theirs. Amounts are
-// never negative: what is counted only grows.
-func queueDeltas(b *pgx.Batch, deltas []usage.Delta) {
-	minutes := make(map[row]usage.Delta)
-	refusals := make(map[row]int64)
-	for _, d := range deltas {
-		key := row{d.Tenant, minuteOf(d.Minute), d.Hub}
-		sum := minutes[key]
-		sum.Delivered += max(0, d.Delivered)
-		sum.DeliveredBytes += max(0, d.DeliveredBytes)
-		sum.ReceivedBytes += max(0, d.ReceivedBytes)
-		sum.ConnectionSeconds += max(0, d.ConnectionSeconds)
-		sum.Opened += max(0, d.Opened)
-		minutes[key] = sum
-		for code, n := range d.Refused {
-			refusals[row{d.Tenant, key.minute, code}] += max(0, n)
-		}
-	}
-	for _, r := range sorted(minutes) {
-		d := minutes[r]
+// queue queues the statements for one tenant. The first one locks the tenant's
+// row of activity, so that the others find nobody else at work on this tenant.
+func (t *tenantUsage) queue(b *pgx.Batch, sentAt time.Time) {
+	t.queueActivity(b, sentAt)
+	for key, d := range t.minutes {
 		b.Queue(`
 			INSERT INTO usage_minutes AS u (tenant_id, hub, minute, delivered, delivered_bytes, received_bytes, connection_seconds, opened)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
@@ -92,29 +117,58 @@ func queueDeltas(b *pgx.Batch, deltas []usage.Delta) {
 				delivered = u.delivered + excluded.delivered, delivered_bytes = u.delivered_bytes + excluded.delivered_bytes,
 				received_bytes = u.received_bytes + excluded.received_bytes,
 				connection_seconds = u.connection_seconds + excluded.connection_seconds, opened = u.opened + excluded.opened`,
-			r.tenant, r.name, r.minute, d.Delivered, d.DeliveredBytes, d.ReceivedBytes, d.ConnectionSeconds, d.Opened)
+			t.tenant, key.hub, key.minute, d.Delivered, d.DeliveredBytes, d.ReceivedBytes, d.ConnectionSeconds, d.Opened)
+		b.Queue(`
+			INSERT INTO usage_days AS u (tenant_id, day, messages, connection_seconds) VALUES ($1, $2, $3, $4)
+			ON CONFLICT (tenant_id, day) DO UPDATE SET
+				messages = u.messages + excluded.messages, connection_seconds = u.connection_seconds + excluded.connection_seconds`,
+			t.tenant, key.minute, d.Delivered, d.ConnectionSeconds)
 	}
-	for _, r := range sorted(refusals) {
+	for key, n := range t.refusals {
 		b.Queue(`
 			INSERT INTO usage_refusals AS u (tenant_id, minute, code, count) VALUES ($1, $2, $3, $4)
 			ON CONFLICT (tenant_id, minute, code) DO UPDATE SET count = u.count + excluded.count`,
-			r.tenant, r.minute, r.name, refusals[r])
+			t.tenant, key.minute, key.code, n)
 	}
+	t.queueAccepted(b)
 }
 
 // queueAccepted writes running totals; the largest one seen wins, so that their
-// order of arrival means nothing.
-func queueAccepted(b *pgx.Batch, counters []usage.Counter) {
-	counters = slices.Clone(counters)
-	slices.SortFunc(counters, func(x, y usage.Counter) int {
-		return cmp.Or(compareRows(row{x.Tenant, x.Minute, x.Hub}, row{y.Tenant, y.Minute, y.Hub}), cmp.Compare(x.Epoch, y.Epoch))
-	})
-	for _, c := range counters {
+// order of arrival means nothing. The day gets what the total grew by.
+func (t *tenantUsage) queueAccepted(b *pgx.Batch) {
+	for _, c := range t.accepted {
+		minute := minuteOf(c.Minute)
+		b.Queue(`
+			WITH grown AS (
+				SELECT greatest(0, $5 - coalesce((
+					SELECT total FROM usage_accepted WHERE tenant_id = $1 AND minute = $4 AND hub = $2 AND epoch = $3
+				), 0)) AS by
+			)
+			INSERT INTO usage_days AS u (tenant_id, day, messages) SELECT $1, $6, by FROM grown
+			ON CONFLICT (tenant_id, day) DO UPDATE SET messages = u.messages + excluded.messages`,
+			t.tenant, c.Hub, c.Epoch, minute, c.Total, minute)
 		b.Queue(`
 			INSERT INTO usage_accepted AS u (tenant_id, hub, epoch, minute, total) VALUES ($1, $2, $3, $4, $5)
 			ON CONFLICT (tenant_id, minute, hub, epoch) DO UPDATE SET total = greatest(u.total, excluded.total)`,
-			c.Tenant, c.Hub, c.Epoch, minuteOf(c.Minute), c.Total)
+			t.tenant, c.Hub, c.Epoch, minute, c.Total)
 	}
+}
+
+// queueActivity notes first connections, and first and last messages.
+func (t *tenantUsage) queueActivity(b *pgx.Batch, sentAt time.Time) {
+	var connected, published *time.Time
+	if t.connected {
+		connected = &sentAt
+	}
+	if slices.ContainsFunc(t.accepted, func(c usage.Counter) bool { return c.Total > 0 }) {
+		published = &sentAt
+	}
+	b.Queue(`
+		INSERT INTO usage_activity AS u (tenant_id, first_connection_at, first_message_at, last_message_at) VALUES ($1, $2, $3, $3)
+		ON CONFLICT (tenant_id) DO UPDATE SET
+			first_connection_at = least(u.first_connection_at, excluded.first_connection_at),
+			first_message_at = least(u.first_message_at, excluded.first_message_at),
+			last_message_at = greatest(u.last_message_at, excluded.last_message_at)`, t.tenant, connected, published)
 }
 
 // queueGauges replaces what the edge held, unless a later flush of it was
@@ -141,59 +195,12 @@ func queueGauges(b *pgx.Batch, f usage.Flush) {
 		ON CONFLICT (tenant_id, edge_run) DO UPDATE SET connections = excluded.connections`,
 		f.EdgeRun, f.Sequence, append([]tenants.ID{}, ids...), append([]int64{}, open...))
 	minute := minuteOf(f.SentAt)
-	for _, g := range f.Gauges {
+	for _, g := range slices.SortedFunc(slices.Values(f.Gauges), func(a, b usage.Gauge) int { return cmp.Compare(a.Tenant, b.Tenant) }) {
 		if peak := max(g.Peak, g.Connections); peak > 0 {
 			b.Queue(`
 				INSERT INTO usage_peaks AS u (tenant_id, minute, edge_run, peak) VALUES ($1, $2, $3, $4)
 				ON CONFLICT (tenant_id, minute, edge_run) DO UPDATE SET peak = greatest(u.peak, excluded.peak)`,
 				g.Tenant, minute, f.EdgeRun, peak)
 		}
-	}
-}
-
-// queueActivity notes first connections, and first and last messages.
-func queueActivity(b *pgx.Batch, f usage.Flush) {
-	type seen struct{ connected, published bool }
-	all := make(map[tenants.ID]seen)
-	for _, d := range f.Deltas {
-		if d.Opened > 0 {
-			s := all[d.Tenant]
-			s.connected = true
-			all[d.Tenant] = s
-		}
-	}
-	for _, g := range f.Gauges {
-		if max(g.Peak, g.Connections) > 0 {
-			s := all[g.Tenant]
-			s.connected = true
-			all[g.Tenant] = s
-		}
-	}
-	for _, c := range f.Accepted {
-		if c.Total > 0 {
-			s := all[c.Tenant]
-			s.published = true
-			all[c.Tenant] = s
-		}
-	}
-	ids := make([]tenants.ID, 0, len(all))
-	for id := range all {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	for _, id := range ids {
-		var connected, published *time.Time
-		if all[id].connected {
-			connected = &f.SentAt
-		}
-		if all[id].published {
-			published = &f.SentAt
-		}
-		b.Queue(`
-			INSERT INTO usage_activity AS u (tenant_id, first_connection_at, first_message_at, last_message_at) VALUES ($1, $2, $3, $3)
-			ON CONFLICT (tenant_id) DO UPDATE SET
-				first_connection_at = least(u.first_connection_at, excluded.first_connection_at),
-				first_message_at = least(u.first_message_at, excluded.first_message_at),
-				last_message_at = greatest(u.last_message_at, excluded.last_message_at)`, id, connected, published)
 	}
 }

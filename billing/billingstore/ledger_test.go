@@ -129,6 +129,47 @@ func TestCommit_of_several_edges_at_once_adds_up(t *testing.T) {
 	}
 }
 
+func TestMonth_agrees_with_the_minutes_whatever_the_order(t *testing.T) {
+	t.Parallel()
+	s, _ := newStore(t)
+	var all sync.WaitGroup
+	for _, run := range []string{"a", "b", "c", "d"} {
+		all.Go(func() {
+			for sequence := range int64(20) {
+				f := usage.Flush{EdgeRun: run, Sequence: sequence + 1, SentAt: noon}
+				// Tenants and midnights in another order each time: two commits must
+				// not wait for each other for ever.
+				for i := range int64(3) {
+					id := tenants.ID([]string{"t1", "t2", "t3"}[(i+sequence)%3])
+					at := noon.Add(time.Duration((i+sequence)%2) * 12 * time.Hour)
+					f.Deltas = append(f.Deltas, usage.Delta{Tenant: id, Hub: "chat", Minute: at, Delivered: 1, ConnectionSeconds: 1})
+					f.Accepted = append(f.Accepted, usage.Counter{Tenant: id, Hub: "chat", Epoch: "e", Minute: at, Total: sequence})
+					f.Gauges = append(f.Gauges, usage.Gauge{Tenant: id, Connections: 1, Peak: 1})
+				}
+				if _, err := s.Commit(t.Context(), f); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	from := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	for _, id := range []tenants.ID{"t1", "t2", "t3"} {
+		minutes, err := s.Points(t.Context(), id, from, from.AddDate(0, 1, 0), billing.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var sum int64
+		for _, p := range minutes {
+			sum += p.Values.Messages()
+		}
+		m, err := s.Month(t.Context(), id, from, from.AddDate(0, 1, 0))
+		if err != nil || m.Messages != sum || sum < 80 {
+			t.Errorf("the month of %s has %d messages, its minutes %d, %v", id, m.Messages, sum, err)
+		}
+	}
+}
+
 func TestCommit_takes_the_largest_running_total_of_each_epoch(t *testing.T) {
 	t.Parallel()
 	s, _ := newStore(t)

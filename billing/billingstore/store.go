@@ -92,11 +92,8 @@ func (s *Store) Month(ctx context.Context, t tenants.ID, from, to time.Time) (bi
 		), mine AS (
 			SELECT t.id FROM tenants t JOIN account ON t.account_id = account.id
 		), used AS (
-			SELECT tenant_id, sum(delivered) AS messages, sum(connection_seconds) AS seconds
-			FROM usage_minutes WHERE tenant_id IN (SELECT id FROM mine) AND minute >= $2 AND minute < $3 GROUP BY tenant_id
-			UNION ALL
-			SELECT tenant_id, sum(total), 0
-			FROM usage_accepted WHERE tenant_id IN (SELECT id FROM mine) AND minute >= $2 AND minute < $3 GROUP BY tenant_id
+			SELECT tenant_id, sum(messages) AS messages, sum(connection_seconds) AS seconds
+			FROM usage_days WHERE tenant_id IN (SELECT id FROM mine) AND day >= $2 AND day < $3 GROUP BY tenant_id
 		)
 		SELECT plan, messages_per_month, connection_minutes_per_month,
 			coalesce((SELECT sum(messages) FROM used WHERE tenant_id = $1), 0)::bigint,
