@@ -161,11 +161,10 @@ func healthy(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.Status
 // call is one authenticated request with valid names.
 type call struct {
 	Scope
-	style     style
-	r         *http.Request
-	version   string // api-version, "" when there is none
-	hub       string
-	backplane hubs.Backplane
+	style   style
+	r       *http.Request
+	version string // api-version, "" when there is none
+	hub     string
 
 	group, user, connection string
 }
@@ -211,18 +210,23 @@ func (h *Handler) call(s style, r *http.Request) (*call, error) {
 	if err := c.names(); err != nil {
 		return nil, err
 	}
-	if c.backplane, err = scope.Backplane(c.hub); err != nil {
-		return nil, err
-	}
 	return c, nil
 }
 
-// admit asks the tenant's limits.
-func (c *call) admit(messages int) error {
-	if c.Admit == nil {
-		return nil
+// open gets the hub's backplane once all of the request has been checked: the
+// first use of a hub makes it, and a bad request must not. Then it asks the
+// tenant's limits.
+func (c *call) open(messages int) (hubs.Backplane, error) {
+	b, err := c.Backplane(c.hub)
+	if err != nil {
+		return nil, err
 	}
-	return c.Admit(c.r.Context(), c.hub, messages)
+	if c.Admit != nil {
+		if err := c.Admit(c.r.Context(), c.hub, messages); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
 }
 
 func (h *Handler) wrongMethod(w http.ResponseWriter, r *http.Request) {

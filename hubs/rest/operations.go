@@ -40,10 +40,11 @@ func (h *Handler) send(w http.ResponseWriter, c *call, e *hubs.Entry) (int, erro
 	}
 	e.Message = message
 	messages := charge(size)
-	if err := c.admit(messages); err != nil {
+	b, err := c.open(messages)
+	if err != nil {
 		return 0, err
 	}
-	at, err := c.backplane.Publish(c.r.Context(), e, hubs.PublishOptions{IdempotencyKey: key, Charge: messages})
+	at, err := b.Publish(c.r.Context(), e, hubs.PublishOptions{IdempotencyKey: key, Charge: messages})
 	if err != nil {
 		return 0, err
 	}
@@ -57,19 +58,21 @@ func (h *Handler) send(w http.ResponseWriter, c *call, e *hubs.Entry) (int, erro
 // change publishes a membership change without waiting for its effect: it is in
 // order with all that is published later.
 func (c *call) change(e *hubs.Entry) error {
-	if err := c.admit(0); err != nil {
+	b, err := c.open(0)
+	if err != nil {
 		return err
 	}
-	_, err := c.backplane.Publish(c.r.Context(), e, hubs.PublishOptions{})
+	_, err = b.Publish(c.r.Context(), e, hubs.PublishOptions{})
 	return err
 }
 
 // command waits for the effect and returns whether anything was concerned.
 func (c *call) command(e *hubs.Entry) (bool, error) {
-	if err := c.admit(0); err != nil {
+	b, err := c.open(0)
+	if err != nil {
 		return false, err
 	}
-	_, matched, err := c.backplane.Command(c.r.Context(), e, hubs.PublishOptions{})
+	_, matched, err := b.Command(c.r.Context(), e, hubs.PublishOptions{})
 	if matched > 0 && errors.Is(err, hubs.ErrUnanswered) {
 		err = nil // a connection is in one place, and that place has answered
 	}
@@ -132,10 +135,11 @@ func (h *Handler) userInGroup(_ http.ResponseWriter, c *call) (int, error) {
 }
 
 func (c *call) exists(q hubs.Query, code, message string) (int, error) {
-	if err := c.admit(0); err != nil {
+	b, err := c.open(0)
+	if err != nil {
 		return 0, err
 	}
-	count, err := c.backplane.Ask(c.r.Context(), q)
+	count, err := b.Ask(c.r.Context(), q)
 	switch {
 	case count > 0: // one is enough, whoever didn't answer
 		return http.StatusOK, nil
