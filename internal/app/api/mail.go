@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -29,13 +31,18 @@ func newSender(c Config, console io.Writer) (func(context.Context, tenants.Mail)
 			return err
 		}, nil
 	}
-	client, err := newSMTPClient(c.SMTPURL)
+	client, err := newSMTPClient(c.SMTPURL, nil)
 	if err != nil {
 		return nil, err
 	}
+	return smtpSender(client, c.MailFrom), nil
+}
+
+// smtpSender sends mails through a client.
+func smtpSender(client *mail.Client, from string) func(context.Context, tenants.Mail) error {
 	return func(ctx context.Context, m tenants.Mail) error {
 		message := mail.NewMsg()
-		if err := message.From(c.MailFrom); err != nil {
+		if err := message.From(from); err != nil {
 			return fmt.Errorf("set sender: %w", err)
 		}
 		if err := message.To(m.To); err != nil {
@@ -47,11 +54,13 @@ func newSender(c Config, console io.Writer) (func(context.Context, tenants.Mail)
 			return fmt.Errorf("send mail: %w", err)
 		}
 		return nil
-	}, nil
+	}
 }
 
 // newSMTPClient reads smtp://user:password@host:port (STARTTLS) or smtps:// (TLS).
-func newSMTPClient(raw string) (*mail.Client, error) {
+// Mail never goes out in the clear. roots are the trusted authorities; nil means
+// the system's.
+func newSMTPClient(raw string, roots *x509.CertPool) (*mail.Client, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
 		return nil, fmt.Errorf("SIGNALBOX_SMTP_URL is malformed") // its text may hold the password
@@ -67,6 +76,7 @@ func newSMTPClient(raw string) (*mail.Client, error) {
 		password, _ := u.User.Password()
 		options = append(options, mail.WithSMTPAuth(mail.SMTPAuthAutoDiscover), mail.WithUsername(u.User.Username()), mail.WithPassword(password))
 	}
+	options = append(options, mail.WithTLSConfig(&tls.Config{ServerName: u.Hostname(), RootCAs: roots, MinVersion: tls.VersionTLS12}))
 	client, err := mail.NewClient(u.Hostname(), options...)
 	if err != nil {
 		return nil, fmt.Errorf("make mail client: %w", err)
