@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/signalbox/signalbox/hubs"
@@ -70,6 +71,9 @@ type connection struct {
 	kind hubs.TransportKind
 	in   *pipe         // what POSTs bring; nil for WebSockets
 	poll *pollingState // nil but for long polling
+	// begun is set when this node has become the connection's owner. Until then
+	// only requests of the client itself may find it.
+	begun atomic.Bool
 }
 
 // ServeHTTP answers a client.
@@ -184,7 +188,8 @@ func (h *Handler) find(q *request) (*connection, bool) {
 	if !ok {
 		return nil, false
 	}
-	return v.(*connection), true
+	c := v.(*connection)
+	return c, c.begun.Load() || !q.relayed
 }
 
 // withOwned calls f for a connection of this node and passes the request on to
@@ -241,12 +246,15 @@ func (h *Handler) get(q *request, kind hubs.TransportKind) {
 	// It outlives the request: nothing of q may be kept.
 	scope, id := q.ep.Scope, q.id
 	end := func() {
-		h.live.CompareAndDelete(localKey(scope, id), c)
 		ctx, cancel := context.WithTimeout(context.Background(), releaseTimeout)
 		defer cancel()
+		// First the claim, then the entry: between the two the id must not look
+		// like one that nobody has used.
 		h.opt.Ownership.Release(ctx, scope, id)
+		h.live.CompareAndDelete(localKey(scope, id), c)
 		done()
 	}
+	c.begun.Store(true)
 	switch kind {
 	case hubs.WebSockets:
 		h.serveWebSocket(q, end)
@@ -287,6 +295,8 @@ func (c *connection) discard() {
 // again answers a GET for a connection that this node serves already.
 func (h *Handler) again(q *request, kind hubs.TransportKind, c *connection) {
 	switch {
+	case q.relayed && !c.begun.Load():
+		writeText(q.w, http.StatusNotFound, textUnknownID)
 	case c.kind != kind:
 		writeText(q.w, http.StatusBadRequest, textChangeTransport)
 	case kind == hubs.LongPolling:

@@ -142,6 +142,17 @@ func TestTwoNodes(t *testing.T) {
 			nodes[1].do(m, "", query, "", nil).want(t, 404, "No Connection with that ID")
 		}
 	})
+	t.Run("a node that is told it owns what it doesn't serve answers 404", func(t *testing.T) {
+		t.Parallel()
+		nodes, all := newNodes(t, 1)
+		n := nodes[0].negotiate("")
+		all.mu.Lock()
+		all.owners["tenant/chat"+n.ConnectionID] = "a"
+		all.mu.Unlock()
+		for _, m := range []string{"GET", "POST", "DELETE"} {
+			nodes[0].do(m, "", "?id="+n.ConnectionToken, "", nil).want(t, 404, "No Connection with that ID")
+		}
+	})
 	t.Run("a relayed request is never relayed again", func(t *testing.T) {
 		t.Parallel()
 		nodes, _ := newNodes(t, 2)
