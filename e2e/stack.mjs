@@ -11,23 +11,20 @@ const root = resolve(import.meta.dirname, "..");
 /** How long the first start may take: databases, migrations, seeds. */
 const startTimeout = 90_000;
 
-/** Ports from..from+count-1 of loopback that nobody listens on. */
+/** The first of some ports in a row that nobody listens on, below the kernel's own. */
 async function freePorts(count) {
   for (;;) {
-    const from = await listen(0);
-    const rest = await Promise.allSettled(Array.from({ length: count - 1 }, (_, i) => listen(from + 1 + i)));
-    if (rest.every(({ status }) => status === "fulfilled")) return from;
+    const first = 21_000 + Math.floor(Math.random() * 10_000);
+    const tried = await Promise.allSettled(Array.from({ length: count }, (_, i) => listen(first + i)));
+    if (tried.every(({ status }) => status === "fulfilled")) return first;
   }
 }
 
-/** Listens for a moment; returns the port. */
+/** Listens for a moment. */
 function listen(port) {
   return new Promise((done, failed) => {
     const server = createServer().once("error", failed);
-    server.listen(port, "127.0.0.1", () => {
-      const chosen = server.address().port;
-      server.close(() => done(chosen));
-    });
+    server.listen(port, "127.0.0.1", () => server.close(done));
   });
 }
 

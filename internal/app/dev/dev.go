@@ -57,7 +57,7 @@ func Run(ctx context.Context, config Config, console io.Writer, logger *slog.Log
 	if err := os.MkdirAll(filepath.Join(config.Dir, "logs"), 0o711); err != nil {
 		return fmt.Errorf("make DEV_DIR: %w", err)
 	}
-	unlock, err := lock(config.Dir)
+	unlock, err := lockDir(config.Dir)
 	if err != nil {
 		return err
 	}
@@ -72,9 +72,12 @@ func Run(ctx context.Context, config Config, console io.Writer, logger *slog.Log
 	if w.secrets, err = readSecrets(config.Dir, []string{demoSlug, otherSlug}); err != nil {
 		return err
 	}
-	if w.ports, err = choosePorts(); err != nil {
+	ports, releasePorts, err := choosePorts()
+	if err != nil {
 		return err
 	}
+	defer releasePorts()
+	w.ports = ports
 	if w.guard, err = embedded.NewGuard(); err != nil {
 		return err
 	}
@@ -116,7 +119,8 @@ func (w *world) serve(ctx context.Context) error {
 		group.Go(func() error { return s.keep(running, w) })
 	}
 	if err := w.serveFront(running, group); err != nil {
-		return errors.Join(err, group.Wait())
+		group.Go(func() error { return err }) // ends the others
+		return group.Wait()
 	}
 	group.Go(func() error {
 		if err := w.awaitReady(running, tenants); err != nil {

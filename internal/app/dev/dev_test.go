@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -20,7 +22,6 @@ import (
 	"time"
 
 	"github.com/signalbox/signalbox/internal/app/dev"
-	"github.com/signalbox/signalbox/internal/embedded"
 )
 
 // The tests run this test binary under the names of the programs: dev is the
@@ -45,6 +46,8 @@ func TestMain(m *testing.M) {
 func playDev() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
+	// A test that panics leaves nothing behind.
+	ctx = dev.EndWithParent(ctx, os.Getppid())
 	config, err := dev.ReadConfig()
 	if err == nil {
 		err = dev.Run(ctx, config, os.Stdout, slog.New(slog.NewTextHandler(os.Stderr, nil)))
@@ -179,6 +182,20 @@ func TestRun_takes_the_servers_of_the_environment(t *testing.T) {
 	}
 }
 
+func TestRun_ends_when_the_front_can_not_listen(t *testing.T) {
+	t.Parallel()
+	dir := newDevDir(t)
+	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(dir.edgePort+1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	out, err := dir.command(t).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "set DEV_EDGE_PORT") {
+		t.Errorf("with the second front port taken, dev said %q, %v", out, err)
+	}
+}
+
 func TestReadConfig_lists_every_problem(t *testing.T) {
 	t.Setenv("DEV_PORT", "70000")
 	t.Setenv("DEV_EDGE_PORT", "0")
@@ -223,7 +240,7 @@ func newDevDir(t *testing.T) devDir {
 		}
 	}
 	d := devDir{path: filepath.Join(root, "state"), programs: root}
-	d.port, d.edgePort = freePort(t), freePort(t)
+	d.port, d.edgePort = freePorts(t, 1), freePorts(t, 2)
 	return d
 }
 
@@ -238,13 +255,29 @@ func copyProgram(t *testing.T, from, to string) {
 	}
 }
 
-func freePort(t *testing.T) int {
+// freePorts returns the first of some ports in a row, below those that the
+// kernel gives to outgoing connections.
+func freePorts(t *testing.T, count int) int {
 	t.Helper()
-	port, err := embedded.FreePort()
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		first := 21000 + rand.IntN(10000)
+		free := true
+		for port := first; port < first+count; port++ {
+			l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+			if err != nil {
+				free = false
+				break
+			}
+			if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if free {
+			return first
+		}
 	}
-	return port
+	t.Fatalf("no %d free ports in a row", count)
+	return 0
 }
 
 func (d devDir) command(t *testing.T) *exec.Cmd {

@@ -3,6 +3,8 @@ package dev
 import (
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 
 	"github.com/signalbox/signalbox/internal/embedded"
 )
@@ -25,22 +27,27 @@ type ports struct {
 	edgeInternal          [edgeCount]int
 }
 
-// choosePorts takes the usual ports where they are free.
-func choosePorts() (p ports, err error) {
+// choosePorts takes the usual ports where they are free, for the first of the
+// programs like this one on the machine; the others take any. release gives the
+// usual ones to the next.
+func choosePorts() (p ports, release func(), err error) {
+	release, notFirst := lock(filepath.Join(os.TempDir(), "signalbox-dev-ports.lock"))
+	if notFirst != nil {
+		release = func() {}
+	}
 	taken := map[int]bool{}
-	choose := func(wanted int) int {
+	choose := func(usual int) int {
 		if err != nil {
 			return 0
 		}
-		for port := wanted; ; {
-			if !taken[port] && isFree(port) {
-				taken[port] = true
-				return port
-			}
+		port := usual
+		for notFirst != nil && port == usual || taken[port] || !isFree(port) {
 			if port, err = embedded.FreePort(); err != nil {
 				return 0
 			}
 		}
+		taken[port] = true
+		return port
 	}
 	p.apiAdmin = choose(firstAdminPort)
 	p.apiInternal = choose(apiInternalPort)
@@ -49,7 +56,11 @@ func choosePorts() (p ports, err error) {
 		p.edgeAdmin[i] = choose(firstAdminPort + 1 + i)
 		p.edgeInternal[i] = choose(firstRelayPort + i)
 	}
-	return p, err
+	if err != nil {
+		release()
+		return ports{}, nil, err
+	}
+	return p, release, nil
 }
 
 func isFree(port int) bool {
