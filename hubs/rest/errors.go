@@ -12,6 +12,7 @@ import (
 
 	"github.com/signalbox/signalbox/hubs"
 	"github.com/signalbox/signalbox/internal/fault"
+	"github.com/signalbox/signalbox/internal/httpserver"
 )
 
 // Kinds of error that only HTTP has.
@@ -63,33 +64,40 @@ var statuses = map[fault.Kind]int{
 	unsupportedMedia:      http.StatusUnsupportedMediaType,
 }
 
-// errorDetail is Azure's form of an error.
+// errorDetail is a problem document that is also Azure's form of an error: code,
+// message and target.
 type errorDetail struct {
-	Code    string `json:"code"`
+	httpserver.Document
 	Message string `json:"message"`
 	Target  string `json:"target,omitempty"` // the parameter or field at fault
 }
 
+func describe(r *http.Request, status int, f *fault.Error) errorDetail {
+	return errorDetail{Document: httpserver.Describe(r.Context(), status, f), Message: f.Message}
+}
+
 // fail answers r with err.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
-	detail, status := h.describe(w, r, err)
+	detail := h.answerFor(w, r, err)
 	w.Header().Set(errorCode, detail.Code)
-	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Type", httpserver.ProblemType)
 	w.Header().Set("Cache-Control", "no-store")
 	body, _ := json.Marshal(detail) // strings always marshal
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(status)
+	w.WriteHeader(detail.Status)
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(body) // the client may be gone
 	}
 }
 
-// describe returns what may be said of err and sets the headers that go with it.
-func (h *Handler) describe(w http.ResponseWriter, r *http.Request, err error) (errorDetail, int) {
+// answerFor returns what may be said of err and sets the headers that go with it.
+func (h *Handler) answerFor(w http.ResponseWriter, r *http.Request, err error) errorDetail {
 	var limit *LimitError
 	if errors.As(err, &limit) {
 		limitHeaders(w.Header(), limit)
-		return errorDetail{Code: limit.Code, Message: limit.Text, Target: limit.Name}, http.StatusTooManyRequests
+		detail := describe(r, http.StatusTooManyRequests, fault.New(fault.RateLimited, limit.Text).WithCode(limit.Code))
+		detail.Target = limit.Name
+		return detail
 	}
 	f := h.faultOf(r, err)
 	if f.Kind == fault.Unauthenticated {
@@ -98,7 +106,7 @@ func (h *Handler) describe(w http.ResponseWriter, r *http.Request, err error) (e
 	if f.RetryAfter > 0 {
 		w.Header().Set("Retry-After", seconds(f.RetryAfter))
 	}
-	detail := errorDetail{Code: f.Code, Message: f.Message}
+	detail := describe(r, statuses[f.Kind], f)
 	if len(f.Fields) > 0 {
 		field := f.Fields[0]
 		detail.Target = field.Name
@@ -107,7 +115,7 @@ func (h *Handler) describe(w http.ResponseWriter, r *http.Request, err error) (e
 			detail.Message += " Accepted: " + field.Accepted + "."
 		}
 	}
-	return detail, statuses[f.Kind]
+	return detail
 }
 
 // faultOf puts every error into words that may be shown.

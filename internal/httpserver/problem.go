@@ -39,21 +39,39 @@ func Status(err error) int {
 	return http.StatusInternalServerError
 }
 
-// problem is an RFC 9457 document.
-type problem struct {
+// Document is an RFC 9457 problem document, as every surface of ours answers
+// with.
+type Document struct {
 	Type      string       `json:"type"`
 	Title     string       `json:"title"`
 	Status    int          `json:"status"`
 	Code      string       `json:"code"`
 	Detail    string       `json:"detail,omitempty"`
-	Errors    []fieldError `json:"errors,omitempty"`
+	Errors    []FieldError `json:"errors,omitempty"`
 	RequestID string       `json:"request_id"`
 }
 
-type fieldError struct {
+// FieldError says what is wrong with one field or parameter, and what would be
+// accepted.
+type FieldError struct {
 	Field    string `json:"field"`
 	Message  string `json:"message"`
 	Accepted string `json:"accepted,omitempty"`
+}
+
+// ProblemType is the content type of a Document.
+const ProblemType = "application/problem+json"
+
+// Describe puts what e itself says into a Document for the request of ctx.
+func Describe(ctx context.Context, status int, e *fault.Error) Document {
+	d := Document{
+		Type: problemDocs + e.Code, Title: http.StatusText(status), Status: status,
+		Code: e.Code, Detail: e.Message, RequestID: RequestID(ctx),
+	}
+	for _, f := range e.Fields {
+		d.Errors = append(d.Errors, FieldError{Field: f.Name, Message: f.Message, Accepted: f.Accepted})
+	}
+	return d
 }
 
 // Problem answers with err as application/problem+json. Only what the fault
@@ -61,27 +79,21 @@ type fieldError struct {
 // is logged with the request's id.
 func Problem(w http.ResponseWriter, r *http.Request, logger *slog.Logger, err error) {
 	status := Status(err)
-	p := problem{Title: http.StatusText(status), Status: status, RequestID: RequestID(r.Context())}
-	if e, ok := errors.AsType[*fault.Error](err); ok && status != http.StatusInternalServerError {
-		p.Code, p.Detail = e.Code, e.Message
-		for _, f := range e.Fields {
-			p.Errors = append(p.Errors, fieldError{Field: f.Name, Message: f.Message, Accepted: f.Accepted})
-		}
-		if e.RetryAfter > 0 {
-			w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(e.RetryAfter.Seconds()))))
-		}
-	} else {
-		p.Code, p.Detail = string(fault.Internal), "Something went wrong on our side. Support can find it by the request id."
+	shown, ok := errors.AsType[*fault.Error](err)
+	if !ok || status == http.StatusInternalServerError {
+		shown = fault.New(fault.Internal, "Something went wrong on our side. Support can find it by the request id.")
+	}
+	if shown.RetryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(shown.RetryAfter.Seconds()))))
 	}
 	logProblem(r.Context(), logger, r, status, err)
-	p.Type = problemDocs + p.Code
 	if status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="signalbox"`)
 	}
-	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("Content-Type", ProblemType)
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(p) // the caller may have gone; there is nobody to tell
+	_ = json.NewEncoder(w).Encode(Describe(r.Context(), status, shown)) // the caller may have gone; there is nobody to tell
 }
 
 // logProblem logs what somebody has to know of: mistakes of ours as errors,
