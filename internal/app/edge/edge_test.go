@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -442,6 +443,26 @@ func TestKnownTenantsOutliveRedis(t *testing.T) {
 	res, body = c.do(http.MethodPost, c.base(0, "demo")+"/api/v1/hubs/chat", demo.Keys[0].Secret, `{"target":"t","arguments":[]}`, nil)
 	if res.StatusCode != http.StatusServiceUnavailable {
 		t.Fatalf("a publish that can't be accepted: %d %s", res.StatusCode, body)
+	}
+}
+
+// TestHangingRedis is worse than a Redis that refuses: no answer ever comes.
+func TestHangingRedis(t *testing.T) {
+	t.Parallel()
+	demo := document("demo", 1)
+	c := startCluster(t, demo)
+	token := clientJWT(t, demo, 0, "chat", "ann")
+	c.connect(0, demo, "chat", "ann")
+	if err := c.redis.Do(t.Context(), "CLIENT", "PAUSE", time.Minute.Milliseconds(), "ALL").Err(); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		res, body := c.do(http.MethodPost, c.base(0, "demo")+"/client/negotiate?hub=chat", token, "", func(r *http.Request) { *r = *r.WithContext(ctx) })
+		cancel()
+		if res.StatusCode != http.StatusOK {
+			t.Fatalf("negotiate with a hanging Redis: %d %s", res.StatusCode, body)
+		}
 	}
 }
 
