@@ -4,6 +4,12 @@ import "slices"
 
 // Apply carries an entry out for this Server's connections. It implements Node.
 func (s *Server) Apply(e *Entry) (matched int) {
+	matched = s.apply(e)
+	s.progress.applied(e)
+	return matched
+}
+
+func (s *Server) apply(e *Entry) (matched int) {
 	s.applied++
 	switch e.Kind {
 	case SendToAll, SendToGroups, SendToUsers, SendToConnections:

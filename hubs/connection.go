@@ -38,6 +38,7 @@ type Connection struct {
 	lastWrite atomic.Int64 // clock() of the last bytes to the client
 	pinged    atomic.Bool  // the client has sent a ping at least once
 	open      atomic.Bool  // the handshake is done
+	unread    atomic.Bool  // the reader waits for invocations, see reading
 	born      int64        // clock() when the client arrived
 
 	// slots has room for each invocation that may run beside the reader; it is
@@ -46,6 +47,11 @@ type Connection struct {
 	invocations sync.WaitGroup
 
 	stamp uint64 // last entry delivered; only Server.Apply uses it
+
+	// calls is what Register's Dispatcher keeps for the connection, once there
+	// is something to keep.
+	calls atomic.Pointer[calls]
+	after Position // see follow; guarded by server.progress.mu
 
 	mu     sync.Mutex
 	groups map[string]struct{}

@@ -61,7 +61,10 @@ func withDetail(head string, err error, detailed bool) string {
 // exceptionName is the .NET name that clients know for the kind of err.
 func exceptionName(err error) string {
 	var invalid *dataError
+	var operation *operationError
 	switch {
+	case errors.As(err, &operation):
+		return "InvalidOperationException"
 	case errors.As(err, &invalid):
 		return "InvalidDataException"
 	case errors.Is(err, ErrClientTimeout):

@@ -11,6 +11,10 @@ import (
 // when a client's invocations run one after the other, else beside it. The
 // reader waits while as many run as the hub allows.
 func (c *Connection) invoke(m *protocol.Message) error {
+	if d, ok := c.server.chain.dispatcher.(*methods); ok {
+		d.accept(c, m) // it has a queue of its own and answers itself
+		return nil
+	}
 	parallel := c.server.options.Load().MaximumParallelInvocationsPerClient
 	if parallel <= 1 {
 		return c.invokeNow(m)

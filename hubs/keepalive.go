@@ -34,7 +34,7 @@ func (c *Connection) check(now int64) time.Duration {
 	}
 
 	silence := opt.ClientTimeoutInterval
-	if c.pinged.Load() {
+	if c.pinged.Load() && !c.unread.Load() {
 		silence -= time.Duration(now - c.lastRead.Load())
 		if silence <= 0 {
 			c.server.meter.Refused(RefusedTimeout)

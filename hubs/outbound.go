@@ -35,6 +35,7 @@ type outbound struct {
 	how      Ending
 	cause    error
 	done     chan struct{} // closed once the transport is closed
+	room     chan struct{} // closed by signal; nil while nobody waits for room
 }
 
 // spareLimit is the largest queue, in messages, that a connection keeps at rest.
@@ -98,6 +99,7 @@ func (c *Connection) seal() {
 // last queues the connection's last item, or none when it is empty. o.mu is held.
 func (o *outbound) last(item queued, cause error, how Ending) (schedule bool) {
 	o.ending, o.since, o.cause, o.how = true, clock(), cause, how
+	o.signal()
 	o.held = false
 	if item.frame != nil {
 		return o.push(item)
@@ -125,6 +127,7 @@ func (o *outbound) push(item queued) (schedule bool) {
 // drop forgets everything that hasn't been handed to the transport. o.mu is held.
 func (o *outbound) drop() {
 	o.queue, o.messages, o.bytes = nil, 0, 0
+	o.signal()
 	o.cut = o.writing
 }
 
@@ -298,5 +301,6 @@ func (c *Connection) written(items []queued, size int) (cut bool) {
 	}
 	o.messages -= len(items)
 	o.bytes -= size
+	o.signal()
 	return false
 }

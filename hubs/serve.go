@@ -68,6 +68,7 @@ func (s *Server) converse(c *Connection, in *inbound) (err error) {
 		s.store.remove(c)
 		c.leaveAll(true)
 		c.cancel(err)
+		s.progress.forget(c)
 		if p := s.guard(c, func() { s.chain.disconnected(context.WithoutCancel(c.ctx), c, err) }); p != nil {
 			err = errors.Join(err, p)
 		}
@@ -77,6 +78,7 @@ func (s *Server) converse(c *Connection, in *inbound) (err error) {
 
 	if p := s.guard(c, func() {
 		defer c.invocations.Wait()
+		defer func() { c.endCalls(err) }()
 		if err = s.chain.connected(c.ctx, c); err != nil {
 			s.meter.Refused(RefusedConnection)
 			return

@@ -2,6 +2,7 @@ package hubs
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"log/slog"
 	"sync"
@@ -26,6 +27,12 @@ type Server struct {
 	// Only Apply uses these; the Backplane calls it from one goroutine at a time.
 	applied uint64
 	due     []*Connection
+
+	progress progress
+	// run begins the ids of invocations that this Server makes of clients.
+	run string
+	// called numbers them.
+	called atomic.Uint64
 
 	// joining is held while the subscription is being made or given up; it is a
 	// channel so that waiting obeys a context.
@@ -62,6 +69,7 @@ func NewServer(cfg Config) (*Server, error) {
 		linger:    cfg.Linger,
 		joining:   make(chan struct{}, 1),
 		idle:      time.Now(),
+		run:       rand.Text()[:10],
 		drained:   make(chan struct{}),
 	}
 	opt := cfg.Options.withDefaults()

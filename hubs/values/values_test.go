@@ -19,8 +19,11 @@ import (
 // level has text methods, as ids of many libraries have.
 type level [2]byte
 
-func (l level) MarshalText() ([]byte, error)  { return []byte{'L', l[0], l[1]}, nil }
-func (l *level) UnmarshalText(b []byte) error { copy(l[:], bytes.TrimPrefix(b, []byte("L"))); return nil }
+func (l level) MarshalText() ([]byte, error) { return []byte{'L', l[0], l[1]}, nil }
+func (l *level) UnmarshalText(b []byte) error {
+	copy(l[:], bytes.TrimPrefix(b, []byte("L")))
+	return nil
+}
 
 type order struct {
 	Base

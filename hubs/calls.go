@@ -1,0 +1,237 @@
+package hubs
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/signalbox/signalbox/hubs/protocol"
+)
+
+// The bounds of what one connection may have open.
+const (
+	// queuedCalls is how many invocations wait for their turn before the
+	// connection is no longer read.
+	queuedCalls = 100
+	// openStreams is how many streams may be open each way.
+	openStreams = 10
+	// pendingResults is how many invocations of the client may wait for an answer.
+	pendingResults = 100
+	// leaveGrace is how long invocations of a client that left in the orderly way
+	// may go on before their contexts are cancelled: it may have sent them just
+	// before.
+	leaveGrace = 5 * time.Second
+)
+
+// calls is what the Dispatcher of a registered hub keeps for one connection:
+// invocations that run or wait, streams both ways, and answers that the server
+// waits for. It exists from the first of those on.
+//
+// The reader brings messages in; every invocation has a goroutine of its own.
+// At most Options.MaximumParallelInvocationsPerClient invocations hold a slot.
+// One that waits for the client holds none, or the reader might wait for it and
+// it for the reader: a method with upload streams never does, a stream only
+// until its method has returned, and an invocation of the client gives the slot
+// back while it waits.
+type calls struct {
+	conn   *Connection
+	ctx    context.Context // of all calls
+	cancel context.CancelCauseFunc
+
+	mu      sync.Mutex
+	queue   []*call
+	running int             // slots in use
+	resume  []chan struct{} // those that had given their slot back
+	room    chan struct{}   // the reader waits for a place in queue
+	idle    chan struct{}   // endCalls waits for queue and slots to be empty
+	streams map[string]*call
+	uploads map[string]*upload
+	results map[string]*pendingResult
+	ended   bool
+}
+
+// callsOf returns the connection's calls, made if there are none.
+func (c *Connection) callsOf() *calls {
+	if s := c.calls.Load(); s != nil {
+		return s
+	}
+	s := &calls{conn: c}
+	s.ctx, s.cancel = context.WithCancelCause(c.ctx)
+	if !c.calls.CompareAndSwap(nil, s) {
+		s.cancel(nil)
+		return c.calls.Load()
+	}
+	return s
+}
+
+// enter queues a call behind those before it and waits for a place. Only the
+// reader calls it.
+func (s *calls) enter(k *call) {
+	s.mu.Lock()
+	for len(s.queue) >= queuedCalls {
+		s.room = make(chan struct{})
+		room := s.room
+		s.mu.Unlock()
+		s.conn.reading(false)
+		select {
+		case <-room:
+		case <-s.conn.ctx.Done():
+		}
+		s.conn.reading(true)
+		if s.conn.ctx.Err() != nil {
+			k.release()
+			return
+		}
+		s.mu.Lock()
+	}
+	s.queue = append(s.queue, k)
+	s.schedule()
+	s.mu.Unlock()
+}
+
+// reading tells the keep-alive whether the client is read from: one that isn't
+// can't be silent.
+func (c *Connection) reading(on bool) {
+	if on {
+		c.lastRead.Store(clock())
+	}
+	c.unread.Store(!on)
+}
+
+// schedule starts what may run now. s.mu is held.
+func (s *calls) schedule() {
+	slots := s.conn.server.options.Load().MaximumParallelInvocationsPerClient
+	for len(s.resume) > 0 && s.running < slots {
+		close(s.resume[0])
+		s.resume = s.resume[1:]
+		s.running++
+	}
+	n := 0
+	for _, k := range s.queue {
+		if !k.free {
+			if s.running >= slots {
+				break
+			}
+			s.running++
+			k.slot = true
+		}
+		n++
+		s.conn.invocations.Add(1)
+		go k.run()
+	}
+	if n > 0 {
+		rest := copy(s.queue, s.queue[n:])
+		clear(s.queue[rest:])
+		s.queue = s.queue[:rest]
+		if s.room != nil {
+			close(s.room)
+			s.room = nil
+		}
+	}
+	if s.idle != nil && s.running == 0 && len(s.queue) == 0 {
+		close(s.idle)
+		s.idle = nil
+	}
+}
+
+// give gives k's slot back; it reports false when k has none.
+func (s *calls) give(k *call) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !k.slot {
+		return false
+	}
+	k.slot = false
+	s.running--
+	s.schedule()
+	return true
+}
+
+// regain waits for a slot again after give.
+func (s *calls) regain(k *call) {
+	s.mu.Lock()
+	turn := make(chan struct{})
+	s.resume = append(s.resume, turn)
+	s.schedule()
+	s.mu.Unlock()
+	<-turn // slots are freed by others that end, whose contexts end with the connection
+	s.mu.Lock()
+	k.slot = true
+	s.mu.Unlock()
+}
+
+// message handles what belongs to something open: items, ends and answers.
+// What belongs to nothing is ignored.
+func (s *calls) message(m *protocol.Message) {
+	switch m.Type {
+	case protocol.StreamItem:
+		if u := s.upload(m.InvocationID); u != nil {
+			u.item(m.Item)
+		}
+	case protocol.Completion:
+		if s.answer(m) {
+			return
+		}
+		if u := s.upload(m.InvocationID); u != nil {
+			s.forgetUpload(m.InvocationID)
+			u.complete(m)
+		}
+	case protocol.CancelInvocation:
+		s.mu.Lock()
+		k := s.streams[m.InvocationID]
+		s.mu.Unlock()
+		if k != nil {
+			k.cancel(errCanceledByClient)
+		}
+	}
+}
+
+// endCalls ends everything that the connection has open; err is why the
+// connection ends. The reader calls it when it has read its last message.
+func (c *Connection) endCalls(err error) {
+	if c.calls.CompareAndSwap(nil, &calls{conn: c, ended: true}) {
+		return
+	}
+	s := c.calls.Load()
+	s.mu.Lock()
+	s.ended = true
+	results, uploads, streams := s.results, s.uploads, s.streams
+	s.results, s.uploads, s.streams = nil, nil, nil
+	var idle chan struct{}
+	if err == nil && s.running+len(s.queue) > 0 {
+		idle = make(chan struct{})
+		s.idle = idle
+	}
+	s.mu.Unlock()
+
+	gone := disconnected(c.ID())
+	for _, r := range results {
+		r.fail(gone)
+	}
+	for _, u := range uploads {
+		u.fail(gone)
+	}
+	for _, k := range streams {
+		k.cancel(context.Canceled)
+	}
+	if idle != nil {
+		timer := time.NewTimer(leaveGrace)
+		defer timer.Stop()
+		select {
+		case <-idle:
+		case <-timer.C:
+		case <-c.ctx.Done():
+		}
+	}
+	s.mu.Lock()
+	dropped := s.queue
+	s.queue = nil
+	s.mu.Unlock()
+	for _, k := range dropped {
+		k.release()
+	}
+	if err == nil {
+		err = context.Canceled
+	}
+	s.cancel(err)
+}

@@ -1,0 +1,198 @@
+package hubs
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/signalbox/signalbox/hubs/protocol"
+)
+
+// What goes to one client directly (completions, stream items, messages to the
+// caller) doesn't travel through the Backplane, but must not overtake what the
+// same hub method published before: it waits on this node until the entry that
+// it follows has been applied here. With a Backplane that applies before
+// Publish returns, nothing ever waits.
+
+// progress is how far a Server has applied its hub's entries.
+//
+// Lock order: progress.mu before outbound.mu.
+type progress struct {
+	mu      sync.Mutex
+	at      Position                 // of the last entry applied
+	before  string                   // the epoch before that of at
+	waiting map[*Connection]*waiting // connections with frames that wait
+}
+
+// waiting is what waits for one connection, in order.
+type waiting struct {
+	frames []waitingFrame
+	bytes  int
+}
+
+type waitingFrame struct {
+	after Position
+	item  queued
+}
+
+// reached reports whether the entry at p has been applied. p.mu is held.
+func (p *progress) reached(at Position) bool {
+	if at.Number == 0 || at.Epoch == p.before {
+		return true
+	}
+	return at.Epoch == p.at.Epoch && p.at.Number >= at.Number
+}
+
+// applied notes that e has been applied and lets go what waited for it; it runs
+// before the next entry, so that what follows e goes out between the two.
+func (p *progress) applied(e *Entry) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.at.Epoch != e.Epoch {
+		p.before = p.at.Epoch
+	}
+	p.at = Position{Epoch: e.Epoch, Number: e.Number}
+	for c, w := range p.waiting {
+		n := 0
+		for n < len(w.frames) && p.reached(w.frames[n].after) {
+			w.bytes -= len(w.frames[n].item.frame)
+			if c.enqueue(w.frames[n].item) {
+				writers.schedule(c)
+			}
+			n++
+		}
+		if w.frames = w.frames[n:]; len(w.frames) == 0 {
+			delete(p.waiting, c)
+		}
+		if n > 0 {
+			c.out.mu.Lock()
+			c.out.signal()
+			c.out.mu.Unlock()
+		}
+	}
+}
+
+// forget drops what waits for a connection that has ended.
+func (p *progress) forget(c *Connection) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.waiting, c)
+}
+
+// follow makes all that is sent directly to c from now on come after the entry
+// at p.
+func (c *Connection) follow(p Position) {
+	if p.Duplicate {
+		return // its entry may be older than this node's subscription
+	}
+	at := &c.server.progress
+	at.mu.Lock()
+	defer at.mu.Unlock()
+	if c.after.Epoch != p.Epoch || c.after.Number < p.Number {
+		c.after = p
+	}
+}
+
+// followed is what c's direct messages come after.
+func (c *Connection) followed() Position {
+	at := &c.server.progress
+	at.mu.Lock()
+	defer at.mu.Unlock()
+	return c.after
+}
+
+// sendFollowing is Send for a hub's own messages: behind the entries that c
+// follows.
+func (c *Connection) sendFollowing(m *protocol.Message) error {
+	frame, err := c.proto.Append(nil, m)
+	if err != nil {
+		return err
+	}
+	c.SendAfter(c.followed(), frame, !(m.Type == protocol.Completion && m.HasError))
+	return nil
+}
+
+// SendAfter queues a frame of c's hub protocol behind everything up to the entry
+// at p, which is or will be applied on this node. Frames of one connection stay
+// in the order of the calls when their positions don't go back. It doesn't block.
+func (c *Connection) SendAfter(p Position, frame []byte, metered bool) {
+	item := queued{frame: frame}
+	if metered {
+		item.units = Units(len(frame))
+	}
+	at := &c.server.progress
+	at.mu.Lock()
+	w := at.waiting[c]
+	if w == nil && at.reached(p) {
+		at.mu.Unlock()
+		if c.enqueue(item) {
+			writers.schedule(c)
+		}
+		return
+	}
+	defer at.mu.Unlock()
+	if w == nil {
+		if c.isEnding() {
+			return
+		}
+		if at.waiting == nil {
+			at.waiting = make(map[*Connection]*waiting)
+		}
+		w = &waiting{}
+		at.waiting[c] = w
+	}
+	opt := c.server.options.Load()
+	if len(w.frames) >= opt.OutboundMessages || (w.bytes > 0 && w.bytes+len(frame) > opt.OutboundBytes) {
+		// The backplane is far behind; the client may find a node that isn't.
+		delete(at.waiting, c)
+		c.end(ErrUnavailable, "", true)
+		return
+	}
+	w.frames = append(w.frames, waitingFrame{p, item})
+	w.bytes += len(frame)
+}
+
+// errEnded: the connection takes in no more.
+var errEnded = errors.New("the connection has ended")
+
+// awaitRoom waits until fewer than messages and bytes wait for c.
+func (c *Connection) awaitRoom(ctx context.Context, messages, bytes int) error {
+	at, o := &c.server.progress, &c.out
+	for {
+		at.mu.Lock()
+		o.mu.Lock()
+		m, b := o.messages, o.bytes
+		if w := at.waiting[c]; w != nil {
+			m, b = m+len(w.frames), b+w.bytes
+		}
+		if o.ending || o.dead {
+			o.mu.Unlock()
+			at.mu.Unlock()
+			return errEnded
+		}
+		if m < messages && b < bytes {
+			o.mu.Unlock()
+			at.mu.Unlock()
+			return nil
+		}
+		if o.room == nil {
+			o.room = make(chan struct{})
+		}
+		room := o.room
+		o.mu.Unlock()
+		at.mu.Unlock()
+		select {
+		case <-room:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// signal wakes those who wait for room. o.mu is held.
+func (o *outbound) signal() {
+	if o.room != nil {
+		close(o.room)
+		o.room = nil
+	}
+}
