@@ -37,7 +37,13 @@ export default defineConfig(async ({ mode }): Promise<ViteUserConfig> => ({
       { extends: true, test: { name: "logic", environment: "node", include: ["src/**/*.test.ts"] } },
       {
         extends: true,
-        test: { name: "pages", environment: "jsdom", include: ["src/**/*.test.tsx"], setupFiles: ["test/setup.ts"] },
+        test: {
+          name: "pages",
+          environment: "jsdom",
+          include: ["src/**/*.test.tsx"],
+          setupFiles: ["test/setup.ts"],
+          testTimeout: 30_000,
+        },
       },
     ],
   },

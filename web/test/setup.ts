@@ -1,9 +1,11 @@
 import "@testing-library/jest-dom/vitest";
 
 import { notifications } from "@mantine/notifications";
-import { cleanup } from "@testing-library/react";
+import { cleanup, configure } from "@testing-library/react";
 import { afterEach, vi } from "vitest";
 
+// A busy machine may take its time; what never comes still fails.
+configure({ asyncUtilTimeout: 8_000 });
 document.documentElement.lang = "en";
 
 afterEach(() => {

@@ -38,7 +38,7 @@ export function Sidebar({ onClose }: { onClose?: () => void }) {
               key={label}
               to={to}
               params={{ tenant }}
-              activeOptions={{ exact: true }}
+              activeOptions={{ exact: true, includeSearch: false }}
               className={classes["link"]}
             >
               <Icon size={18} aria-hidden />

@@ -109,6 +109,8 @@ function options({ series, format, floor, onHover, style, scheme, daily, binary 
   };
   return {
     class: scheme,
+    // Days begin at midnight UTC wherever the reader is.
+    ...(daily && { tzDate: (at: number) => uPlot.tzDate(new Date(at * 1000), "Etc/UTC") }),
     width: 300,
     height,
     legend: { show: false },

@@ -2,6 +2,7 @@ import { useSuspenseQuery } from "@tanstack/react-query";
 import { createFileRoute, notFound, Outlet } from "@tanstack/react-router";
 import { useEffect } from "react";
 
+import { NotFound } from "../../layout/RouteError";
 import { toProblem } from "@/shared/api/problem";
 import { tenantQuery } from "@/shared/api/queries";
 import { rememberTenant } from "@/shared/lib/lastTenant";
@@ -18,6 +19,8 @@ export const Route = createFileRoute("/_console/tenants/$tenant")({
     }
   },
   component: TenantScope,
+  // Inside the console's frame, so that another tenant can be chosen.
+  notFoundComponent: NotFound,
 });
 
 function TenantScope() {
