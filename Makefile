@@ -78,7 +78,7 @@ verify: ## Check that generated code is fresh
 
 .PHONY: lint
 lint: ## Check formatting and run the linters
-	$(GO_TOOL) golangci-lint run
+	$(GO_TOOL) golangci-lint run --allow-parallel-runners
 
 .PHONY: fmt
 fmt: ## Format the Go code

@@ -38,9 +38,10 @@ func CountArguments(r Raw) (int, error) {
 	if err := r.Check(); err != nil {
 		return 0, err
 	}
-	count := 0
+	var count int
 	if r.Encoding == MessagePack {
-		m, ok := mpReader{b: r.Bytes, pending: 1}, false
+		var ok bool
+		m := mpReader{b: r.Bytes, pending: 1}
 		if count, ok = m.array(); !ok {
 			return 0, errExpected("arguments", "Array")
 		}
