@@ -50,8 +50,9 @@ type Recorder struct {
 	// Used by the flushing goroutine alone.
 	sequence   int64
 	backlog    map[deltaKey]*Delta
-	unsent     *Flush // outcome unknown: is sent again as it was
-	hadGauges  bool
+	unsent     *Flush  // outcome unknown: is sent again as it was
+	gauges     []Gauge // for the next flush
+	hadGauges  bool    // the last flush had some
 	flushingMu sync.Mutex
 }
 
@@ -155,19 +156,16 @@ func (r *Recorder) Flush(ctx context.Context) error {
 	r.flushingMu.Lock()
 	defer r.flushingMu.Unlock()
 	now := r.now()
-	gauges := r.collect(now)
-	for first := true; ; first = false {
+	r.gauges = keepPeaks(r.gauges, r.collect(now))
+	// Gauges are news once per call, also that there are none any more.
+	news := len(r.gauges) > 0 || r.hadGauges
+	for {
 		if r.unsent == nil {
 			f := r.cut(now)
-			if first {
-				f.Gauges = gauges
-			}
-			if len(f.Deltas) == 0 && len(f.Accepted) == 0 && len(f.Gauges) == 0 && !(first && r.hadGauges) {
+			if len(f.Deltas) == 0 && len(f.Accepted) == 0 && !news {
 				return nil
 			}
-			if first {
-				r.hadGauges = len(gauges) > 0
-			}
+			news, r.hadGauges = false, len(f.Gauges) > 0
 			r.unsent = f
 		}
 		if err := r.send(ctx, r.unsent); err != nil {
@@ -175,6 +173,25 @@ func (r *Recorder) Flush(ctx context.Context) error {
 		}
 		r.unsent = nil
 	}
+}
+
+// keepPeaks returns the gauges now, with the peaks of those before that were not
+// sent.
+func keepPeaks(before, now []Gauge) []Gauge {
+	peaks := make(map[tenants.ID]int64)
+	for _, b := range before {
+		if b.Peak > 0 {
+			peaks[b.Tenant] = b.Peak
+		}
+	}
+	for i, g := range now {
+		now[i].Peak = max(g.Peak, peaks[g.Tenant])
+		delete(peaks, g.Tenant)
+	}
+	for id, peak := range peaks {
+		now = append(now, Gauge{Tenant: id, Peak: peak})
+	}
+	return now
 }
 
 // collect moves what the meters have counted to the backlog and returns the
@@ -213,9 +230,16 @@ func (r *Recorder) collect(now time.Time) []Gauge {
 	return gauges
 }
 
-// cut makes the next flush from the backlog.
+// cut makes the next flush from the backlog. Each one carries all gauges, since
+// it replaces those before.
 func (r *Recorder) cut(now time.Time) *Flush {
-	f := &Flush{EdgeRun: r.run, SentAt: now.UTC()}
+	f := &Flush{EdgeRun: r.run, SentAt: now.UTC(), Gauges: r.gauges}
+	r.gauges = nil
+	for _, g := range f.Gauges {
+		if g.Connections > 0 {
+			r.gauges = append(r.gauges, Gauge{Tenant: g.Tenant, Connections: g.Connections})
+		}
+	}
 	for key, d := range r.backlog {
 		if len(f.Deltas) == maxDeltas {
 			break

@@ -288,6 +288,49 @@ func TestRedisAwayKeepsAndMergesUsage(t *testing.T) {
 	}
 }
 
+func TestEveryFlushCarriesTheGaugesAndNoPeakIsLost(t *testing.T) {
+	t.Parallel()
+	gone, stop := startRedis(t)
+	stop()
+	c := newClock()
+	r := NewRecorder(gone, "run", quiet())
+	r.now = c.Now
+	m := r.Hub(acme, "chat")
+	m.ConnectionOpened()
+	if err := r.Flush(t.Context()); err == nil { // its outcome is unknown: it is sent again
+		t.Fatal("flushed to nowhere")
+	}
+	m.ConnectionOpened()
+	m.ConnectionOpened()
+	m.ConnectionClosed() // three at once, two now
+	if err := r.Flush(t.Context()); err == nil {
+		t.Fatal("flushed to nowhere")
+	}
+	for i := range maxDeltas + 1 {
+		r.backlog[deltaKey{hubKey{other, fmt.Sprint(i)}, 0}] = &Delta{Tenant: other, Hub: fmt.Sprint(i), Minute: time.Unix(0, 0), Delivered: 1}
+	}
+	back, _ := startRedis(t)
+	r.redis = back
+	if err := r.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	flushes := stream(t, back)
+	if len(flushes) != 3 {
+		t.Fatalf("got %d flushes, want the unsent one and two for the rest", len(flushes))
+	}
+	for i, want := range []Gauge{{acme, 1, 1}, {acme, 2, 3}, {acme, 2, 0}} {
+		if got := flushes[i].Gauges; len(got) != 1 || got[0] != want || flushes[i].Sequence != int64(i+1) {
+			t.Errorf("flush %d, number %d: got %+v, want %+v", i, flushes[i].Sequence, got, want)
+		}
+	}
+	if err := r.Flush(t.Context()); err != nil { // connections are news at every flush
+		t.Fatal(err)
+	}
+	if last := stream(t, back); len(last) != 4 || last[3].Gauges[0] != (Gauge{acme, 2, 2}) {
+		t.Fatalf("got %+v", last[len(last)-1])
+	}
+}
+
 func TestBacklogIsBounded(t *testing.T) {
 	t.Parallel()
 	gone, stop := startRedis(t)
