@@ -15,10 +15,10 @@ import (
 func TestChurn(t *testing.T) {
 	t.Parallel()
 	bus := hubs.NewMemoryBackplane()
-	nodes := []*hubs.Server{
-		newServer(t, hubs.Config{Backplane: bus, Linger: 1}),
-		newServer(t, hubs.Config{Backplane: bus, Linger: 1}),
-	}
+	// Nothing slows the publisher down: queues must hold what a busy machine
+	// leaves in them.
+	cfg := hubs.Config{Backplane: bus, Linger: 1, Options: hubs.Options{OutboundMessages: 1 << 20, OutboundBytes: 1 << 30}}
+	nodes := []*hubs.Server{newServer(t, cfg), newServer(t, cfg)}
 	const clients, visits, each = 8, 10, 20
 	stop := make(chan struct{})
 	published := make(chan error, 1)
