@@ -43,8 +43,11 @@ func (c *Call) Connection() *Connection { return c.conn }
 // ConnectionID is the caller's public connection id.
 func (c *Call) ConnectionID() string { return c.conn.ID() }
 
-// User is the caller's user id; empty when it has none.
-func (c *Call) User() string { return c.conn.User() }
+// UserID is the caller's user id; empty when it has none.
+func (c *Call) UserID() string { return c.conn.User() }
+
+// Principal is who the caller is.
+func (c *Call) Principal() Principal { return c.conn.Principal() }
 
 // Hub is the value that was registered.
 func (c *Call) Hub() any { return c.hub }
