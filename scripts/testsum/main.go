@@ -13,6 +13,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 )
 
 func main() {
@@ -56,13 +58,18 @@ func total(args []string, out io.Writer) bool {
 	for i, s := range suites {
 		files[i] = flags.String(s.name, "", "`file` with "+s.usage)
 	}
+	crashed := flags.String("ended-badly", "", "`names`, by commas, of reports whose runner ended with a failure")
 	_ = flags.Parse(args) // exits on an error
+	badly := strings.Split(*crashed, ",")
 	var sum counts
 	for i, s := range suites {
 		if *files[i] == "" {
 			continue
 		}
 		got := readFile(*files[i], s)
+		if got.failed == 0 && slices.Contains(badly, s.name) {
+			got = got.fail("the runner ended with a failure, though no test did")
+		}
 		for _, problem := range got.problems {
 			_, _ = fmt.Fprintf(out, "%s: %s\n", s.name, problem)
 		}

@@ -62,6 +62,10 @@ func TestTotal_ends_with_the_sum(t *testing.T) {
 		t.Errorf("total said %q", out.String())
 	}
 	out.Reset()
+	if total([]string{"-checks", checks, "-tap", tap, "-ended-badly", "tap,"}, &out) || !strings.HasSuffix(out.String(), "\n3 passed, 1 failed\n") {
+		t.Errorf("with a runner that crashed, total said %q", out.String())
+	}
+	out.Reset()
 	if total([]string{"-checks", checks, "-tap", filepath.Join(dir, "missing")}, &out) || !strings.HasSuffix(out.String(), "\n2 passed, 1 failed\n") {
 		t.Errorf("with a missing report, total said %q", out.String())
 	}
