@@ -1,10 +1,6 @@
 package hubs
 
-import (
-	"context"
-
-	"github.com/signalbox/signalbox/hubs/protocol"
-)
+import "context"
 
 // Call is what a method of a registered hub is told about its invocation: the
 // hub's clients as seen by the caller, and the caller itself.
@@ -16,9 +12,9 @@ import (
 type Call struct {
 	Context
 	conn       *Connection
-	message    *protocol.Message
 	hub        any
 	method     string
+	invocation string // id
 	arguments  []any
 	connecting bool
 	k          *call // nil in OnConnected and OnDisconnected
@@ -57,12 +53,7 @@ func (c *Call) Hub() any { return c.hub }
 func (c *Call) Method() string { return c.method }
 
 // InvocationID is the caller's id for the invocation; empty when it wants no answer.
-func (c *Call) InvocationID() string {
-	if c.message == nil {
-		return ""
-	}
-	return c.message.InvocationID
-}
+func (c *Call) InvocationID() string { return c.invocation }
 
 // Arguments are the decoded arguments, without context and upload streams, as
 // the filters of Use and UseOn see them. It is nil for those of Config.Filters,
@@ -103,9 +94,9 @@ func (c *Call) Leave(ctx context.Context, group string) error {
 	return c.RemoveFromGroup(ctx, c.conn.ID(), group)
 }
 
-// newCall fills c for an invocation, or without m for a lifecycle method.
-func (d *methods) newCall(c *Connection, m *protocol.Message) Call {
-	return Call{Context: Context{backplane: c.server.backplane, server: c.server, origin: c}, conn: c, message: m, hub: d.hub}
+// newCall returns a Call of c.
+func (d *methods) newCall(c *Connection) Call {
+	return Call{Context: Context{backplane: c.server.backplane, server: c.server, origin: c}, conn: c, hub: d.hub}
 }
 
 // lifecycleContext carries the Call of a lifecycle method.

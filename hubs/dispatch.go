@@ -18,7 +18,7 @@ type methods struct {
 	connecter    Connecter
 	disconnecter Disconnecter
 	filters      []Filter
-	byName       map[string]*method // by lower-case name
+	byName       map[string]*method // as they are spelt, and in lower case
 }
 
 var _ Dispatcher = (*methods)(nil)
@@ -33,14 +33,14 @@ func (d *methods) find(name string) *method {
 
 // Connected implements Dispatcher.
 func (d *methods) Connected(ctx context.Context, c *Connection) error {
-	k := d.newCall(c, nil)
+	k := d.newCall(c)
 	k.connecting = true
 	return chain{d.filters, lifecycle{d}}.connected(&lifecycleContext{ctx, &k}, c)
 }
 
 // Disconnected implements Dispatcher.
 func (d *methods) Disconnected(ctx context.Context, c *Connection, cause error) {
-	k := d.newCall(c, nil)
+	k := d.newCall(c)
 	chain{d.filters, lifecycle{d}}.disconnected(&lifecycleContext{ctx, &k}, c, cause)
 }
 
@@ -108,9 +108,9 @@ func (k *call) Value(key any) any {
 func (d *methods) accept(c *Connection, m *protocol.Message) {
 	s := c.callsOf()
 	k := &call{Context: s.ctx, calls: s, m: *m, method: d.find(m.Target)}
-	k.Call = d.newCall(c, &k.m)
+	k.Call = d.newCall(c)
 	k.Call.k = k
-	k.Call.method = m.Target
+	k.Call.method, k.invocation = m.Target, m.InvocationID
 	if k.method != nil {
 		k.Call.method = k.method.name
 	}
@@ -298,9 +298,9 @@ func (k *call) call(ctx context.Context) error {
 	for i, p := range m.parameters {
 		switch p.kind {
 		case contextParameter:
-			k.frame.in[i].Set(reflect.ValueOf(ctx))
+			k.frame.parameter(i).Set(reflect.ValueOf(ctx))
 		case uploadParameter:
-			k.frame.in[i].Set(k.uploads[upload].parameter(ctx))
+			k.frame.parameter(i).Set(k.uploads[upload].parameter(ctx))
 			upload++
 		}
 	}
@@ -330,7 +330,7 @@ func (k *call) answer(err error) {
 	if k.m.InvocationID == "" {
 		return
 	}
-	m := protocol.Message{Type: protocol.Completion, InvocationID: k.m.InvocationID}
+	m := k.outgoing(protocol.Completion)
 	if err == nil {
 		buf := getBuffer(256)
 		defer putBuffer(buf)
@@ -340,16 +340,23 @@ func (k *call) answer(err error) {
 		}
 		if *buf, err = values.Append(*buf, c.proto.Encoding(), v); err == nil {
 			m.Result = protocol.Raw{Encoding: c.proto.Encoding(), Bytes: *buf}
-			err = c.sendFollowing(&m)
+			err = c.sendFollowing(m)
+			m.Result = protocol.Raw{}
 		}
 		if err == nil {
 			return
 		}
-		m.Result = protocol.Raw{}
 		k.report(err)
 	}
 	m.Error, m.HasError = k.text(err), true
-	_ = c.sendFollowing(&m) // has nothing that can't be encoded
+	_ = c.sendFollowing(m) // has nothing that can't be encoded
+}
+
+// outgoing returns an empty message for the caller. It is the invocation's own,
+// which nothing but its id and target is needed of by then.
+func (k *call) outgoing(t protocol.Type) *protocol.Message {
+	k.m = protocol.Message{Type: t, InvocationID: k.m.InvocationID, Target: k.m.Target, StreamIDs: k.m.StreamIDs}
+	return &k.m
 }
 
 // report counts and logs an error that the client isn't told about.

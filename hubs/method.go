@@ -14,7 +14,8 @@ import (
 // method is one hub method, compiled for calling.
 type method struct {
 	name       string // as clients know it
-	fn         reflect.Value
+	hub        reflect.Value
+	fn         reflect.Value // takes the hub first
 	filters    []Filter
 	parameters []parameter
 	arguments  int // parameters that are arguments
@@ -56,9 +57,9 @@ var (
 )
 
 // compile checks a method's signature and returns what is needed to call it.
-func compile(fn reflect.Value) (*method, error) {
-	t := fn.Type()
-	m := &method{fn: fn}
+func compile(hub reflect.Value, i int) (*method, error) {
+	t := hub.Method(i).Type()
+	m := &method{hub: hub, fn: hub.Type().Method(i).Func}
 	if t.IsVariadic() {
 		return nil, errors.New("it takes a variable number of arguments: take a slice instead")
 	}
@@ -153,22 +154,28 @@ func streamOf(t reflect.Type) (streamKind, reflect.Type) {
 
 // frame holds the parameters of one call; it is used again.
 type frame struct {
-	in []reflect.Value // settable
+	in       []reflect.Value // the hub, then the parameters, which are settable
+	elements []protocol.Raw
 }
 
+// parameter is the i-th parameter.
+func (f *frame) parameter(i int) reflect.Value { return f.in[i+1] }
+
 func (m *method) newFrame() *frame {
-	f := &frame{in: make([]reflect.Value, len(m.parameters))}
-	for i, p := range m.parameters {
-		f.in[i] = reflect.New(p.typ).Elem()
+	f := &frame{in: make([]reflect.Value, 1, len(m.parameters)+1)}
+	f.in[0] = m.hub
+	for _, p := range m.parameters {
+		f.in = append(f.in, reflect.New(p.typ).Elem())
 	}
 	return f
 }
 
 // release gives f back.
 func (m *method) release(f *frame) {
-	for _, v := range f.in {
+	for _, v := range f.in[1:] {
 		v.SetZero()
 	}
+	clear(f.elements)
 	m.frames.Put(f)
 }
 
@@ -177,15 +184,16 @@ func (f *frame) decode(m *method, raw protocol.Raw, count int) error {
 	if count != m.arguments {
 		return &bindingError{fmt.Sprintf("Invocation provides %d argument(s) but target expects %d.", count, m.arguments)}
 	}
-	i := 0
-	for element := range protocol.Elements(raw) {
-		for m.parameters[i].kind != argument {
-			i++
+	f.elements = protocol.AppendElements(f.elements[:0], raw)
+	next := 0
+	for i, p := range m.parameters {
+		if p.kind != argument {
+			continue
 		}
-		if err := values.DecodeValue(element, f.in[i]); err != nil {
+		if err := values.DecodeValue(f.elements[next], f.parameter(i)); err != nil {
 			return &bindingError{"Error binding arguments. Make sure that the types of the provided values match the types of the hub method being invoked."}
 		}
-		i++
+		next++
 	}
 	return nil
 }
@@ -195,7 +203,7 @@ func (f *frame) arguments(m *method) []any {
 	all := make([]any, 0, m.arguments)
 	for i, p := range m.parameters {
 		if p.kind == argument {
-			all = append(all, f.in[i].Interface())
+			all = append(all, f.parameter(i).Interface())
 		}
 	}
 	return all

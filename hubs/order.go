@@ -104,12 +104,17 @@ func (c *Connection) followed() Position {
 // sendFollowing is Send for a hub's own messages: behind the entries that c
 // follows.
 func (c *Connection) sendFollowing(m *protocol.Message) error {
-	frame, err := c.proto.Append(nil, m)
+	frame, err := c.proto.Append(make([]byte, 0, roomFor(m)), m)
 	if err != nil {
 		return err
 	}
 	c.SendAfter(c.followed(), frame, !(m.Type == protocol.Completion && m.HasError))
 	return nil
+}
+
+// roomFor is what the frame of m is likely to need.
+func roomFor(m *protocol.Message) int {
+	return 48 + len(m.InvocationID) + len(m.Target) + len(m.Arguments.Bytes) + len(m.Item.Bytes) + len(m.Result.Bytes) + len(m.Error)
 }
 
 // SendAfter queues a frame of c's hub protocol behind everything up to the entry

@@ -144,7 +144,7 @@ func (d *methods) add(hub reflect.Value, i int, r *registration) error {
 		}
 		return nil
 	}
-	m, err := compile(hub.Method(i))
+	m, err := compile(hub, i)
 	if err != nil {
 		return err
 	}
@@ -160,7 +160,7 @@ func (d *methods) add(hub reflect.Value, i int, r *registration) error {
 	if other := d.byName[key]; other != nil {
 		return fmt.Errorf("clients can't tell it from %s: names are compared without regard to case", other.name)
 	}
-	d.byName[key] = m
+	d.byName[key], d.byName[m.name] = m, m
 	return nil
 }
 

@@ -88,8 +88,9 @@ func (k *call) sendItem(v reflect.Value) error {
 	if *buf, err = values.Append(*buf, c.proto.Encoding(), v.Interface()); err != nil {
 		return &streamError{err}
 	}
-	m := protocol.Message{Type: protocol.StreamItem, InvocationID: k.m.InvocationID, Item: protocol.Raw{Encoding: c.proto.Encoding(), Bytes: *buf}}
-	if err := c.sendFollowing(&m); err != nil {
+	m := k.outgoing(protocol.StreamItem)
+	m.Item = protocol.Raw{Encoding: c.proto.Encoding(), Bytes: *buf}
+	if err := c.sendFollowing(m); err != nil {
 		return &streamError{err}
 	}
 	return nil
@@ -97,7 +98,7 @@ func (k *call) sendItem(v reflect.Value) error {
 
 // finish completes a stream. One that was cancelled ends without an error.
 func (k *call) finish(err error) {
-	m := protocol.Message{Type: protocol.Completion, InvocationID: k.m.InvocationID}
+	m := k.outgoing(protocol.Completion)
 	var failed *streamError
 	if errors.As(err, &failed) && k.Err() == nil {
 		k.report(failed.err)
@@ -111,5 +112,5 @@ func (k *call) finish(err error) {
 		delete(s.streams, k.m.InvocationID)
 	}
 	s.mu.Unlock()
-	_ = k.conn.sendFollowing(&m) // has nothing that can't be encoded
+	_ = k.conn.sendFollowing(m) // has nothing that can't be encoded
 }

@@ -101,6 +101,22 @@ func Elements(r Raw) iter.Seq[Raw] {
 	return r.jsonElements
 }
 
+// AppendElements appends the elements of r, as Elements yields them.
+func AppendElements(dst []Raw, r Raw) []Raw {
+	if r.Encoding == MessagePack {
+		r.messagePackElements(func(e Raw) bool {
+			dst = append(dst, e)
+			return true
+		})
+		return dst
+	}
+	r.jsonElements(func(e Raw) bool {
+		dst = append(dst, e)
+		return true
+	})
+	return dst
+}
+
 func (r Raw) messagePackElements(yield func(Raw) bool) {
 	m := mpReader{b: r.Bytes, pending: 1}
 	count, ok := m.array()

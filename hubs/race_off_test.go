@@ -1,0 +1,5 @@
+//go:build !race
+
+package hubs_test
+
+const raceEnabled = false
