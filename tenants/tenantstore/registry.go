@@ -28,15 +28,17 @@ func scanMemberTenant(row pgx.CollectableRow) (t tenants.MemberTenant, err error
 	return t, err
 }
 
-// LockAccount implements tenants.Registry.
+// LockAccount implements tenants.Registry. The tenants are counted by a statement
+// of their own: the one that waits for the lock sees the rows as they were before
+// it waited.
 func (s *Store) LockAccount(ctx context.Context, a tenants.AccountID) (maxTenants, have int, err error) {
-	type counts struct{ most, have int }
-	c, err := one(ctx, s, "account", func(row pgx.CollectableRow) (c counts, err error) {
-		err = row.Scan(&c.most, &c.have)
-		return c, err
-	}, `SELECT p.max_tenants, (SELECT count(*) FROM tenants t WHERE t.account_id = a.id AND t.status <> 'deleted')
-		FROM (SELECT id, plan FROM accounts WHERE id = $1 FOR UPDATE) a JOIN plans p ON p.id = a.plan`, a)
-	return c.most, c.have, err
+	maxTenants, err = one(ctx, s, "account", pgx.RowTo[int],
+		"SELECT p.max_tenants FROM accounts a JOIN plans p ON p.id = a.plan WHERE a.id = $1 FOR UPDATE OF a", a)
+	if err != nil {
+		return 0, 0, err
+	}
+	have, err = one(ctx, s, "tenants", pgx.RowTo[int], "SELECT count(*) FROM tenants WHERE account_id = $1 AND status <> 'deleted'", a)
+	return maxTenants, have, err
 }
 
 // CreateTenant implements tenants.Registry. The revision begins at zero, so that

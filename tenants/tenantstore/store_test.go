@@ -209,3 +209,51 @@ func TestForget_keeps_what_is_recent(t *testing.T) {
 		t.Errorf("%d attempts and %d mails are left, %v", attempts, mails, err)
 	}
 }
+
+// SEC-47: whoever waited for the lock counts what the one before has made.
+func TestLockAccount_counts_after_it_waited(t *testing.T) {
+	t.Parallel()
+	s, pool, _ := newStore(t)
+	ctx := t.Context()
+	var counted int
+	var second sync.WaitGroup
+	err := s.InTx(ctx, func(first tenants.Store) error {
+		if _, have, err := first.LockAccount(ctx, "A"); err != nil || have != 2 {
+			t.Errorf("the first counts %d, %v", have, err)
+		}
+		second.Go(func() {
+			err := s.InTx(ctx, func(tx tenants.Store) (err error) {
+				_, counted, err = tx.LockAccount(ctx, "A")
+				return err
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		waitForLock(t, pool)
+		return first.CreateTenant(ctx, tenants.Tenant{ID: "T3", Account: "A", Slug: "three", Name: "Three", Status: tenants.Active})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	second.Wait()
+	if counted != 3 {
+		t.Errorf("the second counts %d tenants, want 3", counted)
+	}
+}
+
+// waitForLock waits until a transaction waits for another in this database.
+func waitForLock(t *testing.T, pool *pgxpool.Pool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+		var waits bool
+		err := pool.QueryRow(t.Context(), "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')").Scan(&waits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if waits {
+			return
+		}
+	}
+	t.Fatal("nobody waits for a lock")
+}
