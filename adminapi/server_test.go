@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alexedwards/scs/pgxstore"
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/getkin/kin-openapi/routers"
 	"github.com/getkin/kin-openapi/routers/gorillamux"
@@ -120,7 +119,7 @@ func newWorld(t *testing.T, s settings) *world {
 	}
 	handler, err := adminapi.New(adminapi.Config{
 		Tenants: w.service, Billing: billing.NewService(billingstore.New(pool), s.now),
-		Sessions: pgxstore.NewWithCleanupInterval(pool, 0), Dev: !s.production, Logger: logger, Now: s.now,
+		Sessions: tenantstore.NewSessions(pool), Dev: !s.production, Logger: logger, Now: s.now,
 	})
 	if err != nil {
 		t.Fatal(err)

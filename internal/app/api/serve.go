@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/alexedwards/scs/pgxstore"
 	"github.com/exaring/otelpgx"
 	"github.com/go-chi/chi/v5"
 	"github.com/redis/go-redis/v9"
@@ -26,6 +25,7 @@ import (
 	"github.com/signalbox/signalbox/internal/redisclient"
 	"github.com/signalbox/signalbox/internal/telemetry"
 	"github.com/signalbox/signalbox/tenants/directory"
+	"github.com/signalbox/signalbox/tenants/tenantstore"
 	"github.com/signalbox/signalbox/web"
 )
 
@@ -115,7 +115,7 @@ func open(ctx context.Context, c Config, logger *slog.Logger, console io.Writer,
 	}
 	public, err := adminapi.New(adminapi.Config{
 		Tenants: a.core.service, Billing: money,
-		Sessions: pgxstore.NewWithCleanupInterval(a.core.pool, 0), // the clean-up job deletes old ones
+		Sessions: tenantstore.NewSessions(a.core.pool),
 		Console:  assets(), Dev: c.Dev, Logger: logger,
 	})
 	if err != nil {
