@@ -112,6 +112,7 @@ var directions = []struct {
 	// Here things meet.
 	{[]string{"internal/app/..."}, []string{"adminapi", "billing/...", "hubs/...", "internal/...", "migrations", "tenants/...", "web"}},
 	{[]string{"cmd/..."}, []string{"internal/app/...", "internal/telemetry"}},
+	{[]string{"examples/..."}, []string{"hubs", "hubs/transport", "hubs/filters"}},
 	{[]string{"."}, nil},
 }
 
