@@ -61,13 +61,16 @@ func (d *documents) keepComplete(ctx context.Context) error {
 	}
 }
 
-// all yields the document of every tenant. One that can't be built is logged
-// and left out: it must not keep all others from the data plane.
+// all yields the document of every tenant. One that can't be built or sealed is
+// logged and left out: it must not keep all others from the data plane.
 func (d *documents) all(ctx context.Context) iter.Seq2[*tenants.Document, error] {
 	return func(yield func(*tenants.Document, error) bool) {
 		errStop := fmt.Errorf("stopped")
 		err := d.service.EachTenant(ctx, func(id tenants.ID) error {
 			doc, err := d.service.Document(ctx, id)
+			if err == nil {
+				_, err = directory.Seal(d.fleet, &doc)
+			}
 			if err != nil && ctx.Err() == nil {
 				d.logger.ErrorContext(ctx, "document left out", "tenant_id", string(id), "error", err)
 				return nil

@@ -211,3 +211,38 @@ func TestLive_tells_those_who_watch_and_nobody_else(t *testing.T) {
 		}
 	}
 }
+
+func TestDocument_that_is_too_large_keeps_no_other_from_the_data_plane(t *testing.T) {
+	t.Parallel()
+	redisURL := testenv.Redis(t)
+	r := start(t, testConfig(t, testenv.EmptyPostgres(t), redisURL))
+	signUp := func(email string) string {
+		_, answer := post(t, http.DefaultClient, r.url+"/v1/signup", map[string]string{"email": email, "password": "correct horse"})
+		return answer["tenant"].(map[string]any)["id"].(string)
+	}
+	large, other := signUp("ada@example.com"), signUp("bob@example.com")
+	settings, err := json.Marshal(tenants.HubSettings{AllowedOrigins: []string{strings.Repeat("a", directory.MaxSealedBytes)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.app.core.pool.Exec(t.Context(), "UPDATE hubs SET settings = $2 WHERE tenant_id = $1", large, settings); err != nil {
+		t.Fatal(err)
+	}
+	client, err := redisclient.New(redisURL, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if err := client.FlushDB(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() string {
+		if complete, err := r.app.documents.publisher.Complete(t.Context()); err != nil || !complete {
+			return "Redis does not have the documents"
+		}
+		return ""
+	})
+	if openDocument(t, client, other) == nil {
+		t.Error("the other tenant's document is not there")
+	}
+}
