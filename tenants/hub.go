@@ -2,8 +2,9 @@ package tenants
 
 import (
 	"fmt"
-	"net/url"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -26,6 +27,11 @@ const (
 	maxClientTimeoutSeconds     = 600
 	maxAllowedOrigins           = 50
 )
+
+// maxHubBytes bounds the names and settings of all hubs of a tenant together, so
+// that its document stays within what edges take (directory.MaxSealedBytes): one
+// that didn't could not be published, and a key taken back would stay good.
+const maxHubBytes = 512 << 10
 
 // WithDefaults returns the settings with what is left out filled in.
 func (s HubSettings) WithDefaults() HubSettings {
@@ -83,21 +89,28 @@ func (s HubSettings) clean() HubSettings {
 	return s
 }
 
+// originHost is a host as browsers write it in an origin: a name in ASCII, or an
+// IPv6 address in brackets.
+var originHost = regexp.MustCompile(`^([a-z0-9_-]+(\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+\])$`)
+
 // cleanOrigin returns the ASCII serialization of an origin (RFC 6454, 6.2)
 // without a default port.
 func cleanOrigin(o string) (string, bool) {
-	u, err := url.Parse(strings.ToLower(o))
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil ||
-		u.Path != "" || u.RawQuery != "" || u.Fragment != "" || strings.Contains(u.Host, "*") {
+	scheme, host, ok := strings.Cut(strings.ToLower(o), "://")
+	if !ok || scheme != "http" && scheme != "https" {
 		return "", false
 	}
-	host := u.Host
-	if u.Scheme == "https" {
-		host = strings.TrimSuffix(host, ":443")
-	} else {
-		host = strings.TrimSuffix(host, ":80")
+	if i := strings.LastIndexByte(host, ':'); i > strings.LastIndexByte(host, ']') {
+		port, err := strconv.ParseUint(host[i+1:], 10, 16)
+		if err != nil || port == 0 {
+			return "", false
+		}
+		host = host[:i]
+		if byDefault := scheme == "http" && port == 80 || scheme == "https" && port == 443; !byDefault {
+			return fmt.Sprintf("%s://%s:%d", scheme, host, port), originHost.MatchString(host)
+		}
 	}
-	return u.Scheme + "://" + host, true
+	return scheme + "://" + host, originHost.MatchString(host)
 }
 
 func acceptedHandlers() string {

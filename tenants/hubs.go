@@ -76,10 +76,27 @@ func (s *Service) PutHub(ctx context.Context, c Caller, ref, name string, p HubP
 			return err
 		}
 		now := s.now()
-		h, err = tx.PutHub(ctx, t.ID, Hub{Name: name, Settings: settings.clean(), CreatedAt: now, UpdatedAt: now})
+		h, err = putHub(ctx, tx, t.ID, Hub{Name: name, Settings: settings.clean(), CreatedAt: now, UpdatedAt: now})
 		return err
 	})
 	return t, h, created, err
+}
+
+// putHub writes a hub, unless the tenant's hubs come to be too much together.
+// The tenant's row is locked by the change under way, so the sum holds.
+func putHub(ctx context.Context, tx Store, t ID, h Hub) (Hub, error) {
+	h, err := tx.PutHub(ctx, t, h)
+	if err != nil {
+		return Hub{}, err
+	}
+	have, err := tx.HubBytes(ctx, t)
+	if err != nil {
+		return Hub{}, err
+	}
+	if have > maxHubBytes {
+		return Hub{}, fault.New(fault.QuotaExceeded, fmt.Sprintf("The settings of all hubs of a tenant may have %d bytes together.", maxHubBytes)).WithCode("max_hub_bytes")
+	}
+	return h, nil
 }
 
 // roomForHub returns an error when the tenant has as many hubs as it may. The
@@ -115,7 +132,7 @@ func (s *Service) PatchHub(ctx context.Context, c Caller, ref, name string, p Hu
 		if err := settings.Validate(); err != nil {
 			return err
 		}
-		h, err = tx.PutHub(ctx, t.ID, Hub{Name: name, Settings: settings.clean(), CreatedAt: was.CreatedAt, UpdatedAt: s.now()})
+		h, err = putHub(ctx, tx, t.ID, Hub{Name: name, Settings: settings.clean(), CreatedAt: was.CreatedAt, UpdatedAt: s.now()})
 		return err
 	})
 	return t, h, err

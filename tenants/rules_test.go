@@ -70,6 +70,22 @@ func TestHubSettings_Validate_names_every_mistake(t *testing.T) {
 	}
 }
 
+func TestCleanOrigin(t *testing.T) {
+	t.Parallel()
+	for origin, want := range map[string]string{
+		"https://App.Example": "https://app.example", "https://app.example:443": "https://app.example", "http://app.example:443": "http://app.example:443",
+		"http://localhost:3000": "http://localhost:3000", "https://xn--bcher-kva.example": "https://xn--bcher-kva.example", "http://[::1]:80": "http://[::1]",
+		"http://[::1]": "http://[::1]", "https://app.example:08443": "https://app.example:8443",
+		"https://bücher.example": "", "https://a.example:": "", "https://a.example:0": "", "https://a.example:65536": "", "https://a&<>.example": "",
+		"https://": "", "https://:443": "", "https://a..example": "", "https://[::1": "", "http://[::1]x": "", "https://a.example?x": "", "https://a.example\n": "",
+		"https://a,https://b": "", "null": "",
+	} {
+		if got, ok := cleanOrigin(origin); ok != (want != "") || ok && got != want {
+			t.Errorf("cleanOrigin(%q) = %q, %t, want %q", origin, got, ok, want)
+		}
+	}
+}
+
 func TestLimits_With_covers_every_field(t *testing.T) {
 	t.Parallel()
 	var overrides []Override

@@ -90,6 +90,8 @@ type Registry interface {
 	Hubs(ctx context.Context, t ID) ([]Hub, error)
 	Hub(ctx context.Context, t ID, name string) (Hub, error)
 	CountHubs(ctx context.Context, t ID) (int, error)
+	// HubBytes is the size of the names and settings of all hubs, in bytes.
+	HubBytes(ctx context.Context, t ID) (int, error)
 	// PutHub creates or replaces a hub and returns it as it is kept.
 	PutHub(ctx context.Context, t ID, h Hub) (Hub, error)
 	DeleteHub(ctx context.Context, t ID, name string) error

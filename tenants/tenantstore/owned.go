@@ -48,6 +48,12 @@ func (s *Store) CountHubs(ctx context.Context, t tenants.ID) (int, error) {
 	return one(ctx, s, "hubs", pgx.RowTo[int], "SELECT count(*) FROM hubs WHERE tenant_id = $1", t)
 }
 
+// HubBytes implements tenants.Registry.
+func (s *Store) HubBytes(ctx context.Context, t tenants.ID) (int, error) {
+	return one(ctx, s, "hubs", pgx.RowTo[int],
+		"SELECT coalesce(sum(octet_length(name) + octet_length(settings::text)), 0)::bigint FROM hubs WHERE tenant_id = $1", t)
+}
+
 // PutHub implements tenants.Registry.
 func (s *Store) PutHub(ctx context.Context, t tenants.ID, h tenants.Hub) (tenants.Hub, error) {
 	return one(ctx, s, "hub", scanHub, `
