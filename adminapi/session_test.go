@@ -172,6 +172,47 @@ func TestSignUp_is_bounded_and_leaves_nothing_behind_when_it_fails(t *testing.T)
 	want(t, c.call("POST", "/v1/signup", map[string]string{"email": "eve@example.com", "password": password}), http.StatusTooManyRequests, "rate_limited")
 }
 
+func TestSignIn_takes_an_address_in_any_alphabet_and_case(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, settings{})
+	w.signUp("Émile@example.com", "acme")
+	for _, email := range []string{"Émile@example.com", "émile@example.com"} {
+		if a := w.browser().call("POST", "/v1/session", map[string]string{"email": email, "password": password}); a.status != http.StatusOK {
+			t.Errorf("%s: answered %d: %s", email, a.status, a.text)
+		}
+	}
+	want(t, w.browser().call("POST", "/v1/signup", map[string]string{"email": "ÉMILE@example.com", "password": password}), http.StatusConflict, "email_taken")
+}
+
+func TestSignIn_that_fails_is_in_the_audit(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, settings{})
+	_, acme := w.signUp("ada@example.com", "acme")
+	for _, email := range []string{"ada@example.com", "hunter2@example.com"} {
+		w.browser().call("POST", "/v1/session", map[string]string{"email": email, "password": "wrong"})
+	}
+	var ofAda, ofNobody, typed int
+	err := w.pool.QueryRow(t.Context(), `SELECT count(*) FILTER (WHERE user_id = $1 AND subject = $1 AND ip = '127.0.0.1'), count(*) FILTER (WHERE user_id IS NULL),
+		count(*) FILTER (WHERE audit_events::text LIKE '%hunter2%') FROM audit_events WHERE action = 'session.refused'`, acme.at("user", "id")).
+		Scan(&ofAda, &ofNobody, &typed)
+	if err != nil || ofAda != 1 || ofNobody != 1 || typed != 0 {
+		t.Errorf("%d of ada, %d of nobody, %d with what was typed, %v; want 1, 1, 0", ofAda, ofNobody, typed, err)
+	}
+}
+
+func TestAttempts_that_are_refused_are_not_kept(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, settings{signUpsPerHour: 1})
+	c, _ := w.signUp("ada@example.com", "acme")
+	for range 5 {
+		want(t, c.call("POST", "/v1/signup", map[string]string{"email": "eve@example.com", "password": password}), http.StatusTooManyRequests, "rate_limited")
+	}
+	var kept int
+	if err := w.pool.QueryRow(t.Context(), "SELECT count(*) FROM attempts").Scan(&kept); err != nil || kept != 1 {
+		t.Errorf("%d attempts are kept, %v, want 1", kept, err)
+	}
+}
+
 func TestVerification_link_works_once(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, settings{})

@@ -4,8 +4,11 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"time"
 
 	"github.com/alexedwards/argon2id"
+
+	"github.com/signalbox/signalbox/internal/fault"
 )
 
 // passwordParams follow OWASP's advice for argon2id: 19 MiB, two passes, one
@@ -16,6 +19,7 @@ var passwordParams = &argon2id.Params{Memory: 19 << 10, Iterations: 2, Paralleli
 // signing in can't take the processor from everything else.
 type passwords struct {
 	slots chan struct{}
+	wait  time.Duration
 	dummy string // a hash that no password has
 }
 
@@ -24,7 +28,7 @@ func newPasswords() (*passwords, error) {
 	if err != nil {
 		return nil, fmt.Errorf("hash dummy password: %w", err)
 	}
-	return &passwords{slots: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), dummy: dummy}, nil
+	return &passwords{slots: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), wait: maxPasswordWait, dummy: dummy}, nil
 }
 
 // hash returns the hash of a password.
@@ -58,10 +62,20 @@ func (p *passwords) check(ctx context.Context, password, hash string) (bool, err
 	return match && known, nil
 }
 
+// maxPasswordWait is how long somebody waits for a slot; who would wait longer is
+// told to come again, so that a flood doesn't pile up.
+const maxPasswordWait = 5 * time.Second
+
 func (p *passwords) acquire(ctx context.Context) error {
+	wait := time.NewTimer(p.wait)
+	defer wait.Stop()
 	select {
 	case p.slots <- struct{}{}:
 		return nil
+	case <-wait.C:
+		busy := fault.New(fault.Unavailable, "Too many people are signing in. Please try again.")
+		busy.RetryAfter = maxPasswordWait
+		return busy
 	case <-ctx.Done():
 		return fmt.Errorf("wait to hash a password: %w", ctx.Err())
 	}

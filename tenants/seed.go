@@ -73,7 +73,7 @@ func (s *Service) seedAccount(ctx context.Context, tx Store, in Seed, hash strin
 	user, had, err := tx.UserByEmail(ctx, emailKey(in.Email))
 	if isKind(err, fault.NotFound) {
 		user = User{ID: UserID(newID()), Email: in.Email}
-		err = tx.CreateUser(ctx, user, hash)
+		err = tx.CreateUser(ctx, user, emailKey(in.Email), hash)
 	} else if err == nil {
 		err = s.seedPassword(ctx, tx, user, in.Password, had, hash)
 	}

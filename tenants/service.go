@@ -55,15 +55,17 @@ func NewService(c Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
+	now := c.Now
+	if now == nil {
+		now = time.Now
+	}
 	s := &Service{
 		store: c.Store, sealer: c.Sealer, endpoints: c.Endpoints, consoleURL: c.ConsoleURL, publish: c.Publish,
-		signUpsPerHour: c.SignUpsPerHour, logger: c.Logger, now: c.Now, passwords: p,
+		signUpsPerHour: c.SignUpsPerHour, logger: c.Logger, passwords: p,
+		now: func() time.Time { return now().Truncate(time.Microsecond) }, // as the database keeps it
 	}
 	if s.signUpsPerHour == 0 {
 		s.signUpsPerHour = defaultSignUpsPerHour
-	}
-	if s.now == nil {
-		s.now = time.Now
 	}
 	return s, nil
 }

@@ -15,23 +15,12 @@ const (
 )
 
 // SignIn checks an address and a password. An unknown address and a wrong
-// password give the same answer after the same work. Attempts are counted before
-// the password is looked at, so that many at once gain nothing.
+// password give the same answer after the same work.
 func (s *Service) SignIn(ctx context.Context, c Caller, email string, password Secret) (User, error) {
-	now := s.now().Truncate(time.Microsecond) // as the database keeps it
-	byEmail, byIP := "email:"+emailKey(email), "ip:"+c.IP
-	counts, err := s.store.Attempt(ctx, now, now.Add(-attemptWindow), byEmail, byIP)
+	byEmail, byIP := "email:"+emailKey(email), "ip:"+network(c.IP)
+	at, err := s.attempt(ctx, "Too many attempts to sign in.", attemptWindow, bound{byEmail, attemptsPerEmail}, bound{byIP, attemptsPerCaller})
 	if err != nil {
 		return User{}, err
-	}
-	if counts[0] > attemptsPerEmail || counts[1] > attemptsPerCaller {
-		// What is refused doesn't count, so that nobody can be locked out for ever.
-		for _, subject := range []string{byEmail, byIP} {
-			if err := s.store.ForgetAttempt(ctx, subject, now); err != nil {
-				return User{}, err
-			}
-		}
-		return User{}, tooMany("Too many attempts to sign in.", attemptWindow)
 	}
 	user, hash, err := s.store.UserByEmail(ctx, emailKey(email))
 	if err != nil && !isKind(err, fault.NotFound) {
@@ -41,30 +30,21 @@ func (s *Service) SignIn(ctx context.Context, c Caller, email string, password S
 	if err != nil {
 		return User{}, err
 	}
+	c.User = user.ID
 	if !ok {
+		// What was typed is not kept: it may be a password in the wrong field.
+		if err := s.store.Audit(ctx, Audit{Caller: c, Action: "session.refused", Subject: string(user.ID)}); err != nil {
+			return User{}, err
+		}
 		return User{}, fault.New(fault.Unauthenticated, "Email address and password don't match.").WithCode("wrong_credentials")
 	}
 	if err := s.store.ForgetAttempts(ctx, byEmail); err != nil {
 		return User{}, err
 	}
-	if err := s.store.ForgetAttempt(ctx, byIP, now); err != nil {
+	if err := s.store.ForgetAttempt(ctx, byIP, at); err != nil {
 		return User{}, err
 	}
-	c.User = user.ID
 	return user, s.store.Audit(ctx, Audit{Caller: c, Action: "session.created", Subject: string(user.ID)})
-}
-
-// throttleToken bounds guesses at tokens from one IP address.
-func (s *Service) throttleToken(ctx context.Context, c Caller) error {
-	now := s.now()
-	counts, err := s.store.Attempt(ctx, now, now.Add(-attemptWindow), "token:"+c.IP)
-	if err != nil {
-		return err
-	}
-	if counts[0] > attemptsPerCaller {
-		return tooMany("Too many attempts.", attemptWindow)
-	}
-	return nil
 }
 
 // Who returns the user and the accounts in which the caller may act.

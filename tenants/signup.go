@@ -57,13 +57,8 @@ func (s *Service) SignUp(ctx context.Context, c Caller, in SignUp) (SignedUp, er
 	if err != nil {
 		return SignedUp{}, err
 	}
-	now := s.now()
-	counts, err := s.store.Attempt(ctx, now, now.Add(-time.Hour), "signup:"+c.IP)
-	if err != nil {
+	if _, err := s.attempt(ctx, "Too many sign-ups from your address.", time.Hour, bound{"signup:" + network(c.IP), s.signUpsPerHour}); err != nil {
 		return SignedUp{}, err
-	}
-	if counts[0] > s.signUpsPerHour {
-		return SignedUp{}, tooMany("Too many sign-ups from your address.", time.Hour/4)
 	}
 	hash, err := s.passwords.hash(ctx, in.Password.Reveal())
 	if err != nil {
@@ -75,7 +70,7 @@ func (s *Service) SignUp(ctx context.Context, c Caller, in SignUp) (SignedUp, er
 	}
 	c.User = out.User.ID
 	err = s.store.InTx(ctx, func(tx Store) error {
-		if err := tx.CreateUser(ctx, out.User, hash); err != nil {
+		if err := tx.CreateUser(ctx, out.User, emailKey(out.User.Email), hash); err != nil {
 			return err
 		}
 		if err := tx.CreateAccount(ctx, out.Account.Account); err != nil {
@@ -114,7 +109,7 @@ func (s *Service) queueVerification(ctx context.Context, tx Store, u User) error
 
 // VerifyEmail confirms an address with the token that was sent to it, once.
 func (s *Service) VerifyEmail(ctx context.Context, c Caller, token Secret) (email string, err error) {
-	if err := s.throttleToken(ctx, c); err != nil {
+	if _, err := s.attempt(ctx, "Too many attempts.", attemptWindow, bound{"token:" + network(c.IP), attemptsPerCaller}); err != nil {
 		return "", err
 	}
 	return s.store.Verify(ctx, tokenHash(token.Reveal()), s.now())
@@ -175,12 +170,6 @@ func nameField(field string) fault.Field {
 func tokenHash(token string) []byte {
 	h := sha256.Sum256([]byte(token))
 	return h[:]
-}
-
-func tooMany(message string, wait time.Duration) error {
-	e := fault.New(fault.RateLimited, message+" Please try again later.")
-	e.RetryAfter = wait
-	return e
 }
 
 // isKind tells whether err is a fault of that kind.

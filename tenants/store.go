@@ -20,8 +20,10 @@ type Store interface {
 
 // People keeps users, accounts and members.
 type People interface {
-	// CreateUser answers email_taken for an address that is known in any case.
-	CreateUser(ctx context.Context, u User, passwordHash string) error
+	// CreateUser answers email_taken for an emailKey that is known. The key is made
+	// here, as the one that is looked for, because databases differ in how they
+	// lower letters.
+	CreateUser(ctx context.Context, u User, emailKey, passwordHash string) error
 	SetPassword(ctx context.Context, u UserID, passwordHash string) error
 	UserByEmail(ctx context.Context, emailKey string) (u User, passwordHash string, err error)
 	User(ctx context.Context, u UserID) (User, error)

@@ -19,8 +19,8 @@ func scanUser(row pgx.CollectableRow) (u tenants.User, err error) {
 }
 
 // CreateUser implements tenants.People.
-func (s *Store) CreateUser(ctx context.Context, u tenants.User, passwordHash string) error {
-	return s.exec(ctx, "user", "INSERT INTO users (id, email, email_key, password_hash) VALUES ($1, $2, lower($2), $3)", u.ID, u.Email, passwordHash)
+func (s *Store) CreateUser(ctx context.Context, u tenants.User, emailKey, passwordHash string) error {
+	return s.exec(ctx, "user", "INSERT INTO users (id, email, email_key, password_hash) VALUES ($1, $2, $3, $4)", u.ID, u.Email, emailKey, passwordHash)
 }
 
 // SetPassword implements tenants.People.

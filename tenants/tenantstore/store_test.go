@@ -68,10 +68,10 @@ func TestConflicts_have_codes(t *testing.T) {
 	ctx := t.Context()
 	wantCode(t, s.CreateTenant(ctx, tenants.Tenant{ID: "T3", Account: "A", Slug: "one", Name: "x", Status: tenants.Active}), fault.Conflict, "slug_taken")
 	wantCode(t, s.SetHosts(ctx, "T2", []string{"one.example"}), fault.Conflict, "host_taken")
-	if err := s.CreateUser(ctx, tenants.User{ID: "U1", Email: "Ada@example.com"}, "h"); err != nil {
+	if err := s.CreateUser(ctx, tenants.User{ID: "U1", Email: "Ada@example.com"}, "ada@example.com", "h"); err != nil {
 		t.Fatal(err)
 	}
-	wantCode(t, s.CreateUser(ctx, tenants.User{ID: "U2", Email: "ada@EXAMPLE.com"}, "h"), fault.Conflict, "email_taken")
+	wantCode(t, s.CreateUser(ctx, tenants.User{ID: "U2", Email: "ada@EXAMPLE.com"}, "ada@example.com", "h"), fault.Conflict, "email_taken")
 }
 
 func TestHosts_are_replaced(t *testing.T) {
