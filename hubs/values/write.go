@@ -41,9 +41,6 @@ func (w *writer) append(dst []byte, v any) ([]byte, error) {
 	case bool:
 		return msgp.AppendBool(dst, v), nil
 	case []byte:
-		if v == nil {
-			return msgp.AppendNil(dst), nil
-		}
 		return msgp.AppendBytes(dst, v), nil
 	case time.Time:
 		return msgp.AppendTimeExt(dst, v), nil

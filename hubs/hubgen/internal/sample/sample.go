@@ -1,0 +1,80 @@
+// Package sample is a hub with everything that hubgen knows, and what it writes
+// for it.
+package sample
+
+import (
+	"context"
+	"encoding/json"
+	"iter"
+	"net/netip"
+	"time"
+)
+
+//go:generate go run github.com/signalbox/signalbox/hubs/hubgen -hub Board -client Viewer -rename Old=Renamed -hide Secret -go viewer.go -ts hub.ts
+
+// Viewer is what the server may call.
+type Viewer interface {
+	Changed(ctx context.Context, task Task, at time.Time) error
+	Closed(ctx context.Context) error
+	Confirm(ctx context.Context, question string, ctx2 []string) (bool, error)
+	Where(context.Context) (*Place, error)
+	Type(ctx context.Context, p json.RawMessage, type_ map[int]Level) error
+}
+
+// Task is something to do.
+type Task struct {
+	Meta
+	ID       int64          `json:"id"`
+	Title    string         `json:"title"`
+	Note     *string        `json:"note,omitempty"`
+	Due      time.Time      `json:"due,omitzero"`
+	Files    [][]byte       `json:"files"`
+	Sub      []*Task        `json:"sub"`
+	Extra    map[string]any `json:"extra-data"`
+	Internal string         `json:"-"`
+	Level    Level
+	Point    struct{ X, Y float64 } `json:"point"`
+	From     netip.Addr             `json:"from"`
+}
+
+// Meta is embedded.
+type Meta struct {
+	Version uint32 `json:"version"`
+}
+
+// Place is only used by a client's answer.
+type Place struct {
+	Name string `json:"name"`
+}
+
+// Level is a number with a name.
+type Level int
+
+// Board is the hub.
+type Board struct{}
+
+// Add returns the stored task.
+func (*Board) Add(_ context.Context, t Task) (Task, error) { return t, nil }
+
+// Remove returns nothing.
+func (*Board) Remove(int64) {}
+
+// Watch streams tasks.
+func (*Board) Watch(context.Context, []string) iter.Seq2[Task, error] { return nil }
+
+// Levels streams numbers.
+func (*Board) Levels() (<-chan Level, error) { return nil, nil }
+
+// Import takes two uploads.
+func (*Board) Import(_ context.Context, tasks iter.Seq2[Task, error], new string, marks <-chan bool) (int, error) {
+	return 0, nil
+}
+
+// Old has another name outside.
+func (*Board) Old(any) any { return nil }
+
+// Secret is hidden.
+func (*Board) Secret() {}
+
+// OnConnected is no hub method.
+func (*Board) OnConnected(context.Context) error { return nil }
