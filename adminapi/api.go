@@ -100,9 +100,14 @@ func (s *server) answer(w http.ResponseWriter, r *http.Request, status int, v an
 		s.problem(w, r, err)
 		return
 	}
+	encoded, err := json.Marshal(v)
+	if err != nil { // seen before anything is sent
+		s.problem(w, r, fmt.Errorf("encode answer: %w", err))
+		return
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) // the caller may have gone; there is nobody to tell
+	_, _ = w.Write(append(encoded, '\n')) // the caller may have gone; there is nobody to tell
 }
 
 // done answers 204, or with the error when there is one.
@@ -120,6 +125,10 @@ func body[T any](r *http.Request) (T, error) {
 	d := json.NewDecoder(r.Body)
 	d.DisallowUnknownFields()
 	if err := d.Decode(&v); err != nil {
+		// The document's whole numbers include 1.5e1, Go's don't.
+		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+			return v, fault.InvalidFields(fault.Field{Name: wrong.Field, Message: "has the wrong type", Accepted: "a whole number, in digits alone"})
+		}
 		return v, fault.Wrap(fault.Invalid, "The body is not the JSON that was expected.", err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {

@@ -20,6 +20,12 @@ const (
 // maxPoints bounds one answer.
 const maxPoints = 1500
 
+// earliest is before there was any usage; nobody asks for more than a year
+// ahead, maxAhead. Times far outside can't be written in JSON or kept in Postgres.
+var earliest = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
+
+const maxAhead = 366 * 24 * time.Hour
+
 // steps has each step's width and the span shown when none is asked for.
 var steps = map[Step]struct{ width, span time.Duration }{
 	Minute: {time.Minute, time.Hour},
@@ -49,6 +55,22 @@ func (q Query) resolve(now time.Time) (Query, error) {
 	}
 	if q.From.IsZero() {
 		q.From = q.To.Add(-s.span)
+	}
+	var outside []fault.Field
+	latest := now.Add(maxAhead).UTC().Truncate(time.Second)
+	for _, t := range []struct {
+		field string
+		at    time.Time
+	}{{"from", q.From}, {"to", q.To}} {
+		if t.at.Before(earliest) || t.at.After(latest) {
+			outside = append(outside, fault.Field{
+				Name: t.field, Message: "is out of range",
+				Accepted: fmt.Sprintf("%s to %s", earliest.Format(time.RFC3339), latest.Format(time.RFC3339)),
+			})
+		}
+	}
+	if len(outside) > 0 {
+		return q, fault.InvalidFields(outside...)
 	}
 	// Truncate counts from year 1, which agrees with UTC minutes, hours and days.
 	q.From = q.From.UTC().Truncate(s.width)

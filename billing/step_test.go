@@ -47,6 +47,10 @@ func TestQuery_resolve(t *testing.T) {
 		"an_unknown_step": {Query{Step: "week"}, "step"},
 		"backwards":       {Query{From: now, To: now.Add(-time.Hour)}, "from"},
 		"nothing_between": {Query{From: now.Truncate(time.Hour), To: now.Truncate(time.Hour)}, "from"},
+		"the_end_of_time": {Query{From: at("9999-12-31T00:00:00Z"), To: at("9999-12-31T23:59:59Z"), Step: Day}, "from"},
+		"before_all_time": {Query{To: at("0000-01-01T00:00:00Z")}, "from"},
+		"before_anything": {Query{From: at("2019-12-31T23:59:59Z"), To: at("2020-01-02T00:00:00Z")}, "from"},
+		"too_far_ahead":   {Query{From: now, To: at("2028-01-01T00:00:00Z"), Step: Day}, "to"},
 		"too_many_points": {Query{From: now.Add(-1502 * time.Minute), To: now, Step: Minute}, "from"},
 	} {
 		t.Run(name, func(t *testing.T) {
