@@ -21,6 +21,7 @@ func TestCheckSlug(t *testing.T) {
 		"acme": true, "a-1": true, "abc": true, strings.Repeat("a", 40): true,
 		"": false, "ab": false, strings.Repeat("a", 41): false, "1abc": false, "-abc": false, "abc-": false, "Acme": false, "a_b": false,
 		"a b": false, "a.b": false, "a/b": false, "ü-tenant": false, "abc\n": false, "signalbox": false, "api": false, "localhost": false,
+		"wpad": false, "autodiscover": false, "xn--pple-43d": false, "ab--c": false, "a--b": true, "abc--d": true,
 	} {
 		if err := CheckSlug(slug); (err == nil) != good {
 			t.Errorf("CheckSlug(%q) = %v", slug, err)
@@ -28,9 +29,21 @@ func TestCheckSlug(t *testing.T) {
 	}
 }
 
+func TestCleanName(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		" Acme GmbH ": "Acme GmbH", "日本語": "日本語", "👩‍💻 & co": "👩‍💻 & co", strings.Repeat("ü", 100): strings.Repeat("ü", 100),
+		"": "", "  ": "", "\u200b": "", "a\x00": "", "a\nb": "", "a\u0085b": "", "a\u202eb": "", "a\u2066b": "", "a\ufeffb": "", "a\xff": "", strings.Repeat("ü", 101): "",
+	} {
+		if got, ok := cleanName(name); got != want || ok != (want != "") {
+			t.Errorf("cleanName(%q) = %q, %t, want %q", name, got, ok, want)
+		}
+	}
+}
+
 func TestSlugFrom_always_makes_a_good_slug(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"", "Acme", "ACME GmbH & Co. KG", "日本語", "123", "--", "api", "a", strings.Repeat("long ", 50), "ünï"} {
+	for _, name := range []string{"", "Acme", "ACME GmbH & Co. KG", "日本語", "123", "--", "api", "a", strings.Repeat("long ", 50), "ünï", "xn--a", "x  y", "ab  "} {
 		if slug := SlugFrom(name); CheckSlug(slug) != nil {
 			t.Errorf("SlugFrom(%q) = %q", name, slug)
 		}

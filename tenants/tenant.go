@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/oklog/ulid/v2"
@@ -37,12 +38,18 @@ const FirstHub = "chat"
 // maxNameLength is in characters.
 const maxNameLength = 100
 
+// hidden are characters that show as nothing or turn the text around them: a name
+// of such could look like another one.
+func hidden(r rune) bool {
+	return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u200b' || r == '\u2028' || r == '\u2029' || r == '\ufeff'
+}
+
 // cleanName returns the name without surrounding space, or false when that
 // leaves nothing, too much, or characters that can't be shown.
 func cleanName(name string) (string, bool) {
 	name = strings.TrimSpace(name)
 	n := utf8.RuneCountInString(name)
-	if n == 0 || n > maxNameLength || !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+	if n == 0 || n > maxNameLength || !utf8.ValidString(name) || strings.ContainsFunc(name, hidden) {
 		return "", false
 	}
 	return name, true

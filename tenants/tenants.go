@@ -92,17 +92,26 @@ var slug = regexp.MustCompile(`^[a-z][a-z0-9-]{1,38}[a-z0-9]$`)
 // SlugRule is the rule for tenant slugs, worded for error messages.
 const SlugRule = "3 to 40 characters: lower case letters, digits and hyphens, beginning with a letter and not ending with a hyphen"
 
-// reservedSlugs are names that the service itself needs as hosts or paths.
+// reservedSlugs are names that the service itself needs as hosts or paths, and
+// such as programs and people trust by themselves when they find them under a
+// domain.
 var reservedSlugs = map[string]bool{
 	"signalbox": true, "api": true, "app": true, "www": true, "admin": true, "console": true, "status": true,
 	"docs": true, "client": true, "server": true, "health": true, "static": true, "assets": true, "mail": true,
 	"internal": true, "edge": true, "billing": true, "support": true, "localhost": true,
+	"account": true, "accounts": true, "auth": true, "login": true, "signin": true, "signup": true, "sso": true, "oauth": true,
+	"security": true, "abuse": true, "postmaster": true, "hostmaster": true, "webmaster": true, "root": true, "system": true,
+	"autoconfig": true, "autodiscover": true, "mta-sts": true, "wpad": true, "isatap": true, "smtp": true, "imap": true, "pop": true,
+	"ftp": true, "ns1": true, "ns2": true, "cdn": true, "blog": true, "help": true, "metrics": true, "negotiate": true,
 }
 
 // CheckSlug returns nil when s may be taken by a customer's tenant.
 func CheckSlug(s string) error {
 	if !slug.MatchString(s) {
 		return fmt.Errorf("slug must be %s", SlugRule)
+	}
+	if len(s) > 4 && s[2:4] == "--" { // xn-- and its like: browsers would show other letters
+		return fmt.Errorf("slug must not have hyphens as third and fourth character")
 	}
 	if reservedSlugs[s] {
 		return fmt.Errorf("slug %q is reserved", s)
