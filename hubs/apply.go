@@ -11,17 +11,18 @@ func (s *Server) Apply(e *Entry) (matched int) {
 
 func (s *Server) apply(e *Entry) (matched int) {
 	s.applied++
+	s.endBefore(e)
 	switch e.Kind {
 	case SendToAll, SendToGroups, SendToUsers, SendToConnections:
 		return s.deliver(e)
 	case AddToGroup:
-		return s.eachNamed(e.Connections, func(c *Connection) bool { return s.joinAll(c, e.Groups) })
+		return s.eachNamed(e.Connections, func(c *Connection) bool { return s.joinAll(c, e) })
 	case RemoveFromGroup:
 		return s.eachNamed(e.Connections, func(c *Connection) bool { return leaveEach(c, e.Groups) })
 	case RemoveFromAllGroups:
 		return s.eachNamed(e.Connections, func(c *Connection) bool { c.leaveAll(false); return true })
 	case AddUserToGroup:
-		return s.eachUser(e.Users, func(c *Connection) bool { return s.joinAll(c, e.Groups) })
+		return s.eachUser(e.Users, func(c *Connection) bool { return s.joinAll(c, e) })
 	case RemoveUserFromGroup:
 		return s.eachUser(e.Users, func(c *Connection) bool { return leaveEach(c, e.Groups) })
 	case RemoveUserFromGroups:
@@ -35,6 +36,7 @@ func (s *Server) apply(e *Entry) (matched int) {
 
 // Answer counts this Server's connections that match. It implements Node.
 func (s *Server) Answer(q Query) (matched int) {
+	s.endNow(0)
 	count := func(c *Connection) {
 		if !c.isEnding() {
 			matched++
@@ -206,12 +208,12 @@ func (s *Server) eachUser(users []string, f func(*Connection) bool) (matched int
 	return matched
 }
 
-// joinAll joins groups and reports whether c is in all of them now.
-func (s *Server) joinAll(c *Connection, groups []string) bool {
+// joinAll joins the entry's groups and reports whether c is in all of them now.
+func (s *Server) joinAll(c *Connection, e *Entry) bool {
 	limit := s.options.Load().MaximumGroups
 	all := true
-	for _, g := range groups {
-		if !c.join(g, limit) {
+	for _, g := range e.Groups {
+		if !c.join(g, limit, e.endOf(c, g)) {
 			all = false
 			s.meter.Refused(RefusedGroups)
 		}

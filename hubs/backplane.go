@@ -1,6 +1,9 @@
 package hubs
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Kind says what an Entry asks every node of a hub to do.
 type Kind uint8
@@ -30,6 +33,9 @@ type Entry struct {
 	// an epoch and starts at 1.
 	Epoch  string
 	Number uint64
+	// At is when the backplane accepted the entry, by the clock that all nodes of
+	// the hub see; it never goes back. The backplane sets it.
+	At time.Time
 
 	Kind          Kind
 	Groups        []string
@@ -46,8 +52,10 @@ type Entry struct {
 	Reason         string
 	AllowReconnect bool
 
-	// TTLSeconds bounds AddUserToGroup: 0 = only connections that exist now,
-	// -1 = until removed.
+	// TTLSeconds bounds AddUserToGroup: above 0, connections that exist and those
+	// that come leave the groups so many seconds after At, -1 = when removed; 0 =
+	// only connections that exist now join, and stay. What a connection has joined
+	// by itself it doesn't leave at that time.
 	TTLSeconds int64
 }
 
@@ -115,8 +123,18 @@ type Backplane interface {
 	// returns when no further call to n will be made.
 	Subscribe(ctx context.Context, n Node) (leave func(), err error)
 	// UserGroups returns the groups that u was added to and that new
-	// connections of u join (AddUserToGroup with a TTL).
-	UserGroups(ctx context.Context, u string) ([]string, error)
+	// connections of u join (AddUserToGroup with a TTL), sorted by name.
+	UserGroups(ctx context.Context, u string) ([]UserGroup, error)
+}
+
+// UserGroup is a group that a user was added to.
+type UserGroup struct {
+	Name string
+	// Until is when the membership ends, by the clock of Entry.At; zero = when it
+	// is removed.
+	Until time.Time
+	// Left is how long that is from now.
+	Left time.Duration
 }
 
 // PublishOptions are what a publisher adds to an entry.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
-	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -54,9 +53,9 @@ type Connection struct {
 	after Position // see follow; guarded by server.progress.mu
 
 	mu     sync.Mutex
-	groups map[string]struct{}
-	gone   bool         // no more joins
-	early  *earlyLeaves // set while the user's stored groups are being read
+	groups map[string]*ending // nil = until it leaves
+	gone   bool               // no more joins
+	early  *earlyLeaves       // set while the user's stored groups are being read
 	items  map[any]any
 }
 
@@ -101,7 +100,14 @@ func (c *Connection) Context() context.Context { return c.ctx }
 func (c *Connection) Groups() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return slices.Collect(maps.Keys(c.groups))
+	now := clock()
+	groups := make([]string, 0, len(c.groups))
+	for g, end := range c.groups {
+		if end == nil || end == forEver || end.local > now {
+			groups = append(groups, g)
+		}
+	}
+	return groups
 }
 
 // Value returns what SetValue keeps under key, or nil.
@@ -170,24 +176,34 @@ func (c *Connection) end(cause error, reason string, allowReconnect bool) {
 	c.cancel(cause)
 }
 
-// join puts the connection into a group and reports whether it is in it now.
-func (c *Connection) join(group string, limit int) bool {
+// join puts the connection into a group until end and reports whether it is in
+// it now. The newest end counts, but a membership of the connection itself lasts.
+func (c *Connection) join(group string, limit int, end *ending) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.joinLocked(group, limit, end)
+}
+
+func (c *Connection) joinLocked(group string, limit int, end *ending) bool {
 	if c.gone {
 		return false
 	}
-	if _, in := c.groups[group]; in {
+	before, in := c.groups[group]
+	if in && before == nil {
 		return true
 	}
-	if len(c.groups) >= limit {
-		return false
+	if !in {
+		if len(c.groups) >= limit {
+			return false
+		}
+		if c.groups == nil {
+			c.groups = make(map[string]*ending, 1)
+		}
+		c.server.store.groups.add(group, c)
 	}
-	if c.groups == nil {
-		c.groups = make(map[string]struct{}, 1)
-	}
-	c.groups[group] = struct{}{}
-	c.server.store.groups.add(group, c)
+	c.server.endings.remove(before)
+	c.groups[group] = end
+	c.server.endings.add(end, c.server.cleanUp)
 	return true
 }
 
@@ -198,7 +214,8 @@ func (c *Connection) leave(group string) {
 	if c.early != nil {
 		c.early.groups = append(c.early.groups, group)
 	}
-	if _, in := c.groups[group]; in {
+	if end, in := c.groups[group]; in {
+		c.server.endings.remove(end)
 		delete(c.groups, group)
 		c.server.store.groups.remove(group, c)
 	}
@@ -211,7 +228,8 @@ func (c *Connection) leaveAll(last bool) {
 	if c.early != nil {
 		c.early.all = true
 	}
-	for group := range c.groups {
+	for group, end := range c.groups {
+		c.server.endings.remove(end)
 		c.server.store.groups.remove(group, c)
 	}
 	c.groups = nil
@@ -234,17 +252,20 @@ func (c *Connection) awaitGroups() {
 }
 
 // joinStored joins the groups that were stored for the user, but for those that
-// an entry removed since awaitGroups.
-func (c *Connection) joinStored(groups []string, limit int) {
+// an entry removed since awaitGroups. What an entry has joined counts already.
+func (c *Connection) joinStored(groups []UserGroup, limit int) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	early := c.early
 	c.early = nil
-	c.mu.Unlock()
 	if early.all {
 		return
 	}
 	for _, g := range groups {
-		if !slices.Contains(early.groups, g) && !c.join(g, limit) {
+		if _, in := c.groups[g.Name]; in || slices.Contains(early.groups, g.Name) {
+			continue
+		}
+		if !c.joinLocked(g.Name, limit, g.endOf(c)) {
 			c.server.meter.Refused(RefusedGroups)
 		}
 	}

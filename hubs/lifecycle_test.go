@@ -372,9 +372,9 @@ type groupBus struct {
 	act func()
 }
 
-func (b *groupBus) UserGroups(context.Context, string) ([]string, error) {
+func (b *groupBus) UserGroups(context.Context, string) ([]hubs.UserGroup, error) {
 	b.act()
-	return []string{"kept", "left"}, nil
+	return []hubs.UserGroup{{Name: "kept"}, {Name: "left"}}, nil
 }
 
 func TestStoredGroupsRemovedWhileReading(t *testing.T) {

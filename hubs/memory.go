@@ -1,6 +1,7 @@
 package hubs
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -73,7 +74,7 @@ func (b *MemoryBackplane) Command(ctx context.Context, e *Entry, o PublishOption
 	}
 	numbered := *e
 	b.number++
-	numbered.Epoch, numbered.Number = b.epoch, b.number
+	numbered.Epoch, numbered.Number, numbered.At = b.epoch, b.number, time.Now()
 	b.store(&numbered)
 	matched := 0
 	for _, n := range b.nodes {
@@ -114,17 +115,20 @@ func (b *MemoryBackplane) Subscribe(_ context.Context, n Node) (leave func(), er
 }
 
 // UserGroups implements Backplane.
-func (b *MemoryBackplane) UserGroups(_ context.Context, u string) ([]string, error) {
+func (b *MemoryBackplane) UserGroups(_ context.Context, u string) ([]UserGroup, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	var groups []string
+	var groups []UserGroup
 	now := time.Now()
 	for g, until := range b.users[u] {
-		if until.IsZero() || now.Before(until) {
-			groups = append(groups, g)
+		switch {
+		case until.IsZero():
+			groups = append(groups, UserGroup{Name: g})
+		case now.Before(until):
+			groups = append(groups, UserGroup{Name: g, Until: until, Left: until.Sub(now)})
 		}
 	}
-	slices.Sort(groups)
+	slices.SortFunc(groups, func(a, b UserGroup) int { return cmp.Compare(a.Name, b.Name) })
 	return groups, nil
 }
 
@@ -153,7 +157,7 @@ func (b *MemoryBackplane) addUser(u string, e *Entry) {
 	}
 	var until time.Time
 	if e.TTLSeconds > 0 {
-		until = time.Now().Add(time.Duration(e.TTLSeconds) * time.Second)
+		until = e.At.Add(time.Duration(e.TTLSeconds) * time.Second)
 	}
 	if b.users[u] == nil {
 		b.users[u] = make(map[string]time.Time)

@@ -147,7 +147,7 @@ func (s *Server) register(c *Connection, answer []byte) error {
 	if err := s.admit(c); err != nil {
 		return err
 	}
-	var groups []string
+	var groups []UserGroup
 	if c.User() != "" {
 		ctx, cancel := context.WithTimeout(c.ctx, subscribeTimeout)
 		defer cancel()

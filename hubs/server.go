@@ -29,6 +29,7 @@ type Server struct {
 	due     []*Connection
 
 	progress progress
+	endings  endings
 	// run begins the ids of invocations that this Server makes of clients.
 	run string
 	// called numbers them.

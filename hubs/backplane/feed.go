@@ -251,7 +251,7 @@ func (f *feed) apply(rec record) {
 		f.spoiled(rec, err)
 		return
 	}
-	e.Epoch, e.Number = rec.epoch, rec.number
+	e.Epoch, e.Number, e.At = rec.epoch, rec.number, time.UnixMilli(int64(rec.ms))
 	matched := f.each(rec, func(n hubs.Node) int { return n.Apply(e) })
 	f.r.stats.entries.Add(1)
 	if reply != (address{}) {

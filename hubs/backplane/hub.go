@@ -1,6 +1,7 @@
 package backplane
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -109,8 +110,8 @@ func (h *hubBackplane) Subscribe(ctx context.Context, n hubs.Node) (func(), erro
 	}
 }
 
-// UserGroups implements hubs.Backplane; the groups are sorted.
-func (h *hubBackplane) UserGroups(ctx context.Context, u string) ([]string, error) {
+// UserGroups implements hubs.Backplane.
+func (h *hubBackplane) UserGroups(ctx context.Context, u string) ([]hubs.UserGroup, error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptPatience)
 	defer cancel()
 	var now *redis.TimeCmd
@@ -123,14 +124,15 @@ func (h *hubBackplane) UserGroups(ctx context.Context, u string) ([]string, erro
 	if err != nil {
 		return nil, fmt.Errorf("read groups of user: %w: %w", hubs.ErrUnavailable, err)
 	}
-	var names []string
+	var list []hubs.UserGroup
 	for name, end := range groups.Val() {
-		if ms, err := strconv.ParseInt(end, 10, 64); err == nil && ms > now.Val().UnixMilli() {
-			names = append(names, name)
+		ms, err := strconv.ParseInt(end, 10, 64)
+		if until := time.UnixMilli(ms); err == nil && until.After(now.Val()) {
+			list = append(list, hubs.UserGroup{Name: name, Until: until, Left: until.Sub(now.Val())})
 		}
 	}
-	slices.Sort(names)
-	return names, nil
+	slices.SortFunc(list, func(a, b hubs.UserGroup) int { return cmp.Compare(a.Name, b.Name) })
+	return list, nil
 }
 
 func (h *hubBackplane) keys() redisclient.HubKeys { return redisclient.Hub(h.id.tenant, h.id.hub) }

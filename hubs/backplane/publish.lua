@@ -80,7 +80,7 @@ for k = 6, #KEYS do
     for a = 16, #ARGV do redis.call('HDEL', KEYS[k], ARGV[a]) end
   elseif ARGV[13] == 'add' then
     for a = 16, #ARGV do
-      redis.call('HSET', KEYS[k], ARGV[a], int(now + tonumber(ARGV[14])))
+      redis.call('HSET', KEYS[k], ARGV[a], int(ms + tonumber(ARGV[14])))
     end
     -- The groups that end first make room.
     local most = tonumber(ARGV[15])

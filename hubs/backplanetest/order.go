@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/signalbox/signalbox/hubs"
 	"github.com/signalbox/signalbox/hubs/protocol"
@@ -43,7 +44,10 @@ func entryReachesEveryNode(t *testing.T, open Open) {
 				t.Errorf("message of entry %d is %q, want %q", i, textJSON(t, got[i]), textJSON(t, e))
 			}
 			want.Message, have.Message = nil, nil
-			have.Epoch, have.Number = "", 0
+			if have.At.IsZero() || i > 0 && have.At.Before(got[i-1].At) || !have.At.Equal(a.await(t, len(sent))[i].At) {
+				t.Errorf("entry %d is accepted at %v: want a time that doesn't go back and is the same for all nodes", i, have.At)
+			}
+			have.Epoch, have.Number, have.At = "", 0, time.Time{}
 			if !reflect.DeepEqual(want, have) {
 				t.Errorf("entry %d is %+v, want %+v", i, have, want)
 			}

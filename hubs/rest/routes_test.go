@@ -98,7 +98,7 @@ func TestRoutes_do_what_they_say(t *testing.T) {
 		if r.send != (got.Message != nil) || r.send && (got.Message.Target != "say" || string(got.Message.Arguments.Bytes) != `["hello",1]`) {
 			t.Errorf("message %+v", got.Message)
 		}
-		got.Message, got.Epoch, got.Number = nil, "", 0
+		got.Message, got.Epoch, got.Number, got.At = nil, "", 0, time.Time{}
 		if diff := cmp.Diff(*r.entry, got, cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("entry (-want +got):\n%s", diff)
 		}
