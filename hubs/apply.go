@@ -29,6 +29,10 @@ func (s *Server) apply(e *Entry) (matched int) {
 		return s.eachUser(e.Users, func(c *Connection) bool { c.leaveAll(false); return true })
 	case CloseConnections:
 		return s.closeNamed(e)
+	case InvokeConnection:
+		return s.askNamed(e)
+	case ClientResult:
+		return s.takeResult(e)
 	}
 	s.log.Warn("entry of an unknown kind skipped", "hub", s.name, "kind", int(e.Kind), "number", e.Number)
 	return 0

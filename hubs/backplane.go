@@ -23,6 +23,14 @@ const (
 	RemoveUserFromGroups Kind = 10 // Users leave every group
 
 	CloseConnections Kind = 11 // Connections, else Users, else Groups, else all; minus Excluded
+
+	// InvokeConnection asks the first of Connections for an answer to Message;
+	// Reason is the invocation's id. It matches 2 when the client has too many
+	// such invocations open and isn't asked.
+	InvokeConnection Kind = 12
+	// ClientResult is that answer, from the first of Connections to the node that
+	// knows the id in Reason. Message.Target is its kind, see results_remote.go.
+	ClientResult Kind = 13
 )
 
 // Entry is one numbered step of a hub: a message to send or a membership to

@@ -17,6 +17,8 @@ import (
 //
 // An error of the client comes back as an *Error with its text. Other errors
 // say that the connection doesn't exist or has ended, or that the answer is no T.
+// The client may be connected to another node of the hub; an answer of it that is
+// larger than the Backplane's entries is an error.
 // It can't be used in OnConnected, before which nothing is read from a client.
 func Invoke[T any](ctx context.Context, target Target, method string, args ...any) (T, error) {
 	var result T
@@ -30,6 +32,7 @@ var (
 	errNotSingle  = &operationError{"InvokeAsync only works with Single clients."}
 	errConnecting = &operationError{"Client results inside OnConnectedAsync Hub methods are not allowed."}
 	errManyCalls  = fmt.Errorf("more than %d invocations of the client wait for an answer", pendingResults)
+	errAnswerLost = errors.New("the client's answer couldn't be carried to this node")
 	errNoServer   = errors.New("client results need a Context of a Server of a registered hub")
 )
 
@@ -47,13 +50,44 @@ type pendingResult struct {
 	once sync.Once
 	into reflect.Value
 	err  error
+
+	// forward, when set, is for who waits on another node; the rest isn't used.
+	forward func(kind string, value protocol.Raw)
 }
 
+// fail ends the wait since the client is gone.
 func (r *pendingResult) fail(err error) {
 	r.once.Do(func() {
+		if r.forward != nil {
+			r.forward(answerGone, protocol.Raw{})
+			return
+		}
 		r.err = err
 		close(r.done)
 	})
+}
+
+// take ends the wait with the client's answer.
+func (r *pendingResult) take(m *protocol.Message) {
+	r.once.Do(func() {
+		if r.forward != nil {
+			r.forward(answerOf(m))
+			return
+		}
+		defer close(r.done)
+		switch {
+		case m.HasError:
+			r.err = NewError(m.Error)
+		case m.Result.Present():
+			r.decode(m.Result)
+		}
+	})
+}
+
+func (r *pendingResult) decode(value protocol.Raw) {
+	if err := values.DecodeValue(value, r.into); err != nil {
+		r.err = fmt.Errorf("Error trying to deserialize result to %s. %w", r.into.Type(), err)
+	}
 }
 
 func (t Target) invoke(ctx context.Context, method string, args []any, into reflect.Value) error {
@@ -71,30 +105,20 @@ func (t Target) invoke(ctx context.Context, method string, args []any, into refl
 	if _, ok := s.chain.dispatcher.(*methods); !ok {
 		return errNoServer
 	}
-	id := t.entry.Connections[0]
-	c, here := s.Connection(id)
-	if !here {
-		return missing(id)
-	}
-	if t.hub.origin != nil && t.hub.origin != c {
-		c.follow(t.hub.origin.followed())
-	}
-	own := c.callsOf()
-	name := s.run + strconv.FormatUint(s.called.Add(1), 36)
+	invocation := s.run + strconv.FormatUint(s.called.Add(1), 36)
 	r := &pendingResult{done: make(chan struct{}), into: reflect.New(into.Type()).Elem()}
-	if err := own.expect(name, r); err != nil {
+	ask := t.askHere
+	if _, here := s.Connection(t.entry.Connections[0]); !here {
+		ask = t.askRemote
+	}
+	forget, err := ask(ctx, invocation, method, args, r)
+	if err != nil {
 		return err
 	}
-	defer own.forget(name)
-	if err := c.sendInvocation(ctx, &protocol.Message{Type: protocol.Invocation, InvocationID: name, Target: method}, args); err != nil {
-		return err
-	}
-	if caller != nil && caller.k != nil {
+	defer forget()
+	if caller != nil && caller.k != nil && caller.k.calls.give(caller.k) {
 		// The answer may be behind invocations that wait for this slot.
-		k := caller.k
-		if k.calls.give(k) {
-			defer k.calls.regain(k)
-		}
+		defer caller.k.calls.regain(caller.k)
 	}
 	select {
 	case <-r.done:
@@ -105,6 +129,29 @@ func (t Target) invoke(ctx context.Context, method string, args []any, into refl
 		into.Set(r.into)
 	}
 	return r.err
+}
+
+// askHere asks a connection of this node. forget ends the wait.
+func (t Target) askHere(ctx context.Context, invocation, method string, args []any, r *pendingResult) (forget func(), err error) {
+	id := t.entry.Connections[0]
+	c, here := t.hub.server.Connection(id)
+	if !here {
+		return nil, missing(id)
+	}
+	if t.hub.origin != nil && t.hub.origin != c {
+		c.follow(t.hub.origin.followed())
+	}
+	own := c.callsOf()
+	if err := own.expect(invocation, r); err != nil {
+		return nil, err
+	}
+	forget = func() { own.forget(invocation) }
+	m := protocol.Message{Type: protocol.Invocation, InvocationID: invocation, Target: method}
+	if err := c.sendInvocation(ctx, &m, args); err != nil {
+		forget()
+		return nil, err
+	}
+	return forget, nil
 }
 
 // expect makes an answer awaited.
@@ -138,16 +185,6 @@ func (s *calls) answer(m *protocol.Message) bool {
 	if r == nil {
 		return false
 	}
-	r.once.Do(func() {
-		defer close(r.done)
-		switch {
-		case m.HasError:
-			r.err = NewError(m.Error)
-		case m.Result.Present():
-			if err := values.DecodeValue(m.Result, r.into); err != nil {
-				r.err = fmt.Errorf("Error trying to deserialize result to %s. %w", r.into.Type(), err)
-			}
-		}
-	})
+	r.take(m)
 	return true
 }

@@ -34,6 +34,8 @@ type Server struct {
 	run string
 	// called numbers them.
 	called atomic.Uint64
+	// remote are those that clients of other nodes are asked.
+	remote remoteResults
 
 	// joining is held while the subscription is being made or given up; it is a
 	// channel so that waiting obeys a context.

@@ -127,10 +127,10 @@ func decodeEntry(data []byte) (*hubs.Entry, address, error) {
 	if r.err != nil {
 		return nil, address{}, fmt.Errorf("decode entry: %w", r.err)
 	}
-	if e.Kind < hubs.SendToAll || e.Kind > hubs.CloseConnections {
+	if e.Kind < hubs.SendToAll || e.Kind > hubs.ClientResult {
 		return nil, address{}, fmt.Errorf("entry of kind %d", e.Kind)
 	}
-	if e.Kind <= hubs.SendToConnections && e.Message == nil {
+	if (e.Kind <= hubs.SendToConnections || e.Kind > hubs.CloseConnections) && e.Message == nil {
 		return nil, address{}, errors.New("send without a message")
 	}
 	return &e, reply, nil

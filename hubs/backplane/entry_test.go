@@ -24,6 +24,8 @@ func sampleEntries() []*hubs.Entry {
 		{Kind: hubs.SendToConnections, Message: text, Connections: []string{"c"}},
 		{Kind: hubs.AddUserToGroup, Users: []string{"u"}, Groups: []string{"g", strings.Repeat("x", 1024)}, TTLSeconds: -1},
 		{Kind: hubs.CloseConnections, Reason: "bye", AllowReconnect: true},
+		{Kind: hubs.InvokeConnection, Message: text, Connections: []string{"c"}, Reason: "run1"},
+		{Kind: hubs.ClientResult, Message: text, Connections: []string{"c"}, Reason: "run1"},
 	}
 }
 
