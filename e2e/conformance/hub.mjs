@@ -1,0 +1,190 @@
+// The test hub, the official client connected to it, and sockets without a
+// client for what the client never does.
+import assert from "node:assert/strict";
+import { execFile, spawn } from "node:child_process";
+import { join, resolve } from "node:path";
+import { createInterface } from "node:readline";
+import { after } from "node:test";
+import { promisify } from "node:util";
+
+import { HttpTransportType, HubConnectionBuilder, JsonHubProtocol, LogLevel } from "@microsoft/signalr";
+import { MessagePackHubProtocol } from "@microsoft/signalr-protocol-msgpack";
+
+import WebSocket from "ws";
+
+import { within } from "../service.mjs";
+
+const root = resolve(import.meta.dirname, "..", "..");
+
+/** Builds and starts the test hub; it ends with the test file. Returns its URL. */
+export async function startHub() {
+  const program = join(root, "bin", "conformance-server");
+  await promisify(execFile)("go", ["build", "-o", program, "./e2e/conformance/server"], { cwd: root });
+  const server = spawn(program, { stdio: ["pipe", "pipe", "inherit"] });
+  after(() => server.stdin.end());
+  const said = createInterface(server.stdout);
+  const failed = new Promise((_, no) => server.once("exit", (code) => no(new Error(`the test hub ended with ${code}`))));
+  failed.catch(() => {});
+  const url = await within(Promise.race([new Promise((done) => said.once("line", done)), failed]), "the test hub to start");
+  server.unref();
+  return url;
+}
+
+/** An official client, not yet started. */
+export function build(url, { transport, protocol = "json", options = {}, log, reconnect, stateful } = {}) {
+  const builder = new HubConnectionBuilder()
+    .withUrl(url, { ...(transport && { transport: HttpTransportType[transport] }), ...options })
+    .withHubProtocol(protocol === "json" ? new JsonHubProtocol() : new MessagePackHubProtocol())
+    .configureLogging(log ?? LogLevel.None);
+  if (reconnect) builder.withAutomaticReconnect(reconnect);
+  if (stateful) builder.withStatefulReconnect();
+  return builder.build();
+}
+
+/** An official client that is connected; it is stopped when the test ends. */
+export async function connect(t, url, how) {
+  const connection = build(url, how);
+  await within(connection.start(), `a client of ${url}`);
+  t.after(() => connection.stop());
+  return connection;
+}
+
+/** Keeps what a connection receives for a target. */
+export function inbox(connection, target) {
+  const received = [];
+  let wake = () => {};
+  connection.on(target, (...args) => {
+    received.push(args.length === 1 ? args[0] : args);
+    wake();
+  });
+  return {
+    received,
+    /** Waits until there are count messages, and returns them. */
+    async of(count) {
+      const enough = new Promise((done) => {
+        wake = () => received.length >= count && done();
+        wake();
+      });
+      await within(enough, `${count} of ${target}; there are ${received.length}`);
+      return [...received];
+    },
+  };
+}
+
+/** Collects a stream: its items, and the error that ended it. */
+export function collect(stream, { items: enough = Infinity } = {}) {
+  const items = [];
+  return within(
+    new Promise((done) => {
+      const subscription = stream.subscribe({
+        next(item) {
+          items.push(item);
+          if (items.length === enough) {
+            subscription?.dispose();
+            done({ items });
+          }
+        },
+        complete: () => done({ items }),
+        error: (error) => done({ items, error }),
+      });
+    }),
+    "a stream to end",
+  );
+}
+
+/** The text of the error that a promise is rejected with. */
+export async function failure(promise) {
+  let value;
+  try {
+    value = await within(promise, "a failure");
+  } catch (error) {
+    return error.message;
+  }
+  assert.fail(`there is no error but ${JSON.stringify(value)}`);
+}
+
+/** Names that no other test uses. */
+let names = 0;
+export const unique = (prefix) => `${prefix}-${process.pid}-${++names}`;
+
+/** A negotiated connection without a client. */
+export async function negotiate(url, query = "negotiateVersion=1", init = {}) {
+  const answer = await fetch(`${url}/negotiate?${query}`, { method: "POST", ...init });
+  assert.equal(answer.status, 200, await answer.clone().text());
+  return answer.json();
+}
+
+const end = "\u001e";
+const ws = (url) => url.replace(/^http/, "ws");
+
+/** A WebSocket that keeps each record or frame that it receives. */
+export class Socket {
+  messages = [];
+  /** Whether each frame was binary. */
+  frames = [];
+  #wake = () => {};
+
+  /** @param url the hub's, with the query of the upgrade */
+  constructor(t, url, init) {
+    this.socket = new WebSocket(ws(url), init);
+    this.opened = within(
+      new Promise((done, failed) => {
+        this.socket.once("open", done);
+        this.socket.once("unexpected-response", (_, { statusCode }) => failed(new Error(`${statusCode}`)));
+        this.socket.once("error", failed);
+      }),
+      "a WebSocket to open",
+    );
+    this.opened.catch(() => {});
+    this.socket.on("error", () => {});
+    this.closed = new Promise((done) => this.socket.once("close", done));
+    this.closed.then(() => this.#wake());
+    this.socket.on("message", (data, binary = typeof data !== "string") => {
+      this.frames.push(binary);
+      if (binary) this.messages.push(new Uint8Array(data));
+      else this.messages.push(...data.split(end).slice(0, -1).map((text) => JSON.parse(text)));
+      this.#wake();
+    });
+    t.after(() => this.socket.terminate());
+  }
+
+  /** Sends text as it is, or each value as one JSON record of a single frame. */
+  send(...values) {
+    const text = values.map((value) => (typeof value === "string" ? value : JSON.stringify(value) + end)).join("");
+    this.socket.send(text);
+  }
+
+  /** Waits for the next message that fits, and passes over those before it. */
+  next(fits = () => true) {
+    const found = new Promise((done, failed) => {
+      this.#wake = () => {
+        const i = this.messages.findIndex(fits);
+        if (i >= 0) done(this.messages.splice(0, i + 1).at(-1));
+        else if (this.socket.readyState >= WebSocket.CLOSING) failed(new Error("the WebSocket closed before the message"));
+      };
+      this.#wake();
+    });
+    return within(found, `a message; there are ${JSON.stringify(this.messages)}`);
+  }
+
+  /** Waits for the end and returns the status. */
+  end() {
+    return within(this.closed, "the WebSocket to close");
+  }
+}
+
+/** A WebSocket that has negotiated and shaken hands, in JSON. */
+export async function shake(t, url, { version = 1 } = {}) {
+  const { connectionToken, connectionId } = await negotiate(url);
+  const socket = new Socket(t, `${url}?id=${connectionToken}`);
+  await socket.opened;
+  socket.send({ protocol: "json", version });
+  assert.deepEqual(await socket.next(), {});
+  return Object.assign(socket, { token: connectionToken, id: connectionId });
+}
+
+/** What a completion answers to an invocation of a raw socket. */
+export async function call(socket, { invocationId = unique("i"), ...message }) {
+  socket.send({ type: 1, invocationId, ...message });
+  return socket.next((m) => m.type === 3 && m.invocationId === invocationId);
+}
