@@ -325,20 +325,27 @@ type Hub struct {
 	// ClientURL For a SignalR client
 	//
 	// Example: https://acme.example.com/client/?hub=chat
-	ClientURL string    `json:"client_url"`
-	CreatedAt time.Time `json:"created_at"`
+	ClientURL string `json:"client_url"`
+
+	// CreatedAt When it got settings; absent when implicit
+	CreatedAt *time.Time `json:"created_at,omitempty"`
 
 	// Handler Who answers invocations. `auto`: the app server when one is connected, else the upstream when one is
 	// set, else nobody.
-	Handler          HubHandler `json:"handler"`
-	KeepAliveSeconds int        `json:"keep_alive_seconds"`
-	Name             string     `json:"name"`
+	Handler HubHandler `json:"handler"`
+
+	// Implicit The hub has no settings of its own; its name works with the defaults, which are shown
+	Implicit         bool   `json:"implicit"`
+	KeepAliveSeconds int    `json:"keep_alive_seconds"`
+	Name             string `json:"name"`
 
 	// RestURL POST here to send to every connection
 	//
 	// Example: https://acme.example.com/api/v1/hubs/chat
-	RestURL   string    `json:"rest_url"`
-	UpdatedAt time.Time `json:"updated_at"`
+	RestURL string `json:"rest_url"`
+
+	// UpdatedAt Absent when implicit
+	UpdatedAt *time.Time `json:"updated_at,omitempty"`
 }
 
 // HubHandler Who answers invocations. `auto`: the app server when one is connected, else the upstream when one is
@@ -742,7 +749,7 @@ type ServerInterface interface {
 	// CreateClientToken A token with which a SignalR client connects to one hub
 	// (POST /v1/tenants/{tenant}/client-tokens)
 	CreateClientToken(w http.ResponseWriter, r *http.Request, tenant TenantPath)
-	// ListHubs The hubs that have settings
+	// ListHubs The hubs that have settings, and those used within 30 days
 	// (GET /v1/tenants/{tenant}/hubs)
 	ListHubs(w http.ResponseWriter, r *http.Request, tenant TenantPath)
 	// DeleteHub Forget a hub's settings
@@ -889,7 +896,7 @@ func (_ Unimplemented) CreateClientToken(w http.ResponseWriter, r *http.Request,
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// ListHubs The hubs that have settings
+// ListHubs The hubs that have settings, and those used within 30 days
 // (GET /v1/tenants/{tenant}/hubs)
 func (_ Unimplemented) ListHubs(w http.ResponseWriter, r *http.Request, tenant TenantPath) {
 	w.WriteHeader(http.StatusNotImplemented)

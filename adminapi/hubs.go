@@ -3,13 +3,31 @@ package adminapi
 import (
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 
 	"github.com/signalbox/signalbox/tenants"
 )
 
-// ListHubs implements ServerInterface.
+// ListHubs implements ServerInterface. Hubs need no settings, so those that were
+// used are as real as those that have some.
 func (s *server) ListHubs(w http.ResponseWriter, r *http.Request, ref TenantPath) {
 	t, hubs, err := s.tenants.Hubs(r.Context(), callerOf(r), ref)
+	if err != nil {
+		s.problem(w, r, err)
+		return
+	}
+	used, err := s.billing.Hubs(r.Context(), t.ID)
+	listed := make(map[string]bool, len(hubs)+len(used))
+	for _, h := range hubs {
+		listed[h.Name] = true
+	}
+	for _, name := range used {
+		if !listed[name] {
+			hubs = append(hubs, tenants.Hub{Name: name})
+		}
+	}
+	slices.SortFunc(hubs, func(a, b tenants.Hub) int { return strings.Compare(a.Name, b.Name) })
 	answer := HubList{Hubs: make([]Hub, 0, len(hubs))}
 	for _, h := range hubs {
 		answer.Hubs = append(answer.Hubs, s.hub(t, h))
@@ -69,6 +87,6 @@ func (s *server) hub(t tenants.MemberTenant, h tenants.Hub) Hub {
 		Name: h.Name, Handler: HubHandler(settings.Handler), KeepAliveSeconds: settings.KeepAliveSeconds,
 		ClientTimeoutSeconds: settings.ClientTimeoutSeconds, AllowedOrigins: append([]string{}, settings.AllowedOrigins...),
 		ClientURL: base + "/client/?hub=" + url.QueryEscape(h.Name), RestURL: base + "/api/v1/hubs/" + url.PathEscape(h.Name),
-		CreatedAt: h.CreatedAt.UTC(), UpdatedAt: h.UpdatedAt.UTC(),
+		Implicit: h.Implicit(), CreatedAt: optional(h.CreatedAt), UpdatedAt: optional(h.UpdatedAt),
 	}
 }

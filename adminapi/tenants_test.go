@@ -1,6 +1,7 @@
 package adminapi_test
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -8,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/signalbox/signalbox/billing/billingstore"
+	"github.com/signalbox/signalbox/billing/usage"
 	"github.com/signalbox/signalbox/tenants"
 	"github.com/signalbox/signalbox/tenants/accesstoken"
 )
@@ -120,7 +123,6 @@ func TestHubs_put_replaces_patch_keeps_and_the_limit_holds(t *testing.T) {
 	if a := c.call("PUT", game, map[string]any{}); a.status != http.StatusOK || a.at("handler") != "auto" || a.body["keep_alive_seconds"] != 15.0 || !strings.Contains(a.text, `"allowed_origins":[]`) {
 		t.Errorf("PUT of nothing answered %d: %s", a.status, a.text)
 	}
-	want(t, c.call("PATCH", "/v1/tenants/acme/hubs/none", map[string]any{"keep_alive_seconds": 5}), http.StatusNotFound, "not_found")
 
 	// SEC-47: two hubs are there, 20 may be; 30 at once want to be made.
 	var made atomic.Int64
@@ -141,7 +143,49 @@ func TestHubs_put_replaces_patch_keeps_and_the_limit_holds(t *testing.T) {
 	if a := c.call("DELETE", game, nil); a.status != http.StatusNoContent {
 		t.Errorf("DELETE answered %d", a.status)
 	}
-	want(t, c.call("GET", game, nil), http.StatusNotFound, "not_found")
+	want(t, c.call("DELETE", game, nil), http.StatusNotFound, "not_found")
+	if a := c.call("GET", game, nil); a.status != http.StatusOK || a.body["implicit"] != true || a.at("handler") != "auto" {
+		t.Errorf("GET of a hub without settings answered %d: %s", a.status, a.text)
+	}
+}
+
+func TestHubs_need_no_settings(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, settings{})
+	c, acme := w.signUp("ada@example.com", "acme")
+	_, evil := w.signUp("mallory@example.com", "evil")
+	id, now := tenants.ID(acme.at("tenant", "id")), time.Now().UTC()
+	month := now.Add(-31 * 24 * time.Hour)
+	_, err := billingstore.New(w.pool).Commit(t.Context(), usage.Flush{EdgeRun: "e", Sequence: 1, SentAt: now,
+		Deltas: []usage.Delta{
+			{Tenant: id, Hub: "chat", Minute: now, Opened: 1},
+			{Tenant: id, Hub: "game", Minute: now, Opened: 1},
+			{Tenant: id, Hub: "guessed", Minute: now, Refused: map[string]int64{"invalid_token": 1}},
+			{Tenant: id, Hub: "old", Minute: month, Delivered: 1},
+			{Tenant: tenants.ID(evil.at("tenant", "id")), Hub: "theirs", Minute: now, Opened: 1},
+		},
+		Accepted: []usage.Counter{{Tenant: id, Hub: "alerts", Epoch: "1", Minute: now, Total: 1}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := func() string {
+		var text strings.Builder
+		for _, h := range c.call("GET", "/v1/tenants/acme/hubs", nil).body["hubs"].([]any) {
+			hub := h.(map[string]any)
+			fmt.Fprintf(&text, "%v %v %v, ", hub["name"], hub["implicit"], hub["created_at"] != nil)
+		}
+		return text.String()
+	}
+	if got, want := list(), "alerts true false, chat false true, game true false, "; got != want {
+		t.Errorf("hubs = %s, want %s", got, want)
+	}
+	if a := c.call("PATCH", "/v1/tenants/acme/hubs/Game", map[string]any{"handler": "broadcast"}); a.status != http.StatusOK || a.body["implicit"] != false || a.body["keep_alive_seconds"] != 15.0 {
+		t.Errorf("PATCH of a hub without settings answered %d: %s", a.status, a.text)
+	}
+	if got, want := list(), "alerts true false, chat false true, game false true, "; got != want {
+		t.Errorf("hubs = %s, want %s", got, want)
+	}
 }
 
 func TestTokens_verify_with_the_tenants_keys_alone(t *testing.T) {

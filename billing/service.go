@@ -17,6 +17,9 @@ type Store interface {
 	Month(ctx context.Context, t tenants.ID, from, to time.Time) (Month, error)
 	// Activity counts connections on edges that were heard of since freshSince.
 	Activity(ctx context.Context, t tenants.ID, freshSince time.Time) (Activity, error)
+	// Hubs returns the names of up to most hubs that were used since a day, the
+	// latest first.
+	Hubs(ctx context.Context, t tenants.ID, since time.Time, most int) ([]string, error)
 	// Watch remembers that somebody looks at a tenant's usage.
 	Watch(ctx context.Context, t tenants.ID, until time.Time) error
 	// Watched returns those of the tenants that somebody looks at.
@@ -30,6 +33,12 @@ const edgeSilence = 10 * time.Second
 // livePoints is how many minutes a live update carries: late flushes still
 // change the ones before the current one.
 const livePoints = 3
+
+// HubsShownFor is how long after its last use a hub counts as used.
+const HubsShownFor = 30 * 24 * time.Hour
+
+// maxHubs bounds how many used hubs are listed.
+const maxHubs = 2000
 
 // Service answers what was used. It is safe for concurrent use.
 type Service struct {
@@ -80,6 +89,12 @@ func (s *Service) Month(ctx context.Context, t tenants.ID) (Month, error) {
 // Activity tells what of a tenant is alive.
 func (s *Service) Activity(ctx context.Context, t tenants.ID) (Activity, error) {
 	return s.store.Activity(ctx, t, s.now().Add(-edgeSilence))
+}
+
+// Hubs returns the names of the hubs that were used within HubsShownFor, the
+// latest first, whether they have settings or not.
+func (s *Service) Hubs(ctx context.Context, t tenants.ID) ([]string, error) {
+	return s.store.Hubs(ctx, t, s.now().UTC().Add(-HubsShownFor), maxHubs)
 }
 
 // Live is what a watching console is sent after each change.

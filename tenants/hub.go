@@ -11,13 +11,17 @@ import (
 	"github.com/signalbox/signalbox/internal/fault"
 )
 
-// Hub is a hub with settings of its own.
+// Hub is a hub with its settings. Without settings of its own it is implicit: its
+// name works with the defaults.
 type Hub struct {
 	Name      string // canonical
 	Settings  HubSettings
 	CreatedAt time.Time
 	UpdatedAt time.Time
 }
+
+// Implicit tells whether the hub has no settings of its own.
+func (h Hub) Implicit() bool { return h.CreatedAt.IsZero() }
 
 // The defaults and bounds of a hub's timings, in seconds.
 const (

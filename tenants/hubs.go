@@ -42,7 +42,7 @@ func (s *Service) Hubs(ctx context.Context, c Caller, ref string) (MemberTenant,
 	return t, hubs, err
 }
 
-// Hub returns one hub that has settings.
+// Hub returns one hub; any name is one, because hubs need no settings.
 func (s *Service) Hub(ctx context.Context, c Caller, ref, name string) (MemberTenant, Hub, error) {
 	name, err := hubNamed(name)
 	if err != nil {
@@ -53,6 +53,9 @@ func (s *Service) Hub(ctx context.Context, c Caller, ref, name string) (MemberTe
 		return MemberTenant{}, Hub{}, err
 	}
 	hub, err := s.store.Hub(ctx, t.ID, name)
+	if isKind(err, fault.NotFound) {
+		hub, err = Hub{Name: name}, nil
+	}
 	return t, hub, err
 }
 
@@ -116,7 +119,7 @@ func (s *Service) roomForHub(ctx context.Context, tx Store, t ID) error {
 	return nil
 }
 
-// PatchHub changes some settings of a hub that has settings.
+// PatchHub changes some settings of a hub; an implicit one gets settings by it.
 func (s *Service) PatchHub(ctx context.Context, c Caller, ref, name string, p HubPatch) (MemberTenant, Hub, error) {
 	name, err := hubNamed(name)
 	if err != nil {
@@ -124,7 +127,11 @@ func (s *Service) PatchHub(ctx context.Context, c Caller, ref, name string, p Hu
 	}
 	var h Hub
 	t, err := s.change(ctx, c, ref, ChangeHub, "hub.patched", name, func(tx Store, t MemberTenant) error {
+		now := s.now()
 		was, err := tx.Hub(ctx, t.ID, name)
+		if isKind(err, fault.NotFound) {
+			was, err = Hub{CreatedAt: now}, s.roomForHub(ctx, tx, t.ID)
+		}
 		if err != nil {
 			return err
 		}
@@ -132,7 +139,7 @@ func (s *Service) PatchHub(ctx context.Context, c Caller, ref, name string, p Hu
 		if err := settings.Validate(); err != nil {
 			return err
 		}
-		h, err = putHub(ctx, tx, t.ID, Hub{Name: name, Settings: settings.clean(), CreatedAt: was.CreatedAt, UpdatedAt: s.now()})
+		h, err = putHub(ctx, tx, t.ID, Hub{Name: name, Settings: settings.clean(), CreatedAt: was.CreatedAt, UpdatedAt: now})
 		return err
 	})
 	return t, h, err

@@ -124,6 +124,7 @@ func (t *tenantUsage) queue(b *pgx.Batch, sentAt time.Time) {
 				messages = u.messages + excluded.messages, connection_seconds = u.connection_seconds + excluded.connection_seconds`,
 			t.tenant, key.minute, d.Delivered, d.ConnectionSeconds)
 	}
+	t.queueHubs(b)
 	for key, n := range t.refusals {
 		b.Queue(`
 			INSERT INTO usage_refusals AS u (tenant_id, minute, code, count) VALUES ($1, $2, $3, $4)
@@ -131,6 +132,33 @@ func (t *tenantUsage) queue(b *pgx.Batch, sentAt time.Time) {
 			t.tenant, key.minute, key.code, n)
 	}
 	t.queueAccepted(b)
+}
+
+// queueHubs notes when hubs were used last. What was only refused is no use: names
+// that are guessed would make hubs.
+func (t *tenantUsage) queueHubs(b *pgx.Batch) {
+	used := make(map[string]time.Time)
+	note := func(hub string, minute time.Time) {
+		if hub != "" && minute.After(used[hub]) {
+			used[hub] = minute
+		}
+	}
+	for key, d := range t.minutes {
+		if d.Opened+d.ConnectionSeconds+d.Delivered > 0 {
+			note(key.hub, key.minute)
+		}
+	}
+	for _, c := range t.accepted {
+		if c.Total > 0 {
+			note(c.Hub, minuteOf(c.Minute))
+		}
+	}
+	for hub, at := range used {
+		b.Queue(`
+			INSERT INTO usage_hubs AS u (tenant_id, hub, last_used_on) VALUES ($1, $2, $3)
+			ON CONFLICT (tenant_id, hub) DO UPDATE SET last_used_on = excluded.last_used_on WHERE u.last_used_on < excluded.last_used_on`,
+			t.tenant, hub, at)
+	}
 }
 
 // queueAccepted writes running totals; the largest one seen wins, so that their

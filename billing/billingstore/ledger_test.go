@@ -47,6 +47,36 @@ func commit(t *testing.T, s *billingstore.Store, f usage.Flush) bool {
 	return added
 }
 
+func TestHubs_are_remembered_by_their_last_use(t *testing.T) {
+	t.Parallel()
+	s, _ := newStore(t)
+	day := 24 * time.Hour
+	for i, minute := range []time.Time{noon, noon.Add(-2 * day)} { // an older flush arrives later
+		commit(t, s, usage.Flush{EdgeRun: "a", Sequence: int64(i + 1), SentAt: noon, Deltas: []usage.Delta{{Tenant: "t1", Hub: "chat", Minute: minute, Opened: 1}}})
+	}
+	commit(t, s, usage.Flush{EdgeRun: "a", Sequence: 3, SentAt: noon, Deltas: []usage.Delta{
+		{Tenant: "t1", Hub: "game", Minute: noon.Add(-day), Opened: 1}, {Tenant: "t1", Minute: noon, Opened: 1}, {Tenant: "t2", Hub: "theirs", Minute: noon, Opened: 1},
+	}})
+	hubs := func(since time.Time, most int, want ...string) {
+		t.Helper()
+		got, err := s.Hubs(t.Context(), "t1", since, most)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(append([]string{}, want...), append([]string{}, got...)); diff != "" {
+			t.Error(diff)
+		}
+	}
+	hubs(noon.Add(-3*day), 10, "chat", "game")
+	hubs(noon.Add(-3*day), 1, "chat")
+	hubs(noon, 10, "chat")
+	hubs(noon.Add(day), 10)
+	if err := s.Forget(t.Context(), noon.Add(billing.HubsShownFor)); err != nil {
+		t.Fatal(err)
+	}
+	hubs(noon.Add(-3*day), 10, "chat")
+}
+
 func flush(run string, sequence int64) usage.Flush {
 	return usage.Flush{
 		EdgeRun: run, Sequence: sequence, SentAt: noon.Add(30 * time.Second),

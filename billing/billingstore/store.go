@@ -136,6 +136,12 @@ func (s *Store) Activity(ctx context.Context, t tenants.ID, freshSince time.Time
 	return a, nil
 }
 
+// Hubs implements billing.Store.
+func (s *Store) Hubs(ctx context.Context, t tenants.ID, since time.Time, most int) ([]string, error) {
+	return many(ctx, s, "used hubs", pgx.RowTo[string],
+		"SELECT hub FROM usage_hubs WHERE tenant_id = $1 AND last_used_on >= $2 ORDER BY last_used_on DESC, hub LIMIT $3", t, since, most)
+}
+
 // Watch implements billing.Store.
 func (s *Store) Watch(ctx context.Context, t tenants.ID, until time.Time) error {
 	_, err := s.pool.Exec(ctx, `INSERT INTO usage_watches (tenant_id, until) VALUES ($1, $2)
@@ -152,7 +158,8 @@ func (s *Store) Watched(ctx context.Context, among []tenants.ID, now time.Time) 
 }
 
 // Forget deletes what is no longer needed: marks of flushes and edges that went
-// silent before, and watches that ended before that time.
+// silent before, watches that ended before that time, and hubs that are no
+// longer shown as used.
 func (s *Store) Forget(ctx context.Context, before time.Time) error {
 	for _, sql := range []string{
 		"DELETE FROM usage_flushes WHERE committed_at < $1",
@@ -162,6 +169,9 @@ func (s *Store) Forget(ctx context.Context, before time.Time) error {
 		if _, err := s.pool.Exec(ctx, sql, before); err != nil {
 			return postgres.Error("forget old usage marks", err)
 		}
+	}
+	if _, err := s.pool.Exec(ctx, "DELETE FROM usage_hubs WHERE last_used_on < $1", before.Add(-billing.HubsShownFor)); err != nil {
+		return postgres.Error("forget unused hubs", err)
 	}
 	return nil
 }

@@ -89,12 +89,21 @@ describe("hubs", () => {
   it("creates a hub from the empty list", async () => {
     state.hubs = [];
     renderConsole(`${base}/hubs`);
-    await screen.findByText("No hub has settings yet");
+    await screen.findByText("No hubs yet");
     await userEvent.click(screen.getAllByRole("button", { name: "New hub" })[0] ?? document.body);
     const dialog = await screen.findByRole("dialog", { name: "New hub" });
     await userEvent.type(within(dialog).getByLabelText("Name"), "prices");
     await userEvent.click(within(dialog).getByRole("button", { name: "Create hub" }));
     expect(await screen.findByRole("cell", { name: /prices/ })).toBeVisible();
+  });
+
+  it("shows a hub that clients merely use, with no settings to remove", async () => {
+    state.hubs = [hub, { ...hub, name: "game", implicit: true }];
+    renderConsole(`${base}/hubs`);
+    expect(await screen.findByRole("cell", { name: /game.*defaults/ })).toBeVisible();
+    expect(screen.getByRole("button", { name: "Remove settings of chat" })).toBeVisible();
+    expect(screen.queryByRole("button", { name: "Remove settings of game" })).toBeNull();
+    expect(screen.getByRole("button", { name: "Edit game" })).toBeVisible();
   });
 
   it("offers to try again when the list can't be loaded", async () => {

@@ -29,6 +29,7 @@ export const hub: Schemas["Hub"] = {
   rest_url: `${endpoint}/api/v1/hubs/chat`,
   created_at: "2026-11-20T09:00:00Z",
   updated_at: "2026-11-20T09:00:00Z",
+  implicit: false,
 };
 
 /** Someone who is signed in. */

@@ -18,7 +18,7 @@ import { HubDialog } from "./HubDialog";
 import { handlerLabel } from "./handlers";
 import classes from "./HubsPage.module.css";
 
-/** The tenant's hubs with settings of their own. */
+/** The tenant's hubs: those with settings of their own, and those in use. */
 export function HubsPage({ tenant }: { tenant: Tenant }) {
   useDocumentTitle("Hubs", tenant.name);
   const hubs = useQuery(hubsQuery(tenant.slug));
@@ -48,7 +48,7 @@ export function HubsPage({ tenant }: { tenant: Tenant }) {
         <Panel flush={list.length > 0}>
           {hubs.isPending && <SkeletonRows rows={3} height={48} />}
           {hubs.isSuccess && list.length === 0 && (
-            <EmptyState icon={<Waypoints size={22} />} title="No hub has settings yet" action={newHub}>
+            <EmptyState icon={<Waypoints size={22} />} title="No hubs yet" action={newHub}>
               Clients may connect to any hub name already. Create a hub to choose who answers its invocations, its
               timeouts and the origins it accepts.
             </EmptyState>
@@ -98,6 +98,7 @@ function HubTable({ hubs, onEdit, onRemove }: TableProps) {
                 <span className={classes["name"]}>
                   {hub.name}
                   <CopyButton value={hub.client_url} what={`client address of ${hub.name}`} />
+                  {hub.implicit && <Tag tone="neutral">defaults</Tag>}
                 </span>
               </Table.Td>
               <Table.Td>
@@ -111,14 +112,16 @@ function HubTable({ hubs, onEdit, onRemove }: TableProps) {
                   <ActionIcon variant="subtle" color="gray" aria-label={`Edit ${hub.name}`} onClick={() => onEdit(hub)}>
                     <Pencil size={16} aria-hidden />
                   </ActionIcon>
-                  <ActionIcon
-                    variant="subtle"
-                    color="gray"
-                    aria-label={`Remove settings of ${hub.name}`}
-                    onClick={() => onRemove(hub)}
-                  >
-                    <Trash2 size={16} aria-hidden />
-                  </ActionIcon>
+                  {!hub.implicit && (
+                    <ActionIcon
+                      variant="subtle"
+                      color="gray"
+                      aria-label={`Remove settings of ${hub.name}`}
+                      onClick={() => onRemove(hub)}
+                    >
+                      <Trash2 size={16} aria-hidden />
+                    </ActionIcon>
+                  )}
                 </span>
               </Table.Td>
             </Table.Tr>

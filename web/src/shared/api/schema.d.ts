@@ -188,7 +188,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * The hubs that have settings
+         * The hubs that have settings, and those used within 30 days
          * @description Any other hub name works too, with the defaults.
          */
         get: operations["listHubs"];
@@ -212,7 +212,10 @@ export interface paths {
             };
             cookie?: never;
         };
-        /** One hub */
+        /**
+         * One hub
+         * @description Any name is a hub. One without settings of its own is `implicit` and has the defaults.
+         */
         get: operations["getHub"];
         /**
          * Create a hub or replace its settings
@@ -226,7 +229,7 @@ export interface paths {
         head?: never;
         /**
          * Change some settings of a hub
-         * @description What the body leaves out stays as it is.
+         * @description What the body leaves out stays as it is. An implicit hub gets settings by it.
          */
         patch: operations["patchHub"];
         trace?: never;
@@ -620,10 +623,18 @@ export interface components {
              * @example https://acme.example.com/api/v1/hubs/chat
              */
             rest_url: string;
-            /** Format: date-time */
-            created_at: string;
-            /** Format: date-time */
-            updated_at: string;
+            /** @description The hub has no settings of its own; its name works with the defaults, which are shown */
+            implicit: boolean;
+            /**
+             * Format: date-time
+             * @description When it got settings; absent when implicit
+             */
+            created_at?: string;
+            /**
+             * Format: date-time
+             * @description Absent when implicit
+             */
+            updated_at?: string;
         };
         HubList: {
             hubs: components["schemas"]["Hub"][];
@@ -1420,6 +1431,7 @@ export interface operations {
             401: components["responses"]["Unauthenticated"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
             413: components["responses"]["TooLarge"];
             default: components["responses"]["Unexpected"];
         };
