@@ -71,9 +71,24 @@ type connection struct {
 	kind hubs.TransportKind
 	in   *pipe         // what POSTs bring; nil for WebSockets
 	poll *pollingState // nil but for long polling
-	// begun is set when this node has become the connection's owner. Until then
-	// only requests of the client itself may find it.
-	begun atomic.Bool
+	// begun is set when this node has become the connection's owner; decided is
+	// closed when that is known, either way. Until then nothing may be taken in
+	// for it: what another node owns has no use for it here.
+	begun   atomic.Bool
+	decided chan struct{}
+}
+
+// served waits until it is known whose the connection is and reports whether it
+// is this node's. Relayed requests don't wait: their sender took this node for
+// the owner.
+func (c *connection) served(q *request) bool {
+	if !q.relayed {
+		select {
+		case <-c.decided:
+		case <-q.r.Context().Done():
+		}
+	}
+	return c.begun.Load()
 }
 
 // ServeHTTP answers a client.
@@ -189,7 +204,7 @@ func (h *Handler) find(q *request) (*connection, bool) {
 		return nil, false
 	}
 	c := v.(*connection)
-	return c, c.begun.Load() || !q.relayed
+	return c, c.served(q)
 }
 
 // withOwned calls f for a connection of this node and passes the request on to
@@ -234,13 +249,24 @@ func (h *Handler) get(q *request, kind hubs.TransportKind) {
 	c := newConnection(kind)
 	other, taken := h.live.LoadOrStore(localKey(q.ep.Scope, q.id), c)
 	if taken {
-		h.again(q, kind, other.(*connection))
+		switch c := other.(*connection); {
+		case c.served(q):
+			h.again(q, kind, c)
+		case q.relayed:
+			writeText(q.w, http.StatusNotFound, textUnknownID)
+		default:
+			owner, err := h.opt.Ownership.Owner(q.r.Context(), q.ep.Scope, q.id)
+			h.elsewhere(q, owner, err)
+		}
 		return
 	}
-	done, ok := h.claim(q)
-	if !ok {
-		h.live.Delete(localKey(q.ep.Scope, q.id))
-		c.discard()
+	done, refuse := h.claim(q)
+	if refuse != nil {
+		// Before the answer, which may be a poll relayed for minutes: the client's
+		// other requests must find the owner meanwhile.
+		h.live.CompareAndDelete(localKey(q.ep.Scope, q.id), c)
+		close(c.decided)
+		refuse()
 		return
 	}
 	// It outlives the request: nothing of q may be kept.
@@ -255,6 +281,7 @@ func (h *Handler) get(q *request, kind hubs.TransportKind) {
 		done()
 	}
 	c.begun.Store(true)
+	close(c.decided)
 	switch kind {
 	case hubs.WebSockets:
 		h.serveWebSocket(q, end)
@@ -271,7 +298,7 @@ const releaseTimeout = 5 * time.Second
 
 // newConnection returns what a transport needs to be found by later requests.
 func newConnection(kind hubs.TransportKind) *connection {
-	c := &connection{kind: kind}
+	c := &connection{kind: kind, decided: make(chan struct{})}
 	if kind != hubs.WebSockets {
 		c.in = newPipe()
 	}
@@ -281,22 +308,9 @@ func newConnection(kind hubs.TransportKind) *connection {
 	return c
 }
 
-// discard ends requests that found a connection which then didn't begin.
-func (c *connection) discard() {
-	if c.poll != nil {
-		c.poll.Abort()
-		close(c.poll.served)
-	}
-	if c.in != nil {
-		c.in.end(errEnded)
-	}
-}
-
 // again answers a GET for a connection that this node serves already.
 func (h *Handler) again(q *request, kind hubs.TransportKind, c *connection) {
 	switch {
-	case q.relayed && !c.begun.Load():
-		writeText(q.w, http.StatusNotFound, textUnknownID)
 	case c.kind != kind:
 		writeText(q.w, http.StatusBadRequest, textChangeTransport)
 	case kind == hubs.LongPolling:
@@ -308,31 +322,27 @@ func (h *Handler) again(q *request, kind hubs.TransportKind, c *connection) {
 	}
 }
 
-// claim makes this node the connection's owner and asks Endpoint.Admit. When it
-// reports false, the request has been answered.
-func (h *Handler) claim(q *request) (done func(), ok bool) {
+// claim makes this node the connection's owner and asks Endpoint.Admit. When
+// the connection is not to begin here it returns what answers the request.
+func (h *Handler) claim(q *request) (done, refuse func()) {
 	ctx := q.r.Context()
 	if q.relayed {
-		writeText(q.w, http.StatusNotFound, textUnknownID)
-		return nil, false
+		return nil, func() { writeText(q.w, http.StatusNotFound, textUnknownID) }
 	}
-	if time.Now().After(q.token.expires) {
-		owner, err := h.opt.Ownership.Owner(ctx, q.ep.Scope, q.id)
-		h.elsewhere(q, owner, err)
-		return nil, false
+	decide := h.opt.Ownership.Claim
+	expired := time.Now().After(q.token.expires)
+	if expired {
+		decide = h.opt.Ownership.Owner
 	}
-	owner, err := h.opt.Ownership.Claim(ctx, q.ep.Scope, q.id)
-	if err != nil || owner != "" {
-		h.elsewhere(q, owner, err)
-		return nil, false
+	owner, err := decide(ctx, q.ep.Scope, q.id)
+	if err != nil || owner != "" || expired {
+		return nil, func() { h.elsewhere(q, owner, err) }
 	}
-	done, err = q.admit()
-	if err != nil {
+	if done, err = q.admit(); err != nil {
 		h.opt.Ownership.Release(ctx, q.ep.Scope, q.id)
-		h.writeError(q.w, err)
-		return nil, false
+		return nil, func() { h.writeError(q.w, err) }
 	}
-	return done, true
+	return done, nil
 }
 
 // elsewhere answers a GET for a connection that another node may own.

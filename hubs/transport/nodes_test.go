@@ -16,6 +16,8 @@ type shared struct {
 	mu     sync.Mutex
 	owners map[string]string // "" = spent
 	nodes  map[string]*transport.Handler
+	// relaying, when set, gets the method of each request that is relayed.
+	relaying chan<- string
 }
 
 // owned is shared as one node has it.
@@ -55,8 +57,11 @@ func (o owned) Release(_ context.Context, scope, id string) {
 
 func (o owned) Relay(w http.ResponseWriter, r *http.Request, owner string) error {
 	o.mu.Lock()
-	h := o.nodes[owner]
+	h, relaying := o.nodes[owner], o.relaying
 	o.mu.Unlock()
+	if relaying != nil {
+		relaying <- r.Method
+	}
 	if h == nil {
 		return transport.ErrOwnerGone
 	}
@@ -102,6 +107,23 @@ func TestTwoNodes(t *testing.T) {
 		}
 		do("DELETE", "", query, "").want(t, 202, "")
 		until(t, "404 on both nodes", func() bool { return do("GET", "", query, "").status == 404 && do("POST", "", query, "x").status == 404 })
+	})
+	t.Run("a post reaches the owner while the same node relays a poll", func(t *testing.T) {
+		t.Parallel()
+		nodes, all := newNodes(t, 2)
+		query := "?id=" + nodes[0].negotiate("ada").ConnectionToken
+		nodes[0].do("GET", "", query, "", as("ada")).want(t, 200, "")
+		relaying := make(chan string, 2)
+		all.mu.Lock()
+		all.relaying = relaying
+		all.mu.Unlock()
+		polled := make(chan answer, 1)
+		go func() { polled <- nodes[1].do("GET", "", query, "", as("ada")) }()
+		if method := <-relaying; method != "GET" {
+			t.Fatalf("%s was relayed first", method)
+		}
+		nodes[1].do("POST", "", query, handshake, as("ada")).want(t, 200, "")
+		(<-polled).want(t, 200, "{}\x1e")
 	})
 	t.Run("posts of an event stream work on both nodes", func(t *testing.T) {
 		t.Parallel()
