@@ -5,6 +5,21 @@
 // databases or Redis: what a larger service adds comes in through Backplane,
 // Dispatcher, Filter and Meter.
 //
+// # A hub is a Go type
+//
+// Register makes a Dispatcher of a value's exported methods: arguments and
+// results are Go types, streams go both ways, FromContext reaches other clients,
+// Invoke asks one of them for an answer.
+//
+//	type Chat struct{}
+//
+//	func (*Chat) Say(ctx context.Context, room, text string) error {
+//		return hubs.FromContext(ctx).Group(room).Send(ctx, "message", text)
+//	}
+//
+// Package filters has ready-made Filters, hubgen writes strongly typed clients,
+// and examples/chat is a whole program.
+//
 // # How a message travels
 //
 // A Server is one hub on one node. Whatever clients can observe the order of is
@@ -15,7 +30,12 @@
 // the queues of all connections: what is queued for one leaves in one write.
 //
 // In the other direction Server.Serve reads one connection on one goroutine and
-// hands each message through the Filters to the Dispatcher.
+// hands each message through the Filters to the Dispatcher. That of Register has
+// a bounded queue and runs invocations beside the reader, in their order.
+//
+// What goes to one client alone (completions, stream items, messages to the
+// caller) isn't published. It waits on its node for the entries that the same
+// method published before, so that all of it is seen in the order of the program.
 //
 // # Promises
 //
@@ -29,7 +49,7 @@
 //
 // # Locks
 //
-// In this order: Server.mu, Connection.mu, a shard of the store, outbound.mu,
-// a transport's own. No lock is held while a filter or dispatcher is called or
+// In this order: Server.mu, Connection.mu, a shard of the store, progress.mu,
+// outbound.mu, a transport's own; calls.mu is never held with one of them. No lock is held while a filter or dispatcher is called or
 // a socket is written to.
 package hubs

@@ -138,7 +138,7 @@ func TestOrder_of_a_method(t *testing.T) {
 		c.invoke("j", "Join")
 		c.wantVoid("j")
 
-		const batch, batches = 50, 200 // 10,000 invocations
+		const batch, batches = 50, 100 // 10,000 invocations in both protocols together
 		for b := range batches {
 			for i := range batch {
 				c.invoke("i", "Step", 16*(b*batch+i)+rand.IntN(11))

@@ -10,7 +10,6 @@ import (
 	_ "embed"
 	"errors"
 	"flag"
-	"fmt"
 	"iter"
 	"log"
 	"net/http"
@@ -90,7 +89,7 @@ func main() {
 		}
 	}()
 
-	fmt.Println("open http://" + *address)
+	log.Printf("open http://%s", *address)
 	server := &http.Server{Addr: *address, Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
 		log.Fatal(err)

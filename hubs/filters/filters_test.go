@@ -192,7 +192,7 @@ func TestValidate(t *testing.T) {
 	t.Parallel()
 	c := connect(t, hubs.Principal{}, hub{}, hubs.Use(filters.Validate(func(_ context.Context, method string, args []any) error {
 		if n, ok := args[0].(int); ok && method == "Number" && n < 0 {
-			return errors.New("The number is negative.") //nolint:staticcheck // a sentence for people
+			return errors.New("The number is negative.")
 		}
 		return nil
 	})))

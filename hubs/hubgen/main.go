@@ -87,7 +87,7 @@ func run(args []string, stderr io.Writer) error {
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(c.goFile, code, 0o644); err != nil {
+		if err := write(c.goFile, code); err != nil {
 			return err
 		}
 	}
@@ -96,7 +96,12 @@ func run(args []string, stderr io.Writer) error {
 		if err != nil {
 			return err
 		}
-		return os.WriteFile(c.tsFile, code, 0o644)
+		return write(c.tsFile, code)
 	}
 	return nil
+}
+
+// write writes source code, for everybody to read.
+func write(path string, code []byte) error {
+	return os.WriteFile(path, code, 0o644) //nolint:gosec // it is no secret
 }
