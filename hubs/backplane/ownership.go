@@ -23,9 +23,10 @@ type OwnershipConfig struct {
 	Address string
 	Relay   RelayConfig
 	Logger  *slog.Logger
-	// Spent and Gone are the errors that the transports know: of a connection
-	// that has ended or was never claimed, and of an owner out of reach.
-	Spent, Gone error
+	// Spent, Gone and Unsure are the errors that the transports know: of a
+	// connection that has ended or was never claimed, of an owner out of reach,
+	// and of a claim that Redis didn't confirm.
+	Spent, Gone, Unsure error
 }
 
 // The times of ownership.
@@ -67,6 +68,14 @@ type Ownership struct {
 	leaseSet bool              // Redis held the lease at the last renewal
 }
 
+// buryClaim writes a tombstone unless the connection turned out to be another
+// process's. KEYS: the claim. ARGV: edge run, tombstone, its life in ms.
+var buryClaim = redis.NewScript(`
+local owner = redis.call('GET', KEYS[1])
+if owner and owner ~= ARGV[1] and owner ~= ARGV[2] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+return 1`)
+
 // claim is one connection of this process.
 type claim struct {
 	ended time.Time // zero while the connection lives
@@ -74,8 +83,8 @@ type claim struct {
 
 // NewOwnership starts the lease of this process. Close ends it.
 func NewOwnership(cfg OwnershipConfig) (*Ownership, error) {
-	if cfg.Redis == nil || cfg.Logger == nil || cfg.EdgeRun == "" || cfg.Address == "" || cfg.Spent == nil || cfg.Gone == nil {
-		return nil, errors.New("ownership: Redis, Logger, EdgeRun, Address, Spent and Gone are required")
+	if cfg.Redis == nil || cfg.Logger == nil || cfg.EdgeRun == "" || cfg.Address == "" || cfg.Spent == nil || cfg.Gone == nil || cfg.Unsure == nil {
+		return nil, errors.New("ownership: Redis, Logger, EdgeRun, Address, Spent, Gone and Unsure are required")
 	}
 	if cfg.EdgeRun == tombstone {
 		return nil, fmt.Errorf("ownership: EdgeRun must not be %q", tombstone)
@@ -109,7 +118,7 @@ func (o *Ownership) key(scope, id string) (string, error) {
 // Claim makes this process the owner of a connection that nobody has claimed
 // and returns "". If another process is the owner it returns its edge run; if
 // the connection has ended, or this process claimed it before, Spent. While
-// Redis is away, what this process hasn't seen counts as unclaimed.
+// Redis is away, what this process hasn't seen is claimed here, with Unsure.
 func (o *Ownership) Claim(ctx context.Context, scope, id string) (string, error) {
 	key, err := o.key(scope, id)
 	if err != nil {
@@ -126,7 +135,7 @@ func (o *Ownership) Claim(ctx context.Context, scope, id string) (string, error)
 	o.mu.Unlock()
 	if away {
 		o.tell(key)
-		return "", nil
+		return "", o.cfg.Unsure
 	}
 
 	ctx, cancel := context.WithTimeout(ctx, attemptPatience)
@@ -138,7 +147,7 @@ func (o *Ownership) Claim(ctx context.Context, scope, id string) (string, error)
 	case err != nil:
 		o.failed(err)
 		o.tell(key)
-		return "", nil
+		return "", o.cfg.Unsure
 	}
 	o.mu.Lock()
 	delete(o.claims, key)
@@ -335,7 +344,8 @@ func (o *Ownership) write(ctx context.Context, living, ended []string) error {
 			p.SetNX(ctx, key, o.cfg.EdgeRun, claimLife)
 		}
 		for _, key := range ended {
-			p.Set(ctx, key, tombstone, tombstoneLife)
+			// Run would need an answer to fall back on the script's text.
+			buryClaim.Eval(ctx, p, []string{key}, o.cfg.EdgeRun, tombstone, tombstoneLife.Milliseconds())
 		}
 		return nil
 	})

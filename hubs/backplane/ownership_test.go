@@ -15,8 +15,9 @@ import (
 )
 
 var (
-	errSpent = errors.New("spent")
-	errGone  = errors.New("gone")
+	errSpent  = errors.New("spent")
+	errGone   = errors.New("gone")
+	errUnsure = errors.New("unsure")
 )
 
 const scope = string(tenant) + "/" + hub
@@ -25,7 +26,7 @@ func newOwnership(t *testing.T, c *redis.Client, run, address string) *Ownership
 	t.Helper()
 	o, err := NewOwnership(OwnershipConfig{
 		Redis: c, EdgeRun: run, Address: address, Logger: slog.New(slog.NewTextHandler(testWriter{t}, nil)),
-		Spent: errSpent, Gone: errGone, Relay: RelayConfig{Transport: &http.Transport{DisableKeepAlives: true}, Scheme: "http"},
+		Spent: errSpent, Gone: errGone, Unsure: errUnsure, Relay: RelayConfig{Transport: &http.Transport{DisableKeepAlives: true}, Scheme: "http"},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -88,7 +89,7 @@ func TestOwnership_without_Redis_is_local_and_registered_later(t *testing.T) {
 	b := newOwnership(t, newClient(t, direct), "b", "127.0.0.1:2")
 	p.refuse.Store(true)
 	p.cut()
-	if name, err := a.Claim(t.Context(), scope, "c1"); name != "" || err != nil {
+	if name, err := a.Claim(t.Context(), scope, "c1"); name != "" || !errors.Is(err, errUnsure) {
 		t.Fatalf("claim without Redis: %q, %v", name, err)
 	}
 	if _, err := a.Claim(t.Context(), scope, "c1"); !errors.Is(err, errSpent) {
@@ -97,8 +98,30 @@ func TestOwnership_without_Redis_is_local_and_registered_later(t *testing.T) {
 	if _, err := a.Owner(t.Context(), scope, "c2"); !errors.Is(err, errGone) {
 		t.Errorf("owner without Redis: %v", err)
 	}
+	// What is another's stays another's, whatever this process took it for.
+	if _, err := b.Claim(t.Context(), scope, "c3"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Claim(t.Context(), scope, "c3"); !errors.Is(err, errUnsure) {
+		t.Errorf("claim of another's connection without Redis: %v", err)
+	}
+	a.Release(t.Context(), scope, "c3")
+	if _, err := a.Claim(t.Context(), scope, "c4"); !errors.Is(err, errUnsure) {
+		t.Errorf("claim without Redis: %v", err)
+	}
+	a.Release(t.Context(), scope, "c4")
 	p.refuse.Store(false)
 	eventually(t, "registered claim", func() bool { return owner(t, b, "c1") == "a" })
+	eventually(t, "tombstone", func() bool {
+		_, err := b.Claim(t.Context(), scope, "c4")
+		return errors.Is(err, errSpent)
+	})
+	if _, err := a.Claim(t.Context(), scope, "c3"); !errors.Is(err, errSpent) {
+		t.Errorf("claim after the end: %v", err)
+	}
+	if value := newClient(t, direct).Get(t.Context(), redisclient.Hub(tenant, hub).Owner("c3")).Val(); value != "b" {
+		t.Errorf("the other's claim is %q, want b", value)
+	}
 }
 
 func TestOwnership_survives_the_loss_of_all_data(t *testing.T) {

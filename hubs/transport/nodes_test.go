@@ -87,8 +87,28 @@ func newNodes(t *testing.T, count int) ([]*site, *shared) {
 	return sites, all
 }
 
+// unsure is owned without anybody who could be asked.
+type unsure struct{ owned }
+
+func (o unsure) Claim(context.Context, string, string) (string, error) { return "", transport.ErrUnsure }
+
 func TestTwoNodes(t *testing.T) {
 	t.Parallel()
+	t.Run("where nobody can tell whose a connection is, no poll begins another", func(t *testing.T) {
+		t.Parallel()
+		_, all := newNodes(t, 1)
+		s := newSite(t, func(s *setup) { s.options.Ownership = unsure{owned{all, "b"}} })
+		got := s.do("GET", "", "?id="+s.negotiate("ada").ConnectionToken, "", as("ada"))
+		got.want(t, 503, "")
+		if got.header.Get("Retry-After") == "" {
+			t.Error("no Retry-After")
+		}
+		if s.hub.Connections() != 0 {
+			t.Errorf("%d connections", s.hub.Connections())
+		}
+		st := s.events("?id="+s.negotiate("ada").ConnectionToken, as("ada")) // asked for once
+		st.close()
+	})
 	t.Run("long polling works when every request goes to the other node", func(t *testing.T) {
 		t.Parallel()
 		nodes, _ := newNodes(t, 2)

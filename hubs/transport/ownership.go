@@ -15,6 +15,9 @@ var (
 	// ErrOwnerGone: the node that owned the connection can't be reached or
 	// doesn't know it any more.
 	ErrOwnerGone = errors.New("the owner of the connection is gone")
+	// ErrUnsure: the connection is this node's unless another node has it, which
+	// nobody can tell at the moment.
+	ErrUnsure = errors.New("nobody can tell whether the connection is another node's")
 )
 
 // Ownership says which node serves a connection. scope is Endpoint.Scope, id
@@ -22,7 +25,8 @@ var (
 type Ownership interface {
 	// Claim makes this node the owner of a connection that nobody has claimed
 	// and returns "". If another node is the owner it returns that node's name;
-	// if the connection has ended, ErrSpent.
+	// if the connection has ended, ErrSpent. ErrUnsure is a claim that may prove
+	// to be one too many; it is good for what a client asks for only once.
 	Claim(ctx context.Context, scope, id string) (owner string, err error)
 	// Owner returns the name of the node that owns the connection, or ErrSpent
 	// when nobody does. It is asked only for connections that this node

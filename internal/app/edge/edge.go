@@ -144,7 +144,7 @@ func (e *Edge) listen(ctx context.Context, f *fleet.Fleet) error {
 		Redis: e.redis, EdgeRun: e.run, Address: address, Logger: e.log,
 		// A poll may take as long as a poll takes before its answer begins.
 		Relay: backplane.RelayConfig{Transport: internalTransport(f, 0)},
-		Spent: transport.ErrSpent, Gone: transport.ErrOwnerGone,
+		Spent: transport.ErrSpent, Gone: transport.ErrOwnerGone, Unsure: transport.ErrUnsure,
 	}); err != nil {
 		return err
 	}
