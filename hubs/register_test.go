@@ -173,3 +173,47 @@ func TestFilters_are_ordered(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(log, "\n"), strings.Join(want, "\n"))
 	}
 }
+
+// twice calls next two times.
+type twice struct{ hubs.PassFilter }
+
+func (twice) OnInvocation(ctx context.Context, _ *hubs.Connection, _ *protocol.Message, next func(context.Context) error) error {
+	if err := next(ctx); err != nil {
+		return err
+	}
+	return next(ctx)
+}
+
+// stops answers without calling next, or panics.
+type stops struct{ hubs.PassFilter }
+
+func (stops) OnInvocation(_ context.Context, _ *hubs.Connection, m *protocol.Message, _ func(context.Context) error) error {
+	if m.Target == "Panic" {
+		panic("in a filter")
+	}
+	return nil
+}
+
+func TestFilters_can_not_break_an_invocation(t *testing.T) {
+	t.Parallel()
+	for name, option := range map[string]hubs.RegisterOption{"of the hub": hubs.Use(twice{}), "of a method": hubs.UseOn("Echo", twice{})} {
+		t.Run("a method runs once: "+name, func(t *testing.T) {
+			s := registered(t, hubs.Config{}, &calc{gate: newGate()}, option)
+			c := dial(t, s, protocol.NewJSON(), "", "c1")
+			c.invoke("1", "Echo", "x")
+			c.wantError("1", "An unexpected error occurred invoking 'Echo' on the server.")
+		})
+	}
+	for name, s := range map[string]*hubs.Server{
+		"of the server": registered(t, hubs.Config{Filters: []hubs.Filter{stops{}}}, &calc{gate: newGate()}),
+		"of the hub":    registered(t, hubs.Config{}, &calc{gate: newGate()}, hubs.Use(stops{})),
+	} {
+		t.Run("one that stops or panics: "+name, func(t *testing.T) {
+			c := dial(t, s, protocol.NewJSON(), "", "c1")
+			c.invoke("1", "Echo", "x")
+			c.wantVoid("1")
+			c.invoke("2", "Panic")
+			c.wantError("2", "An unexpected error occurred invoking 'Panic' on the server.")
+		})
+	}
+}
