@@ -60,3 +60,18 @@ for (const tenant of tenants) {
     });
   }
 }
+
+test("any number of clients of each transport connect through the front", async (t) => {
+  // Their requests take turns over the edges in every possible way.
+  for (let round = 0; round < 12; round++) {
+    const hub = `crowd-${round}`;
+    const clients = await Promise.all(
+      ["WebSockets", "ServerSentEvents", "ServerSentEvents", "LongPolling", "LongPolling", "LongPolling"].map((transport) =>
+        connect(t, front, tenants[0], { hub, transport }),
+      ),
+    );
+    await publish(front, tenants[0], `/hubs/${hub}`, "message", round);
+    await Promise.all(clients.map((client) => client.message(({ args: [i] }) => i === round, "the broadcast")));
+    await Promise.all(clients.map((client) => client.stop()));
+  }
+});
