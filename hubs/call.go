@@ -66,9 +66,9 @@ func (c *Call) Value(key any) any { return c.conn.Value(key) }
 // SetValue keeps a value for as long as the connection lives.
 func (c *Call) SetValue(key, value any) { c.conn.SetValue(key, value) }
 
-// Abort ends the caller's connection without an error; what was sent to it
-// before still goes out.
-func (c *Call) Abort() { c.conn.Close("", false) }
+// Abort ends the caller's connection without an error, behind what was sent
+// before.
+func (c *Call) Abort() { c.conn.closeFollowing() }
 
 // Caller is the client that called. What is sent to it comes after everything
 // that was sent to others before.

@@ -33,6 +33,16 @@ type waiting struct {
 type waitingFrame struct {
 	after Position
 	item  queued
+	close bool // close the connection instead
+}
+
+// do sends the frame, or closes the connection.
+func (w *waitingFrame) do(c *Connection) {
+	if w.close {
+		c.Close("", false)
+	} else if c.enqueue(w.item) {
+		writers.schedule(c)
+	}
 }
 
 // reached reports whether the entry at p has been applied. p.mu is held.
@@ -56,9 +66,7 @@ func (p *progress) applied(e *Entry) {
 		n := 0
 		for n < len(w.frames) && p.reached(w.frames[n].after) {
 			w.bytes -= len(w.frames[n].item.frame)
-			if c.enqueue(w.frames[n].item) {
-				writers.schedule(c)
-			}
+			w.frames[n].do(c)
 			n++
 		}
 		if w.frames = w.frames[n:]; len(w.frames) == 0 {
@@ -121,18 +129,25 @@ func roomFor(m *protocol.Message) int {
 // at p, which is or will be applied on this node. Frames of one connection stay
 // in the order of the calls when their positions don't go back. It doesn't block.
 func (c *Connection) SendAfter(p Position, frame []byte, metered bool) {
-	item := queued{frame: frame}
+	next := waitingFrame{after: p, item: queued{frame: frame}}
 	if metered {
-		item.units = Units(len(frame))
+		next.item.units = Units(len(frame))
 	}
+	c.doAfter(next)
+}
+
+// closeFollowing closes the connection behind what it follows.
+func (c *Connection) closeFollowing() {
+	c.doAfter(waitingFrame{after: c.followed(), close: true})
+}
+
+func (c *Connection) doAfter(next waitingFrame) {
 	at := &c.server.progress
 	at.mu.Lock()
 	w := at.waiting[c]
-	if w == nil && at.reached(p) {
+	if w == nil && at.reached(next.after) {
 		at.mu.Unlock()
-		if c.enqueue(item) {
-			writers.schedule(c)
-		}
+		next.do(c)
 		return
 	}
 	defer at.mu.Unlock()
@@ -147,14 +162,14 @@ func (c *Connection) SendAfter(p Position, frame []byte, metered bool) {
 		at.waiting[c] = w
 	}
 	opt := c.server.options.Load()
-	if len(w.frames) >= opt.OutboundMessages || (w.bytes > 0 && w.bytes+len(frame) > opt.OutboundBytes) {
+	if len(w.frames) >= opt.OutboundMessages || (w.bytes > 0 && w.bytes+len(next.item.frame) > opt.OutboundBytes) {
 		// The backplane is far behind; the client may find a node that isn't.
 		delete(at.waiting, c)
 		c.end(ErrUnavailable, "", true)
 		return
 	}
-	w.frames = append(w.frames, waitingFrame{p, item})
-	w.bytes += len(frame)
+	w.frames = append(w.frames, next)
+	w.bytes += len(next.item.frame)
 }
 
 // errEnded: the connection takes in no more.

@@ -115,6 +115,14 @@ func (steps) Step(ctx context.Context, from int) (int, error) {
 	return from + 4, nil
 }
 
+// Leave says good-bye to the group and ends the caller's connection.
+func (steps) Leave(ctx context.Context) error {
+	c := hubs.FromContext(ctx)
+	err := c.Group("g").Send(ctx, "n", -1)
+	c.Abort()
+	return err
+}
+
 // Items publishes between the items of a stream.
 func (steps) Items(ctx context.Context, n int) iter.Seq2[int, error] {
 	c := hubs.FromContext(ctx)
@@ -167,6 +175,12 @@ func TestOrder_of_a_method(t *testing.T) {
 			wantItem(c, "s", 2*i)
 		}
 		c.wantVoid("s")
+
+		c.invoke("", "Leave")
+		wantPush(c, "n", -1)
+		if m := c.next(); m == nil || m.Type != protocol.Close {
+			t.Errorf("got %+v, want Close", m)
+		}
 	})
 }
 
