@@ -22,6 +22,9 @@ type progress struct {
 	at      Position                 // of the last entry applied
 	before  string                   // the epoch before that of at
 	waiting map[*Connection]*waiting // connections with frames that wait
+	// heads are those connections by what their first frames wait for, so that an
+	// entry costs nothing for the others. It may name some that wait no more.
+	heads map[Position][]*Connection
 }
 
 // waiting is what waits for one connection, in order.
@@ -58,26 +61,57 @@ func (p *progress) reached(at Position) bool {
 func (p *progress) applied(e *Entry) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	next := p.at.Epoch == e.Epoch && p.at.Number+1 == e.Number
 	if p.at.Epoch != e.Epoch {
 		p.before = p.at.Epoch
 	}
 	p.at = Position{Epoch: e.Epoch, Number: e.Number}
-	for c, w := range p.waiting {
-		n := 0
-		for n < len(w.frames) && p.reached(w.frames[n].after) {
-			w.bytes -= len(w.frames[n].item.frame)
-			w.frames[n].do(c)
-			n++
-		}
-		if w.frames = w.frames[n:]; len(w.frames) == 0 {
-			delete(p.waiting, c)
-		}
-		if n > 0 {
-			c.out.mu.Lock()
-			c.out.signal()
-			c.out.mu.Unlock()
-		}
+	if len(p.waiting) == 0 {
+		clear(p.heads)
+		return
 	}
+	if next {
+		heads := p.heads[p.at]
+		delete(p.heads, p.at)
+		for _, c := range heads {
+			p.release(c)
+		}
+		return
+	}
+	clear(p.heads)
+	for c := range p.waiting {
+		p.release(c)
+	}
+}
+
+// release lets go what need not wait any more of c's. p.mu is held.
+func (p *progress) release(c *Connection) {
+	w := p.waiting[c]
+	if w == nil {
+		return
+	}
+	n := 0
+	for n < len(w.frames) && p.reached(w.frames[n].after) {
+		w.bytes -= len(w.frames[n].item.frame)
+		w.frames[n].do(c)
+		n++
+	}
+	if w.frames = w.frames[n:]; len(w.frames) == 0 {
+		delete(p.waiting, c)
+	} else {
+		p.awaits(c, w.frames[0].after)
+	}
+	c.out.mu.Lock()
+	c.out.signal()
+	c.out.mu.Unlock()
+}
+
+// awaits notes the entry that c's first frame waits for. p.mu is held.
+func (p *progress) awaits(c *Connection, at Position) {
+	if p.heads == nil {
+		p.heads = make(map[Position][]*Connection)
+	}
+	p.heads[at] = append(p.heads[at], c)
 }
 
 // forget drops what waits for a connection that has ended.
@@ -160,6 +194,7 @@ func (c *Connection) doAfter(next waitingFrame) {
 		}
 		w = &waiting{}
 		at.waiting[c] = w
+		at.awaits(c, next.after)
 	}
 	opt := c.server.options.Load()
 	if len(w.frames) >= opt.OutboundMessages || (w.bytes > 0 && w.bytes+len(next.item.frame) > opt.OutboundBytes) {
