@@ -15,8 +15,9 @@ type Store interface {
 	Points(ctx context.Context, t tenants.ID, from, to time.Time, step Step) ([]Point, error)
 	// Month sums [from, to) for a tenant and for its account.
 	Month(ctx context.Context, t tenants.ID, from, to time.Time) (Month, error)
-	// Activity counts connections on edges that were heard of since freshSince.
-	Activity(ctx context.Context, t tenants.ID, freshSince time.Time) (Activity, error)
+	// Activity counts connections on edges that were heard of within silence, by
+	// the clock of the ledger, which also says when that was.
+	Activity(ctx context.Context, t tenants.ID, silence time.Duration) (Activity, error)
 	// Hubs returns the names of up to most hubs that were used since a day, the
 	// latest first.
 	Hubs(ctx context.Context, t tenants.ID, since time.Time, most int) ([]string, error)
@@ -88,7 +89,7 @@ func (s *Service) Month(ctx context.Context, t tenants.ID) (Month, error) {
 
 // Activity tells what of a tenant is alive.
 func (s *Service) Activity(ctx context.Context, t tenants.ID) (Activity, error) {
-	return s.store.Activity(ctx, t, s.now().Add(-edgeSilence))
+	return s.store.Activity(ctx, t, edgeSilence)
 }
 
 // Hubs returns the names of the hubs that were used within HubsShownFor, the

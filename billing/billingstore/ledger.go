@@ -37,6 +37,9 @@ func (s *Store) Commit(ctx context.Context, f usage.Flush) (added bool, err erro
 		return nil
 	})
 	if err != nil {
+		if postgres.Unacceptable(err) {
+			err = fmt.Errorf("%w: %w", usage.ErrUnacceptable, err)
+		}
 		return false, fmt.Errorf("commit flush %s/%d: %w", f.EdgeRun, f.Sequence, err)
 	}
 	return added, nil
@@ -222,7 +225,8 @@ func queueGauges(b *pgx.Batch, f usage.Flush) {
 		WHERE `+newest+` GROUP BY tenant
 		ON CONFLICT (tenant_id, edge_run) DO UPDATE SET connections = excluded.connections`,
 		f.EdgeRun, f.Sequence, append([]tenants.ID{}, ids...), append([]int64{}, open...))
-	minute := minuteOf(f.SentAt)
+	// A flush at the first moment of a minute carries what was before.
+	minute := minuteOf(f.SentAt.Add(-usage.FlushEvery / 2))
 	for _, g := range slices.SortedFunc(slices.Values(f.Gauges), func(a, b usage.Gauge) int { return cmp.Compare(a.Tenant, b.Tenant) }) {
 		if peak := max(g.Peak, g.Connections); peak > 0 {
 			b.Queue(`

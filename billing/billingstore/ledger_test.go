@@ -1,6 +1,8 @@
 package billingstore_test
 
 import (
+	"errors"
+	"math"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -75,6 +77,36 @@ func TestHubs_are_remembered_by_their_last_use(t *testing.T) {
 		t.Fatal(err)
 	}
 	hubs(noon.Add(-3*day), 10, "chat")
+}
+
+func TestPeaks_count_for_the_minute_that_a_flush_ends(t *testing.T) {
+	t.Parallel()
+	s, _ := newStore(t)
+	for i, at := range []time.Duration{58 * time.Second, time.Minute, time.Minute + 2*time.Second} {
+		commit(t, s, usage.Flush{EdgeRun: "a", Sequence: int64(i + 1), SentAt: noon.Add(at), Gauges: []usage.Gauge{{Tenant: "t1", Connections: 1, Peak: []int64{3, 9, 1}[i]}}})
+	}
+	var peaks []int64
+	for _, p := range points(t, s, "t1", billing.Minute) {
+		peaks = append(peaks, p.Values.Peak)
+	}
+	if diff := cmp.Diff([]int64{9, 1}, peaks); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestCommit_of_what_can_never_be_kept_says_so(t *testing.T) {
+	t.Parallel()
+	s, _ := newStore(t)
+	for name, f := range map[string]usage.Flush{
+		"a NUL":        {EdgeRun: "a", Sequence: 1, SentAt: noon, Deltas: []usage.Delta{{Tenant: "t1", Hub: "a\x00b", Minute: noon, Opened: 1}}},
+		"an overflow":  {EdgeRun: "a", Sequence: 2, SentAt: noon, Deltas: []usage.Delta{{Tenant: "t1", Hub: "h", Minute: noon, Delivered: math.MaxInt64}, {Tenant: "t1", Hub: "i", Minute: noon, Delivered: math.MaxInt64}}},
+		"a far future": {EdgeRun: "a", Sequence: 3, SentAt: noon, Deltas: []usage.Delta{{Tenant: "t1", Hub: "h", Minute: time.Date(300_000, 1, 1, 0, 0, 0, 0, time.UTC), Opened: 1}}},
+	} {
+		if added, err := s.Commit(t.Context(), f); added || !errors.Is(err, usage.ErrUnacceptable) {
+			t.Errorf("%s: %t, %v", name, added, err)
+		}
+	}
+	commit(t, s, flush("a", 1))
 }
 
 func flush(run string, sequence int64) usage.Flush {
@@ -227,15 +259,14 @@ func TestCommit_refuses_to_count_backwards(t *testing.T) {
 func TestActivity_follows_the_newest_flush_of_each_living_edge(t *testing.T) {
 	t.Parallel()
 	s, pool := newStore(t)
-	now := func(freshSince time.Time) billing.Activity {
-		a, err := s.Activity(t.Context(), "t1", freshSince)
+	now := func() billing.Activity {
+		a, err := s.Activity(t.Context(), "t1", time.Minute)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return a
 	}
-	recently := time.Now().Add(-time.Minute)
-	if diff := cmp.Diff(billing.Activity{Tenant: "t1"}, now(recently)); diff != "" {
+	if diff := cmp.Diff(billing.Activity{Tenant: "t1"}, now()); diff != "" {
 		t.Error(diff)
 	}
 	later := flush("a", 2)
@@ -244,7 +275,7 @@ func TestActivity_follows_the_newest_flush_of_each_living_edge(t *testing.T) {
 	commit(t, s, later)
 	commit(t, s, flush("a", 1)) // late, and no longer what the edge holds
 	commit(t, s, flush("b", 1))
-	a := now(recently)
+	a := now()
 	want := billing.Activity{
 		Tenant: "t1", ConnectionsNow: 9, FirstConnectionAt: noon.Add(30 * time.Second), FirstMessageAt: noon.Add(30 * time.Second), LastMessageAt: noon.Add(time.Minute),
 	}
@@ -252,13 +283,13 @@ func TestActivity_follows_the_newest_flush_of_each_living_edge(t *testing.T) {
 		t.Error(diff)
 	}
 	commit(t, s, usage.Flush{EdgeRun: "a", Sequence: 3, SentAt: noon}) // all gone there
-	if a := now(recently); a.ConnectionsNow != 2 {
+	if a := now(); a.ConnectionsNow != 2 {
 		t.Errorf("connections = %d, want those of the other edge", a.ConnectionsNow)
 	}
 	if _, err := pool.Exec(t.Context(), "UPDATE usage_edges SET seen_at = seen_at - interval '1 hour' WHERE edge_run = 'b'"); err != nil {
 		t.Fatal(err)
 	}
-	if a := now(recently); a.ConnectionsNow != 0 {
+	if a := now(); a.ConnectionsNow != 0 {
 		t.Errorf("connections = %d, but the edge is silent", a.ConnectionsNow)
 	}
 }

@@ -114,14 +114,14 @@ func (s *Store) Month(ctx context.Context, t tenants.ID, from, to time.Time) (bi
 }
 
 // Activity implements billing.Store.
-func (s *Store) Activity(ctx context.Context, t tenants.ID, freshSince time.Time) (billing.Activity, error) {
+func (s *Store) Activity(ctx context.Context, t tenants.ID, silence time.Duration) (billing.Activity, error) {
 	a := billing.Activity{Tenant: t}
 	var firstConnection, firstMessage, lastMessage *time.Time
 	err := s.pool.QueryRow(ctx, `
 		SELECT coalesce((SELECT sum(g.connections) FROM usage_gauges g JOIN usage_edges e USING (edge_run)
-				WHERE g.tenant_id = $1 AND e.seen_at > $2), 0)::bigint,
+				WHERE g.tenant_id = $1 AND e.seen_at > now() - $2::interval), 0)::bigint,
 			max(first_connection_at), max(first_message_at), max(last_message_at)
-		FROM usage_activity WHERE tenant_id = $1`, t, freshSince).Scan(&a.ConnectionsNow, &firstConnection, &firstMessage, &lastMessage)
+		FROM usage_activity WHERE tenant_id = $1`, t, silence).Scan(&a.ConnectionsNow, &firstConnection, &firstMessage, &lastMessage)
 	if err != nil {
 		return a, postgres.Error("read activity", err)
 	}

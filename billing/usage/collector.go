@@ -144,6 +144,12 @@ func (c *Collector) commit(ctx context.Context, messages []redis.XMessage) error
 			continue
 		}
 		added, err := c.cfg.Ledger.Commit(ctx, f)
+		if errors.Is(err, ErrUnacceptable) { // it would hold up all that come after it
+			if err := c.setAside(ctx, m, err); err != nil {
+				return err
+			}
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("commit usage flush %s/%d: %w", f.EdgeRun, f.Sequence, err)
 		}
@@ -170,10 +176,10 @@ func (c *Collector) done(ctx context.Context, id string) error {
 	return nil
 }
 
-// setAside keeps an entry that can't be read for people to look at, so that it
+// setAside keeps an entry that can't be read or kept for people to look at, so that it
 // doesn't hold up the others.
 func (c *Collector) setAside(ctx context.Context, m redis.XMessage, why error) error {
-	c.cfg.Logger.ErrorContext(ctx, "unreadable usage flush set aside", "entry", m.ID, "stream", redisclient.UsageUnreadable, "error", why)
+	c.cfg.Logger.ErrorContext(ctx, "usage flush set aside", "entry", m.ID, "stream", redisclient.UsageUnreadable, "error", why)
 	if len(m.Values) > 0 { // a deleted entry has none
 		err := c.cfg.Redis.XAdd(ctx, &redis.XAddArgs{
 			Stream: redisclient.UsageUnreadable, MaxLen: maxUnreadable, Approx: true, Values: m.Values,

@@ -5,6 +5,7 @@ package usage
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/signalbox/signalbox/tenants"
@@ -54,9 +55,13 @@ type Gauge struct {
 	Peak int64 `json:"peak"`
 }
 
+// ErrUnacceptable says that the ledger can't keep a flush, however often it is
+// asked to.
+var ErrUnacceptable = errors.New("usage flush can't be kept")
+
 // Ledger is where the Collector commits.
 type Ledger interface {
 	// Commit adds f in one transaction unless it is there already; it reports
-	// whether it was new.
+	// whether it was new. What can never be kept answers ErrUnacceptable.
 	Commit(ctx context.Context, f Flush) (added bool, err error)
 }

@@ -55,6 +55,9 @@ func (c *clock) Advance(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
+// unacceptable is the run of an edge whose flushes the ledger can't keep.
+const unacceptable = "unacceptable"
+
 // ledger adds up what is committed, each flush once.
 type ledger struct {
 	mu      sync.Mutex
@@ -76,6 +79,9 @@ func (l *ledger) Commit(_ context.Context, f Flush) (bool, error) {
 	defer l.mu.Unlock()
 	if l.fail != nil {
 		return false, l.fail
+	}
+	if f.EdgeRun == unacceptable {
+		return false, fmt.Errorf("commit: %w", ErrUnacceptable)
 	}
 	name := fmt.Sprintf("%s/%d", f.EdgeRun, f.Sequence)
 	l.flushes[name]++
@@ -461,7 +467,7 @@ func TestSeveralCollectorsAndAFlushedRedis(t *testing.T) {
 	eventually(t, "usage after the loss is committed", func() bool { return l.of(acme, "chat").Delivered == 51 })
 }
 
-func TestUnreadableFlushIsSetAside(t *testing.T) {
+func TestFlushThatCannotBeReadOrKeptIsSetAside(t *testing.T) {
 	t.Parallel()
 	client, _ := startRedis(t)
 	for _, values := range []map[string]any{{"x": "y"}, {flushField: "{"}, {flushField: "{}"}} {
@@ -469,16 +475,18 @@ func TestUnreadableFlushIsSetAside(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	r := NewRecorder(client, "run", quiet())
-	r.Hub(acme, "chat").Delivered(1, 1)
-	if err := r.Flush(t.Context()); err != nil {
-		t.Fatal(err)
+	for _, run := range []string{unacceptable, "run"} {
+		r := NewRecorder(client, run, quiet())
+		r.Hub(acme, "chat").Delivered(1, 1)
+		if err := r.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
 	l := newLedger()
 	collect(t, client, l, "api-1", nil)
 	eventually(t, "the good one is committed", func() bool { return l.of(acme, "chat").Delivered == 1 })
-	if n := client.XLen(t.Context(), redisclient.UsageUnreadable).Val(); n != 3 {
-		t.Fatalf("%d flushes are set aside, want 3", n)
+	if n := client.XLen(t.Context(), redisclient.UsageUnreadable).Val(); n != 4 {
+		t.Fatalf("%d flushes are set aside, want 4", n)
 	}
 }
 

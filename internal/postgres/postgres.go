@@ -90,6 +90,13 @@ func shuttingDown(err error) bool {
 	return ok && strings.HasPrefix(e.Code, "57P")
 }
 
+// Unacceptable tells whether the values of a statement can't be kept, now or
+// later: class 22 is "data exception".
+func Unacceptable(err error) bool {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && strings.HasPrefix(e.Code, "22")
+}
+
 // UniqueViolation returns the name of the unique constraint that err broke, or "".
 func UniqueViolation(err error) string {
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == "23505" {
