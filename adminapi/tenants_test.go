@@ -266,6 +266,7 @@ func TestNothing_secret_is_logged_or_audited(t *testing.T) {
 	w.pool.Close() // everything fails now, loudly
 	c.call("POST", "/v1/session", map[string]string{"email": "ada@example.com", "password": password})
 	want(t, program.call("POST", "/v1/tenants/acme/keys/primary/regenerate", nil), http.StatusServiceUnavailable, "unavailable")
+	want(t, c.call("GET", "/v1/session", nil), http.StatusServiceUnavailable, "unavailable")
 	if !strings.Contains(w.logs.String(), "request not served") {
 		t.Error("a failure was not logged")
 	}
@@ -283,6 +284,13 @@ func TestAudit_has_who_what_and_from_where(t *testing.T) {
 	w := newWorld(t, settings{})
 	c, acme := w.signUp("ada@example.com", "acme")
 	a := c.call("PUT", "/v1/tenants/acme/hubs/game", map[string]any{})
+	token := c.call("POST", "/v1/api-tokens", map[string]any{"name": "CI"}).at("api_token", "id")
+	c.call("DELETE", "/v1/api-tokens/"+token, nil)
+	var tokenEvents int
+	if err := w.pool.QueryRow(t.Context(), "SELECT count(*) FROM audit_events WHERE action LIKE 'api_token.%' AND account_id = $1 AND subject = $2",
+		acme.at("account", "id"), token).Scan(&tokenEvents); err != nil || tokenEvents != 2 {
+		t.Errorf("%d events of the token in its account, %v, want 2", tokenEvents, err)
+	}
 	var account, user, subject, request, ip string
 	err := w.pool.QueryRow(t.Context(), "SELECT account_id, user_id, subject, request_id, ip FROM audit_events WHERE action = 'hub.put' AND tenant_id = $1",
 		acme.at("tenant", "id")).Scan(&account, &user, &subject, &request, &ip)

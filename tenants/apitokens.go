@@ -76,9 +76,10 @@ func (s *Service) APITokens(ctx context.Context, c Caller) ([]APIToken, error) {
 // DeleteAPIToken revokes one of the caller's tokens at once.
 func (s *Service) DeleteAPIToken(ctx context.Context, c Caller, id string) error {
 	return s.store.InTx(ctx, func(tx Store) error {
-		if err := tx.DeleteAPIToken(ctx, c.User, c.Account, id); err != nil {
+		account, err := tx.DeleteAPIToken(ctx, c.User, c.Account, id)
+		if err != nil {
 			return err
 		}
-		return tx.Audit(ctx, Audit{Caller: c, Account: c.Account, Action: "api_token.deleted", Subject: id})
+		return tx.Audit(ctx, Audit{Caller: c, Account: account, Action: "api_token.deleted", Subject: id})
 	})
 }

@@ -53,7 +53,8 @@ type People interface {
 type Tokens interface {
 	CreateAPIToken(ctx context.Context, t APIToken, hash []byte) error
 	APITokens(ctx context.Context, u UserID, a AccountID) ([]APIToken, error)
-	DeleteAPIToken(ctx context.Context, u UserID, a AccountID, id string) error
+	// DeleteAPIToken returns the account in which the token acted.
+	DeleteAPIToken(ctx context.Context, u UserID, a AccountID, id string) (AccountID, error)
 	// APITokenByHash returns the token, and notes that it was used now.
 	APITokenByHash(ctx context.Context, hash []byte, now time.Time) (APIToken, error)
 }

@@ -33,8 +33,9 @@ func (s *Store) APITokens(ctx context.Context, u tenants.UserID, a tenants.Accou
 }
 
 // DeleteAPIToken implements tenants.Tokens.
-func (s *Store) DeleteAPIToken(ctx context.Context, u tenants.UserID, a tenants.AccountID, id string) error {
-	return s.exec(ctx, "API token", "DELETE FROM api_tokens WHERE id = $3 AND user_id = $1 AND ($2 = '' OR account_id = $2)", u, a, id)
+func (s *Store) DeleteAPIToken(ctx context.Context, u tenants.UserID, a tenants.AccountID, id string) (tenants.AccountID, error) {
+	return one(ctx, s, "API token", pgx.RowTo[tenants.AccountID],
+		"DELETE FROM api_tokens WHERE id = $3 AND user_id = $1 AND ($2 = '' OR account_id = $2) RETURNING account_id", u, a, id)
 }
 
 // APITokenByHash implements tenants.Tokens. The token counts only while its user
