@@ -37,7 +37,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, problems io.Writ
 	if err != nil {
 		return err
 	}
-	logger := telemetry.NewLogger(problems, telemetry.LogConfig{Level: level, Text: config.Dev, Service: "api"})
+	logger := telemetry.NewLogger(problems, telemetry.LogConfig{Level: level, Text: config.Dev, Service: "api", Version: telemetry.Build().Version})
 	switch {
 	case len(args) == 0:
 		return api.Serve(ctx, config, logger, problems)
