@@ -334,27 +334,21 @@ func (h *Handler) claim(q *request) (done, refuse func()) {
 	if expired {
 		decide = h.opt.Ownership.Owner
 	}
-<<<<<<< Updated upstream
 	owner, err := decide(ctx, q.ep.Scope, q.id)
-	if err != nil || owner != "" || expired {
-		return nil, func() { h.elsewhere(q, owner, err) }
-=======
-	owner, err := h.opt.Ownership.Claim(ctx, q.ep.Scope, q.id)
 	if errors.Is(err, ErrUnsure) {
 		if kindOf(q.r) == hubs.LongPolling {
 			// It may be the second poll of a connection on another node, and an
 			// answer to a first one would look like an empty message to the client.
 			h.opt.Ownership.Release(ctx, q.ep.Scope, q.id)
-			q.w.Header().Set("Retry-After", "2")
-			writeText(q.w, http.StatusServiceUnavailable, "")
-			return nil, false
+			return nil, func() {
+				q.w.Header().Set("Retry-After", "2")
+				writeText(q.w, http.StatusServiceUnavailable, "")
+			}
 		}
 		err = nil
 	}
-	if err != nil || owner != "" {
-		h.elsewhere(q, owner, err)
-		return nil, false
->>>>>>> Stashed changes
+	if err != nil || owner != "" || expired {
+		return nil, func() { h.elsewhere(q, owner, err) }
 	}
 	if done, err = q.admit(); err != nil {
 		h.opt.Ownership.Release(ctx, q.ep.Scope, q.id)

@@ -90,7 +90,9 @@ func newNodes(t *testing.T, count int) ([]*site, *shared) {
 // unsure is owned without anybody who could be asked.
 type unsure struct{ owned }
 
-func (o unsure) Claim(context.Context, string, string) (string, error) { return "", transport.ErrUnsure }
+func (o unsure) Claim(context.Context, string, string) (string, error) {
+	return "", transport.ErrUnsure
+}
 
 func TestTwoNodes(t *testing.T) {
 	t.Parallel()
