@@ -3,7 +3,8 @@
 // From the interface that says what the server may call on its clients it writes
 // a Go proxy, and from the same interface and the hub's type a TypeScript class
 // for @microsoft/signalr. When the two sides disagree, one of them doesn't
-// compile. Run it by go generate, from the file that declares both:
+// compile. Run it by go generate, from the file that declares both, or after
+// "go get -tool" as "go tool hubgen":
 //
 //	//go:generate go run github.com/signalbox/signalbox/hubs/hubgen -hub Chat -client ChatClient -go chat_client.go -ts hub.ts
 //
