@@ -68,12 +68,13 @@ e2e/node_modules/.stamp: e2e/package-lock.json
 	@touch $@
 
 .PHONY: gen
-gen: web/node_modules/.stamp ## Make generated code again from adminapi/openapi.yaml
+gen: web/node_modules/.stamp ## Make generated code and docs/conformance.md again
 	cd adminapi && go tool -modfile=../tools/go.mod oapi-codegen -config oapi-codegen.yaml openapi.yaml
 	cd web && npm run --silent gen
+	go run ./e2e/conformance/table
 
 .PHONY: verify
-verify: ## Check that generated code is fresh
+verify: ## Check that what make gen makes is fresh
 	@scripts/verify.sh
 
 .PHONY: lint

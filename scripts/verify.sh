@@ -1,6 +1,7 @@
 #!/bin/sh
-# Checks that committed generated code is what its generator makes of
-# adminapi/openapi.yaml. Nothing in the checkout is changed.
+# Checks that what is generated and committed is what its generator makes: code
+# from adminapi/openapi.yaml, docs/conformance.md from the names of tests. Nothing
+# in the checkout is changed.
 set -eu
 
 fresh=$(mktemp -d)
@@ -24,5 +25,8 @@ compare adminapi/api.gen.go "$fresh/api.gen.go"
 
 (cd web && npx --no-install openapi-typescript ../adminapi/openapi.yaml -o "$fresh/schema.d.ts" >/dev/null)
 compare web/src/shared/api/schema.d.ts "$fresh/schema.d.ts"
+
+go run ./e2e/conformance/table -o "$fresh/conformance.md"
+compare docs/conformance.md "$fresh/conformance.md"
 
 exit $status

@@ -178,6 +178,13 @@ test("P-07 M-11 clients of both protocols hear the same, bytes as base64 in JSON
   assert.deepEqual((await bytes.of(2))[1], { deep: [1.5, "ö", true] });
 });
 
+test("G-07 a group without a name is an error of the method that names it", async (t) => {
+  const c = await connect(t, `${url}/hub`);
+  for (const method of ["Join", "Leave"]) assert.match(await failure(c.invoke(method, "")), new RegExp(`invoking '${method}' on the server\\.$`));
+  assert.match(await failure(c.invoke("Send", "group", [""], "news", 1)), /invoking 'Send' on the server\.$/);
+  assert.equal(await c.invoke("Add", 1, 1), 2);
+});
+
 test("L-04 T-10 a client that skips negotiation works without an id", async (t) => {
   const c = await connect(t, `${url}/hub`, { transport: "WebSockets", options: { skipNegotiation: true }, reconnect: [0, 100] });
   assert.equal(c.connectionId, null);

@@ -191,6 +191,18 @@ describe("transports", () => {
     assert.deepEqual(binary.frames, [true]);
   });
 
+  test("T-15 a client that leaves the close of its WebSocket unanswered is dropped", async (t) => {
+    const { hostname, port, pathname } = new URL(hub);
+    const socket = createConnection({ host: hostname, port });
+    t.after(() => socket.destroy());
+    socket.write(`GET ${pathname} HTTP/1.1\r\nHost: ${hostname}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${Buffer.alloc(16).toString("base64")}\r\n\r\n`);
+    await within(once(socket, "data"), "the upgrade");
+    const payload = Buffer.from(record({ protocol: "xml", version: 1 }));
+    socket.write(Buffer.concat([Buffer.from([0x81, 0x80 | payload.length, 0, 0, 0, 0]), payload])); // masked with zeros
+    const ended = new Promise((done) => socket.once("close", done));
+    await within(ended, "the server to drop the socket"); // it waits for 5 s
+  });
+
   test("T-16 T-17 an event stream begins at once and frames payloads as events", async (t) => {
     const { at, response, until } = await events(t);
     assert.equal(response.status, 200);
@@ -307,7 +319,7 @@ describe("handshake", () => {
   };
   const unexpected = "An unexpected error occurred during connection handshake.";
 
-  test("H-01 H-05 H-11 H-13 accepted whole, in pieces, with unknown properties, in version 2", async (t) => {
+  test("H-01 H-05 H-11 H-13 H-16 accepted whole, in pieces, with unknown properties, in version 2", async (t) => {
     for (const text of [opened, [opened.slice(0, 5), opened.slice(5)], record({ extra: { a: [1] }, version: 1, protocol: "json" }), record({ protocol: "json", version: 2 })]) {
       const socket = await first(t, text);
       assert.deepEqual(await socket.next(), {});
