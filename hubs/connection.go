@@ -23,9 +23,11 @@ func NewConnectionID() string {
 type Connection struct {
 	server    *Server
 	info      ConnectionInfo
-	transport Transport
+	transport Transport // with stateful reconnect guarded by out.mu, else never changed
 	// intermittent is transport when it is one.
 	intermittent Intermittent
+	// resume is set when the client has negotiated stateful reconnect.
+	resume *resumption
 	// proto is set by the handshake, before the connection is in the store.
 	proto     protocol.Protocol
 	openedAt  time.Time
@@ -88,7 +90,12 @@ func (c *Connection) Server() *Server { return c.server }
 func (c *Connection) Protocol() protocol.Protocol { return c.proto }
 
 // Transport says how the client is connected.
-func (c *Connection) Transport() TransportKind { return c.transport.Kind() }
+func (c *Connection) Transport() TransportKind {
+	if c.resume != nil {
+		return WebSockets
+	}
+	return c.transport.Kind()
+}
 
 // OpenedAt is when the client arrived.
 func (c *Connection) OpenedAt() time.Time { return c.openedAt }
@@ -141,6 +148,10 @@ func (c *Connection) Send(m *protocol.Message) error {
 		// A refusal is not a delivery.
 	case m.Type == protocol.Invocation, m.Type == protocol.StreamItem, m.Type == protocol.Completion:
 		item.units = Units(len(frame))
+	case m.Type == protocol.StreamInvocation, m.Type == protocol.CancelInvocation:
+		// Numbered, but nothing that is delivered.
+	default:
+		item.units = unnumbered
 	}
 	if c.enqueue(item) {
 		writers.schedule(c)

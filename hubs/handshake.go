@@ -30,10 +30,17 @@ func (s *Server) shakeHands(c *Connection, in *inbound) error {
 		s.log.Warn("connection can't join the hub", "hub", s.name, "connection", c.ID(), "error", err)
 		return c.refuseHandshake(withDetail(protocol.HandshakeErrorText(err, false), err, opt.EnableDetailedErrors))
 	}
+	firstCheck := min(opt.KeepAliveInterval, opt.ClientTimeoutInterval)
+	if c.resume != nil && req.Version >= statefulVersion {
+		firstCheck = min(firstCheck, acknowledgeEvery)
+		c.out.mu.Lock()
+		c.resume.on = true
+		c.out.mu.Unlock()
+	}
 	c.lastRead.Store(clock())
 	c.lastWrite.Store(clock())
 	c.open.Store(true)
-	timers.hurry(c, min(opt.KeepAliveInterval, opt.ClientTimeoutInterval))
+	timers.hurry(c, firstCheck)
 	c.wake(true)
 	return nil
 }

@@ -11,8 +11,9 @@ import (
 // inbound turns the bytes of a connection into messages. It holds a buffer only
 // while there are bytes in it.
 type inbound struct {
-	c   *Connection
-	buf *readBuffer
+	c         *Connection
+	transport Transport // what is read from
+	buf       *readBuffer
 }
 
 // readBuffer is what a connection borrows while it has something to read.
@@ -54,7 +55,7 @@ func (in *inbound) take(n int) {
 // fill waits for bytes and appends what one Read gives. io.EOF: the client
 // ended the connection in the orderly way; any other error is a transportError.
 func (in *inbound) fill() error {
-	t := in.c.transport
+	t := in.transport
 	for {
 		if in.buf != nil {
 			n, err := in.read(t)
@@ -97,7 +98,9 @@ func (in *inbound) read(t Transport) (int, error) {
 	if n > 0 {
 		b.data = b.data[:len(b.data)+n]
 		in.c.lastRead.Store(clock())
-		in.c.server.meter.Received(n)
+		if in.c.resume == nil { // else parse counts what isn't a resend
+			in.c.server.meter.Received(n)
+		}
 	}
 	return n, nil
 }
@@ -121,6 +124,7 @@ func (in *inbound) messages() error {
 		err = in.fill()
 		switch {
 		case err == nil:
+		case in.reattach(err):
 		case errors.Is(err, io.EOF) && len(in.waiting()) > 0:
 			return invalidData("Connection terminated while reading a message.")
 		case errors.Is(err, io.EOF):
@@ -152,6 +156,17 @@ func (in *inbound) parse() error {
 			break
 		}
 		taken += n
+		if c.resume != nil {
+			fresh, err := c.admit(m)
+			if err != nil {
+				c.server.meter.Refused(RefusedProtocol)
+				return err
+			}
+			if !fresh {
+				continue
+			}
+			c.server.meter.Received(n)
+		}
 		if err := c.handle(m); err != nil {
 			return err
 		}
@@ -174,7 +189,7 @@ func (c *Connection) handle(m *protocol.Message) error {
 	case protocol.StreamItem, protocol.Completion, protocol.CancelInvocation:
 		return c.server.chain.dispatcher.Message(c.ctx, c, m)
 	case protocol.Ack, protocol.Sequence:
-		// Only a connection with stateful reconnect has any use for them.
+		// Only a connection with stateful reconnect has any use for them: admit.
 	default:
 		// HubProtocol.md asks for unknown types to be ignored.
 	}

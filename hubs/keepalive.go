@@ -33,11 +33,22 @@ func (c *Connection) check(now int64) time.Duration {
 		return opt.ClientTimeoutInterval / 4
 	}
 
+	longest := maxCheck
+	if c.resume != nil {
+		if next, away := c.checkAway(now, opt.StatefulReconnectWindow); away {
+			return next
+		}
+		c.checkAck(now)
+		longest = acknowledgeEvery
+	}
 	silence := opt.ClientTimeoutInterval
 	if c.pinged.Load() && !c.unread.Load() {
 		silence -= time.Duration(now - c.lastRead.Load())
 		if silence <= 0 {
 			c.server.meter.Refused(RefusedTimeout)
+			if c.lost(c.socket(), ErrClientTimeout) {
+				return longest // its network may be back in a moment
+			}
 			detail := &timeoutError{"Client hasn't sent a message/ping within the configured ClientTimeoutInterval."}
 			c.end(ErrClientTimeout, withDetail(textClosedWithError, detail, opt.EnableDetailedErrors), true)
 			return closeWithin
@@ -48,7 +59,7 @@ func (c *Connection) check(now int64) time.Duration {
 		c.ping()
 		quiet = opt.KeepAliveInterval
 	}
-	return min(silence, quiet)
+	return min(silence, quiet, longest)
 }
 
 // checkEnding aborts a connection whose end takes too long.
@@ -65,6 +76,9 @@ func (c *Connection) checkEnding(now int64) time.Duration {
 
 // ping sends a ping unless something is on its way anyway.
 func (c *Connection) ping() {
+	if c.pingAhead() {
+		return
+	}
 	frame, err := c.proto.Append(nil, &protocol.Message{Type: protocol.Ping})
 	if err != nil {
 		return // a Ping message has nothing that can't be encoded

@@ -38,6 +38,14 @@ type Options struct {
 	// Default 1,000 messages and 1 MiB.
 	OutboundMessages int
 	OutboundBytes    int
+	// StatefulReconnectBufferSize is how many bytes of messages are kept for a
+	// client with stateful reconnect until it acknowledges them; more wait in the
+	// queue. One larger message is let through when there is no other. Default
+	// 100,000.
+	StatefulReconnectBufferSize int
+	// StatefulReconnectWindow is how long a client with stateful reconnect may
+	// stay away. Default 30 s.
+	StatefulReconnectWindow time.Duration
 	// MaximumGroups is how many groups one connection may be in. Default 1,000.
 	MaximumGroups int
 }
@@ -62,6 +70,8 @@ func (o Options) withDefaults() Options {
 	num(&o.StreamBufferCapacity, 10)
 	num(&o.OutboundMessages, 1000)
 	num(&o.OutboundBytes, 1<<20)
+	num(&o.StatefulReconnectBufferSize, 100_000)
+	def(&o.StatefulReconnectWindow, 30*time.Second)
 	num(&o.MaximumGroups, 1000)
 	return o
 }
@@ -76,6 +86,7 @@ func (o Options) Validate() error {
 		{"KeepAliveInterval", o.KeepAliveInterval},
 		{"ClientTimeoutInterval", o.ClientTimeoutInterval},
 		{"HandshakeTimeout", o.HandshakeTimeout},
+		{"StatefulReconnectWindow", o.StatefulReconnectWindow},
 	} {
 		if d.value < 0 {
 			errs = append(errs, fmt.Errorf("%s is %v: it must not be negative", d.name, d.value))
@@ -91,6 +102,7 @@ func (o Options) Validate() error {
 		{"OutboundMessages", o.OutboundMessages},
 		{"OutboundBytes", o.OutboundBytes},
 		{"MaximumGroups", o.MaximumGroups},
+		{"StatefulReconnectBufferSize", o.StatefulReconnectBufferSize},
 	} {
 		if n.value < 0 {
 			errs = append(errs, fmt.Errorf("%s is %d: it must not be negative", n.name, n.value))

@@ -13,7 +13,7 @@ const (
 // connections: nobody changes them.
 type queued struct {
 	frame []byte
-	units int // messages to meter; 0 for what is never counted
+	units int // messages to meter; 0 for what is never counted, see also unnumbered
 }
 
 // outbound is the bounded queue of one connection. A writer owns the connection
@@ -54,7 +54,7 @@ func (c *Connection) enqueue(item queued) (schedule bool) {
 	// One message larger than the whole queue is let through when nothing waits.
 	if o.messages >= opt.OutboundMessages || (o.bytes > 0 && o.bytes+len(item.frame) > opt.OutboundBytes) {
 		c.server.meter.Refused(RefusedSlowConsumer)
-		goodbye := queued{frame: c.closeFrame(textSlowConsumer, true)}
+		goodbye := queued{frame: c.closeFrame(textSlowConsumer, true), units: unnumbered}
 		if o.held {
 			goodbye = queued{} // nothing may come before the handshake's answer
 		}
@@ -102,6 +102,7 @@ func (o *outbound) last(item queued, cause error, how Ending) (schedule bool) {
 	o.signal()
 	o.held = false
 	if item.frame != nil {
+		item.units = unnumbered
 		return o.push(item)
 	}
 	schedule = !o.writing
@@ -138,6 +139,7 @@ func (c *Connection) hold(item queued) {
 	defer o.mu.Unlock()
 	if !o.ending && !o.dead {
 		o.held = true
+		item.units = unnumbered
 		o.push(item)
 	}
 }
@@ -171,6 +173,16 @@ func (c *Connection) isEnding() bool {
 func (c *Connection) abort(cause error) {
 	o := &c.out
 	o.mu.Lock()
+	t := c.die(cause)
+	o.mu.Unlock()
+	c.cancel(cause)
+	t.Abort()
+}
+
+// die marks the connection as dead and returns the transport that the caller
+// has to abort. c.out.mu is held.
+func (c *Connection) die(cause error) Transport {
+	o := &c.out
 	o.drop()
 	if !o.dead {
 		o.dead = true
@@ -181,9 +193,7 @@ func (c *Connection) abort(cause error) {
 			close(o.done)
 		}
 	}
-	o.mu.Unlock()
-	c.cancel(cause)
-	c.transport.Abort()
+	return c.transport
 }
 
 // endedBy is why the connection was ended from this side; nil when it wasn't.
@@ -204,46 +214,65 @@ func (c *Connection) flush() {
 			o.mu.Unlock()
 			return
 		}
-		ready := c.intermittent == nil || c.intermittent.Ready()
-		if o.held || len(o.queue) == 0 || !ready {
+		var batch []queued
+		if !o.held && (c.intermittent == nil || c.intermittent.Ready()) {
+			batch = c.take()
+		}
+		t := c.transport
+		if len(batch) == 0 {
 			o.writing = false
-			finished := o.ending && len(o.queue) == 0 && !o.closing
+			// There is no last word to a client that is away.
+			finished := o.ending && (len(o.queue) == 0 || c.isAway()) && !o.closing
 			o.closing = o.closing || finished
 			o.mu.Unlock()
 			if finished {
-				go c.closeTransport()
+				go c.closeTransport(t)
 			}
 			return
 		}
-		batch := o.queue
-		o.queue = nil
 		o.mu.Unlock()
 
-		err := c.writeBatch(batch)
-		if err != nil {
+		if err := c.writeBatch(t, batch); err != nil && !c.lost(t, err) {
 			c.abort(err)
 			return
 		}
-		clear(batch)
-		if cap(batch) <= spareLimit {
-			o.mu.Lock()
-			if o.queue == nil {
-				o.spare = batch[:0]
-			}
-			o.mu.Unlock()
-		}
+		c.recycle(batch)
+	}
+}
+
+// take returns what is to be written now. c.out.mu is held.
+func (c *Connection) take() []queued {
+	if r := c.resume; r != nil && r.on {
+		return r.take(c, c.server.options.Load().StatefulReconnectBufferSize)
+	}
+	batch := c.out.queue
+	c.out.queue = nil
+	return batch
+}
+
+// recycle keeps a small batch for the next one.
+func (c *Connection) recycle(batch []queued) {
+	o := &c.out
+	clear(batch)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch r := c.resume; {
+	case r != nil && r.on:
+		r.recycle(batch)
+	case o.queue == nil && cap(batch) <= spareLimit:
+		o.spare = batch[:0]
 	}
 }
 
 // closeTransport runs on a goroutine of its own since an orderly close waits
 // for the client; Serve waits for it.
-func (c *Connection) closeTransport() {
+func (c *Connection) closeTransport(t Transport) {
 	defer close(c.out.done)
-	c.transport.Close(c.out.how)
+	t.Close(c.out.how)
 }
 
 // writeBatch hands items to the transport, joined where they are small.
-func (c *Connection) writeBatch(batch []queued) error {
+func (c *Connection) writeBatch(t Transport, batch []queued) error {
 	limit, most := batchBytes, batchMessages
 	if c.intermittent != nil {
 		// One answer carries everything: the queue is bounded anyway.
@@ -255,7 +284,7 @@ func (c *Connection) writeBatch(batch []queued) error {
 			size += len(batch[n].frame)
 			n++
 		}
-		if err := c.writeJoined(batch[:n], size); err != nil {
+		if err := writeJoined(t, batch[:n], size); err != nil {
 			return err
 		}
 		if c.written(batch[:n], size) {
@@ -267,27 +296,32 @@ func (c *Connection) writeBatch(batch []queued) error {
 }
 
 // writeJoined writes items in one piece.
-func (c *Connection) writeJoined(items []queued, size int) error {
+func writeJoined(t Transport, items []queued, size int) error {
 	if len(items) == 1 {
-		return c.transport.Write(items[0].frame)
+		return t.Write(items[0].frame)
 	}
 	buf := getBuffer(size)
 	defer putBuffer(buf)
 	for _, it := range items {
 		*buf = append(*buf, it.frame...)
 	}
-	return c.transport.Write(*buf)
+	return t.Write(*buf)
 }
 
 // written accounts for items that have left and reports whether the rest of the
 // batch has been dropped meanwhile.
 func (c *Connection) written(items []queued, size int) (cut bool) {
 	c.lastWrite.Store(clock())
+	resumable := c.resume != nil && c.resume.on
 	units, metered := 0, 0
-	for _, it := range items {
-		if it.units > 0 {
-			units += it.units
-			metered += len(it.frame)
+	if resumable {
+		units, metered = c.resume.meter(items)
+	} else {
+		for _, it := range items {
+			if it.units > 0 {
+				units += it.units
+				metered += len(it.frame)
+			}
 		}
 	}
 	if units > 0 {
@@ -298,6 +332,9 @@ func (c *Connection) written(items []queued, size int) (cut bool) {
 	defer o.mu.Unlock()
 	if o.cut || o.dead {
 		return true
+	}
+	if resumable {
+		return false // take has done it: what is written waits for an Ack, not in the queue
 	}
 	o.messages -= len(items)
 	o.bytes -= size

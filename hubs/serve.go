@@ -22,6 +22,9 @@ func (s *Server) Serve(ctx context.Context, info ConnectionInfo, t Transport) er
 	c := &Connection{server: s, info: info, transport: t, openedAt: time.Now(), born: clock()}
 	c.out.done = make(chan struct{})
 	c.ctx, c.cancel = context.WithCancelCause(ctx)
+	if info.StatefulReconnect && t.Kind() == WebSockets {
+		c.resume = newResumption()
+	}
 	if err := s.enter(c); err != nil {
 		c.cancel(err)
 		t.Abort()
@@ -37,7 +40,7 @@ func (s *Server) Serve(ctx context.Context, info ConnectionInfo, t Transport) er
 	timers.add(c, s.options.Load().HandshakeTimeout)
 	defer timers.remove(c)
 
-	in := &inbound{c: c}
+	in := &inbound{c: c, transport: t}
 	err := s.shakeHands(c, in)
 	if err != nil {
 		if by := c.endedBy(); by != nil {
@@ -55,7 +58,7 @@ func (s *Server) Serve(ctx context.Context, info ConnectionInfo, t Transport) er
 		c.abort(err)
 	}
 	<-c.out.done
-	t.Abort()
+	c.socket().Abort()
 	return err
 }
 

@@ -107,6 +107,10 @@ type ConnectionInfo struct {
 	// Query and Headers are those of the first request, without credentials.
 	Query   map[string][]string
 	Headers map[string][]string
+	// StatefulReconnect says that the client has negotiated stateful reconnect
+	// and may come back on another WebSocket, see Server.Resume. With version 1
+	// of the hub protocol it has no effect.
+	StatefulReconnect bool
 	// RemoteAddress is the client's address as host:port.
 	RemoteAddress string
 }

@@ -81,6 +81,14 @@ func (c *patientConn) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
+// cut closes the socket at once. Over TLS, Close might wait to take its leave.
+func (c *patientConn) cut() error {
+	if secure, ok := c.Conn.(interface{ NetConn() net.Conn }); ok {
+		return secure.NetConn().Close()
+	}
+	return c.Conn.Close()
+}
+
 func (c *patientConn) messageBegins() { c.inMessage = true }
 
 func (c *patientConn) messageEnds() {

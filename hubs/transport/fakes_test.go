@@ -22,6 +22,14 @@ func admitNobody(context.Context, string) (func(), error) {
 	return nil, &transport.Error{Status: http.StatusTooManyRequests, Text: "Connection count reaches limit.", Header: http.Header{"Retry-After": {"5"}}}
 }
 
+// counting is an Endpoint.Admit that tells of admissions and their ends.
+func counting(admitted, done chan<- struct{}) func(context.Context, string) (func(), error) {
+	return func(context.Context, string) (func(), error) {
+		admitted <- struct{}{}
+		return func() { done <- struct{}{} }, nil
+	}
+}
+
 // recorder is a Dispatcher that tells of targets and ends.
 type recorder struct {
 	targets      chan string

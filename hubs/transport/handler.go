@@ -51,7 +51,7 @@ func NewHandler(o Options) (*Handler, error) {
 // Mount serves one hub at path on mux, for a program that is its own only node:
 // no authentication, every origin and transport. Use NewHandler for more.
 func Mount(mux *http.ServeMux, path string, s *hubs.Server) error {
-	ep := &Endpoint{Server: s, Scope: s.Name()}
+	ep := &Endpoint{Server: s, Scope: s.Name(), StatefulReconnect: true}
 	h, err := NewHandler(Options{Resolve: func(*http.Request) (*Endpoint, error) { return ep, nil }})
 	if err != nil {
 		return err
@@ -71,6 +71,7 @@ type connection struct {
 	kind hubs.TransportKind
 	in   *pipe         // what POSTs bring; nil for WebSockets
 	poll *pollingState // nil but for long polling
+	ws   *sockets      // nil but for WebSockets with stateful reconnect
 	// begun is set when this node has become the connection's owner; decided is
 	// closed when that is known, either way. Until then nothing may be taken in
 	// for it: what another node owns has no use for it here.
@@ -247,6 +248,9 @@ func (h *Handler) get(q *request, kind hubs.TransportKind) {
 		return
 	}
 	c := newConnection(kind)
+	if kind == hubs.WebSockets && q.token.resumable {
+		c.ws = new(sockets)
+	}
 	other, taken := h.live.LoadOrStore(localKey(q.ep.Scope, q.id), c)
 	if taken {
 		switch c := other.(*connection); {
@@ -284,7 +288,7 @@ func (h *Handler) get(q *request, kind hubs.TransportKind) {
 	close(c.decided)
 	switch kind {
 	case hubs.WebSockets:
-		h.serveWebSocket(q, end)
+		h.serveWebSocket(q, c.ws, end)
 	case hubs.ServerSentEvents:
 		defer end()
 		h.serveEvents(q, c.in)
@@ -315,6 +319,8 @@ func (h *Handler) again(q *request, kind hubs.TransportKind, c *connection) {
 		writeText(q.w, http.StatusBadRequest, textChangeTransport)
 	case kind == hubs.LongPolling:
 		h.servePoll(q, c.poll)
+	case c.ws != nil:
+		h.resume(q, c.ws)
 	case c.in != nil && c.in.ended():
 		writeText(q.w, http.StatusNotFound, textUnknownID)
 	default:
@@ -359,8 +365,8 @@ func (h *Handler) claim(q *request) (done, refuse func()) {
 
 // elsewhere answers a GET for a connection that another node may own.
 func (h *Handler) elsewhere(q *request, owner string, err error) {
-	if err == nil && owner != "" && kindOf(q.r) == hubs.WebSockets {
-		// A WebSocket is never relayed, and one connection has only one.
+	if err == nil && owner != "" && kindOf(q.r) == hubs.WebSockets && !q.token.resumable {
+		// One connection has only one WebSocket.
 		writeText(q.w, http.StatusConflict, "")
 		return
 	}
@@ -393,7 +399,10 @@ func (h *Handler) info(q *request) hubs.ConnectionInfo {
 			headers[http.CanonicalHeaderKey(k)] = v
 		}
 	}
-	return hubs.ConnectionInfo{ID: q.id, Principal: q.ep.Principal, Query: query, Headers: headers, RemoteAddress: q.r.RemoteAddr}
+	return hubs.ConnectionInfo{
+		ID: q.id, Principal: q.ep.Principal, Query: query, Headers: headers, RemoteAddress: q.r.RemoteAddr,
+		StatefulReconnect: q.token.resumable,
+	}
 }
 
 // writeError answers with err if it is an *Error, else with 500.

@@ -155,6 +155,15 @@ func (s *site) negotiate(user string) negotiation {
 	return n
 }
 
+func parse[T any](t *testing.T, body string) T {
+	t.Helper()
+	var v T
+	if err := json.Unmarshal([]byte(body), &v); err != nil {
+		t.Fatalf("%q: %v", body, err)
+	}
+	return v
+}
+
 func as(user string) header {
 	if user == "" {
 		return nil

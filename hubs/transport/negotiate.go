@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/signalbox/signalbox/hubs"
@@ -22,10 +23,12 @@ const (
 // negotiated is the answer. Old ASP.NET SignalR is recognized by a key named
 // ProtocolVersion, which must therefore never be sent.
 type negotiated struct {
-	Version         int                  `json:"negotiateVersion"`
-	ConnectionID    string               `json:"connectionId"`
-	ConnectionToken string               `json:"connectionToken,omitempty"`
-	Transports      []availableTransport `json:"availableTransports"`
+	Version         int    `json:"negotiateVersion"`
+	ConnectionID    string `json:"connectionId"`
+	ConnectionToken string `json:"connectionToken,omitempty"`
+	// StatefulReconnect is sent only when the client has asked for it.
+	StatefulReconnect bool                 `json:"useStatefulReconnect,omitempty"`
+	Transports        []availableTransport `json:"availableTransports"`
 }
 
 type availableTransport struct {
@@ -53,11 +56,14 @@ func (h *Handler) negotiate(q *request) {
 		return
 	}
 	token := newConnectionToken(q.ep.Principal.UserID, time.Now().Add(h.opt.TokenLife))
+	token.resumable = q.ep.StatefulReconnect && q.ep.allows(hubs.WebSockets) && strings.EqualFold(q.param("useStatefulReconnect"), "true")
 	sealed := h.tokens.seal(token, q.ep.Scope)
 	answer := negotiated{
 		Version:         min(version, maxNegotiateVersion),
 		ConnectionID:    token.connectionID(),
 		ConnectionToken: sealed,
+
+		StatefulReconnect: token.resumable,
 	}
 	if answer.Version == 0 {
 		// There is one id only, and it is what opens the connection.

@@ -79,6 +79,7 @@ func newNodes(t *testing.T, count int) ([]*site, *shared) {
 		name := string(rune('a' + i))
 		sites[i] = newSite(t, func(s *setup) {
 			s.config.Backplane = bus
+			s.endpoint.StatefulReconnect = true
 			s.options.TokenKey = make([]byte, 32)
 			s.options.Ownership = owned{all, name}
 		})

@@ -27,6 +27,9 @@ type Endpoint struct {
 	Transports []hubs.TransportKind
 	// RequireNegotiation refuses WebSockets without a connection token.
 	RequireNegotiation bool
+	// StatefulReconnect lets clients that ask for it come back to their
+	// connection when their WebSocket is lost.
+	StatefulReconnect bool
 	// Admit, when set, is asked once for each new connection, after Ownership
 	// and before the transport begins; an *Error is the response. The returned
 	// function is called when the connection has ended.

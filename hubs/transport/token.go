@@ -15,14 +15,15 @@ import (
 // errBadToken: the connection token wasn't made with this key for this scope.
 var errBadToken = errors.New("unknown connection token")
 
-// Layout of a connection token before sealing: version, connection id, expiry
+// Layout of a connection token before sealing: kind, connection id, expiry
 // in Unix milliseconds, digest of the user id. The scope is authenticated
 // with it, so that a token of another scope can't be opened.
 const (
-	tokenVersion = 1
-	idBytes      = 16
-	userBytes    = 16
-	tokenBytes   = 1 + idBytes + 8 + userBytes
+	tokenPlain     = 1
+	tokenResumable = 2 // of a client that has negotiated stateful reconnect
+	idBytes        = 16
+	userBytes      = 16
+	tokenBytes     = 1 + idBytes + 8 + userBytes
 	// maxTokenText bounds what is decoded at all.
 	maxTokenText = 256
 )
@@ -48,6 +49,8 @@ type connectionToken struct {
 	id      [idBytes]byte
 	expires time.Time
 	user    [userBytes]byte
+	// resumable: stateful reconnect was negotiated.
+	resumable bool
 }
 
 // newConnectionToken makes a token's content with a random connection id.
@@ -76,7 +79,11 @@ func userDigest(user string) (d [userBytes]byte) {
 
 func (k *tokens) seal(t connectionToken, scope string) string {
 	b := make([]byte, 0, tokenBytes)
-	b = append(b, tokenVersion)
+	kind := byte(tokenPlain)
+	if t.resumable {
+		kind = tokenResumable
+	}
+	b = append(b, kind)
 	b = append(b, t.id[:]...)
 	b = binary.BigEndian.AppendUint64(b, uint64(t.expires.UnixMilli()))
 	b = append(b, t.user[:]...)
@@ -93,9 +100,10 @@ func (k *tokens) open(text, scope string) (connectionToken, error) {
 		return t, errBadToken
 	}
 	b, err := k.aead.Open(nil, nil, sealed, []byte(scope))
-	if err != nil || len(b) != tokenBytes || b[0] != tokenVersion {
+	if err != nil || len(b) != tokenBytes || b[0] != tokenPlain && b[0] != tokenResumable {
 		return t, errBadToken
 	}
+	t.resumable = b[0] == tokenResumable
 	b = b[1:]
 	copy(t.id[:], b)
 	t.expires = time.UnixMilli(int64(binary.BigEndian.Uint64(b[idBytes:])))

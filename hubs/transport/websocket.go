@@ -33,32 +33,43 @@ func (h *Handler) unnegotiated(q *request) {
 		h.writeError(q.w, err)
 		return
 	}
-	h.serveWebSocket(q, done)
+	h.serveWebSocket(q, nil, done)
 }
 
 // serveWebSocket upgrades the request and serves the connection to its end, on
 // a goroutine of its own: the request, its stack and net/http's buffers are let
 // go of, which is most of what an idle connection would cost. end is called
-// when it has ended.
-func (h *Handler) serveWebSocket(q *request, end func()) {
+// when it has ended. all is nil but for stateful reconnect.
+func (h *Handler) serveWebSocket(q *request, all *sockets, end func()) {
+	ws, err := upgrade(q)
+	if err != nil {
+		end() // it has been answered
+		return
+	}
+	ws.resumable = all != nil
+	all.begin(ws)
+	info, server := h.info(q), q.ep.Server
+	h.serving.Go(func() {
+		defer end()
+		defer all.end()
+		defer ws.free()
+		h.ended(server.Serve(context.Background(), info, ws), server, info.ID, hubs.WebSockets)
+	})
+}
+
+// upgrade makes the request a WebSocket; when it fails, it has answered.
+func upgrade(q *request) (*webSocket, error) {
 	up := &upgrader{ResponseWriter: q.w}
 	conn, err := websocket.Accept(up, q.r, &websocket.AcceptOptions{
 		InsecureSkipVerify: true, // checkOrigin has done it, by the hub's own list
 		CompressionMode:    websocket.CompressionDisabled,
 	})
 	if err != nil {
-		end() // Accept has answered
-		return
+		return nil, err
 	}
 	// The hub bounds single messages; a WebSocket message may hold many.
 	conn.SetReadLimit(-1)
-	ws := &webSocket{conn: conn, net: up.conn}
-	info, server := h.info(q), q.ep.Server
-	h.serving.Go(func() {
-		defer end()
-		defer func() { _ = conn.CloseNow() }() // frees what a broken connection left behind
-		h.ended(server.Serve(context.Background(), info, ws), server, info.ID, hubs.WebSockets)
-	})
+	return &webSocket{conn: conn, net: up.conn}, nil
 }
 
 // ended logs why a connection ended, where somebody may want to know.
@@ -73,6 +84,8 @@ type webSocket struct {
 	conn   *websocket.Conn
 	net    *patientConn
 	format websocket.MessageType
+	// resumable: the client may come back unless it closes with status 1000.
+	resumable bool
 
 	// Only the reader uses these.
 	message io.Reader
@@ -95,7 +108,7 @@ func (ws *webSocket) Wait() error {
 	}
 	_, r, err := ws.conn.Reader(context.Background())
 	if err != nil {
-		return readError(err)
+		return ws.readError(err)
 	}
 	ws.net.messageBegins()
 	ws.message, ws.short = r, 0
@@ -119,16 +132,22 @@ func (ws *webSocket) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	if err != nil {
-		return 0, readError(err)
+		return 0, ws.readError(err)
 	}
 	return n, nil
 }
 
 // readError is io.EOF when the client closed the WebSocket without a complaint.
-func readError(err error) error {
+// Clients with stateful reconnect close without a status when they give up a
+// socket and mean to come back.
+func (ws *webSocket) readError(err error) error {
 	switch websocket.CloseStatus(err) {
-	case websocket.StatusNormalClosure, websocket.StatusGoingAway, websocket.StatusNoStatusRcvd:
+	case websocket.StatusNormalClosure:
 		return io.EOF
+	case websocket.StatusGoingAway, websocket.StatusNoStatusRcvd:
+		if !ws.resumable {
+			return io.EOF
+		}
 	}
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF // the socket closed without a close frame
@@ -161,7 +180,10 @@ func (ws *webSocket) Close(e hubs.Ending) {
 	_ = ws.conn.Close(status, "")
 }
 
-func (ws *webSocket) Abort() { _ = ws.net.Close() }
+func (ws *webSocket) Abort() { _ = ws.net.cut() }
+
+// free frees what a broken connection has left behind; the socket is closed.
+func (ws *webSocket) free() { _ = ws.conn.CloseNow() }
 
 // fragmentTimeout bounds the time in which a message, once begun, is complete.
 const fragmentTimeout = 10 * time.Second

@@ -1,0 +1,403 @@
+package hubs
+
+import (
+	"errors"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"github.com/signalbox/signalbox/hubs/protocol"
+)
+
+// Stateful reconnect (HubProtocol.md, version 2): messages are numbered from 1
+// in either direction and kept until the other side has acknowledged them. A
+// connection whose WebSocket is lost stays, and goes on where it was when its
+// client comes back on another one.
+
+// ErrNotResumable refuses a socket for a connection that isn't there, is ending,
+// or hasn't agreed on stateful reconnect.
+var ErrNotResumable = errors.New("the connection can't be resumed")
+
+// unnumbered is queued.units of what has no number: handshake, Close, Ping, Ack
+// and Sequence.
+const unnumbered = -1
+
+// statefulVersion is the version of the hub protocols that has Ack and Sequence.
+const statefulVersion = 2
+
+// acknowledgeEvery is how often, at most, the client is told what has come in.
+const acknowledgeEvery = time.Second
+
+// resumption is what a connection with stateful reconnect has beyond others. It
+// is guarded by outbound.mu but for what is said to belong to the reader.
+type resumption struct {
+	on      bool // the handshake agreed on it
+	away    bool // the socket is lost and no other is there yet
+	since   int64
+	cause   error
+	arrived chan struct{} // holds one: another socket was attached
+
+	// sent are the messages from number first on that a socket was given. Those
+	// up to acked are acknowledged and in it no more than to be sent again.
+	sent    []queued
+	first   int64
+	acked   int64
+	unacked int   // bytes of sent after acked
+	kept    int   // bytes of sent
+	earlier int64 // highest number that went to a socket before this one
+	replay  bool  // the socket has had nothing yet
+	ping    bool  // a ping is due
+	ack     bool  // an Ack is due
+	ackAt   int64 // clock() when the last Ack was due; 0 = never
+	told    int64 // highest number that the client was sent an Ack for
+
+	batch   []queued // the writer's
+	writing int64    // the writer's: number of the next message of batch to be written
+	metered int64    // the writer's: highest number that was metered
+
+	received atomic.Int64 // highest number that came in; only the reader sets it
+	next     int64        // the reader's: number of the next message on this socket
+	strange  bool         // the reader's: the socket's Sequence isn't there yet
+}
+
+func newResumption() *resumption {
+	return &resumption{arrived: make(chan struct{}, 1), first: 1, next: 1}
+}
+
+// last is the highest number that a socket was given.
+func (r *resumption) last() int64 { return r.first + int64(len(r.sent)) - 1 }
+
+// Resumable reports whether Resume may be called for the connection.
+func (s *Server) Resumable(id string) bool {
+	c := s.store.find(id)
+	if c == nil || c.resume == nil {
+		return false
+	}
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	return c.resumable()
+}
+
+// resumable reports whether the connection outlives its socket: not before the
+// handshake's answer is on its way. c.out.mu is held.
+func (c *Connection) resumable() bool {
+	r, o := c.resume, &c.out
+	return r != nil && r.on && (r.away || !o.held) && !o.ending && !o.dead
+}
+
+// Resume gives a connection another socket in place of the one that it has lost
+// or still has. The caller has made sure that it is the same client's. The
+// connection closes t in the end, unless Resume fails with ErrNotResumable.
+func (s *Server) Resume(id string, t Transport) error {
+	c := s.store.find(id)
+	if c == nil {
+		return ErrNotResumable
+	}
+	t.SetFormat(c.proto.TransferFormat())
+	r, o := c.resume, &c.out
+	o.mu.Lock()
+	if !c.resumable() {
+		o.mu.Unlock()
+		return ErrNotResumable
+	}
+	// The reader and the writer turn to the new socket once and never back.
+	old := c.transport
+	c.transport = t
+	r.away, r.cause, o.held = false, nil, false
+	r.replay, r.earlier, r.ping, r.told = true, r.last(), false, 0
+	c.lastRead.Store(clock())
+	c.lastWrite.Store(clock())
+	schedule := o.begin()
+	o.mu.Unlock()
+	old.Abort()
+	select {
+	case r.arrived <- struct{}{}:
+	default:
+	}
+	if schedule {
+		writers.schedule(c)
+	}
+	s.log.Debug("resumed", "hub", s.name, "connection", id)
+	return nil
+}
+
+// lost notes that the socket t failed and reports whether the connection goes on
+// without it.
+func (c *Connection) lost(t Transport, cause error) bool {
+	r, o := c.resume, &c.out
+	if r == nil {
+		return false
+	}
+	o.mu.Lock()
+	stays := c.resumable()
+	if stays && c.transport == t && !r.away {
+		r.away, r.since, r.cause = true, clock(), cause
+		o.held = true
+	}
+	o.mu.Unlock()
+	if stays {
+		t.Abort()
+	}
+	return stays
+}
+
+// isAway reports whether the client has no socket now. c.out.mu is held.
+func (c *Connection) isAway() bool { return c.resume != nil && c.resume.away }
+
+// socket is the transport in use.
+func (c *Connection) socket() Transport {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	return c.transport
+}
+
+// checkAway ends a connection whose client stays away for too long. When the
+// client is away it reports true and when to look again.
+func (c *Connection) checkAway(now int64, window time.Duration) (next time.Duration, away bool) {
+	r, o := c.resume, &c.out
+	o.mu.Lock()
+	if !r.away || o.dead {
+		o.mu.Unlock()
+		return 0, false
+	}
+	if left := window - time.Duration(now-r.since); left > 0 {
+		o.mu.Unlock()
+		return left, true
+	}
+	cause := r.cause
+	t := c.die(cause)
+	o.mu.Unlock()
+	c.cancel(cause)
+	t.Abort()
+	return maxCheck, true
+}
+
+// checkAck has an Ack sent when something new has come in.
+func (c *Connection) checkAck(now int64) {
+	r, o := c.resume, &c.out
+	o.mu.Lock()
+	schedule := false
+	if c.resumable() && r.received.Load() > r.told && (r.ackAt == 0 || now-r.ackAt >= int64(acknowledgeEvery)) {
+		r.ack, r.ackAt = true, now
+		schedule = o.begin()
+	}
+	o.mu.Unlock()
+	if schedule {
+		writers.schedule(c)
+	}
+}
+
+// pingAhead has a ping sent even while messages wait for an Ack. It reports
+// false when the connection isn't one with stateful reconnect.
+func (c *Connection) pingAhead() bool {
+	r, o := c.resume, &c.out
+	if r == nil {
+		return false
+	}
+	o.mu.Lock()
+	on := r.on
+	schedule := false
+	if on && !o.ending && !o.dead && !o.held {
+		r.ping = true
+		schedule = o.begin()
+	}
+	o.mu.Unlock()
+	if schedule {
+		writers.schedule(c)
+	}
+	return on
+}
+
+// begin reports whether the caller must schedule the connection for a write that
+// isn't in the queue. o.mu is held.
+func (o *outbound) begin() bool {
+	if o.writing || o.held || o.dead {
+		return false
+	}
+	o.writing = true
+	return true
+}
+
+// take returns what is to be written now; c.out.mu is held. Messages leave the
+// queue for sent as far as the buffer has room.
+func (r *resumption) take(c *Connection, limit int) []queued {
+	o := &c.out
+	if r.away {
+		return nil
+	}
+	batch := r.batch[:0]
+	r.writing = r.last() + 1
+	if r.replay {
+		r.replay, r.writing = false, r.first
+		batch = c.control(batch, protocol.Sequence, r.first)
+		batch = append(batch, r.sent...)
+	}
+	n := 0
+	for ; n < len(o.queue); n++ {
+		it := o.queue[n]
+		size := len(it.frame)
+		if it.units != unnumbered {
+			if r.unacked > 0 && r.unacked+size > limit {
+				break
+			}
+			r.sent = append(r.sent, it)
+			r.unacked += size
+			r.kept += size
+		}
+		batch = append(batch, it)
+		o.messages--
+		o.bytes -= size
+	}
+	if n > 0 {
+		rest := copy(o.queue, o.queue[n:])
+		clear(o.queue[rest:])
+		o.queue = o.queue[:rest]
+		if rest == 0 && cap(o.queue) > spareLimit {
+			o.queue = nil
+		}
+		o.signal()
+	}
+	if !o.ending { // nothing comes after a Close message
+		if r.ack {
+			r.ack, r.told = false, r.received.Load()
+			batch = c.control(batch, protocol.Ack, r.told)
+		}
+		if r.ping {
+			r.ping = false
+			batch = c.control(batch, protocol.Ping, 0)
+		}
+	}
+	return batch
+}
+
+// control appends a message without a number.
+func (c *Connection) control(batch []queued, kind protocol.Type, number int64) []queued {
+	frame, err := c.proto.Append(nil, &protocol.Message{Type: kind, SequenceID: number})
+	if err != nil {
+		return batch // there is nothing in it that can't be encoded
+	}
+	return append(batch, queued{frame: frame, units: unnumbered})
+}
+
+// recycle keeps a small, empty batch for the next one. c.out.mu is held.
+func (r *resumption) recycle(batch []queued) {
+	if r.batch = batch[:0]; cap(batch) > spareLimit {
+		r.batch = nil
+	}
+}
+
+// meter returns what written items count. What is sent again counts nothing.
+func (r *resumption) meter(items []queued) (units, bytes int) {
+	for _, it := range items {
+		if it.units == unnumbered {
+			continue
+		}
+		if r.writing > r.metered {
+			r.metered = r.writing
+			if it.units > 0 {
+				units += it.units
+				bytes += len(it.frame)
+			}
+		}
+		r.writing++
+	}
+	return units, bytes
+}
+
+// The ends of clients that number in a way that can't be.
+var (
+	errAckAhead      error = &operationError{text: "Ack ID greater than amount of messages we've sent."}
+	errSequenceAhead error = &operationError{text: "Sequence ID greater than amount of messages we've received."}
+	errSequenceZero  error = &operationError{text: "Sequence ID is less than 1."}
+)
+
+// acknowledged frees what the client has taken in.
+func (c *Connection) acknowledged(n int64) error {
+	limit := c.server.options.Load().StatefulReconnectBufferSize
+	r, o := c.resume, &c.out
+	o.mu.Lock()
+	if n > r.last() {
+		o.mu.Unlock()
+		return errAckAhead
+	}
+	for ; r.acked < n; r.acked++ {
+		r.unacked -= len(r.sent[r.acked+1-r.first].frame)
+	}
+	// A client that was cut off in a replay may acknowledge what it has had from
+	// an earlier socket, and yet refuse a Sequence beyond what it had from the
+	// latest. So those are kept until an Ack shows that the replay has arrived,
+	// or, for a client that never gets that far, until there are too many.
+	if r.acked > r.earlier || r.kept > 2*limit {
+		gone := int(r.acked + 1 - r.first)
+		for _, it := range r.sent[:gone] {
+			r.kept -= len(it.frame)
+		}
+		rest := copy(r.sent, r.sent[gone:])
+		clear(r.sent[rest:])
+		if r.sent = r.sent[:rest]; rest == 0 && cap(r.sent) > spareLimit {
+			r.sent = nil
+		}
+		r.first = r.acked + 1
+	}
+	schedule := len(o.queue) > 0 && o.begin()
+	o.mu.Unlock()
+	if schedule {
+		writers.schedule(c)
+	}
+	return nil
+}
+
+// admit does what numbers ask of a message that has come in and reports whether
+// it is to be handled. Only the reader calls it.
+func (c *Connection) admit(m *protocol.Message) (bool, error) {
+	r := c.resume
+	if !r.on {
+		return true, nil
+	}
+	if r.strange && m.Type != protocol.Sequence {
+		return false, nil
+	}
+	switch m.Type {
+	case protocol.Sequence:
+		r.strange = false
+		switch {
+		case m.SequenceID > r.received.Load()+1:
+			return false, errSequenceAhead
+		case m.SequenceID < 1:
+			return false, errSequenceZero
+		}
+		r.next = m.SequenceID
+		return false, nil
+	case protocol.Ack:
+		return false, c.acknowledged(m.SequenceID)
+	case protocol.Invocation, protocol.StreamInvocation, protocol.StreamItem, protocol.Completion, protocol.CancelInvocation:
+		n := r.next
+		r.next++
+		if n <= r.received.Load() {
+			return false, nil
+		}
+		r.received.Store(n)
+	}
+	return true, nil
+}
+
+// reattach waits for the socket that takes the place of the one that failed
+// with err. It reports false when the connection has come to its end.
+func (in *inbound) reattach(err error) bool {
+	if errors.Is(err, io.EOF) || !in.c.lost(in.transport, err) {
+		return false
+	}
+	for {
+		if t := in.c.socket(); t != in.transport {
+			in.transport = t
+			in.release() // half a message is of no use any more
+			in.c.resume.strange = true
+			return true
+		}
+		select {
+		case <-in.c.resume.arrived:
+		case <-in.c.ctx.Done():
+			return false
+		}
+	}
+}
