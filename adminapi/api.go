@@ -19,8 +19,11 @@ import (
 	"github.com/signalbox/signalbox/tenants"
 )
 
-// maxBody bounds request bodies, in bytes.
-const maxBody = 64 << 10
+// maxBody bounds request bodies, in bytes; deadline what one request may take.
+const (
+	maxBody  = 64 << 10
+	deadline = 20 * time.Second
+)
 
 // Config is what the API needs.
 type Config struct {
@@ -75,7 +78,7 @@ func New(c Config) (http.Handler, error) {
 	root := chi.NewRouter()
 	root.Use(httpserver.WithRequestID, httpserver.Recover(c.Logger), httpserver.SecurityHeaders(contentSecurityPolicy(c.Tenants.Endpoints(), c.Dev), !c.Dev))
 	api := chi.NewRouter()
-	api.Use(noStore, s.sameOrigin(), httpserver.LimitBody(maxBody), s.sessions.LoadAndSave, s.identify, s.validate(spec))
+	api.Use(noStore, s.sameOrigin(), httpserver.Deadline(deadline), httpserver.LimitBody(maxBody), s.sessions.LoadAndSave, s.identify, s.validate(spec))
 	HandlerWithOptions(s, ChiServerOptions{BaseRouter: api, ErrorHandlerFunc: func(w http.ResponseWriter, r *http.Request, err error) {
 		s.problem(w, r, parameterFault(err))
 	}})

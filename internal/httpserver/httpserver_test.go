@@ -146,3 +146,16 @@ func TestServer_finishes_what_is_under_way(t *testing.T) {
 		t.Errorf("the request got %q", text)
 	}
 }
+
+func TestDeadline_ends_what_a_request_waits_for(t *testing.T) {
+	t.Parallel()
+	handler := httpserver.Deadline(time.Millisecond)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		<-r.Context().Done()
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil))
+	if w.Code != http.StatusServiceUnavailable {
+		t.Errorf("answered %d", w.Code)
+	}
+}

@@ -1,10 +1,12 @@
 package httpserver
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"time"
 )
 
 // Recover turns a panic of a handler into an error answer and a log entry with
@@ -24,6 +26,19 @@ func Recover(logger *slog.Logger) func(http.Handler) http.Handler {
 				Problem(w, r, logger, fmt.Errorf("panic: %v", v))
 			}()
 			next.ServeHTTP(w, r)
+		})
+	}
+}
+
+// Deadline ends the context of a request after d, so that what it waits for, a
+// connection of a pool or a lock, is not waited for by more and more requests.
+// The server's own timeouts end connections, not handlers.
+func Deadline(d time.Duration) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			ctx, cancel := context.WithTimeout(r.Context(), d)
+			defer cancel()
+			next.ServeHTTP(w, r.WithContext(ctx))
 		})
 	}
 }

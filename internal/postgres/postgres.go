@@ -78,16 +78,18 @@ func InTx(ctx context.Context, db Beginner, f func(pgx.Tx) error) error {
 func Error(doing string, err error) error {
 	_, refused := errors.AsType[*pgconn.ConnectError](err)
 	_, network := errors.AsType[net.Error](err)
-	if refused || network || errors.Is(err, puddle.ErrClosedPool) || errors.Is(err, io.ErrUnexpectedEOF) || pgconn.SafeToRetry(err) || shuttingDown(err) {
+	if refused || network || errors.Is(err, puddle.ErrClosedPool) || errors.Is(err, io.ErrUnexpectedEOF) || pgconn.SafeToRetry(err) || gaveUp(err) {
 		err = fault.Wrap(fault.Unavailable, "This is not possible right now. Please try again.", err)
 	}
 	return fmt.Errorf("%s: %w", doing, err)
 }
 
-// shuttingDown tells whether the server said that it ends, or has not begun.
-func shuttingDown(err error) bool {
+// gaveUp tells whether the server ended a statement for no fault of the
+// statement's: class 57 is "operator intervention", which has the end of the
+// server and statementTimeout; 40001 and 40P01 are for who lost against others.
+func gaveUp(err error) bool {
 	e, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && strings.HasPrefix(e.Code, "57P")
+	return ok && (strings.HasPrefix(e.Code, "57") || e.Code == "40001" || e.Code == "40P01")
 }
 
 // Unacceptable tells whether the values of a statement can't be kept, now or
