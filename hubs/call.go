@@ -24,7 +24,8 @@ type Call struct {
 type callKey struct{}
 
 // FromContext returns the Call that ctx belongs to. It panics when ctx doesn't
-// come from a method, a lifecycle method or a filter of a registered hub.
+// come from a method, a lifecycle method or a filter of a registered hub; filters
+// of Config.Filters have it in OnInvocation only.
 func FromContext(ctx context.Context) *Call {
 	c, ok := ctx.Value(callKey{}).(*Call)
 	if !ok {
