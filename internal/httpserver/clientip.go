@@ -30,8 +30,8 @@ func forwardedFor(r *http.Request, trusted []netip.Prefix) (netip.Addr, bool) {
 	}
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for i := len(hops) - 1; i >= 0; i-- {
-		addr, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
-		if err != nil {
+		addr, ok := parseHop(strings.TrimSpace(hops[i]))
+		if !ok {
 			return netip.Addr{}, false
 		}
 		if !contains(trusted, addr) {
@@ -39,6 +39,15 @@ func forwardedFor(r *http.Request, trusted []netip.Prefix) (netip.Addr, bool) {
 		}
 	}
 	return netip.Addr{}, false
+}
+
+// parseHop reads an address, with a port or without: some balancers add it.
+func parseHop(hop string) (netip.Addr, bool) {
+	if addr, err := netip.ParseAddr(hop); err == nil {
+		return addr, true
+	}
+	withPort, err := netip.ParseAddrPort(hop)
+	return withPort.Addr(), err == nil
 }
 
 func contains(prefixes []netip.Prefix, addr netip.Addr) bool {

@@ -83,6 +83,7 @@ func TestClientIP_believes_trusted_proxies_only_and_from_the_right(t *testing.T)
 		"one_proxy":                     {"10.0.0.1:1", "198.51.100.1", "198.51.100.1:0"},
 		"the_caller_wrote_the_left":     {"10.0.0.1:1", "1.1.1.1, 198.51.100.1", "198.51.100.1:0"},
 		"two_proxies":                   {"10.0.0.1:1", "198.51.100.1, 10.0.0.2", "198.51.100.1:0"},
+		"a_proxy_that_adds_ports":       {"10.0.0.1:1", "198.51.100.1:5678, [fd00::2]:90", "198.51.100.1:0"},
 		"an_IPv6_caller":                {"[fd00::1]:1", "2001:db8::7", "[2001:db8::7]:0"},
 		"nonsense_from_a_trusted_proxy": {"10.0.0.1:1", "198.51.100.1, unknown", "10.0.0.1:1"},
 		"only_proxies":                  {"10.0.0.1:1", "10.0.0.2", "10.0.0.1:1"},
