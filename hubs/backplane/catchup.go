@@ -82,7 +82,7 @@ func (f *feed) catchUp() error {
 	case h.epoch != at.epoch && at.epoch != "":
 		// Redis lost the hub. What it holds now began while this feed followed.
 		f.lost(hubs.Gap{Reason: "epoch"})
-		at = position{epoch: h.epoch, fresh: true}
+		at = position{epoch: h.epoch, fresh: h.epoch != ""} // a hub that is empty yet can still lose something
 	case h.epoch != at.epoch:
 		at = position{epoch: h.epoch, fresh: at.fresh}
 	case h.number <= at.number:

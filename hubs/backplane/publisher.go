@@ -137,8 +137,6 @@ func (p *publisher) push(q *request) error {
 		}
 		p.running = true
 	}
-	p.seq++
-	q.seq = p.seq
 	p.queue = append(p.queue, q)
 	p.bytes += len(q.entry)
 	return nil
@@ -169,6 +167,10 @@ func (p *publisher) take() []*request {
 		taken++
 		p.bytes -= len(q.entry)
 		if q.state.CompareAndSwap(queued, sent) {
+			// Numbered only now: those of one batch must be next to each other, or two
+			// would share a slot of the script's memory.
+			p.seq++
+			q.seq = p.seq
 			batch = append(batch, q)
 			size += len(q.entry)
 		}
