@@ -96,6 +96,8 @@ func (c *clients) resolve(r *http.Request) (*transport.Endpoint, error) {
 	ep := &transport.Endpoint{
 		Principal: hubs.Principal{UserID: p.UserID, Claims: userClaims(p), Credential: p.KeyID, Expires: p.CloseAt},
 		Scope:     string(t.ID) + "/" + hub,
+
+		StatefulReconnect: resumable(t.Limits),
 		Admit: func(ctx context.Context, _ string) (func(), error) {
 			release, err := c.connections.Admit(ctx, t.ID, c.hubs.limits(t).MaxConnections)
 			return release, c.refusal(t, hub, err)

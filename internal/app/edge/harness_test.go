@@ -152,6 +152,7 @@ func document(slug string, revision int64) *tenants.Document {
 		Limits: tenants.Limits{
 			MaxConnections: 100, MessagesPerSecond: 1000, MessageBurst: 1000, MaxMessageBytes: 32 << 10,
 			MaxGroupsPerConn: 10, MaxHubs: 5, IdempotencySeconds: 120, RetentionSeconds: 180,
+			ResumeWindowSeconds: 30, ResumeBufferBytes: 100_000,
 		},
 	}
 }

@@ -273,7 +273,22 @@ func options(t *tenants.Document, hub string) hubs.Options {
 		ClientTimeoutInterval:     time.Duration(s.ClientTimeoutSeconds) * time.Second,
 		MaximumReceiveMessageSize: max(1, t.Limits.MaxMessageBytes),
 		MaximumGroups:             max(1, t.Limits.MaxGroupsPerConn),
+
+		StatefulReconnectWindow:     min(time.Duration(t.Limits.ResumeWindowSeconds)*time.Second, maxResumeWindow),
+		StatefulReconnectBufferSize: min(t.Limits.ResumeBufferBytes, maxResumeBuffer),
 	}
+}
+
+// What a connection may cost an edge while its client is away, whatever a
+// tenant's limits say.
+const (
+	maxResumeWindow = 2 * time.Minute
+	maxResumeBuffer = 1 << 20
+)
+
+// resumable reports whether the tenant's clients may use stateful reconnect.
+func resumable(l tenants.Limits) bool {
+	return l.ResumeWindowSeconds > 0 && l.ResumeBufferBytes > 0
 }
 
 // settings are a hub's settings for the backplane.
