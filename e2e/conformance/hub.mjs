@@ -159,8 +159,10 @@ export class Socket {
     const found = new Promise((done, failed) => {
       this.#wake = () => {
         const i = this.messages.findIndex(fits);
-        if (i >= 0) done(this.messages.splice(0, i + 1).at(-1));
-        else if (this.socket.readyState >= WebSocket.CLOSING) failed(new Error("the WebSocket closed before the message"));
+        if (i >= 0) {
+          this.#wake = () => {}; // what comes next is for the next call
+          done(this.messages.splice(0, i + 1).at(-1));
+        } else if (this.socket.readyState >= WebSocket.CLOSING) failed(new Error("the WebSocket closed before the message"));
       };
       this.#wake();
     });

@@ -61,7 +61,7 @@ async function events(t, base = hub) {
   };
 }
 
-describe("negotiate", () => {
+describe("negotiate", { concurrency: true }, () => {
   test("N-01 N-02 N-11 N-16 version 1: id, token, transports, and nothing else", async () => {
     const answer = await fetch(`${hub}/negotiate?negotiateVersion=1`, { method: "POST" });
     assert.equal(answer.status, 200);
@@ -124,7 +124,7 @@ describe("negotiate", () => {
   });
 });
 
-describe("transports", () => {
+describe("transports", { concurrency: true }, () => {
   test("T-01 an id is required", async () => {
     for (const method of ["GET", "POST", "DELETE"]) {
       const answer = await fetch(hub, { method });
@@ -309,7 +309,7 @@ describe("transports", () => {
   });
 });
 
-describe("handshake", () => {
+describe("handshake", { concurrency: true }, () => {
   /** A socket that sent this first. */
   const first = async (t, text, base = hub) => {
     const socket = new Socket(t, base);
@@ -381,7 +381,7 @@ describe("handshake", () => {
   });
 });
 
-describe("errors and keep-alive", () => {
+describe("errors and keep-alive", { concurrency: true }, () => {
   const closed = "Connection closed with an error.";
 
   /** The Close message after this text, and the end. */
@@ -447,7 +447,7 @@ describe("errors and keep-alive", () => {
 
   test("K-01 K-03 K-04 pings come after silence; those of the client are not answered, and need not come", async (t) => {
     const quiet = await shake(t, `${url}/brief`);
-    for (let i = 0; i < 5; i++) assert.deepEqual(await quiet.next(), { type: 6 }); // longer than the time-out of a client that pings
+    for (let i = 0; i < 8; i++) assert.deepEqual(await quiet.next(), { type: 6 }); // longer than the time-out of a client that pings
     assert.equal((await call(quiet, { target: "Add", arguments: [1, 1] })).result, 2);
     const stream = await events(t, `${url}/brief`);
     await post(stream.at, opened);

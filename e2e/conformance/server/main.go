@@ -59,7 +59,7 @@ var mounts = map[string]struct {
 }{
 	"hub":       {},
 	"detailed":  {options: hubs.Options{EnableDetailedErrors: true}},
-	"brief":     {options: hubs.Options{KeepAliveInterval: 300 * time.Millisecond, ClientTimeoutInterval: time.Second, HandshakeTimeout: 500 * time.Millisecond}},
+	"brief":     {options: hubs.Options{KeepAliveInterval: 300 * time.Millisecond, ClientTimeoutInterval: 2 * time.Second, HandshakeTimeout: 500 * time.Millisecond}},
 	"secure":    {secure: true},
 	"websocket": {endpoint: transport.Endpoint{Transports: []hubs.TransportKind{hubs.WebSockets}}},
 	"events":    {endpoint: transport.Endpoint{Transports: []hubs.TransportKind{hubs.ServerSentEvents}}},
