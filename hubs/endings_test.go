@@ -110,7 +110,9 @@ type storedBus struct {
 	stored []hubs.UserGroup
 }
 
-func (b *storedBus) UserGroups(context.Context, string) ([]hubs.UserGroup, error) { return b.stored, nil }
+func (b *storedBus) UserGroups(context.Context, string) ([]hubs.UserGroup, error) {
+	return b.stored, nil
+}
 
 func TestLaterConnectionsGetWhatIsLeftOfTheTime(t *testing.T) {
 	t.Parallel()

@@ -69,10 +69,13 @@ func (r Rate) depth() int { return max(r.Burst, r.PerSecond) }
 // block is how many messages are leased at once.
 func (r Rate) block() int { return max(1, r.PerSecond/blocksPerSecond) }
 
-// Messages limits messages per second per tenant over all edges.
+// Messages limits messages per second per tenant over all edges; one made by
+// NewRequests counts requests in a bucket of their own.
 type Messages struct {
 	redis redis.UniversalClient
 	log   *slog.Logger
+	code  string // of refusals
+	key   func(tenants.ID) string
 	now   func() time.Time
 	// clock makes the script count by now instead of Redis' clock.
 	clock bool
@@ -98,16 +101,22 @@ type bucket struct {
 	share      float64 // tokens per second that this edge was granted lately
 }
 
-// NewMessages returns a limiter for one edge.
+// NewMessages returns a limiter of messages for one edge.
 func NewMessages(r redis.UniversalClient, log *slog.Logger) *Messages {
-	return &Messages{redis: r, log: log, now: time.Now}
+	return &Messages{redis: r, log: log, code: CodeMessages, key: redisclient.MessageBucket, now: time.Now}
+}
+
+// NewRequests returns a limiter of requests that send nothing, which cost Redis
+// and the edges as much as messages do.
+func NewRequests(r redis.UniversalClient, log *slog.Logger) *Messages {
+	return &Messages{redis: r, log: log, code: CodeRequests, key: redisclient.RequestBucket, now: time.Now}
 }
 
 // Take takes n messages out of the tenant's limit. The error is a *Refusal, or
 // of ctx. It waits for Redis only when this edge's block is used up.
 func (m *Messages) Take(ctx context.Context, id tenants.ID, r Rate, n int) error {
 	if r.PerSecond <= 0 || n > r.depth() {
-		return &Refusal{Code: CodeMessages, Limit: int64(r.PerSecond), Value: int64(n), RetryAfter: time.Second}
+		return &Refusal{Code: m.code, Limit: int64(r.PerSecond), Value: int64(n), RetryAfter: time.Second}
 	}
 	b := m.bucket(id)
 	if left := b.left.Add(-int64(n)); left >= 0 {
@@ -148,12 +157,12 @@ func (m *Messages) takeSlowly(ctx context.Context, b *bucket, r Rate, n int64) e
 		now := m.now()
 		if b.alone != nil {
 			m.ask(b, r) // is Redis back? Nobody waits for the answer.
-			err := b.takeAlone(r, n, now)
+			err := m.takeAlone(b, r, n, now)
 			b.mu.Unlock()
 			return err
 		}
 		if now.Before(b.emptyUntil) {
-			err := b.refusal(r, missing, now)
+			err := m.refusal(b, r, missing, now)
 			b.mu.Unlock()
 			return err
 		}
@@ -166,7 +175,7 @@ func (m *Messages) takeSlowly(ctx context.Context, b *bucket, r Rate, n int64) e
 			return ctx.Err()
 		}
 	}
-	return &Refusal{Code: CodeMessages, Limit: int64(r.PerSecond), RetryAfter: leastPause}
+	return &Refusal{Code: m.code, Limit: int64(r.PerSecond), RetryAfter: leastPause}
 }
 
 // ask leases the next block unless that is under way or known to be useless,
@@ -216,7 +225,7 @@ func (m *Messages) lease(id tenants.ID, r Rate, wanted int64) (granted int64, wa
 	if m.clock {
 		clock = m.now().UnixMicro()
 	}
-	answer, err := leaseMessages.Run(ctx, m.redis, []string{redisclient.MessageBucket(id)},
+	answer, err := leaseMessages.Run(ctx, m.redis, []string{m.key(id)},
 		r.PerSecond, r.depth(), wanted, clock).Int64Slice()
 	if err != nil {
 		return 0, 0, fmt.Errorf("lease messages: %w", err)
@@ -225,9 +234,9 @@ func (m *Messages) lease(id tenants.ID, r Rate, wanted int64) (granted int64, wa
 }
 
 // refusal says when as many as are missing can be there again.
-func (b *bucket) refusal(r Rate, missing int64, now time.Time) error {
+func (m *Messages) refusal(b *bucket, r Rate, missing int64, now time.Time) error {
 	wait := max(b.emptyUntil.Sub(now), time.Duration(missing)*time.Second/time.Duration(r.PerSecond))
-	return &Refusal{Code: CodeMessages, Limit: int64(r.PerSecond), RetryAfter: max(wait, time.Millisecond)}
+	return &Refusal{Code: m.code, Limit: int64(r.PerSecond), RetryAfter: max(wait, time.Millisecond)}
 }
 
 // measure keeps the share of the last full window; b.mu is held.
@@ -248,11 +257,11 @@ func (b *bucket) aloneRate(r Rate) float64 {
 }
 
 // takeAlone takes from this edge's own share; b.mu is held.
-func (b *bucket) takeAlone(r Rate, n int64, now time.Time) error {
+func (m *Messages) takeAlone(b *bucket, r Rate, n int64, now time.Time) error {
 	if b.alone.AllowN(now, int(n)) {
 		return nil
 	}
-	return b.refusal(r, n, now)
+	return m.refusal(b, r, n, now)
 }
 
 // Run forgets tenants that send nothing until ctx is done, then waits for what

@@ -321,6 +321,29 @@ func TestBurstAndRefusal(t *testing.T) {
 	}
 }
 
+// Requests have a bucket and a code of their own.
+func TestRequestsAreCountedApart(t *testing.T) {
+	t.Parallel()
+	client, _ := startRedis(t)
+	c := &clock{now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)} // stands still
+	m, q := NewMessages(client, quiet()), NewRequests(client, quiet())
+	m.now, m.clock, q.now, q.clock = c.Now, true, c.Now, true
+	r := Rate{PerSecond: 5}
+	for i := range 5 {
+		if err := q.Take(t.Context(), acme, r, 1); err != nil {
+			t.Fatalf("request %d: %v", i, err)
+		}
+	}
+	wantRefusal(t, q.Take(t.Context(), acme, r, 1), CodeRequests, 5)
+	wantRefusal(t, q.Take(t.Context(), acme, Rate{}, 1), CodeRequests, 0)
+	if err := m.Take(t.Context(), acme, r, 5); err != nil {
+		t.Errorf("requests took from the messages: %v", err)
+	}
+	if err := q.Take(t.Context(), other, r, 1); err != nil {
+		t.Errorf("another tenant suffers: %v", err)
+	}
+}
+
 func TestManyAtOnceTakeExactlyTheBucket(t *testing.T) {
 	t.Parallel()
 	client, _ := startRedis(t)

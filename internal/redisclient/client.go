@@ -2,8 +2,10 @@ package redisclient
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -22,7 +24,13 @@ const (
 // LIST. It doesn't connect yet. The client never repeats a command on its own:
 // after a broken connection the outcome of a write is unknown, and only the
 // caller knows whether a repeat is harmless. Contexts bound every call.
+//
+// A Redis Cluster isn't supported yet: documents, leases and usage are keys of
+// many slots that are written together.
 func New(url, name string) (*redis.Client, error) {
+	if _, after, ok := strings.Cut(url, "://"); ok && (strings.Contains(after, ",") || strings.Contains(after, "addr=")) {
+		return nil, ErrCluster
+	}
 	o, err := redis.ParseURL(url)
 	if err != nil {
 		return nil, fmt.Errorf("parse Redis URL: %w", err)
@@ -38,6 +46,21 @@ func New(url, name string) (*redis.Client, error) {
 	o.ContextTimeoutEnabled = true
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	return redis.NewClient(o), nil
+}
+
+// ErrCluster refuses a Redis Cluster.
+var ErrCluster = errors.New("a Redis Cluster is not supported yet: use one Redis, with replicas where it must not be missed")
+
+// CheckMode returns ErrCluster when the server is a node of a cluster.
+func CheckMode(ctx context.Context, c redis.Cmdable) error {
+	info, err := c.InfoMap(ctx, "cluster").Result()
+	if err != nil {
+		return fmt.Errorf("read Redis mode: %w", err)
+	}
+	if info["Cluster"]["cluster_enabled"] == "1" {
+		return ErrCluster
+	}
+	return nil
 }
 
 // CheckPolicy reports an error when Redis may drop keys to save memory. Numbers,

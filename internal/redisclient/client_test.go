@@ -2,9 +2,12 @@ package redisclient_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/signalbox/signalbox/internal/redisclient"
 	"github.com/signalbox/signalbox/internal/testenv"
@@ -16,6 +19,34 @@ func TestNew_refuses_what_is_no_Redis_URL(t *testing.T) {
 			t.Errorf("%q was accepted", url)
 		}
 	}
+}
+
+func TestClusters_are_refused(t *testing.T) {
+	for _, url := range []string{"redis://a:6379,b:6379/0", "redis://a:6379?addr=b:6379"} {
+		if _, err := redisclient.New(url, "test"); !errors.Is(err, redisclient.ErrCluster) {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+	c, err := redisclient.New(testenv.Redis(t), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := redisclient.CheckMode(t.Context(), c); err != nil {
+		t.Errorf("one Redis: %v", err)
+	}
+	if err := redisclient.CheckMode(t.Context(), clusterNode{c}); !errors.Is(err, redisclient.ErrCluster) {
+		t.Errorf("node of a cluster: %v", err)
+	}
+}
+
+// clusterNode says what a node of a cluster says.
+type clusterNode struct{ redis.Cmdable }
+
+func (clusterNode) InfoMap(ctx context.Context, _ ...string) *redis.InfoCmd {
+	cmd := redis.NewInfoCmd(ctx)
+	cmd.SetVal(map[string]map[string]string{"Cluster": {"cluster_enabled": "1"}})
+	return cmd
 }
 
 func TestCheckPolicy_wants_noeviction(t *testing.T) {

@@ -63,6 +63,10 @@ func HostIndex(host string) string { return prefix + "host:" + host }
 // MessageBucket is the fleet-wide token bucket of a tenant's messages.
 func MessageBucket(t tenants.ID) string { return prefix + "{" + string(t) + "}:messages" }
 
+// RequestBucket is the fleet-wide token bucket of a tenant's REST requests that
+// send nothing.
+func RequestBucket(t tenants.ID) string { return prefix + "{" + string(t) + "}:requests" }
+
 // ConnectionCounts is the hash of a tenant's connections by edge run.
 func ConnectionCounts(t tenants.ID) string { return prefix + "{" + string(t) + "}:connections" }
 

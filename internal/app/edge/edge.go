@@ -46,6 +46,7 @@ type Edge struct {
 	recorder    *usage.Recorder
 	connections *quota.Connections
 	messages    *quota.Messages
+	requests    *quota.Messages
 	hubs        *registry
 	transports  *transport.Handler
 	ready       *readiness
@@ -102,6 +103,7 @@ func (e *Edge) shared(f *fleet.Fleet) error {
 	e.recorder = usage.NewRecorder(e.redis, e.run, e.log)
 	e.connections = quota.NewConnections(e.redis, e.run, e.log)
 	e.messages = quota.NewMessages(e.redis, e.log)
+	e.requests = quota.NewRequests(e.redis, e.log)
 	metrics, err := telemetry.NewEdgeMetrics(e.telemetry.Meter(), telemetry.EdgeSources{
 		Hubs:         e.hubs.count,
 		Documents:    e.directory.Len,
@@ -180,7 +182,7 @@ func (e *Edge) handlers(f *fleet.Fleet) (public, internal http.Handler, err erro
 	}); err != nil {
 		return nil, nil, err
 	}
-	b := &backends{auth: auth, hubs: e.hubs, messages: e.messages, refused: refused}
+	b := &backends{auth: auth, hubs: e.hubs, messages: e.messages, requests: e.requests, refused: refused}
 	api, err := rest.NewHandler(rest.Config{Scope: b.scope, PositionKey: f.Key(fleet.PurposePosition), Logger: e.log})
 	if err != nil {
 		return nil, nil, err

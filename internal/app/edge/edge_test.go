@@ -322,6 +322,42 @@ func TestMessageRate(t *testing.T) {
 	c.send(0, other, "chat", "m", "other tenants don't notice")
 }
 
+// What sends nothing has a bucket of its own.
+func TestRequestRate(t *testing.T) {
+	t.Parallel()
+	demo, other := document("demo", 1), document("other", 1)
+	demo.Limits.MessagesPerSecond, demo.Limits.MessageBurst = 1, 5
+	c := startCluster(t, demo, other)
+	ask := func(i int, d *tenants.Document) (*http.Response, string) {
+		switch i % 3 {
+		case 0:
+			return c.do(http.MethodHead, c.base(i%2, d.Slug)+"/api/v1/hubs/chat/users/u", d.Keys[0].Secret, "", nil)
+		case 1:
+			return c.do(http.MethodPut, c.base(i%2, d.Slug)+"/api/v1/hubs/chat/users/u/groups/g", d.Keys[0].Secret, "", nil)
+		}
+		return c.do(http.MethodDelete, c.base(i%2, d.Slug)+"/api/v1/hubs/chat/connections/c", d.Keys[0].Secret, "", nil)
+	}
+	refused := 0
+	for i := range 18 {
+		res, body := ask(i, demo)
+		if res.StatusCode != http.StatusTooManyRequests {
+			continue
+		}
+		refused++
+		if res.Header.Get("Retry-After") == "" || !strings.Contains(res.Header.Get("RateLimit-Policy"), "requests_per_second") ||
+			res.Request.Method != http.MethodHead && !strings.Contains(body, "too_many_requests") {
+			t.Fatalf("got %v %s", res.Header, body)
+		}
+	}
+	if refused == 0 {
+		t.Fatal("18 requests passed a limit of 1/s and a burst of 5")
+	}
+	c.send(0, demo, "chat", "m", "messages are counted apart")
+	if res, body := ask(1, other); res.StatusCode != http.StatusAccepted {
+		t.Errorf("another tenant gets %d %s", res.StatusCode, body)
+	}
+}
+
 func TestHubLimit(t *testing.T) {
 	t.Parallel()
 	demo := document("demo", 1)

@@ -25,6 +25,7 @@ type backends struct {
 	auth     *authenticator
 	hubs     *registry
 	messages *quota.Messages
+	requests *quota.Messages
 	refused  func(t tenants.ID, hub, code string)
 }
 
@@ -87,19 +88,22 @@ func (b *backends) backplane(t *tenants.Document, hub string) (hubs.Backplane, e
 	return b.hubs.bus.Hub(t.ID, hub, settings(t)), nil
 }
 
-// admit charges a send to the tenant's messages per second.
+// admit charges a send to the tenant's messages per second. What only changes or
+// asks something is charged to a bucket of the same size for such requests: it
+// is not metered, but no tenant may flood the others with it.
 func (b *backends) admit(ctx context.Context, t *tenants.Document, hub string, messages int) error {
+	bucket, name, count := b.messages, "messages_per_second", messages
 	if messages == 0 {
-		return nil
+		bucket, name, count = b.requests, "requests_per_second", 1
 	}
-	err := b.messages.Take(ctx, t.ID, rateOf(t.Limits), messages)
+	err := bucket.Take(ctx, t.ID, rateOf(t.Limits), count)
 	var limit *quota.Refusal
 	if !errors.As(err, &limit) {
 		return err
 	}
 	b.refused(t.ID, hub, limit.Code)
 	return &rest.LimitError{
-		Code: limit.Code, Name: "messages_per_second", Limit: limit.Limit, Window: time.Second,
+		Code: limit.Code, Name: name, Limit: limit.Limit, Window: time.Second,
 		RetryAfter: limit.RetryAfter, Text: limit.Error(),
 	}
 }

@@ -37,8 +37,15 @@ func (e *Edge) Run(ctx, forced context.Context) error {
 	work.Go(func() error { return e.recorder.Run(working) })
 	work.Go(func() error { return e.connections.Run(working) })
 	work.Go(func() error { return e.messages.Run(working) })
+	work.Go(func() error { return e.requests.Run(working) })
 	work.Go(func() error { return e.hubs.run(working) })
-	work.Go(func() error { e.checkRedis(working); return nil })
+	work.Go(func() error {
+		err := e.checkRedis(working)
+		if err != nil {
+			stop() // it would serve nobody
+		}
+		return err
+	})
 
 	var listeners errgroup.Group
 	for _, s := range []*httpserver.Server{e.internal, e.public, e.admin} {
@@ -79,23 +86,28 @@ func (e *Edge) drain(forced context.Context) error {
 	return all.Wait()
 }
 
-// checkRedis warns about a Redis that may drop keys, once it can be asked.
-func (e *Edge) checkRedis(ctx context.Context) {
+// checkRedis returns an error for a Redis that can't be used, and warns about one
+// that may drop keys, once it can be asked.
+func (e *Edge) checkRedis(ctx context.Context) error {
 	for {
 		attempt, cancel := context.WithTimeout(ctx, closeTimeout)
-		_, err := e.redis.Ping(attempt).Result()
+		err := redisclient.CheckMode(attempt, e.redis)
+		if errors.Is(err, redisclient.ErrCluster) {
+			cancel()
+			return fmt.Errorf("REDIS_URL: %w", err)
+		}
 		if err == nil {
 			err = redisclient.CheckPolicy(attempt, e.redis)
 			cancel()
 			if err != nil {
 				e.log.ErrorContext(ctx, "redis is not fit for the promises of delivery", "error", err)
 			}
-			return
+			return nil
 		}
 		cancel()
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case <-time.After(time.Second):
 		}
 	}
