@@ -463,6 +463,30 @@ func TestStatefulReconnect(t *testing.T) {
 		c.wantNumber(protocol.Sequence, 12)
 	})
 
+	t.Run("R-17 in MessagePack, Ack and Sequence are arrays of type and number", func(t *testing.T) {
+		t.Parallel()
+		n := newNotes()
+		s := newServer(t, hubs.Config{Dispatcher: n})
+		c := dialStateful(t, s, protocol.NewMessagePack(), "a")
+		push(t, s, 1, 2)
+		c.wantShown(1, 2)
+		c.wire.send("\x03\x92\x08\x01") // Ack 1
+		c.arrived(n)
+		c.cut()
+		c.back()
+		c.wire.send("\x03\x92\x09\x01") // Sequence 1
+		until(t, "the Sequence", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return len(c.out) >= 4 })
+		c.mu.Lock()
+		got := string(c.out[:4])
+		c.mu.Unlock()
+		if got != "\x03\x92\x09\x02" {
+			t.Errorf("got % x, want Sequence 2", got)
+		}
+		c.wantNumber(protocol.Sequence, 2)
+		c.wantShown(2, 2)
+		c.wantNumber(protocol.Ack, 1)
+	})
+
 	t.Run("closing and draining don't wait for clients that are away", func(t *testing.T) {
 		t.Parallel()
 		s := newServer(t, hubs.Config{})

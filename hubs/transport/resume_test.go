@@ -63,7 +63,7 @@ func (ws *socket) cut() { _ = ws.conn.CloseNow() }
 
 func TestStatefulReconnect(t *testing.T) {
 	t.Parallel()
-	t.Run("N-11 it is negotiated when the client asks and the endpoint allows it", func(t *testing.T) {
+	t.Run("N-11 N-12 it is negotiated when the client asks and the endpoint allows it", func(t *testing.T) {
 		t.Parallel()
 		on, off := newSite(t, stateful), newSite(t, nil)
 		polling := newSite(t, func(s *setup) { stateful(s); s.endpoint.Transports = []hubs.TransportKind{hubs.LongPolling} })
