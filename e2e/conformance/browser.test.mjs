@@ -7,7 +7,7 @@ import { after, test } from "node:test";
 
 import { assertQuiet, launch, open } from "../browser.mjs";
 import { matrix } from "../service.mjs";
-import { startHub, unique } from "./hub.mjs";
+import { line, startHub, unique } from "./hub.mjs";
 
 const url = await startHub();
 const browser = await launch({ after });
@@ -82,3 +82,32 @@ for (const [transport, protocol] of matrix) {
     assertQuiet(here, transport === "LongPolling" ? /status of 404/ : undefined);
   });
 }
+
+test("R-04 R-15 a stream in a page goes on when its WebSocket is cut in the middle", async (t) => {
+  const [way, here] = [await line(t, url), await page(t)];
+  await here.exposeFunction("cut", way.cut);
+  const seen = await here.evaluate(async (base) => {
+    const { signalR } = window;
+    const connection = new signalR.HubConnectionBuilder().withUrl(`${base}/stateful`).withStatefulReconnect().configureLogging(signalR.LogLevel.None).build();
+    let closed = false;
+    connection.onclose(() => (closed = true));
+    await connection.start();
+    const id = connection.connectionId;
+    const items = [];
+    await new Promise((complete, error) =>
+      connection.stream("Count", 3_000).subscribe({
+        next: (n) => {
+          items.push(n);
+          if (n === 1_500) window.cut();
+        },
+        complete,
+        error,
+      }),
+    );
+    // The cut may be on its way still.
+    for (let i = 0; i < 3; i++) await connection.invoke("Add", i, 1);
+    return { items, closed, same: id === connection.connectionId, transport: (await connection.invoke("WhoAmI")).transport };
+  }, way.url);
+  assert.deepEqual(seen, { items: Array.from({ length: 3_000 }, (_, i) => i), closed: false, same: true, transport: "WebSockets" });
+  assert.equal(way.cuts(), 1);
+});

@@ -2,6 +2,7 @@
 // client for what the client never does.
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
+import { connect as dial, createServer } from "node:net";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { after } from "node:test";
@@ -106,6 +107,30 @@ export async function failure(promise) {
 /** Names that no other test uses. */
 let names = 0;
 export const unique = (prefix) => `${prefix}-${process.pid}-${++names}`;
+
+/** A way to the hub that can be cut. */
+export async function line(t, url) {
+  const open = new Set();
+  let cuts = 0;
+  let sockets = 0;
+  const server = createServer((near) => {
+    near.once("data", (head) => /^upgrade: websocket/im.test(head) && sockets++);
+    const far = dial(Number(new URL(url).port), "127.0.0.1");
+    for (const [from, to] of [[near, far], [far, near]]) {
+      open.add(from);
+      from.on("error", () => {}).on("close", () => (open.delete(from), to.destroy()));
+      from.pipe(to);
+    }
+  });
+  await new Promise((done) => server.listen(0, "127.0.0.1", done));
+  t.after(() => server.close());
+  const cut = () => {
+    cuts++;
+    for (const socket of open) socket.destroy();
+  };
+  t.after(cut);
+  return { url: `http://127.0.0.1:${server.address().port}`, cut, cuts: () => cuts, sockets: () => sockets };
+}
 
 /** A negotiated connection without a client. */
 export async function negotiate(url, query = "negotiateVersion=1", init = {}) {

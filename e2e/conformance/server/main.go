@@ -64,6 +64,7 @@ var mounts = map[string]struct {
 	"websocket": {endpoint: transport.Endpoint{Transports: []hubs.TransportKind{hubs.WebSockets}}},
 	"events":    {endpoint: transport.Endpoint{Transports: []hubs.TransportKind{hubs.ServerSentEvents}}},
 	"polling":   {endpoint: transport.Endpoint{Transports: []hubs.TransportKind{hubs.LongPolling}}},
+	"stateful":  {options: hubs.Options{StatefulReconnectWindow: 3 * time.Second}, endpoint: transport.Endpoint{StatefulReconnect: true}},
 	"strict":    {endpoint: transport.Endpoint{RequireNegotiation: true}},
 }
 
