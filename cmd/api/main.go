@@ -38,6 +38,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, problems io.Writ
 		return err
 	}
 	logger := telemetry.NewLogger(problems, telemetry.LogConfig{Level: level, Text: config.Dev, Service: "api", Version: telemetry.Build().Version})
+	api.LogRedis(logger)
 	switch {
 	case len(args) == 0:
 		return api.Serve(ctx, config, logger, problems)

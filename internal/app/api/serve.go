@@ -212,3 +212,7 @@ func (a *app) admin(metrics http.Handler) http.Handler {
 	r.Handle("/metrics", metrics)
 	return r
 }
+
+// LogRedis sends what the Redis library says by itself to log. It is for main,
+// once, before Serve: the library has one logger per process.
+func LogRedis(log *slog.Logger) { redisclient.LogTo(log) }
