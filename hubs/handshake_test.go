@@ -90,6 +90,15 @@ func TestHandshake(t *testing.T) {
 			t.Errorf("Serve returned %v", err)
 		}
 	})
+	t.Run("H-09 none within the connection's own time-out", func(t *testing.T) {
+		t.Parallel()
+		s := newServer(t, hubs.Config{Options: hubs.Options{HandshakeTimeout: time.Hour}})
+		w := serveInfo(t, s, hubs.ConnectionInfo{HandshakeTimeout: 100 * time.Millisecond})
+		w.expect(`{"error":"Handshake was canceled."}` + rs)
+		if err := w.expectEnd(); !errors.Is(err, hubs.ErrHandshake) {
+			t.Errorf("Serve returned %v", err)
+		}
+	})
 	t.Run("H-09 a client that sends one byte after the other has no more time", func(t *testing.T) {
 		t.Parallel()
 		w := serve(t, newServer(t, hubs.Config{Options: hubs.Options{HandshakeTimeout: 200 * time.Millisecond}}), "", "")

@@ -199,10 +199,13 @@ func newServer(t *testing.T, cfg hubs.Config) *hubs.Server {
 // serve begins a connection without a handshake.
 func serve(t *testing.T, s *hubs.Server, user, id string) *wire {
 	t.Helper()
+	return serveInfo(t, s, hubs.ConnectionInfo{ID: id, Principal: hubs.Principal{UserID: user}})
+}
+
+func serveInfo(t *testing.T, s *hubs.Server, info hubs.ConnectionInfo) *wire {
+	t.Helper()
 	w := newWire(t)
-	go func() {
-		w.ended <- s.Serve(context.Background(), hubs.ConnectionInfo{ID: id, Principal: hubs.Principal{UserID: user}}, w)
-	}()
+	go func() { w.ended <- s.Serve(context.Background(), info, w) }()
 	return w
 }
 

@@ -1,6 +1,7 @@
 package hubs
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/signalbox/signalbox/hubs/protocol"
@@ -17,7 +18,7 @@ func (c *Connection) check(now int64) time.Duration {
 		return c.checkEnding(now)
 	}
 	if !c.open.Load() {
-		if left := opt.HandshakeTimeout - time.Duration(now-c.born); left > 0 {
+		if left := c.handshakeTimeout() - time.Duration(now-c.born); left > 0 {
 			return left
 		}
 		_ = c.refuseHandshake(protocol.ErrHandshakeCanceled.Message)
@@ -60,6 +61,11 @@ func (c *Connection) check(now int64) time.Duration {
 		quiet = opt.KeepAliveInterval
 	}
 	return min(silence, quiet, longest)
+}
+
+// handshakeTimeout is how long the client may take for its handshake.
+func (c *Connection) handshakeTimeout() time.Duration {
+	return cmp.Or(c.info.HandshakeTimeout, c.server.options.Load().HandshakeTimeout)
 }
 
 // checkEnding aborts a connection whose end takes too long.

@@ -37,7 +37,7 @@ func (s *Server) Serve(ctx context.Context, info ConnectionInfo, t Transport) er
 	}
 	stop := context.AfterFunc(ctx, func() { c.abort(context.Cause(ctx)) })
 	defer stop()
-	timers.add(c, s.options.Load().HandshakeTimeout)
+	timers.add(c, c.handshakeTimeout())
 	defer timers.remove(c)
 
 	in := &inbound{c: c, transport: t}

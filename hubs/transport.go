@@ -111,6 +111,8 @@ type ConnectionInfo struct {
 	// and may come back on another WebSocket, see Server.Resume. With version 1
 	// of the hub protocol it has no effect.
 	StatefulReconnect bool
+	// HandshakeTimeout replaces that of Options; 0 = it doesn't.
+	HandshakeTimeout time.Duration
 	// RemoteAddress is the client's address as host:port.
 	RemoteAddress string
 }

@@ -30,6 +30,9 @@ type Endpoint struct {
 	// StatefulReconnect lets clients that ask for it come back to their
 	// connection when their WebSocket is lost.
 	StatefulReconnect bool
+	// HandshakeTimeout is how long the client may take for its handshake; 0 = as
+	// long as the hub's options say.
+	HandshakeTimeout time.Duration
 	// Admit, when set, is asked once for each new connection, after Ownership
 	// and before the transport begins; an *Error is the response. The returned
 	// function is called when the connection has ended.

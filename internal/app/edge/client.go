@@ -103,7 +103,7 @@ func (c *clients) resolve(r *http.Request) (*transport.Endpoint, error) {
 			return release, c.refusal(t, hub, err)
 		},
 	}
-	ep.Transports = transports(p.Transports)
+	ep.Transports, ep.HandshakeTimeout = transports(p.Transports), p.HandshakeTimeout
 	if negotiation(r) {
 		// Nothing is kept for it, so nothing of the hub is made yet. A tenant that
 		// is full is told now, before its clients try three transports.

@@ -1,0 +1,37 @@
+package edge
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// The token says how long its bearer may take for the handshake; without that
+// it would be 15 s.
+func TestHandshakeTimeoutOfTheToken(t *testing.T) {
+	t.Parallel()
+	demo := document("demo", 1)
+	c := startCluster(t, demo)
+	claims := jwt.MapClaims{"aud": "http://localhost/t/demo/client/?hub=chat", "exp": time.Now().Add(time.Hour).Unix(), "asrs.s.cht": "1"}
+	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(demo.Keys[0].Secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 12*time.Second)
+	defer cancel()
+	ws, _, err := websocket.Dial(ctx, c.base(0, "demo")+"/client/?hub=chat", &websocket.DialOptions{
+		HTTPHeader: http.Header{"Authorization": {"Bearer " + token}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ws.CloseNow()
+	if _, data, err := ws.Read(ctx); err != nil || !strings.Contains(string(data), "Handshake was canceled.") {
+		t.Fatalf("got %q, %v", data, err)
+	}
+}
