@@ -56,3 +56,43 @@ func TestAnEndThatNobodyFetchesIsAborted(t *testing.T) {
 		t.Errorf("ended by %v", c.endedBy())
 	}
 }
+
+// listening is the transport of a client that is written to.
+type listening struct {
+	absent
+	written chan string
+}
+
+func (l *listening) Write(b []byte) error {
+	l.written <- string(b)
+	return nil
+}
+
+func TestPings(t *testing.T) {
+	t.Parallel()
+	t.Run("K-02 other messages put the ping off", func(t *testing.T) {
+		t.Parallel()
+		s, err := NewServer(Config{Name: "chat", Options: Options{KeepAliveInterval: time.Second}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := &listening{written: make(chan string, 10)}
+		c := &Connection{server: s, transport: l, proto: protocol.NewJSON()}
+		c.open.Store(true)
+		now := clock()
+		for range 5 { // a message each 900 ms
+			c.lastWrite.Store(now)
+			now += int64(900 * time.Millisecond)
+			if left := c.check(now); left != 100*time.Millisecond {
+				t.Errorf("the next check is in %v, want 100 ms", left)
+			}
+		}
+		c.check(now + int64(100*time.Millisecond))
+		if got := <-l.written; got != `{"type":6}`+"\x1e" {
+			t.Errorf("wrote %q", got)
+		}
+		if len(l.written) > 0 {
+			t.Errorf("and also %q", <-l.written)
+		}
+	})
+}

@@ -37,7 +37,7 @@ test("M-01 M-10 several messages in a frame, one over several, lengths of two by
   assert.deepEqual(await next(), [3, {}, "3", 3, text]);
 });
 
-test("M-02 M-04 invocations and completions: a value, nothing, an error", async (t) => {
+test("M-02 M-04 P-02 invocations and completions: a value, nothing, an error", async (t) => {
   const { send, next } = await speak(t);
   send(frame(1, {}, "1", "Echo", [{ a: 1 }], []));
   assert.deepEqual(await next(), [3, {}, "1", 3, { a: 1 }]);

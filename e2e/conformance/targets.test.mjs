@@ -117,7 +117,11 @@ for (const [transport, protocol] of matrix) {
       assert.deepEqual(await news.of(1), ["caller"]);
     });
 
-    test("L-03 E-10 a Close that allows it makes a client with automatic reconnect come back", async (t) => {
+    test("L-03 E-10 a Close that allows it makes a client with automatic reconnect come back, and no other", async (t) => {
+      const plain = await connect(t, `${url}/hub`, how);
+      const closed = new Promise((done) => plain.onclose(done));
+      await failure(plain.invoke("Close", "come back", true));
+      await closed;
       const c = await connect(t, `${url}/hub`, { ...how, reconnect: [0, 0, 100] });
       const id = c.connectionId;
       const back = new Promise((done) => c.onreconnected(done));
