@@ -138,7 +138,7 @@ func FuzzStatefulReconnect(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 0, 0, 0, 0, 0, 0, 250, 4, 3, 6, 7, 26, 3, 6, 7, 0, 0, 0, 3, 250, 3, 6, 7})
 	f.Fuzz(func(t *testing.T, ops []byte) {
 		ops = ops[:min(len(ops), 300)]
-		proto := protocol.Protocol(protocol.NewJSON())
+		proto := protocol.NewJSON()
 		if len(ops)%2 == 1 {
 			proto = protocol.NewMessagePack()
 		}

@@ -74,7 +74,6 @@ func TestStatefulReconnectOnEitherEdge(t *testing.T) {
 	for i := range 6 {
 		send()
 		s.want("news", strconv.Itoa(next))
-		next++
 		s.ws.CloseNow()
 		send()
 		s.open((i + 1) % 2)
