@@ -51,6 +51,10 @@ type Config struct {
 	// Addr whose X-Forwarded-For is believed; limits and the audit go by the
 	// caller's address.
 	TrustedProxies []netip.Prefix `env:"SIGNALBOX_TRUSTED_PROXIES"`
+	// TLSCertFile and TLSKeyFile are PEM files for Addr, read again when they
+	// change; empty = plain HTTP, behind a balancer that ends TLS.
+	TLSCertFile string `env:"SIGNALBOX_TLS_CERT_FILE"`
+	TLSKeyFile  string `env:"SIGNALBOX_TLS_KEY_FILE"`
 	// LogLevel is debug, info, warn or error.
 	LogLevel string `env:"SIGNALBOX_LOG_LEVEL" envDefault:"info"`
 	// OTLPEndpoint is where traces and metrics go over HTTP; empty = nowhere.

@@ -121,9 +121,13 @@ func open(ctx context.Context, c Config, logger *slog.Logger, console io.Writer,
 	if err != nil {
 		return nil, fmt.Errorf("make API: %w", err)
 	}
+	certificate, err := httpserver.FileTLS(c.TLSCertFile, c.TLSKeyFile, logger)
+	if err != nil {
+		return nil, err
+	}
 	instrument := signals.HTTP(telemetry.HTTPOptions{Public: true, Route: httpserver.RoutePattern})
 	for _, s := range []httpserver.Config{
-		{Name: "api", Addr: c.Addr, Handler: httpserver.ClientIP(c.TrustedProxies)(httpserver.WithRoutes(instrument(public))), ReadTimeout: requestTimeout, WriteTimeout: requestTimeout},
+		{Name: "api", Addr: c.Addr, Handler: httpserver.ClientIP(c.TrustedProxies)(httpserver.WithRoutes(instrument(public))), TLS: certificate, ReadTimeout: requestTimeout, WriteTimeout: requestTimeout},
 		{Name: "admin", Addr: c.AdminAddr, Handler: a.admin(signals.MetricsHandler()), ReadTimeout: requestTimeout, WriteTimeout: requestTimeout},
 		{Name: "internal", Addr: c.InternalAddr, Handler: a.documents.handler(), TLS: secrets.ServerTLS("api"), ReadTimeout: requestTimeout, WriteTimeout: requestTimeout},
 	} {

@@ -45,6 +45,10 @@ type Config struct {
 	// DrainOver is the time over which connections are closed at the end, so
 	// that their clients don't all reconnect at once.
 	DrainOver time.Duration `env:"SIGNALBOX_EDGE_DRAIN" envDefault:"5s"`
+	// TLSCertFile and TLSKeyFile are PEM files for Addr, read again when they
+	// change; empty = plain HTTP, behind a balancer that ends TLS.
+	TLSCertFile string `env:"SIGNALBOX_TLS_CERT_FILE"`
+	TLSKeyFile  string `env:"SIGNALBOX_TLS_KEY_FILE"`
 	// LogLevel is debug, info, warn or error.
 	LogLevel string `env:"SIGNALBOX_LOG_LEVEL" envDefault:"info"`
 	// OTLPEndpoint switches the export of traces and metrics on.

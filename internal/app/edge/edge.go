@@ -155,7 +155,13 @@ func (e *Edge) listen(ctx context.Context, f *fleet.Fleet) error {
 		return err
 	}
 	relayed.Handler = internal
-	if e.public, err = httpserver.Listen(ctx, httpserver.Config{Name: "public", Addr: e.cfg.Addr, Handler: public, Logger: e.log}); err != nil {
+	certificate, err := httpserver.FileTLS(e.cfg.TLSCertFile, e.cfg.TLSKeyFile, e.log)
+	if err != nil {
+		return err
+	}
+	if e.public, err = httpserver.Listen(ctx, httpserver.Config{
+		Name: "public", Addr: e.cfg.Addr, Handler: public, TLS: certificate, Logger: e.log,
+	}); err != nil {
 		return err
 	}
 	e.admin, err = httpserver.Listen(ctx, httpserver.Config{
