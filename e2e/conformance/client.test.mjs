@@ -59,7 +59,7 @@ describe("negotiate", () => {
   });
 
   test("N-17 another status, and a path without a hub", async () => {
-    assert.match(await refusal(`${url}/nowhere`), /Failed to complete negotiation with the server: Error: .*: Status code '404' Either this is not a SignalR endpoint or there is a proxy blocking the connection\./);
+    assert.match(await refusal(`${url}/nowhere`), /Failed to complete negotiation with the server: Error: .*: Status code '404' Either this is not a SignalR endpoint or there is a proxy blocking the connection\./s);
   });
 });
 

@@ -118,9 +118,9 @@ describe("negotiate", { concurrency: true }, () => {
   });
 
   test("N-18 what is never connected is forgotten", async () => {
-    const { connectionToken } = await negotiate(hub);
-    await new Promise((done) => setTimeout(done, 1600)); // the test hub's tokens live for 1.5 s
-    assert.deepEqual(await ask(`${hub}?id=${connectionToken}`), [404, "No Connection with that ID"]);
+    const { connectionToken } = await negotiate(`${url}/brief`);
+    await new Promise((done) => setTimeout(done, 2_100)); // tokens of this hub live for 2 s
+    assert.deepEqual(await ask(`${url}/brief?id=${connectionToken}`), [404, "No Connection with that ID"]);
   });
 });
 

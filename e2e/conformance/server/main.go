@@ -70,30 +70,14 @@ var mounts = map[string]struct {
 
 // newHandler serves every mount.
 func newHandler() (http.Handler, error) {
-	endpoints := make(map[string]*transport.Endpoint, len(mounts))
-	for name, m := range mounts {
-		hub := newHub()
-		dispatcher, err := hubs.Register(hub, hubs.Rename("Old", "Renamed"), hubs.Hide("Secret"))
+	mux := http.NewServeMux()
+	for name := range mounts {
+		h, err := mount(name)
 		if err != nil {
 			return nil, err
 		}
-		s, err := hubs.NewServer(hubs.Config{Name: name, Options: m.options, Dispatcher: dispatcher})
-		if err != nil {
-			return nil, err
-		}
-		hub.outside = s.Context()
-		ep := m.endpoint
-		ep.Server, ep.Scope = s, name
-		endpoints[name] = &ep
-	}
-	h, err := transport.NewHandler(transport.Options{
-		Resolve:     func(r *http.Request) (*transport.Endpoint, error) { return resolve(endpoints, r) },
-		KeepHeaders: []string{"User-Agent", "X-SignalR-User-Agent", "X-Custom", "Cookie"},
-		PollTimeout: 2 * time.Second,
-		TokenLife:   1500 * time.Millisecond,
-	})
-	if err != nil {
-		return nil, err
+		mux.Handle("/"+name, h)
+		mux.Handle("/"+name+"/", h)
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, "/negotiate") {
@@ -104,32 +88,55 @@ func newHandler() (http.Handler, error) {
 			http.Error(w, "this proxy knows no WebSockets", http.StatusBadGateway)
 			return
 		}
-		h.ServeHTTP(w, r)
+		mux.ServeHTTP(w, r)
 	}), nil
 }
 
-// resolve finds the mount and, where it is asked for, who the request is from.
-// A token is a user's name; "banned" may do nothing.
-func resolve(endpoints map[string]*transport.Endpoint, r *http.Request) (*transport.Endpoint, error) {
-	name, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
-	found, ok := endpoints[name]
-	if !ok {
-		return nil, &transport.Error{Status: http.StatusNotFound}
+// mount serves one hub.
+func mount(name string) (http.Handler, error) {
+	m := mounts[name]
+	hub := newHub()
+	dispatcher, err := hubs.Register(hub, hubs.Rename("Old", "Renamed"), hubs.Hide("Secret"))
+	if err != nil {
+		return nil, err
 	}
-	ep := *found
-	user, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	s, err := hubs.NewServer(hubs.Config{Name: name, Options: m.options, Dispatcher: dispatcher})
+	if err != nil {
+		return nil, err
+	}
+	hub.outside = s.Context()
+	o := transport.Options{
+		Resolve: func(r *http.Request) (*transport.Endpoint, error) {
+			ep := m.endpoint
+			ep.Server, ep.Scope = s, name
+			var err error
+			ep.Principal.UserID, err = user(r, m.secure)
+			return &ep, err
+		},
+		KeepHeaders: []string{"User-Agent", "X-SignalR-User-Agent", "X-Custom", "Cookie"},
+		PollTimeout: 2 * time.Second,
+	}
+	if name == "brief" {
+		o.TokenLife = 2 * time.Second
+	}
+	return transport.NewHandler(o)
+}
+
+// user says who a request is from. Where it must be said, a token is the user's
+// name; who is banned may do nothing.
+func user(r *http.Request, secure bool) (string, error) {
+	if !secure {
+		return r.URL.Query().Get("user"), nil
+	}
+	name, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !bearer {
-		user = r.URL.Query().Get("access_token")
+		name = r.URL.Query().Get("access_token")
 	}
 	switch {
-	case !mounts[name].secure:
-		ep.Principal.UserID = r.URL.Query().Get("user")
-	case user == "" || strings.HasPrefix(user, "stale"):
-		return nil, &transport.Error{Status: http.StatusUnauthorized}
-	case user == "banned":
-		return nil, &transport.Error{Status: http.StatusForbidden}
-	default:
-		ep.Principal.UserID = user
+	case name == "", name == "stale":
+		return "", &transport.Error{Status: http.StatusUnauthorized}
+	case name == "banned":
+		return "", &transport.Error{Status: http.StatusForbidden}
 	}
-	return &ep, nil
+	return name, nil
 }
