@@ -103,6 +103,9 @@ func (s *Server) Resume(id string, t Transport) error {
 	c.transport = t
 	r.away, r.cause, o.held = false, nil, false
 	r.replay, r.earlier, r.ping, r.told = true, r.last(), false, 0
+	// The last Ack may be lost with the socket. It isn't repeated at once: stock
+	// clients mislay what they send while an Ack interrupts their replay.
+	r.ack, r.ackAt = false, clock()
 	c.lastRead.Store(clock())
 	c.lastWrite.Store(clock())
 	schedule := o.begin()
