@@ -88,13 +88,13 @@ func TestFileTLS(t *testing.T) {
 	// dial makes one handshake as a client that offers HTTP/2, too.
 	dial := func(most uint16) (name, protocol string, err error) {
 		conn, err := tls.Dial("tcp", s.Addr(), &tls.Config{
-			InsecureSkipVerify: true, //nolint:gosec // the test looks at the certificate itself
+			InsecureSkipVerify: true, // the test looks at the certificate itself
 			MaxVersion:         most, NextProtos: []string{"h2", "http/1.1"},
 		})
 		if err != nil {
 			return "", "", err
 		}
-		defer conn.Close() //nolint:errcheck // only looked at
+		defer conn.Close()
 		state := conn.ConnectionState()
 		return state.PeerCertificates[0].Subject.CommonName, state.NegotiatedProtocol, nil
 	}
