@@ -21,7 +21,8 @@ const (
 	// claimAfter is when a flush that another collector has read but not
 	// committed is taken over: longer than any commit takes.
 	claimAfter = 30 * time.Second
-	claimEvery = 10 * time.Second
+	// claimChecks is how often within that time a collector looks for them.
+	claimChecks = 3
 	// retryPause is the time between two tries after an error.
 	retryPause = time.Second
 	// maxUnreadable is how many flushes that nobody can read are kept for people.
@@ -81,7 +82,7 @@ func (c *Collector) Run(ctx context.Context) error {
 
 // step reads and commits one batch and returns its size.
 func (c *Collector) step(ctx context.Context, from string) (int, error) {
-	if time.Since(c.claimAt) >= claimEvery {
+	if time.Since(c.claimAt) >= c.claim/claimChecks {
 		if err := c.takeOver(ctx); err != nil {
 			return 0, err
 		}
