@@ -64,7 +64,8 @@ describe("signing in and up", () => {
     expect(screen.getByText("Waiting for your first connection…")).toBeVisible();
     await userEvent.click(await screen.findByRole("button", { name: "Show access key" }));
     const dialog = await screen.findByRole("dialog", { name: "Your access key" });
-    expect(within(dialog).getByRole("status", { name: "Access key" })).toBeVisible();
+    // The dialog fades in.
+    await waitFor(() => expect(within(dialog).getByRole("status", { name: "Access key" })).toBeVisible());
   });
 
   it("goes to the sign-in page when a request finds the session gone", async () => {
