@@ -39,6 +39,11 @@ test-e2e: ## Run the official clients and a browser against the whole product
 	@$(MAKE) --no-print-directory -j2 build e2e/node_modules/.stamp
 	cd e2e && node run.mjs
 
+.PHONY: fuzz
+fuzz: ## Fuzz each target for a minute, or for FUZZTIME=10m
+	@scripts/ensure.sh dev
+	@scripts/fuzz.sh
+
 .PHONY: build
 build: web compile ## Build the console and the programs into bin/
 	go build -o $(BIN)/ ./cmd/...
