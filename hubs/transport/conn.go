@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -52,10 +53,11 @@ func (u *upgrader) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 type patientConn struct {
 	net.Conn
 
-	// Only the reader uses these.
-	early     []byte // read by net/http before the upgrade
-	inMessage bool
-	deadline  bool // a read deadline is set
+	early []byte // read by net/http before the upgrade; only for who reads
+	// Who closes the socket reads on until the client's close frame, maybe while
+	// the reader takes note of a message.
+	inMessage atomic.Bool
+	deadline  atomic.Bool // a read deadline is set
 
 	mu       sync.Mutex
 	deadSet  time.Time // when the write deadline was set last
@@ -72,8 +74,7 @@ func (c *patientConn) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	// Most messages are there as a whole and need no deadline.
-	if c.inMessage && !c.deadline {
-		c.deadline = true
+	if c.inMessage.Load() && c.deadline.CompareAndSwap(false, true) {
 		if err := c.Conn.SetReadDeadline(time.Now().Add(fragmentTimeout)); err != nil {
 			return 0, err
 		}
@@ -89,12 +90,11 @@ func (c *patientConn) cut() error {
 	return c.Conn.Close()
 }
 
-func (c *patientConn) messageBegins() { c.inMessage = true }
+func (c *patientConn) messageBegins() { c.inMessage.Store(true) }
 
 func (c *patientConn) messageEnds() {
-	c.inMessage = false
-	if c.deadline {
-		c.deadline = false
+	c.inMessage.Store(false)
+	if c.deadline.CompareAndSwap(true, false) {
 		_ = c.Conn.SetReadDeadline(time.Time{}) // a closed connection says so at the next read
 	}
 }
