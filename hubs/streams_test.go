@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/signalbox/signalbox/hubs"
 	"github.com/signalbox/signalbox/hubs/protocol"
 )
@@ -317,10 +319,15 @@ func TestStreams_block_others_until_they_begin(t *testing.T) {
 		expect(t, hub.begun, "x")
 		c.invoke("2", "Value")
 		hub.release()
-		wantItem(c, "1", 1)
-		ids := map[string]bool{c.next().InvocationID: true, c.next().InvocationID: true}
-		if !ids["1"] || !ids["2"] {
-			t.Errorf("completed %v", ids)
+		// From when the stream begins the two run side by side.
+		got := make(map[string][]protocol.Type)
+		for range 3 {
+			m := c.next()
+			got[m.InvocationID] = append(got[m.InvocationID], m.Type)
+		}
+		want := map[string][]protocol.Type{"1": {protocol.StreamItem, protocol.Completion}, "2": {protocol.Completion}}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
 		}
 	})
 }
