@@ -139,7 +139,7 @@ func (s *Server) deliver(e *Entry) int {
 	}
 	writers.schedule(s.due...)
 	clear(s.due)
-	if cap(s.due) > 4096 {
+	if cap(s.due) > readyKept {
 		s.due = nil
 	}
 	s.due = s.due[:0]

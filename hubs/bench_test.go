@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -11,14 +12,16 @@ import (
 
 	"github.com/signalbox/signalbox/hubs"
 	"github.com/signalbox/signalbox/hubs/protocol"
+	"github.com/signalbox/signalbox/hubs/values"
 )
 
 // sink is a Transport whose client reads everything at once.
 type sink struct {
-	once  sync.Once
-	sent  atomic.Bool
-	ended chan struct{}
-	got   *atomic.Int64 // bytes
+	protocol string
+	once     sync.Once
+	sent     atomic.Bool
+	ended    chan struct{}
+	got      *atomic.Int64 // bytes
 }
 
 func (*sink) Kind() hubs.TransportKind          { return hubs.WebSockets }
@@ -39,43 +42,94 @@ func (s *sink) Read(p []byte) (int, error) {
 	if s.sent.Swap(true) {
 		return 0, nil
 	}
-	return copy(p, handshake), nil
+	return copy(p, "{\"protocol\":\""+s.protocol+"\",\"version\":1}\x1e"), nil
 }
 
-// BenchmarkFanOut publishes to all connections and waits until every one of
-// them has been written to.
+// audience is a Server with some connections that read everything.
+type audience struct {
+	server  *hubs.Server
+	clients int
+	frame   int // bytes of the message in the clients' protocol
+	message protocol.Raw
+	got     atomic.Int64
+	want    int64
+}
+
+func newAudience(tb testing.TB, p protocol.Protocol, clients int) *audience {
+	tb.Helper()
+	s, err := hubs.NewServer(hubs.Config{Name: "bench"})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	a := &audience{server: s, clients: clients}
+	if a.message, err = values.Arguments(p.Encoding(), "0123456789"); err != nil {
+		tb.Fatal(err)
+	}
+	frame, err := a.broadcast().Frame(p)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	a.frame = len(frame)
+	for range clients {
+		go s.Serve(context.Background(), hubs.ConnectionInfo{}, &sink{protocol: p.Name(), ended: make(chan struct{}), got: &a.got}) //nolint:errcheck // ends with the server
+	}
+	a.want = int64(clients * len("{}\x1e"))
+	a.settle(tb)
+	return a
+}
+
+func (a *audience) broadcast() *hubs.Broadcast {
+	return &hubs.Broadcast{Target: "message", Arguments: a.message}
+}
+
+// send sends one message to all, encoding included, and waits until every one
+// of them has been written to.
+func (a *audience) send(tb testing.TB) {
+	a.want += int64(a.clients * a.frame)
+	a.server.Apply(&hubs.Entry{Kind: hubs.SendToAll, Message: a.broadcast()})
+	a.settle(tb)
+}
+
+func (a *audience) settle(tb testing.TB) {
+	deadline := time.Now().Add(wait)
+	for turn := 1; a.got.Load() != a.want; turn++ {
+		runtime.Gosched() // a timer would be measured, not the writers
+		if turn%1000 == 0 && time.Now().After(deadline) {
+			tb.Fatalf("%d bytes of %d were written within %v", a.got.Load(), a.want, wait)
+		}
+	}
+}
+
+// BenchmarkFanOut sends to all connections of a node and waits until every one
+// of them has been written to; without a network.
 func BenchmarkFanOut(b *testing.B) {
-	for _, clients := range []int{10, 1000} {
-		b.Run(fmt.Sprintf("connections=%d", clients), func(b *testing.B) {
-			s, err := hubs.NewServer(hubs.Config{Name: "bench"})
-			if err != nil {
-				b.Fatal(err)
-			}
-			var got atomic.Int64
-			for range clients {
-				go s.Serve(context.Background(), hubs.ConnectionInfo{}, &sink{ended: make(chan struct{}), got: &got}) //nolint:errcheck // ends with the server
-			}
-			want := int64(clients * len("{}\x1e"))
-			settle := func() {
-				for deadline := time.Now().Add(wait); got.Load() != want; time.Sleep(10 * time.Microsecond) {
-					if time.Now().After(deadline) {
-						b.Fatalf("%d bytes of %d were written within %v", got.Load(), want, wait)
-					}
+	for _, p := range []protocol.Protocol{protocol.NewJSON(), protocol.NewMessagePack()} {
+		for _, clients := range []int{1, 1000, 10_000} {
+			b.Run(fmt.Sprintf("%s/connections=%d", p.Name(), clients), func(b *testing.B) {
+				a := newAudience(b, p, clients)
+				a.send(b)
+				b.ReportAllocs()
+				for b.Loop() {
+					a.send(b)
 				}
-			}
-			settle()
-			m, frame := message("0123456789")
-			e := &hubs.Entry{Kind: hubs.SendToAll, Message: m}
-			b.ReportAllocs()
-			for b.Loop() {
-				want += int64(clients * len(frame))
-				s.Apply(e)
-				settle()
-			}
-			b.StopTimer()
-			if err := s.Close(); err != nil {
-				b.Fatal(err)
-			}
-		})
+			})
+		}
+	}
+}
+
+// TestFanOut_allocates_nothing_per_recipient: what a broadcast allocates doesn't
+// grow with its recipients. Pools may be emptied meanwhile, hence the room.
+func TestFanOut_allocates_nothing_per_recipient(t *testing.T) {
+	const clients, room = 1000, 50
+	for _, p := range []protocol.Protocol{protocol.NewJSON(), protocol.NewMessagePack()} {
+		a := newAudience(t, p, clients)
+		if n := testing.AllocsPerRun(200, func() { a.send(t) }); n > room && !raceEnabled {
+			t.Errorf("%s: %.0f allocations for %d recipients, want at most %d in all", p.Name(), n, clients, room)
+		}
 	}
 }

@@ -97,10 +97,14 @@ func (p *writerPool) take(w *writer) *Connection {
 	return c
 }
 
+// readyKept is the longest list of connections with something to write that is
+// kept for the next broadcast: 256 KiB.
+const readyKept = 32 << 10
+
 // rest empties the list of ready connections; a large one isn't kept. p.mu is held.
 func (p *writerPool) rest() {
 	p.next = 0
-	if cap(p.ready) > 4096 {
+	if cap(p.ready) > readyKept {
 		p.ready = nil
 	}
 	p.ready = p.ready[:0]
