@@ -29,8 +29,8 @@ function listen(port) {
 }
 
 /**
- * Starts bin/dev with a throwaway DEV_DIR on free ports and without the sample
- * feed. Resolves when it says "ready"; rejects with its last words otherwise.
+ * Starts bin/dev with a throwaway DEV_DIR on free ports, with three edges and
+ * without the sample feed. Resolves when it says "ready"; rejects with its last words otherwise.
  */
 export async function startStack() {
   const dir = await mkdtemp(join(tmpdir(), "signalbox-e2e-"));
@@ -38,7 +38,7 @@ export async function startStack() {
   const [port, edgePort] = [await freePorts(1), await freePorts(2)];
   const { DATABASE_URL: _, REDIS_URL: __, ...env } = process.env;
   const dev = spawn(join(root, "bin", "dev"), ["-with-parent", String(process.pid)], {
-    env: { ...env, DEV_DIR: join(dir, "dev"), DEV_PORT: String(port), DEV_EDGE_PORT: String(edgePort), DEV_FEED: "0" },
+    env: { ...env, DEV_DIR: join(dir, "dev"), DEV_PORT: String(port), DEV_EDGE_PORT: String(edgePort), DEV_EDGES: "3", DEV_FEED: "0" },
     stdio: ["ignore", "pipe", "pipe"],
   });
   const ended = new Promise((done) => dev.once("exit", done));

@@ -18,6 +18,8 @@ type Config struct {
 	Port int `env:"DEV_PORT" envDefault:"8080"`
 	// EdgePort serves the front; the next port is the host of tenant "other".
 	EdgePort int `env:"DEV_EDGE_PORT" envDefault:"8888"`
+	// Edges is how many edges run.
+	Edges int `env:"DEV_EDGES" envDefault:"2"`
 	// Feed publishes this machine's samples to hub "machine" of tenant "demo".
 	Feed bool `env:"DEV_FEED" envDefault:"true"`
 	// DatabaseURL and RedisURL replace the private servers.
@@ -29,6 +31,9 @@ type Config struct {
 	// PostgresPackage is where npm may have installed Postgres; see embedded.
 	PostgresPackage string
 }
+
+// maxEdges is how many edges have usual ports.
+const maxEdges = 8
 
 // ReadConfig reads and checks the environment. Binaries are looked for beside
 // the running program.
@@ -58,6 +63,9 @@ func (c Config) validate() error {
 	}
 	port("DEV_PORT", c.Port, 65535)
 	port("DEV_EDGE_PORT", c.EdgePort, 65534)
+	if c.Edges < 1 || c.Edges > maxEdges {
+		problems = append(problems, fmt.Errorf("DEV_EDGES is %d: accepted is 1 to %d", c.Edges, maxEdges))
+	}
 	if c.Port == c.EdgePort || c.Port == c.EdgePort+1 {
 		problems = append(problems, fmt.Errorf("DEV_PORT %d is taken by DEV_EDGE_PORT or the port after it", c.Port))
 	}

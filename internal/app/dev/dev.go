@@ -72,7 +72,7 @@ func Run(ctx context.Context, config Config, console io.Writer, logger *slog.Log
 	if w.secrets, err = readSecrets(config.Dir, []string{demoSlug, otherSlug}); err != nil {
 		return err
 	}
-	ports, releasePorts, err := choosePorts()
+	ports, releasePorts, err := choosePorts(config.Edges)
 	if err != nil {
 		return err
 	}
@@ -141,7 +141,7 @@ func (w *world) serve(ctx context.Context) error {
 // serveFront serves the front on its two ports until ctx ends, on IPv6 loopback
 // as well where there is one: "localhost" may mean either.
 func (w *world) serveFront(ctx context.Context, group *errgroup.Group) error {
-	edges := make([]*url.URL, edgeCount)
+	edges := make([]*url.URL, w.config.Edges)
 	for i := range edges {
 		edges[i] = &url.URL{Scheme: "http", Host: loopback(w.ports.edge[i])}
 	}
@@ -184,7 +184,7 @@ func (w *world) awaitReady(ctx context.Context, tenants []DescribeTenant) error 
 	for _, port := range append([]int{w.ports.apiAdmin}, w.ports.edgeAdmin[:]...) {
 		checks = append(checks, check{method: http.MethodGet, url: loopbackURL("http", port) + "/readyz", want: http.StatusOK})
 	}
-	for i := range edgeCount {
+	for i := range w.config.Edges {
 		for _, tenant := range tenants {
 			// Known and allowed in, though there is no such connection.
 			checks = append(checks, check{
@@ -258,7 +258,7 @@ func (w *world) started(name string, pid int) {
 // processIDs is called with mu held.
 func (w *world) processIDs() PIDs {
 	ids := PIDs{API: w.pids[apiName], Postgres: w.pids[postgresName], Redis: w.pids[redisName]}
-	for i := range edgeCount {
+	for i := range w.config.Edges {
 		ids.Edges = append(ids.Edges, w.pids[edgeName(i)])
 	}
 	return ids
@@ -278,7 +278,7 @@ func (w *world) describe(tenants []DescribeTenant) error {
 		APIToken:   w.secrets.APIToken,
 		Tenants:    slices.Clone(tenants),
 	}
-	for i := range edgeCount {
+	for i := range w.config.Edges {
 		w.descriptor.EdgeURLs = append(w.descriptor.EdgeURLs, loopbackURL("http", w.ports.edge[i]))
 		w.descriptor.AdminURLs.Edges = append(w.descriptor.AdminURLs.Edges, loopbackURL("http", w.ports.edgeAdmin[i]))
 	}
@@ -302,11 +302,11 @@ func (w *world) descriptorPath() string { return filepath.Join(w.config.Dir, "de
 func (w *world) welcome() {
 	_, _ = fmt.Fprintf(w.console, `
   console   %s   sign in as %s with password %s
-  service   %s   two edges, one request each in turn
+  service   %s   %d edges, one request each in turn
   details   %s
   logs      %s
 
 ready
-`, loopbackURL("http", w.config.Port), demoEmail, w.secrets.Password, loopbackURL("http", w.config.EdgePort),
+`, loopbackURL("http", w.config.Port), demoEmail, w.secrets.Password, loopbackURL("http", w.config.EdgePort), w.config.Edges,
 		w.descriptorPath(), filepath.Join(w.config.Dir, "logs"))
 }

@@ -199,8 +199,9 @@ func TestRun_ends_when_the_front_can_not_listen(t *testing.T) {
 func TestReadConfig_lists_every_problem(t *testing.T) {
 	t.Setenv("DEV_PORT", "70000")
 	t.Setenv("DEV_EDGE_PORT", "0")
+	t.Setenv("DEV_EDGES", "9")
 	_, err := dev.ReadConfig()
-	for _, want := range []string{"DEV_PORT is 70000: accepted is 1 to 65535", "DEV_EDGE_PORT is 0", "program api is not in"} {
+	for _, want := range []string{"DEV_PORT is 70000: accepted is 1 to 65535", "DEV_EDGE_PORT is 0", "DEV_EDGES is 9: accepted is 1 to 8", "program api is not in"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error = %v, want it to say %q", err, want)
 		}

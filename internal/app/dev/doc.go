@@ -1,5 +1,5 @@
 // Package dev runs the whole product on one machine: a private Postgres and
-// Redis, one api, two edges as separate processes, and a round-robin front over
+// Redis, one api, some edges as separate processes, and a round-robin front over
 // the edges without any stickiness.
 //
 // Other programs rely on its contract: the variables of Config, the file

@@ -14,23 +14,22 @@ import (
 // connections.
 const (
 	firstEdgePort   = 20001
-	firstAdminPort  = 20011 // of the api; the edges' follow
+	firstAdminPort  = 20011 // of the api; the edges' follow, maxEdges of them
 	apiInternalPort = 20021
 	firstRelayPort  = 20031 // of the edges among themselves
-	edgeCount       = 2
 )
 
 // ports are the loopback ports of the children, kept over their restarts.
 type ports struct {
 	apiAdmin, apiInternal int
-	edge, edgeAdmin       [edgeCount]int
-	edgeInternal          [edgeCount]int
+	// By edge; all three have one for each.
+	edge, edgeAdmin, edgeInternal []int
 }
 
 // choosePorts takes the usual ports where they are free, for the first of the
-// programs like this one on the machine; the others take any. release gives the
-// usual ones to the next.
-func choosePorts() (p ports, release func(), err error) {
+// programs like this one on the machine; the others take any. edges is how many
+// edges need some. release gives the usual ones to the next.
+func choosePorts(edges int) (p ports, release func(), err error) {
 	release, notFirst := lock(filepath.Join(os.TempDir(), "signalbox-dev-ports.lock"))
 	if notFirst != nil {
 		release = func() {}
@@ -51,10 +50,10 @@ func choosePorts() (p ports, release func(), err error) {
 	}
 	p.apiAdmin = choose(firstAdminPort)
 	p.apiInternal = choose(apiInternalPort)
-	for i := range edgeCount {
-		p.edge[i] = choose(firstEdgePort + i)
-		p.edgeAdmin[i] = choose(firstAdminPort + 1 + i)
-		p.edgeInternal[i] = choose(firstRelayPort + i)
+	for i := range edges {
+		p.edge = append(p.edge, choose(firstEdgePort+i))
+		p.edgeAdmin = append(p.edgeAdmin, choose(firstAdminPort+1+i))
+		p.edgeInternal = append(p.edgeInternal, choose(firstRelayPort+i))
 	}
 	if err != nil {
 		release()

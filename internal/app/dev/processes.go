@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// apiName names the api's log; the edges' are edge-1 and edge-2.
+// apiName names the api's log; the edges' are edge-1, edge-2 and so on.
 const apiName = "api"
 
 func edgeName(i int) string { return "edge-" + strconv.Itoa(i+1) }
@@ -20,7 +20,7 @@ func edgeName(i int) string { return "edge-" + strconv.Itoa(i+1) }
 // children are the product's processes with their settings.
 func (w *world) children() []child {
 	all := []child{{name: apiName, path: filepath.Join(w.config.Programs, "api"), env: w.apiEnvironment()}}
-	for i := range edgeCount {
+	for i := range w.config.Edges {
 		all = append(all, child{name: edgeName(i), path: filepath.Join(w.config.Programs, "edge"), env: w.edgeEnvironment(i)})
 	}
 	return all
