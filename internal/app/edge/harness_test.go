@@ -32,7 +32,7 @@ const secret = "the fleet secret of the tests of the edge"
 // patience bounds every wait for an event.
 const patience = 10 * time.Second
 
-// cluster is two edges on one Redis, with a publisher of documents.
+// cluster is edges on one Redis, with a publisher of documents.
 type cluster struct {
 	t         *testing.T
 	redis     *redis.Client
@@ -40,7 +40,9 @@ type cluster struct {
 	publisher *directory.Publisher
 	edges     []*Edge
 	ends      []func() error
+	forces    []func() // make an end not wait for its connections
 	logs      *syncBuffer
+	front     *front // nil = none
 }
 
 type syncBuffer struct {
@@ -60,7 +62,13 @@ func (s *syncBuffer) String() string {
 	return s.b.String()
 }
 
+// startCluster is startEdges with two edges.
 func startCluster(t *testing.T, docs ...*tenants.Document) *cluster {
+	t.Helper()
+	return startEdges(t, 2, docs...)
+}
+
+func startEdges(t *testing.T, count int, docs ...*tenants.Document) *cluster {
 	t.Helper()
 	redisURL, stop := testenv.StartRedis(t)
 	client, err := redisclient.New(redisURL, "edge-test")
@@ -83,7 +91,7 @@ func startCluster(t *testing.T, docs ...*tenants.Document) *cluster {
 		t.Fatal(err)
 	}
 	log := telemetry.NewLogger(c.logs, telemetry.LogConfig{Level: slog.LevelDebug})
-	for range 2 {
+	for range count {
 		e, err := New(t.Context(), Config{
 			RedisURL: redisURL, Addr: "127.0.0.1:0", AdminAddr: "127.0.0.1:0", InternalAddr: "127.0.0.1:0",
 			FleetSecret: secret, ServiceHosts: []string{"127.0.0.1", "localhost"}, DefaultTenant: "demo",
@@ -92,11 +100,13 @@ func startCluster(t *testing.T, docs ...*tenants.Document) *cluster {
 			t.Fatal(err)
 		}
 		ctx, drain := context.WithCancel(context.Background())
+		forced, force := context.WithCancel(context.Background())
+		t.Cleanup(force)
 		done := make(chan error, 1)
-		go func() { done <- e.Run(ctx, context.Background()) }()
+		go func() { done <- e.Run(ctx, forced) }()
 		end := sync.OnceValue(func() error { drain(); return <-done })
 		t.Cleanup(func() { _ = end() })
-		c.edges, c.ends = append(c.edges, e), append(c.ends, end)
+		c.edges, c.ends, c.forces = append(c.edges, e), append(c.ends, end), append(c.forces, force)
 	}
 	for _, e := range c.edges {
 		c.eventually("edge is ready", func() bool { return c.status("http://"+e.AdminAddr()+"/readyz") == http.StatusOK })
@@ -136,8 +146,11 @@ func (c *cluster) status(url string) int {
 	return res.StatusCode
 }
 
-// base is the URL of an edge, with the tenant's prefix.
+// base is the URL of an edge, or of anyEdge, with the tenant's prefix.
 func (c *cluster) base(edge int, slug string) string {
+	if edge == anyEdge {
+		return c.front.url + "/t/" + slug
+	}
 	return "http://" + c.edges[edge].Addr() + "/t/" + slug
 }
 
