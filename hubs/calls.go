@@ -23,9 +23,9 @@ const (
 	leaveGrace = 5 * time.Second
 )
 
-// calls is what the Dispatcher of a registered hub keeps for one connection:
-// invocations that run or wait, streams both ways, and answers that the server
-// waits for. It exists from the first of those on.
+// calls is what is open between the server and one client: invocations of a
+// registered hub that run or wait, streams both ways, and answers that the server
+// waits for, whoever handles the client's messages. It exists from the first of those on.
 //
 // The reader brings messages in; every invocation has a goroutine of its own.
 // At most Options.MaximumParallelInvocationsPerClient invocations hold a slot.
@@ -169,9 +169,6 @@ func (s *calls) message(m *protocol.Message) {
 			u.item(m.Item)
 		}
 	case protocol.Completion:
-		if s.answer(m) {
-			return
-		}
 		if u := s.upload(m.InvocationID); u != nil {
 			s.forgetUpload(m.InvocationID)
 			u.complete(m)

@@ -49,8 +49,8 @@ type Connection struct {
 
 	stamp uint64 // last entry delivered; only Server.Apply uses it
 
-	// calls is what Register's Dispatcher keeps for the connection, once there
-	// is something to keep.
+	// calls is what is open between the server and the client, once there is
+	// something.
 	calls atomic.Pointer[calls]
 	after Position // see follow; guarded by server.progress.mu
 

@@ -18,16 +18,17 @@ import (
 // received. Who doesn't exist gets nothing, and that is no error.
 type Context struct {
 	backplane Backplane
+	asker     *asker
 	server    *Server     // nil: a process that serves no connections
 	origin    *Connection // the caller, whose direct messages follow what is sent
 }
 
 // NewContext returns a Context for a process that serves no connections of the
 // hub itself but shares its Backplane.
-func NewContext(b Backplane) Context { return Context{backplane: b} }
+func NewContext(b Backplane) Context { return Context{backplane: b, asker: newAsker(b)} }
 
 // Context returns the Server's Context.
-func (s *Server) Context() Context { return Context{backplane: s.backplane, server: s} }
+func (s *Server) Context() Context { return Context{backplane: s.backplane, asker: s.asker, server: s} }
 
 // All is every client.
 func (h Context) All() Target { return h.target(Entry{Kind: SendToAll}) }
@@ -148,11 +149,16 @@ func (t Target) Send(ctx context.Context, method string, args ...any) error {
 	return err
 }
 
+// awaitHalf waits while half of the connection's queue is full.
+func (c *Connection) awaitHalf(ctx context.Context) error {
+	opt := c.server.options.Load()
+	return c.awaitRoom(ctx, max(opt.OutboundMessages/2, 1), max(opt.OutboundBytes/2, 1))
+}
+
 // sendInvocation sends m with args to this client alone. It waits while half of
 // the connection's queue is full.
 func (c *Connection) sendInvocation(ctx context.Context, m *protocol.Message, args []any) error {
-	opt := c.server.options.Load()
-	if err := c.awaitRoom(ctx, max(opt.OutboundMessages/2, 1), max(opt.OutboundBytes/2, 1)); errors.Is(err, errEnded) {
+	if err := c.awaitHalf(ctx); errors.Is(err, errEnded) {
 		return nil
 	} else if err != nil {
 		return err

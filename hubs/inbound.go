@@ -186,7 +186,12 @@ func (c *Connection) handle(m *protocol.Message) error {
 		return errClientClosed
 	case protocol.Invocation, protocol.StreamInvocation:
 		return c.invoke(m)
-	case protocol.StreamItem, protocol.Completion, protocol.CancelInvocation:
+	case protocol.Completion:
+		if c.answered(m) {
+			return nil
+		}
+		return c.server.chain.dispatcher.Message(c.ctx, c, m)
+	case protocol.StreamItem, protocol.CancelInvocation:
 		return c.server.chain.dispatcher.Message(c.ctx, c, m)
 	case protocol.Ack, protocol.Sequence:
 		// Only a connection with stateful reconnect has any use for them: admit.

@@ -5,12 +5,54 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"strconv"
 	"sync"
 
 	"github.com/signalbox/signalbox/hubs/protocol"
 	"github.com/signalbox/signalbox/hubs/values"
 )
+
+// Why a client gave no answer. The errors that wrap them name the connection.
+var (
+	// ErrNoConnection: the connection doesn't exist.
+	ErrNoConnection = errors.New("no such connection")
+	// ErrDisconnected: the connection ended before the client answered.
+	ErrDisconnected = errors.New("the connection ended")
+	// ErrManyInvocations: the connection has as many invocations waiting for an
+	// answer as it may have.
+	ErrManyInvocations = fmt.Errorf("more than %d invocations of the client wait for an answer", pendingResults)
+	// ErrAnswerLost: the client's answer is too large for the Backplane, or the
+	// Backplane was away when it came.
+	ErrAnswerLost = errors.New("the client's answer couldn't be carried to this node")
+)
+
+// The texts of ASP.NET Core (HubCallerClients, DefaultHubLifetimeManager,
+// TypedClientBuilder).
+var (
+	errNotSingle  = &operationError{"InvokeAsync only works with Single clients."}
+	errConnecting = &operationError{"Client results inside OnConnectedAsync Hub methods are not allowed."}
+)
+
+// operationError is what .NET calls an InvalidOperationException.
+type operationError struct{ text string }
+
+func (e *operationError) Error() string { return e.text }
+
+// connectionError is an error about one connection, of a kind that can be told.
+type connectionError struct {
+	text string
+	kind error
+}
+
+func (e *connectionError) Error() string { return e.text }
+func (e *connectionError) Unwrap() error { return e.kind }
+
+func missing(id string) error {
+	return &connectionError{fmt.Sprintf("Connection '%s' does not exist.", id), ErrNoConnection}
+}
+
+func disconnected(id string) error {
+	return &connectionError{fmt.Sprintf("Connection '%s' disconnected.", id), ErrDisconnected}
+}
 
 // Invoke calls a method of one client and returns its answer. target must be
 // the caller or Context.Client. It ends with ctx; the client isn't told.
@@ -26,70 +68,6 @@ func Invoke[T any](ctx context.Context, target Target, method string, args ...an
 	return result, err
 }
 
-// The texts of ASP.NET Core (HubCallerClients, DefaultHubLifetimeManager,
-// TypedClientBuilder).
-var (
-	errNotSingle  = &operationError{"InvokeAsync only works with Single clients."}
-	errConnecting = &operationError{"Client results inside OnConnectedAsync Hub methods are not allowed."}
-	errManyCalls  = fmt.Errorf("more than %d invocations of the client wait for an answer", pendingResults)
-	errAnswerLost = errors.New("the client's answer couldn't be carried to this node")
-	errNoServer   = errors.New("client results need a Context of a Server of a registered hub")
-)
-
-// operationError is what .NET calls an InvalidOperationException.
-type operationError struct{ text string }
-
-func (e *operationError) Error() string { return e.text }
-
-func missing(id string) error      { return fmt.Errorf("Connection '%s' does not exist.", id) }
-func disconnected(id string) error { return fmt.Errorf("Connection '%s' disconnected.", id) }
-
-// pendingResult waits for the answer of a client.
-type pendingResult struct {
-	done chan struct{} // closed when err or the value is set
-	once sync.Once
-	into reflect.Value
-	err  error
-
-	// forward, when set, is for who waits on another node; the rest isn't used.
-	forward func(kind string, value protocol.Raw)
-}
-
-// fail ends the wait since the client is gone.
-func (r *pendingResult) fail(err error) {
-	r.once.Do(func() {
-		if r.forward != nil {
-			r.forward(answerGone, protocol.Raw{})
-			return
-		}
-		r.err = err
-		close(r.done)
-	})
-}
-
-// take ends the wait with the client's answer.
-func (r *pendingResult) take(m *protocol.Message) {
-	r.once.Do(func() {
-		if r.forward != nil {
-			r.forward(answerOf(m))
-			return
-		}
-		defer close(r.done)
-		switch {
-		case m.HasError:
-			r.err = NewError(m.Error)
-		case m.Result.Present():
-			r.decode(m.Result)
-		}
-	})
-}
-
-func (r *pendingResult) decode(value protocol.Raw) {
-	if err := values.DecodeValue(value, r.into); err != nil {
-		r.err = fmt.Errorf("Error trying to deserialize result to %s. %w", r.into.Type(), err)
-	}
-}
-
 func (t Target) invoke(ctx context.Context, method string, args []any, into reflect.Value) error {
 	if !t.single {
 		return errNotSingle
@@ -98,20 +76,33 @@ func (t Target) invoke(ctx context.Context, method string, args []any, into refl
 	if caller != nil && caller.connecting {
 		return errConnecting
 	}
-	s := t.hub.server
-	if s == nil {
-		return errNoServer
-	}
-	if _, ok := s.chain.dispatcher.(*methods); !ok {
-		return errNoServer
-	}
-	invocation := s.run + strconv.FormatUint(s.called.Add(1), 36)
-	r := &pendingResult{done: make(chan struct{}), into: reflect.New(into.Type()).Elem()}
-	ask := t.askHere
-	if _, here := s.Connection(t.entry.Connections[0]); !here {
-		ask = t.askRemote
-	}
-	forget, err := ask(ctx, invocation, method, args, r)
+	value := reflect.New(into.Type()).Elem()
+	wait := newWait(func(a ClientAnswer) error {
+		switch {
+		case a.HasError:
+			return NewError(a.Error)
+		case a.Result.Present():
+			if err := values.DecodeValue(a.Result, value); err != nil {
+				return fmt.Errorf("Error trying to deserialize result to %s. %w", value.Type(), err)
+			}
+		}
+		return nil
+	})
+	forget, err := t.hub.ask(ctx, question{
+		connection: t.entry.Connections[0],
+		frame: func(id string, p protocol.Protocol) ([]byte, error) {
+			raw, err := values.Arguments(p.Encoding(), args...)
+			if err != nil {
+				return nil, err
+			}
+			m := protocol.Message{Type: protocol.Invocation, InvocationID: id, Target: method, Arguments: raw}
+			return p.Append(make([]byte, 0, roomFor(&m)), &m)
+		},
+		message: func() (*Broadcast, error) {
+			raw, err := values.Portable(args...)
+			return &Broadcast{Target: method, Arguments: raw}, err
+		},
+	}, wait.pending(ctx))
 	if err != nil {
 		return err
 	}
@@ -120,54 +111,100 @@ func (t Target) invoke(ctx context.Context, method string, args []any, into refl
 		// The answer may be behind invocations that wait for this slot.
 		defer caller.k.calls.regain(caller.k)
 	}
+	if err := wait.over(ctx); err != nil {
+		return err
+	}
+	into.Set(value)
+	return nil
+}
+
+// answerWait waits for one answer.
+type answerWait struct {
+	done chan struct{} // closed when err and what take has stored are set
+	take func(ClientAnswer) error
+	err  error
+}
+
+func newWait(take func(ClientAnswer) error) *answerWait {
+	return &answerWait{done: make(chan struct{}), take: take}
+}
+
+// pending returns what is to be settled.
+func (w *answerWait) pending(ctx context.Context) *pendingResult {
+	return &pendingResult{until: clock() + int64(patienceOf(ctx)), settle: func(a ClientAnswer, err error) {
+		if w.err = err; err == nil {
+			w.err = w.take(a)
+		}
+		close(w.done)
+	}}
+}
+
+// over returns once the answer has been taken or ctx is done.
+func (w *answerWait) over(ctx context.Context) error {
 	select {
-	case <-r.done:
+	case <-w.done:
+		return w.err
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	if r.err == nil {
-		into.Set(r.into)
-	}
-	return r.err
 }
 
-// askHere asks a connection of this node. forget ends the wait.
-func (t Target) askHere(ctx context.Context, invocation, method string, args []any, r *pendingResult) (forget func(), err error) {
-	id := t.entry.Connections[0]
-	c, here := t.hub.server.Connection(id)
-	if !here {
-		return nil, missing(id)
-	}
-	if t.hub.origin != nil && t.hub.origin != c {
-		c.follow(t.hub.origin.followed())
-	}
-	own := c.callsOf()
-	if err := own.expect(invocation, r); err != nil {
-		return nil, err
-	}
-	forget = func() { own.forget(invocation) }
-	m := protocol.Message{Type: protocol.Invocation, InvocationID: invocation, Target: method}
-	if err := c.sendInvocation(ctx, &m, args); err != nil {
-		forget()
-		return nil, err
-	}
-	return forget, nil
+// pendingResult waits for the answer of a client.
+type pendingResult struct {
+	// settle is called at most once, with an answer that borrows from the reader's
+	// buffer or with an error.
+	settle func(ClientAnswer, error)
+	once   sync.Once
+	until  int64 // clock() from which nobody waits any more
 }
+
+// fail ends the wait without an answer.
+func (r *pendingResult) fail(err error) {
+	r.once.Do(func() { r.settle(ClientAnswer{}, err) })
+}
+
+// take ends the wait with the client's answer; one that comes too late is dropped.
+func (r *pendingResult) take(m *protocol.Message) {
+	r.once.Do(func() {
+		if clock() < r.until {
+			r.settle(ClientAnswer{Result: m.Result, Error: m.Error, HasError: m.HasError}, nil)
+		}
+	})
+}
+
+// errTakenInvocation: two invocations of a connection must not have one id.
+var errTakenInvocation = errors.New("an invocation with this id waits for an answer already")
 
 // expect makes an answer awaited.
 func (s *calls) expect(id string, r *pendingResult) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if len(s.results) >= pendingResults {
+		s.dropExpired()
+	}
+	_, taken := s.results[id]
 	switch {
 	case s.ended:
 		return disconnected(s.conn.ID())
+	case taken:
+		return errTakenInvocation
 	case len(s.results) >= pendingResults:
-		return errManyCalls
+		return ErrManyInvocations
 	case s.results == nil:
 		s.results = make(map[string]*pendingResult)
 	}
 	s.results[id] = r
 	return nil
+}
+
+// dropExpired makes room of what other nodes no longer wait for. s.mu is held.
+func (s *calls) dropExpired() {
+	now := clock()
+	for id, r := range s.results {
+		if r.until <= now {
+			delete(s.results, id)
+		}
+	}
 }
 
 func (s *calls) forget(id string) {
@@ -176,8 +213,14 @@ func (s *calls) forget(id string) {
 	delete(s.results, id)
 }
 
-// answer hands a Completion to who waits for it; it reports false when nobody does.
-func (s *calls) answer(m *protocol.Message) bool {
+// answered gives a Completion to who waits for it; it reports false when nobody
+// does, and the message is the handler's. Every Completion of a client comes
+// here first, whoever handles its messages.
+func (c *Connection) answered(m *protocol.Message) bool {
+	s := c.calls.Load()
+	if s == nil {
+		return false
+	}
 	s.mu.Lock()
 	r := s.results[m.InvocationID]
 	delete(s.results, m.InvocationID)

@@ -2,8 +2,12 @@ package hubs
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
 	"slices"
+	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/signalbox/signalbox/hubs/protocol"
@@ -26,78 +30,189 @@ const (
 	answerLost  = "lost" // there is an answer that can't be carried
 )
 
-// answerOf turns the client's completion into a kind and an argument.
-func answerOf(m *protocol.Message) (string, protocol.Raw) {
+// kindOf turns an answer into a kind and an argument.
+func kindOf(a ClientAnswer) (string, protocol.Raw) {
 	switch {
-	case m.HasError:
-		text, err := values.Encode(protocol.JSON, m.Error)
+	case a.HasError:
+		text, err := values.Encode(protocol.JSON, a.Error)
 		if err != nil {
 			return answerLost, protocol.Raw{}
 		}
 		return answerError, text
-	case m.Result.Present():
-		return answerValue, m.Result
+	case a.Result.Present():
+		return answerValue, a.Result
 	}
 	return answerVoid, protocol.Raw{}
 }
 
-// remoteResults are the answers that a Server awaits from clients of other nodes.
-type remoteResults struct {
+// asker puts questions to clients of other nodes and takes their answers, which
+// come as entries: it is a Node without connections, and part of the hub while
+// it waits for any.
+type asker struct {
+	backplane Backplane
+	run       string // begins the ids of invocations
+	called    atomic.Uint64
+
+	// joining is held while asking and leave change and the hub is joined or left;
+	// it is a channel so that waiting obeys a context.
+	joining chan struct{}
+	asking  int
+	leave   func()
+
 	mu      sync.Mutex
-	waiting map[string]remoteResult // by invocation id
+	waiting map[string]awaited // by invocation id
 }
 
-type remoteResult struct {
+type awaited struct {
 	*pendingResult
 	connection string
 }
 
-func (w *remoteResults) add(invocation string, r remoteResult) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.waiting == nil {
-		w.waiting = make(map[string]remoteResult)
-	}
-	w.waiting[invocation] = r
+var _ Node = (*asker)(nil)
+
+func newAsker(b Backplane) *asker {
+	return &asker{backplane: b, run: rand.Text()[:10], joining: make(chan struct{}, 1), waiting: make(map[string]awaited)}
 }
 
-func (w *remoteResults) remove(invocation string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.waiting, invocation)
+// newID returns the id of an invocation; no other node has the same.
+func (a *asker) newID() string { return a.run + strconv.FormatUint(a.called.Add(1), 36) }
+
+// enter joins the hub unless it is joined.
+func (a *asker) enter(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, subscribeTimeout)
+	defer cancel()
+	select {
+	case a.joining <- struct{}{}:
+		defer func() { <-a.joining }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if a.asking == 0 {
+		leave, err := a.backplane.Subscribe(ctx, a)
+		if err != nil {
+			return err
+		}
+		a.leave = leave
+	}
+	a.asking++
+	return nil
 }
 
-// askRemote asks a connection of another node. forget ends the wait.
-func (t Target) askRemote(ctx context.Context, invocation, method string, args []any, r *pendingResult) (forget func(), err error) {
-	s, id := t.hub.server, t.entry.Connections[0]
-	if id == "" {
-		return nil, errNoName
+// exit leaves the hub when nobody waits any more.
+func (a *asker) exit() {
+	a.joining <- struct{}{}
+	defer func() { <-a.joining }()
+	if a.asking--; a.asking == 0 {
+		a.leave()
+		a.leave = nil
 	}
-	raw, err := values.Portable(args...)
+}
+
+func (a *asker) add(id string, r awaited) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if _, taken := a.waiting[id]; taken {
+		return errTakenInvocation
+	}
+	a.waiting[id] = r
+	return nil
+}
+
+func (a *asker) remove(id string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.waiting, id)
+}
+
+// askRemote asks a connection of another node.
+func (h Context) askRemote(ctx context.Context, q question, r *pendingResult) (forget func(), err error) {
+	m, err := q.message()
 	if err != nil {
 		return nil, err
 	}
-	// The answer comes as an entry, also to a node without connections.
-	if err := s.subscribe(ctx); err != nil {
+	a := h.asker
+	if err := a.enter(ctx); err != nil {
 		return nil, err
 	}
-	s.remote.add(invocation, remoteResult{r, id})
-	matched, err := t.hub.command(ctx, &Entry{
-		Kind: InvokeConnection, Connections: []string{id}, Reason: invocation,
-		Message: &Broadcast{Target: method, Arguments: raw},
-	})
+	if err := a.add(q.id, awaited{r, q.connection}); err != nil {
+		a.exit()
+		return nil, err
+	}
+	forget = func() {
+		a.remove(q.id)
+		a.exit()
+	}
+	at, matched, err := h.backplane.Command(ctx, &Entry{
+		Kind: InvokeConnection, Connections: []string{q.connection}, Reason: q.id, Message: m,
+		TTLSeconds: int64((patienceOf(ctx) + time.Second - 1) / time.Second),
+	}, PublishOptions{Charge: q.charge})
+	h.note(at, err)
 	switch {
+	case errors.Is(err, ErrUnanswered) && matched > 0:
+		err = nil // a connection is in one place, and that place has answered
 	case err != nil:
 	case matched == 0:
-		err = missing(id)
-	case matched > 1:
-		err = errManyCalls
+		err = missing(q.connection)
+	}
+	if err == nil && matched > 1 {
+		err = ErrManyInvocations
 	}
 	if err != nil {
-		s.remote.remove(invocation)
+		forget()
 		return nil, err
 	}
-	return func() { s.remote.remove(invocation) }, nil
+	return forget, nil
+}
+
+// Apply gives an answer to who waits for it here. It implements Node.
+func (a *asker) Apply(e *Entry) (matched int) {
+	if e.Kind != ClientResult || len(e.Connections) != 1 || e.Message == nil {
+		return 0
+	}
+	a.mu.Lock()
+	r, ok := a.waiting[e.Reason]
+	a.mu.Unlock()
+	if !ok || r.connection != e.Connections[0] {
+		return 0
+	}
+	value, present := first(e.Message.Arguments)
+	r.once.Do(func() {
+		switch {
+		case e.Message.Target == answerVoid:
+			r.settle(ClientAnswer{}, nil)
+		case e.Message.Target == answerValue && present:
+			r.settle(ClientAnswer{Result: value}, nil)
+		case e.Message.Target == answerError && present:
+			var text string
+			err := values.Decode(value, &text)
+			r.settle(ClientAnswer{Error: text, HasError: true}, err)
+		case e.Message.Target == answerGone:
+			r.settle(ClientAnswer{}, disconnected(r.connection))
+		default:
+			r.settle(ClientAnswer{}, ErrAnswerLost)
+		}
+	})
+	return 1
+}
+
+// Answer has no connections to count. It implements Node.
+func (*asker) Answer(Query) int { return 0 }
+
+// Lost ends all waits: answers may be among what is lost. It implements Node.
+func (a *asker) Lost(Gap) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, r := range a.waiting {
+		r.fail(ErrAnswerLost)
+	}
+}
+
+func first(arguments protocol.Raw) (protocol.Raw, bool) {
+	all := slices.Collect(protocol.Elements(arguments))
+	if len(all) == 0 {
+		return protocol.Raw{}, false
+	}
+	return all[0], true
 }
 
 // askNamed puts another node's question to a connection of this one.
@@ -106,20 +221,31 @@ func (s *Server) askNamed(e *Entry) (matched int) {
 		return 0
 	}
 	c := s.store.find(e.Connections[0])
-	if _, ok := s.chain.dispatcher.(*methods); !ok || c == nil || c.isEnding() {
+	if c == nil || c.isEnding() {
 		return 0
 	}
 	invocation := e.Reason
-	frame, err := c.proto.Append(nil, &protocol.Message{Type: protocol.Invocation, InvocationID: invocation, Target: e.Message.Target, Arguments: e.Message.Arguments})
+	frame, err := invocationFrame(e.Message, invocation, c.proto)
 	if err != nil {
 		s.log.Error("invocation of a client can't be encoded", "hub", s.name, "connection", c.ID(), "error", err)
 		return 0
 	}
-	r := &pendingResult{forward: func(kind string, value protocol.Raw) { c.forward(invocation, kind, value) }}
-	if err := c.callsOf().expect(invocation, r); err != nil {
-		if err == errManyCalls { //nolint:errorlint // it is returned as it is
-			return 2
+	patience := answerPatience
+	if e.TTLSeconds > 0 {
+		patience = min(time.Duration(min(e.TTLSeconds, 3600))*time.Second, answerPatience)
+	}
+	r := &pendingResult{until: clock() + int64(patience), settle: func(a ClientAnswer, err error) {
+		if err != nil {
+			c.forward(invocation, answerGone, protocol.Raw{})
+			return
 		}
+		kind, value := kindOf(a)
+		c.forward(invocation, kind, value)
+	}}
+	switch err := c.callsOf().expect(invocation, r); {
+	case errors.Is(err, ErrManyInvocations):
+		return 2
+	case err != nil:
 		return 0
 	}
 	if c.enqueue(queued{frame: frame, units: Units(len(frame))}) {
@@ -156,44 +282,4 @@ func (c *Connection) forward(invocation, kind string, value protocol.Raw) {
 			s.log.Warn("end of a client's answer can't be published", "hub", s.name, "connection", c.ID(), "error", err)
 		}
 	})
-}
-
-// takeResult gives an answer to who waits for it here.
-func (s *Server) takeResult(e *Entry) (matched int) {
-	if len(e.Connections) != 1 || e.Message == nil {
-		return 0
-	}
-	s.remote.mu.Lock()
-	r, ok := s.remote.waiting[e.Reason]
-	s.remote.mu.Unlock()
-	if !ok || r.connection != e.Connections[0] {
-		return 0
-	}
-	value, present := first(e.Message.Arguments)
-	r.once.Do(func() {
-		defer close(r.done)
-		switch {
-		case e.Message.Target == answerVoid:
-		case e.Message.Target == answerValue && present:
-			r.decode(value)
-		case e.Message.Target == answerError && present:
-			var text string
-			if r.err = values.Decode(value, &text); r.err == nil {
-				r.err = NewError(text)
-			}
-		case e.Message.Target == answerGone:
-			r.err = disconnected(r.connection)
-		default:
-			r.err = errAnswerLost
-		}
-	})
-	return 1
-}
-
-func first(arguments protocol.Raw) (protocol.Raw, bool) {
-	all := slices.Collect(protocol.Elements(arguments))
-	if len(all) == 0 {
-		return protocol.Raw{}, false
-	}
-	return all[0], true
 }

@@ -2,7 +2,6 @@ package hubs
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"log/slog"
 	"sync"
@@ -30,12 +29,8 @@ type Server struct {
 
 	progress progress
 	endings  endings
-	// run begins the ids of invocations that this Server makes of clients.
-	run string
-	// called numbers them.
-	called atomic.Uint64
-	// remote are those that clients of other nodes are asked.
-	remote remoteResults
+	// asker puts questions to clients of other nodes.
+	asker *asker
 
 	// joining is held while the subscription is being made or given up; it is a
 	// channel so that waiting obeys a context.
@@ -72,7 +67,6 @@ func NewServer(cfg Config) (*Server, error) {
 		linger:    cfg.Linger,
 		joining:   make(chan struct{}, 1),
 		idle:      time.Now(),
-		run:       rand.Text()[:10],
 		drained:   make(chan struct{}),
 	}
 	opt := cfg.Options.withDefaults()
@@ -83,6 +77,7 @@ func NewServer(cfg Config) (*Server, error) {
 	if s.backplane == nil {
 		s.backplane = NewMemoryBackplane()
 	}
+	s.asker = newAsker(s.backplane)
 	if s.meter == nil {
 		s.meter = noMeter{}
 	}
