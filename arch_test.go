@@ -102,6 +102,7 @@ var directions = []struct {
 	{[]string{"hubs/values"}, []string{"hubs/protocol"}},
 	{[]string{"hubs/transport", "hubs/backplanetest"}, []string{"hubs", "hubs/protocol"}},
 	{[]string{"hubs/serviceprotocol"}, []string{"hubs/protocol"}},
+	{[]string{"hubs/serviceprotocol/strict"}, []string{"hubs/serviceprotocol"}},
 	{[]string{"hubs/appserver"}, []string{"hubs", "hubs/protocol", "hubs/values", "hubs/serviceprotocol"}},
 	{[]string{"hubs/pairing", "hubs/serverconn", "hubs/serverlink", "hubs/upstream"}, append([]string{"hubs", "hubs/protocol", "hubs/values", "hubs/serviceprotocol", "hubs/pairing", "hubs/serverconn", "tenants", "internal/redisclient"}, leaves...)},
 	{[]string{"hubs/..."}, append([]string{"hubs", "hubs/protocol", "tenants", "tenants/accesstoken", "internal/redisclient"}, leaves...)},
