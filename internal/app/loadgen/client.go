@@ -1,0 +1,293 @@
+package loadgen
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/coder/websocket"
+
+	"github.com/signalbox/signalbox/hubs/protocol"
+)
+
+// handshakeAnswer is what the service says to a handshake that it accepts.
+const handshakeAnswer = "{}\x1e"
+
+// client is one connection.
+type client struct {
+	id string
+	// read gives what has come to found until the connection ends.
+	read func(found func(data []byte)) error
+	// say sends what can't be answered by reading alone: pings.
+	say   func(ctx context.Context, data []byte) error
+	close func()
+}
+
+// dialer opens clients.
+type dialer struct {
+	config Config
+	http   *http.Client
+	token  string
+	proto  protocol.Protocol
+}
+
+// open connects and shakes hands.
+func (d *dialer) open(ctx context.Context) (*client, error) {
+	address := d.config.URL + "/client/"
+	query := url.Values{"hub": {d.config.Hub}}
+	id := ""
+	if d.config.Negotiate {
+		var answer struct{ ConnectionID, ConnectionToken string }
+		if err := d.post(ctx, address+"negotiate?negotiateVersion=1&"+query.Encode(), nil, &answer); err != nil {
+			return nil, fmt.Errorf("negotiate: %w", err)
+		}
+		id = answer.ConnectionID
+		query.Set("id", answer.ConnectionToken)
+	}
+	address += "?" + query.Encode()
+	var c *client
+	var err error
+	switch d.config.Transport {
+	case "websockets":
+		c, err = d.webSocket(ctx, address)
+	case "sse":
+		c, err = d.events(ctx, address)
+	default:
+		c, err = d.polling(ctx, address)
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.id = id
+	return c, nil
+}
+
+// handshake is the request in the notation that all hub protocols share.
+func (d *dialer) handshake() []byte {
+	return []byte(`{"protocol":"` + d.proto.Name() + `","version":1}` + "\x1e")
+}
+
+// ping is a client's sign of life.
+func (d *dialer) ping() ([]byte, error) {
+	return d.proto.Append(nil, &protocol.Message{Type: protocol.Ping})
+}
+
+func (d *dialer) webSocket(ctx context.Context, address string) (*client, error) {
+	ws, res, err := websocket.Dial(ctx, address, &websocket.DialOptions{HTTPClient: d.http, HTTPHeader: d.header()}) //nolint:bodyclose // Dial has closed it
+	if err != nil {
+		if res != nil {
+			return nil, refusal(res)
+		}
+		return nil, fmt.Errorf("open WebSocket: %w", err)
+	}
+	ws.SetReadLimit(-1)
+	if err := ws.Write(ctx, websocket.MessageText, d.handshake()); err != nil {
+		return nil, fmt.Errorf("send handshake: %w", err)
+	}
+	_, first, err := ws.Read(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read handshake: %w", err)
+	}
+	rest, err := accepted(first)
+	if err != nil {
+		ws.CloseNow() //nolint:errcheck // it is refused already
+		return nil, err
+	}
+	kind := websocket.MessageText
+	if d.proto.TransferFormat() == protocol.Binary {
+		kind = websocket.MessageBinary
+	}
+	return &client{
+		read: func(found func([]byte)) error {
+			found(rest)
+			buf := bytes.NewBuffer(nil)
+			for {
+				_, r, err := ws.Reader(context.Background())
+				if err != nil {
+					return err
+				}
+				buf.Reset()
+				if _, err := buf.ReadFrom(r); err != nil {
+					return err
+				}
+				found(buf.Bytes())
+			}
+		},
+		say:   func(ctx context.Context, data []byte) error { return ws.Write(ctx, kind, data) },
+		close: func() { _ = ws.CloseNow() },
+	}, nil
+}
+
+func (d *dialer) events(ctx context.Context, address string) (*client, error) {
+	life, end := context.WithCancel(context.Background())
+	res, err := d.get(life, address, "text/event-stream") //nolint:bodyclose // client.close does
+	if err != nil {
+		end()
+		return nil, fmt.Errorf("open events: %w", err)
+	}
+	c := &client{
+		say:   func(ctx context.Context, data []byte) error { return d.post(ctx, address, data, nil) },
+		close: func() { end(); _ = res.Body.Close() },
+	}
+	if err := c.say(ctx, d.handshake()); err != nil {
+		c.close()
+		return nil, fmt.Errorf("send handshake: %w", err)
+	}
+	in := bufio.NewReaderSize(res.Body, 4<<10)
+	line := func() ([]byte, error) {
+		for {
+			text, err := in.ReadBytes('\n')
+			if err != nil {
+				return nil, err
+			}
+			if data, ok := bytes.CutPrefix(bytes.TrimRight(text, "\r\n"), []byte("data: ")); ok {
+				return data, nil
+			}
+		}
+	}
+	first, err := line()
+	if err == nil {
+		_, err = accepted(first)
+	}
+	if err != nil {
+		c.close()
+		return nil, fmt.Errorf("read handshake: %w", err)
+	}
+	c.read = func(found func([]byte)) error {
+		for {
+			data, err := line()
+			if err != nil {
+				return err
+			}
+			found(data)
+		}
+	}
+	return c, nil
+}
+
+func (d *dialer) polling(ctx context.Context, address string) (*client, error) {
+	life, end := context.WithCancel(context.Background())
+	poll := func() ([]byte, error) {
+		res, err := d.get(life, address, "")
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = res.Body.Close() }()
+		return io.ReadAll(res.Body)
+	}
+	c := &client{
+		say:   func(ctx context.Context, data []byte) error { return d.post(ctx, address, data, nil) },
+		close: end,
+	}
+	_, err := poll() // the first answers at once: the transport is there
+	if err == nil {
+		err = c.say(ctx, d.handshake())
+	}
+	var first, rest []byte
+	if err == nil {
+		first, err = poll()
+	}
+	if err == nil {
+		rest, err = accepted(first)
+	}
+	if err != nil {
+		end()
+		return nil, fmt.Errorf("start polling: %w", err)
+	}
+	c.read = func(found func([]byte)) error {
+		found(rest)
+		for {
+			data, err := poll()
+			if err != nil {
+				return err
+			}
+			found(data)
+		}
+	}
+	return c, nil
+}
+
+// accepted returns what follows the answer to the handshake.
+func accepted(first []byte) ([]byte, error) {
+	rest, ok := bytes.CutPrefix(first, []byte(handshakeAnswer[:len(handshakeAnswer)-1]))
+	if !ok {
+		return nil, fmt.Errorf("handshake refused: %.200q", first)
+	}
+	return bytes.TrimPrefix(rest, []byte{0x1e}), nil
+}
+
+func (d *dialer) header() http.Header {
+	return http.Header{"Authorization": {"Bearer " + d.token}}
+}
+
+func (d *dialer) get(ctx context.Context, address, accept string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header = d.header()
+	if accept != "" {
+		req.Header.Set("Accept", accept)
+	}
+	res, err := d.http.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if res.StatusCode != http.StatusOK {
+		defer func() { _ = res.Body.Close() }()
+		return nil, refusal(res)
+	}
+	return res, nil
+}
+
+// post sends data and reads the answer into v, which may be nil.
+func (d *dialer) post(ctx context.Context, address string, data []byte, v any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(data))
+	if err != nil {
+		return err
+	}
+	req.Header = d.header()
+	res, err := d.http.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }()
+	if res.StatusCode != http.StatusOK {
+		return refusal(res)
+	}
+	if v == nil {
+		_, err = io.Copy(io.Discard, res.Body)
+		return err
+	}
+	return json.NewDecoder(res.Body).Decode(v)
+}
+
+// refusedError is an answer that isn't the one that was asked for.
+type refusedError struct {
+	status     int
+	retryAfter string
+	text       string
+}
+
+func (e *refusedError) Error() string {
+	return fmt.Sprintf("refused with %d: %s", e.status, e.text)
+}
+
+// refusal reads what a refusal says.
+func refusal(res *http.Response) error {
+	text, _ := io.ReadAll(io.LimitReader(res.Body, 300))
+	return &refusedError{status: res.StatusCode, retryAfter: res.Header.Get("Retry-After"), text: strings.TrimSpace(string(text))}
+}
+
+// isRefused returns the refusal that err is.
+func isRefused(err error) (*refusedError, bool) {
+	var r *refusedError
+	return r, errors.As(err, &r)
+}

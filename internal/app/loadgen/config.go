@@ -1,0 +1,146 @@
+package loadgen
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Config says what load to make and where.
+type Config struct {
+	// URL is the service's base, with /t/{slug} for a tenant without a host.
+	URL string
+	// Key is an access key of the tenant; it signs the clients' token.
+	Key string
+	Hub string
+
+	Connections int
+	Transport   string // websockets, sse or longpolling
+	Protocol    string // json or messagepack
+	// GroupSize is how many connections share a group; 0 = all get everything.
+	GroupSize int
+	// Negotiate false connects WebSockets without asking first.
+	Negotiate   bool
+	ConnectRate int // connections per second, 0 = as fast as they open
+
+	// Rate is how many messages are published per second; 0 = as many as are
+	// delivered with at most Outstanding of them on their way.
+	Rate        float64
+	Outstanding int
+	Size        int // bytes of the one argument
+	Warmup      time.Duration
+	Duration    time.Duration // 0 = connect, and hold for Hold
+	Hold        time.Duration // how long idle connections are held before memory is read
+
+	// PIDs are processes of the server on this machine whose CPU and memory are
+	// reported.
+	PIDs []int
+	JSON bool
+}
+
+// The bounds of a run: enough for one machine, and no accident for a service.
+const (
+	maxConnections = 60_000
+	maxRate        = 1_000_000
+	maxSize        = 1 << 20
+	maxOutstanding = 4096
+	minSize        = stampSize
+)
+
+var (
+	transports = []string{"websockets", "sse", "longpolling"}
+	protocols  = []string{"json", "messagepack"}
+)
+
+// ParseConfig reads the command line without the program's name. It writes usage
+// to out; flag.ErrHelp means that this was all that was asked for. Another error
+// names every flag at fault.
+func ParseConfig(args []string, out io.Writer) (Config, error) {
+	var c Config
+	f := flag.NewFlagSet("loadgen", flag.ContinueOnError)
+	f.SetOutput(out)
+	f.StringVar(&c.URL, "url", "http://127.0.0.1:8888", "base `URL` of the service, with /t/{slug} for a tenant without a host")
+	f.StringVar(&c.Key, "key", "", "access `key` of the tenant (required)")
+	f.StringVar(&c.Hub, "hub", "load", "`name` of the hub")
+	f.IntVar(&c.Connections, "connections", 100, "how many clients")
+	f.StringVar(&c.Transport, "transport", "websockets", strings.Join(transports, ", "))
+	f.StringVar(&c.Protocol, "protocol", "json", strings.Join(protocols, ", "))
+	f.IntVar(&c.GroupSize, "group-size", 0, "clients in each group; 0: messages go to all clients of the hub")
+	f.BoolVar(&c.Negotiate, "negotiate", true, "negotiate before connecting")
+	f.IntVar(&c.ConnectRate, "connect-rate", 0, "connections per second; 0: as fast as they open")
+	f.Float64Var(&c.Rate, "rate", 10, "publishes per second; 0: as fast as they are delivered")
+	f.IntVar(&c.Outstanding, "outstanding", 16, "with -rate 0, how many publishes may be on their way")
+	f.IntVar(&c.Size, "size", 200, "bytes of a message's argument")
+	f.DurationVar(&c.Warmup, "warmup", time.Second, "how long to publish before measuring")
+	f.DurationVar(&c.Duration, "duration", 5*time.Second, "how long to measure; 0: only connect and hold")
+	f.DurationVar(&c.Hold, "hold", 2*time.Second, "with -duration 0, how long to hold the connections")
+	f.Func("pid", "`processes` of the server on this machine, with commas, to report CPU and memory of", func(s string) error {
+		for _, text := range strings.Split(s, ",") {
+			pid, err := strconv.Atoi(text)
+			if err != nil || pid < 1 {
+				return fmt.Errorf("%q is no process id", text)
+			}
+			c.PIDs = append(c.PIDs, pid)
+		}
+		return nil
+	})
+	f.BoolVar(&c.JSON, "json", false, "print the result as JSON")
+	if err := f.Parse(args); err != nil {
+		return Config{}, err
+	}
+	if f.NArg() > 0 {
+		return Config{}, fmt.Errorf("unexpected argument %q", f.Arg(0))
+	}
+	return c, c.validate()
+}
+
+func (c Config) validate() error {
+	var problems []error
+	wrong := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+	if u, err := url.Parse(c.URL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		wrong("-url is %q: accepted is an http or https URL", c.URL)
+	}
+	if c.Key == "" {
+		wrong("-key is missing: accepted is an access key of the tenant")
+	}
+	if c.Hub == "" {
+		wrong("-hub is empty")
+	}
+	within := func(name string, value, least, most int) {
+		if value < least || value > most {
+			wrong("-%s is %d: accepted is %d to %d", name, value, least, most)
+		}
+	}
+	within("connections", c.Connections, 1, maxConnections)
+	within("group-size", c.GroupSize, 0, c.Connections)
+	within("connect-rate", c.ConnectRate, 0, maxRate)
+	within("outstanding", c.Outstanding, 1, maxOutstanding)
+	within("size", c.Size, minSize, maxSize)
+	if c.Rate < 0 || c.Rate > maxRate {
+		wrong("-rate is %g: accepted is 0 to %d", c.Rate, maxRate)
+	}
+	if !slices.Contains(transports, c.Transport) {
+		wrong("-transport is %q: accepted is %s", c.Transport, strings.Join(transports, ", "))
+	}
+	if !slices.Contains(protocols, c.Protocol) {
+		wrong("-protocol is %q: accepted is %s", c.Protocol, strings.Join(protocols, ", "))
+	}
+	if c.Transport == "sse" && c.Protocol == "messagepack" {
+		wrong("-protocol is messagepack: Server-Sent Events carry json alone")
+	}
+	if !c.Negotiate && c.Transport != "websockets" {
+		wrong("-negotiate=false works with -transport websockets alone")
+	}
+	for name, d := range map[string]time.Duration{"warmup": c.Warmup, "duration": c.Duration, "hold": c.Hold} {
+		if d < 0 || d > 24*time.Hour {
+			wrong("-%s is %v: accepted is 0 to 24h", name, d)
+		}
+	}
+	return errors.Join(problems...)
+}
