@@ -101,6 +101,9 @@ type Node interface {
 	Apply(e *Entry) (matched int)
 	// Answer counts the connections of this node that match.
 	Answer(q Query) (matched int)
+	// List returns this node's part of a page; q is valid. It must not keep the
+	// caller waiting.
+	List(q ListQuery) Page
 	// Lost is called instead of Apply when entries can never be delivered. The
 	// node must not let its connections go on as if nothing had happened.
 	Lost(g Gap)
@@ -126,6 +129,9 @@ type Backplane interface {
 	Command(ctx context.Context, e *Entry, o PublishOptions) (Position, int, error)
 	// Ask sums the answers of all nodes that serve the hub.
 	Ask(ctx context.Context, q Query) (int, error)
+	// List merges the parts of all nodes that serve the hub into one page. It fails
+	// with ErrUnanswered when one is missing: a page is never silently short.
+	List(ctx context.Context, q ListQuery) (Page, error)
 	// Subscribe makes n part of the hub and returns once everything accepted
 	// from then on reaches n.Apply. The returned function leaves the hub and
 	// returns when no further call to n will be made.

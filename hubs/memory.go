@@ -101,6 +101,23 @@ func (b *MemoryBackplane) Ask(ctx context.Context, q Query) (int, error) {
 	return matched, nil
 }
 
+// List implements Backplane.
+func (b *MemoryBackplane) List(ctx context.Context, q ListQuery) (Page, error) {
+	if err := q.Validate(); err != nil {
+		return Page{}, err
+	}
+	if err := ctx.Err(); err != nil {
+		return Page{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	pages := make([]Page, 0, len(b.nodes))
+	for _, n := range b.nodes {
+		pages = append(pages, n.List(q))
+	}
+	return MergePages(q, pages...), nil
+}
+
 // Subscribe implements Backplane.
 func (b *MemoryBackplane) Subscribe(_ context.Context, n Node) (leave func(), err error) {
 	own := &memoryNode{n}

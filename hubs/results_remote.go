@@ -198,6 +198,9 @@ func (a *asker) Apply(e *Entry) (matched int) {
 // Answer has no connections to count. It implements Node.
 func (*asker) Answer(Query) int { return 0 }
 
+// List has no connections to list. It implements Node.
+func (*asker) List(ListQuery) Page { return Page{} }
+
 // Lost ends all waits: answers may be among what is lost. It implements Node.
 func (a *asker) Lost(Gap) {
 	a.mu.Lock()

@@ -146,6 +146,19 @@ func (ix *memberIndex) each(name string, f func(*Connection)) {
 	}
 }
 
+// eachName calls f for every name with the connections under it, holding a
+// shard's read lock: f must not block and not keep them.
+func (ix *memberIndex) eachName(f func(name string, members []*Connection)) {
+	for i := range ix.shards {
+		sh := &ix.shards[i]
+		sh.mu.RLock()
+		for name, list := range sh.byName {
+			f(name, list.members)
+		}
+		sh.mu.RUnlock()
+	}
+}
+
 // snapshot returns the connections under name.
 func (ix *memberIndex) snapshot(name string) []*Connection {
 	var all []*Connection

@@ -114,7 +114,9 @@ func (d *doorbell) ring(channel, payload string) {
 	}
 	// The last node left while this was on its way: whoever waits for answers
 	// counted this process.
-	if reply, ok := replyTo(payload); ok {
+	if reply, list, ok := replyTo(payload); ok && list {
+		d.r.replies.answerList(reply, hubs.Page{})
+	} else if ok {
 		d.r.replies.answer(reply, 0)
 	}
 }

@@ -123,10 +123,11 @@ func FuzzEntry(f *testing.F) {
 
 func FuzzQuery(f *testing.F) {
 	f.Add(string(encodeQuery(hubs.Query{Kind: hubs.CountUserInGroup, Name: "g", User: "u"}, address{run: "r", id: 3})))
+	f.Add(string(encodeList(hubs.ListQuery{Kind: hubs.ListUsers, Group: "g", After: "a", Limit: 10}, address{run: "r", id: 3})))
 	f.Add("Q\x96\x01")
 	f.Add("Eepoch 1 2 x")
 	f.Fuzz(func(_ *testing.T, payload string) {
-		if to, ok := replyTo(payload); ok && to == (address{}) {
+		if to, _, ok := replyTo(payload); ok && to == (address{}) {
 			panic("no address")
 		}
 	})
@@ -174,4 +175,19 @@ func TestAnswers_of_the_script(t *testing.T) {
 			t.Errorf("%q was taken", s)
 		}
 	}
+}
+
+func FuzzPage(f *testing.F) {
+	f.Add(appendPage(nil, hubs.Page{Items: []hubs.Listed{{Name: "c", User: "u", Connections: 1}}, More: true}))
+	f.Add([]byte{0x92, 0xc3, 0xdd, 0x7f, 0xff, 0xff, 0xff})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		p, err := decodePage(data)
+		if err != nil {
+			return
+		}
+		again, err := decodePage(appendPage(nil, p))
+		if diff := cmp.Diff(p, again); diff != "" || err != nil {
+			t.Fatalf("second reading: %v (-first +second):\n%s", err, diff)
+		}
+	})
 }

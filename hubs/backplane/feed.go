@@ -171,7 +171,7 @@ func (f *feed) requeue(messages []string) {
 	f.behind = true
 	var questions []string
 	for _, m := range messages {
-		if m != "" && m[0] == 'Q' && len(questions)+len(f.inbox) < inboxEntries {
+		if m != "" && (m[0] == 'Q' || m[0] == 'L') && len(questions)+len(f.inbox) < inboxEntries {
 			questions = append(questions, m)
 			f.bytes += len(m)
 		}
@@ -203,8 +203,30 @@ func (f *feed) message(payload string) bool {
 			return true
 		}
 		f.r.replies.answer(reply, f.each(record{}, func(n hubs.Node) int { return n.Answer(q) }))
+	case 'L':
+		f.list(payload[1:])
 	}
 	return true
+}
+
+// list answers with this process's part of a page. When a node of it fails there
+// is no answer, so that nobody takes the rest for all.
+func (f *feed) list(payload string) {
+	q, reply, err := decodeList(payload)
+	if err != nil {
+		f.spoiled(record{}, err)
+		return
+	}
+	asked := 0
+	var pages []hubs.Page
+	f.each(record{}, func(n hubs.Node) int {
+		asked++
+		pages = append(pages, n.List(q))
+		return 0
+	})
+	if len(pages) == asked {
+		f.r.replies.answerList(reply, hubs.MergePages(q, pages...))
+	}
 }
 
 // parseDoorbell splits "Eepoch number ms entry".

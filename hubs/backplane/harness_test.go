@@ -81,6 +81,7 @@ type node struct {
 	changed chan struct{}
 	hook    func(e *hubs.Entry) // called first, outside the lock
 	matched int
+	list    func() hubs.Page
 }
 
 func newNode() *node { return &node{changed: make(chan struct{}), matched: 1} }
@@ -97,6 +98,13 @@ func (n *node) Apply(e *hubs.Entry) int {
 }
 
 func (n *node) Answer(hubs.Query) int { return n.matched }
+
+func (n *node) List(hubs.ListQuery) hubs.Page {
+	if n.list == nil {
+		return hubs.Page{}
+	}
+	return n.list()
+}
 
 func (n *node) Lost(g hubs.Gap) {
 	n.mu.Lock()

@@ -52,7 +52,7 @@ func (h *hubBackplane) Command(ctx context.Context, e *hubs.Entry, o hubs.Publis
 	if err := h.r.replies.listening(ctx); err != nil {
 		return hubs.Position{}, 0, fmt.Errorf("command: %w", err)
 	}
-	to, t := h.r.replies.ask()
+	to, t := h.r.replies.ask(false)
 	defer h.r.replies.forget(to)
 	a, err := h.publish(ctx, e, o, to)
 	at := hubs.Position{Epoch: a.epoch, Number: a.number, Duplicate: a.duplicate}
@@ -65,24 +65,49 @@ func (h *hubBackplane) Command(ctx context.Context, e *hubs.Entry, o hubs.Publis
 
 // Ask implements hubs.Backplane. The question isn't stored anywhere.
 func (h *hubBackplane) Ask(ctx context.Context, q hubs.Query) (int, error) {
-	if h.r.health.open() {
-		return 0, fmt.Errorf("ask: %w", hubs.ErrUnavailable)
-	}
-	if err := h.r.replies.listening(ctx); err != nil {
+	t, err := h.ring(ctx, false, func(to address) []byte { return encodeQuery(q, to) })
+	if t == nil {
 		return 0, fmt.Errorf("ask: %w", err)
 	}
-	to, t := h.r.replies.ask()
+	return t.matched, err
+}
+
+// List implements hubs.Backplane. Processes whose doorbell is broken at the
+// moment are not known to be missing.
+func (h *hubBackplane) List(ctx context.Context, q hubs.ListQuery) (hubs.Page, error) {
+	if err := q.Validate(); err != nil {
+		return hubs.Page{}, err
+	}
+	t, err := h.ring(ctx, true, func(to address) []byte { return encodeList(q, to) })
+	if err != nil {
+		return hubs.Page{}, fmt.Errorf("list: %w", err)
+	}
+	return hubs.MergePages(q, t.pages...), nil
+}
+
+// ring puts a question to all processes of the hub and waits for their answers.
+// With hubs.ErrUnanswered the tally has those that came; with other errors it is
+// nil.
+func (h *hubBackplane) ring(ctx context.Context, list bool, encode func(to address) []byte) (*tally, error) {
+	if h.r.health.open() {
+		return nil, hubs.ErrUnavailable
+	}
+	if err := h.r.replies.listening(ctx); err != nil {
+		return nil, err
+	}
+	to, t := h.r.replies.ask(list)
 	defer h.r.replies.forget(to)
 	attempt, cancel := context.WithTimeout(ctx, attemptPatience)
 	defer cancel()
-	processes, err := h.r.client.Publish(attempt, h.keys().Doorbell(), encodeQuery(q, to)).Result()
+	processes, err := h.r.client.Publish(attempt, h.keys().Doorbell(), encode(to)).Result()
 	if ctx.Err() == nil {
 		h.r.health.report(err)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("ask: %w: %w", hubs.ErrUnavailable, err)
+		return nil, fmt.Errorf("%w: %w", hubs.ErrUnavailable, err)
 	}
-	return h.r.replies.wait(ctx, t, int(processes))
+	_, err = h.r.replies.wait(ctx, t, int(processes))
+	return t.now(), err
 }
 
 // Subscribe implements hubs.Backplane.

@@ -330,3 +330,44 @@ func TestNew_lists_every_problem(t *testing.T) {
 		}
 	}
 }
+
+func TestList_is_never_silently_short(t *testing.T) {
+	url := newRedis(t)
+	a, b := process(t, url, func(c *Config) { c.AnswerPatience = 200 * time.Millisecond }), process(t, url)
+	n := newNode()
+	n.list = func() hubs.Page { return hubs.Page{Items: []hubs.Listed{{Name: "c", Connections: 1}}} }
+	subscribe(t, a, n)
+	h, q := a.Hub(tenant, hub, Settings{}), hubs.ListQuery{Kind: hubs.ListConnections, Limit: 10}
+	failing := newNode()
+	failing.list = func() hubs.Page { panic("broken") }
+	leave := subscribe(t, b, failing)
+	if page, err := h.List(t.Context(), q); len(page.Items) > 0 || !errors.Is(err, hubs.ErrUnanswered) {
+		t.Errorf("a node fails: %+v, %v", page, err)
+	}
+	leave()
+
+	release := make(chan struct{})
+	stuck := newNode()
+	stuck.hook = func(*hubs.Entry) { <-release }
+	subscribe(t, b, stuck)
+	if _, err := h.Publish(t.Context(), &hubs.Entry{Kind: hubs.RemoveFromAllGroups}, hubs.PublishOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	page, err := h.List(t.Context(), q)
+	close(release)
+	if len(page.Items) > 0 || !errors.Is(err, hubs.ErrUnanswered) {
+		t.Errorf("a node is stuck: %+v, %v", page, err)
+	}
+	stuck.waitEntries(t, 1)
+
+	// An answer of an edge that knows of no lists is none.
+	to, waiting := a.replies.ask(true)
+	a.replies.count(to.id, 0, nil)
+	if got := waiting.now().got; got != 0 {
+		t.Errorf("%d answers are counted", got)
+	}
+	a.replies.forget(to)
+	if page, err := h.List(t.Context(), q); len(page.Items) != 1 || err != nil {
+		t.Errorf("all answer: %+v, %v", page, err)
+	}
+}

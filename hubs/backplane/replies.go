@@ -3,8 +3,10 @@ package backplane
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -17,8 +19,9 @@ import (
 // replies carries answers between processes: those of this process's nodes to
 // whoever asked, and those of all nodes to what this process asked.
 type replies struct {
-	r   *Redis
-	out chan reply
+	r     *Redis
+	out   chan reply
+	pages atomic.Int64 // bytes of lists in out
 
 	mu      sync.Mutex
 	last    uint64
@@ -30,19 +33,26 @@ type replies struct {
 type reply struct {
 	to      address
 	matched int
+	page    []byte // encoded; nil when no list was asked for
 }
 
 // tally sums the answers to one question.
 type tally struct {
+	list bool // answers without a page don't count
+
 	mu      sync.Mutex
 	got     int
 	matched int
+	pages   []hubs.Page
 	came    chan struct{} // holds one
 }
 
 const (
 	repliesWaiting = 4096
 	replyBatch     = 128
+	// pagesWaiting bounds the bytes of the lists among waiting replies.
+	pagesWaiting = 16 << 20
+	pagesBatch   = 1 << 20
 )
 
 func newReplies(r *Redis) *replies {
@@ -53,14 +63,31 @@ func newReplies(r *Redis) *replies {
 // no room is left out, and the asker is told that one is missing.
 func (p *replies) answer(to address, matched int) {
 	if to.run == p.r.run {
-		p.count(to.id, matched)
+		p.count(to.id, matched, nil)
 		return
 	}
-	select {
-	case p.out <- reply{to, matched}:
-	default:
-		p.r.stats.overflows.Add(1)
+	p.queue(reply{to: to, matched: matched})
+}
+
+// answerList is answer for a part of a list.
+func (p *replies) answerList(to address, page hubs.Page) {
+	if to.run == p.r.run {
+		p.count(to.id, 0, &page)
+		return
 	}
+	p.queue(reply{to: to, page: appendPage(nil, page)})
+}
+
+func (p *replies) queue(a reply) {
+	if p.pages.Add(int64(len(a.page))) <= pagesWaiting || a.page == nil {
+		select {
+		case p.out <- a:
+			return
+		default:
+		}
+	}
+	p.pages.Add(-int64(len(a.page)))
+	p.r.stats.overflows.Add(1)
 }
 
 // send publishes answers until the backplane closes.
@@ -80,11 +107,13 @@ func (p *replies) publish(first reply) {
 	ctx, cancel := context.WithTimeout(p.r.ctx, attemptPatience)
 	defer cancel()
 	pipe := p.r.client.Pipeline()
+	bytes := 0
 	for a, more := first, true; more; {
 		b := msgp.AppendUint64(nil, a.to.id)
 		b = msgp.AppendInt(b, a.matched)
-		pipe.Publish(ctx, redisclient.EdgeReplies(a.to.run), b)
-		if pipe.Len() == replyBatch {
+		pipe.Publish(ctx, redisclient.EdgeReplies(a.to.run), append(b, a.page...))
+		p.pages.Add(-int64(len(a.page)))
+		if bytes += len(a.page); pipe.Len() == replyBatch || bytes >= pagesBatch {
 			break
 		}
 		select {
@@ -134,8 +163,14 @@ func (p *replies) listen() error {
 		if err != nil {
 			return
 		}
-		if matched, _, err := msgp.ReadIntBytes(rest); err == nil {
-			p.count(id, matched)
+		matched, rest, err := msgp.ReadIntBytes(rest)
+		if err != nil {
+			return
+		}
+		if len(rest) == 0 {
+			p.count(id, matched, nil)
+		} else if page, err := decodePage(rest); err == nil {
+			p.count(id, matched, &page)
 		}
 	}, func(*redis.Subscription) { p.up() })
 }
@@ -179,16 +214,19 @@ func (p *replies) listening(ctx context.Context) error {
 	return fmt.Errorf("%w: no way for answers", hubs.ErrUnavailable)
 }
 
-func (p *replies) count(id uint64, matched int) {
+func (p *replies) count(id uint64, matched int, page *hubs.Page) {
 	p.mu.Lock()
 	t := p.waiting[id]
 	p.mu.Unlock()
-	if t == nil {
-		return // too late
+	if t == nil || t.list && page == nil {
+		return // too late, or no answer
 	}
 	t.mu.Lock()
 	t.got++
 	t.matched += matched
+	if page != nil {
+		t.pages = append(t.pages, *page)
+	}
 	t.mu.Unlock()
 	select {
 	case t.came <- struct{}{}:
@@ -197,11 +235,11 @@ func (p *replies) count(id uint64, matched int) {
 }
 
 // ask opens a tally. Answers may come before it is known how many there will be.
-func (p *replies) ask() (address, *tally) {
+func (p *replies) ask(list bool) (address, *tally) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.last++
-	t := &tally{came: make(chan struct{}, 1)}
+	t := &tally{list: list, came: make(chan struct{}, 1)}
 	p.waiting[p.last] = t
 	return address{run: p.r.run, id: p.last}, t
 }
@@ -210,6 +248,13 @@ func (p *replies) forget(a address) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.waiting, a.id)
+}
+
+// now returns what has come so far.
+func (t *tally) now() *tally {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return &tally{list: t.list, got: t.got, matched: t.matched, pages: slices.Clone(t.pages)}
 }
 
 // wait returns the sum once the given number of processes has answered. In an
@@ -240,47 +285,22 @@ func (p *replies) wait(ctx context.Context, t *tally, processes int) (int, error
 	}
 }
 
-// encodeQuery returns the doorbell message of a query.
-func encodeQuery(q hubs.Query, to address) []byte {
-	b := append(make([]byte, 0, 64+len(q.Name)+len(q.User)), 'Q')
-	b = msgp.AppendArrayHeader(b, 6)
-	b = msgp.AppendUint8(b, entryVersion)
-	b = msgp.AppendUint8(b, uint8(q.Kind))
-	b = msgp.AppendString(b, q.Name)
-	b = msgp.AppendString(b, q.User)
-	b = msgp.AppendString(b, to.run)
-	return msgp.AppendUint64(b, to.id)
-}
-
-func decodeQuery(payload string) (hubs.Query, address, error) {
-	r := reader{rest: []byte(payload)}
-	if n := r.array(); r.err == nil && n < 6 {
-		return hubs.Query{}, address{}, fmt.Errorf("query of %d elements", n)
-	}
-	if v := r.uint8(); r.err == nil && v != entryVersion {
-		return hubs.Query{}, address{}, fmt.Errorf("query of version %d", v)
-	}
-	q := hubs.Query{Kind: hubs.QueryKind(r.uint8()), Name: r.string(), User: r.string()}
-	to := address{run: r.string(), id: r.uint64()}
-	if r.err != nil {
-		return hubs.Query{}, address{}, fmt.Errorf("decode query: %w", r.err)
-	}
-	return q, to, nil
-}
-
-// replyTo returns where the answer to a doorbell message goes, if to anywhere.
-func replyTo(payload string) (address, bool) {
-	var to address
+// replyTo returns where the answer to a doorbell message goes, if to anywhere,
+// and whether that is a list.
+func replyTo(payload string) (to address, list, ok bool) {
 	var err error
 	switch {
 	case strings.HasPrefix(payload, "E"):
 		rec, ok := parseDoorbell(payload)
 		if !ok {
-			return address{}, false
+			return address{}, false, false
 		}
 		_, to, err = decodeEntry([]byte(rec.entry))
 	case strings.HasPrefix(payload, "Q"):
 		_, to, err = decodeQuery(payload[1:])
+	case strings.HasPrefix(payload, "L"):
+		_, to, err = decodeList(payload[1:])
+		list = true
 	}
-	return to, err == nil && to != address{}
+	return to, list, err == nil && to != address{}
 }

@@ -42,6 +42,11 @@ func Run(t *testing.T, open Open) {
 		{"a command without any node matches nothing", commandWithoutNodes},
 		{"a query returns the sum of the answers", askSums},
 		{"a query without any node counts nothing", askWithoutNodes},
+		{"a list merges the parts of all nodes in order", listMerges},
+		{"a list ends where a node's part does", listEndsWithAPart},
+		{"a list without any node is empty", listWithoutNodes},
+		{"a list that makes no sense is refused", listRefused},
+		{"connections, users and groups of three nodes are listed page by page", listsOfServers},
 		{"a command is applied in order with messages", commandKeepsOrder},
 		{"a repeat with the same idempotency key is answered with the first position", idempotentPublish},
 		{"an idempotency key with another entry is refused", idempotencyConflict},
@@ -59,11 +64,13 @@ func Run(t *testing.T, open Open) {
 
 // node is a hubs.Node that records what it is asked.
 type node struct {
-	matches int // returned by Apply and Answer
+	matches int       // returned by Apply and Answer
+	page    hubs.Page // returned by List
 
 	mu      sync.Mutex
 	entries []*hubs.Entry
 	queries []hubs.Query
+	lists   []hubs.ListQuery
 	gaps    []hubs.Gap
 	inApply bool
 	overlap bool
@@ -91,6 +98,13 @@ func (n *node) Answer(q hubs.Query) int {
 	defer n.mu.Unlock()
 	n.queries = append(n.queries, q)
 	return n.matches
+}
+
+func (n *node) List(q hubs.ListQuery) hubs.Page {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.lists = append(n.lists, q)
+	return n.page
 }
 
 func (n *node) Lost(g hubs.Gap) {

@@ -112,13 +112,15 @@ type client struct {
 	over    bool
 }
 
-func dial(t *testing.T, s *hubs.Server, id string) *client {
+func dial(t *testing.T, s *hubs.Server, id string) *client { return dialAs(t, s, id, "") }
+
+func dialAs(t *testing.T, s *hubs.Server, id, user string) *client {
 	t.Helper()
 	c := &client{t: t, ended: make(chan struct{})}
 	c.changed = sync.NewCond(&c.mu)
 	go func() {
 		defer close(c.ended)
-		_ = s.Serve(context.Background(), hubs.ConnectionInfo{ID: id}, c) // ends with the server
+		_ = s.Serve(context.Background(), hubs.ConnectionInfo{ID: id, Principal: hubs.Principal{UserID: user}}, c) // ends with the server
 	}()
 	t.Cleanup(func() {
 		c.Abort()

@@ -28,14 +28,16 @@ const maxMessage = 1000
 // service is a Handler over memory backplanes, one per hub, with a node each.
 type service struct {
 	*Handler
-	matched int   // what nodes answer
-	refuse  error // what Admit answers
-	broken  error // what publishing answers, if anything
+	matched int       // what nodes answer
+	page    hubs.Page // what nodes list
+	refuse  error     // what Admit answers
+	broken  error     // what publishing answers, if anything
 
 	mu       sync.Mutex
 	hubs     map[string]hubs.Backplane
 	entries  map[string][]*hubs.Entry // by hub
 	queries  []hubs.Query
+	lists    []hubs.ListQuery
 	admitted []int
 }
 
@@ -105,6 +107,13 @@ func (n *node) Answer(q hubs.Query) int {
 	defer n.s.mu.Unlock()
 	n.s.queries = append(n.s.queries, q)
 	return n.s.matched
+}
+
+func (n *node) List(q hubs.ListQuery) hubs.Page {
+	n.s.mu.Lock()
+	defer n.s.mu.Unlock()
+	n.s.lists = append(n.s.lists, q)
+	return n.s.page
 }
 
 func (*node) Lost(hubs.Gap) {}
