@@ -3,7 +3,6 @@ package backplane
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -35,31 +34,35 @@ type hubBackplane struct {
 	settings Settings
 }
 
-var _ hubs.Backplane = (*hubBackplane)(nil)
+var (
+	_ hubs.Backplane = (*hubBackplane)(nil)
+	_ hubs.Pipeline  = (*hubBackplane)(nil)
+)
 
 // Publish implements hubs.Backplane. It fails within 2.5 s: with
 // hubs.ErrUnavailable when Redis is away, and then also with
 // hubs.ErrOutcomeUnknown unless nothing was published.
 func (h *hubBackplane) Publish(ctx context.Context, e *hubs.Entry, o hubs.PublishOptions) (hubs.Position, error) {
-	a, err := h.publish(ctx, e, o, address{})
-	return hubs.Position{Epoch: a.epoch, Number: a.number, Duplicate: a.duplicate}, err
+	b, err := h.Begin(ctx, e, o, false)
+	if err != nil {
+		return hubs.Position{}, err
+	}
+	return b.Accepted(ctx)
 }
 
 // Command implements hubs.Backplane. Processes whose doorbell is broken at the
 // moment catch up later and are not waited for. A repeat of an earlier command
 // (same idempotency key) matches nothing.
 func (h *hubBackplane) Command(ctx context.Context, e *hubs.Entry, o hubs.PublishOptions) (hubs.Position, int, error) {
-	if err := h.r.replies.listening(ctx); err != nil {
-		return hubs.Position{}, 0, fmt.Errorf("command: %w", err)
-	}
-	to, t := h.r.replies.ask(false)
-	defer h.r.replies.forget(to)
-	a, err := h.publish(ctx, e, o, to)
-	at := hubs.Position{Epoch: a.epoch, Number: a.number, Duplicate: a.duplicate}
+	b, err := h.Begin(ctx, e, o, true)
 	if err != nil {
-		return at, 0, err
+		return hubs.Position{}, 0, err
 	}
-	matched, err := h.r.replies.wait(ctx, t, a.receivers)
+	matched, err := b.Matched(ctx)
+	at, failed := b.Accepted(ctx)
+	if failed != nil {
+		err = failed
+	}
 	return at, matched, err
 }
 
@@ -162,50 +165,3 @@ func (h *hubBackplane) UserGroups(ctx context.Context, u string) ([]hubs.UserGro
 
 func (h *hubBackplane) keys() redisclient.HubKeys { return redisclient.Hub(h.id.tenant, h.id.hub) }
 
-// publish encodes e and sends it down the hub's pipeline.
-func (h *hubBackplane) publish(ctx context.Context, e *hubs.Entry, o hubs.PublishOptions, to address) (answer, error) {
-	if len(o.IdempotencyKey) > idempotencyKeyBytes {
-		return answer{}, fmt.Errorf("publish: idempotency key of %d bytes, the most is %d", len(o.IdempotencyKey), idempotencyKeyBytes)
-	}
-	if o.Charge < 0 {
-		return answer{}, errors.New("publish: negative charge")
-	}
-	data, hash, err := encodeEntry(e, to)
-	if err != nil {
-		return answer{}, fmt.Errorf("publish: %w", err)
-	}
-	p := h.r.publisher(h.id, h.settings)
-	q := &request{entry: data, deadline: time.Now().Add(publishPatience), done: make(chan outcome, 1)}
-	if o.IdempotencyKey == "" {
-		hash = ""
-		q.keys = append(q.keys, p.fixed[3])
-	} else {
-		q.keys = append(q.keys, p.keys.Idempotency(o.IdempotencyKey))
-	}
-	operation, life := "", time.Duration(0)
-	switch e.Kind {
-	case hubs.AddUserToGroup:
-		operation, life = "add", userGroupLife
-		if e.TTLSeconds >= 0 {
-			life = min(time.Duration(min(e.TTLSeconds, int64(userGroupLife/time.Second)))*time.Second, userGroupLife)
-		}
-		if life == 0 {
-			operation = "" // only connections that exist now: nothing to remember
-		}
-	case hubs.RemoveUserFromGroup:
-		operation = "remove"
-	case hubs.RemoveUserFromGroups:
-		operation = "clear"
-	default:
-	}
-	q.args = []any{o.Charge, hash, h.settings.idempotency().Milliseconds(), operation, life.Milliseconds(), userGroups}
-	if operation != "" {
-		for _, u := range e.Users {
-			q.keys = append(q.keys, p.keys.UserGroups(u))
-		}
-		for _, g := range e.Groups {
-			q.args = append(q.args, g)
-		}
-	}
-	return p.publish(ctx, q)
-}

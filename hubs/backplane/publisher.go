@@ -96,16 +96,23 @@ func (p *publisher) touch(s Settings) {
 	p.limits = [4]any{s.retention().Milliseconds(), p.r.cfg.StreamEntries, p.r.cfg.StreamBytes, headLife.Milliseconds()}
 }
 
-// publish queues q and waits for its outcome.
-func (p *publisher) publish(ctx context.Context, q *request) (answer, error) {
+// begin queues q.
+func (p *publisher) begin(ctx context.Context, q *request) error {
 	if err := ctx.Err(); err != nil {
-		return answer{}, fmt.Errorf("publish: %w", err)
+		return fmt.Errorf("publish: %w", err)
 	}
 	if p.r.health.open() {
-		return answer{}, fmt.Errorf("publish: %w", hubs.ErrUnavailable)
+		return fmt.Errorf("publish: %w", hubs.ErrUnavailable)
 	}
-	if err := p.push(q); err != nil {
-		return answer{}, err
+	return p.push(q)
+}
+
+// wait waits for the outcome of a request that was begun.
+func (p *publisher) wait(ctx context.Context, q *request) (answer, error) {
+	select {
+	case o := <-q.done:
+		return o.answer, o.err
+	default:
 	}
 	patience := time.NewTimer(time.Until(q.deadline))
 	defer patience.Stop()

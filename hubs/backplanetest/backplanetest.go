@@ -55,6 +55,7 @@ func Run(t *testing.T, open Open) {
 		{"groups with TTL 0 are not stored", storedGroupsNow},
 		{"stored groups of a user are removed one by one and all at once", storedGroupsRemoved},
 		{"a done context publishes nothing", doneContext},
+		{"entries that are begun before others are answered keep their order", begunKeepsOrder},
 		{"what a hub method sends and returns is seen in its order", methodKeepsOrder},
 		{"a client of another node answers", clientOfAnotherNodeAnswers},
 	} {

@@ -1,0 +1,121 @@
+package backplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/signalbox/signalbox/hubs"
+)
+
+// begun is an entry in the pipeline of its hub.
+type begun struct {
+	p *publisher
+	q *request
+
+	once   sync.Once
+	answer answer
+	err    error
+
+	// to and tally are set for a command.
+	to      address
+	tally   *tally
+	counted sync.Once
+	matched int
+	missing error
+}
+
+// Begin implements hubs.Pipeline. A command waits until answers can arrive.
+func (h *hubBackplane) Begin(ctx context.Context, e *hubs.Entry, o hubs.PublishOptions, command bool) (hubs.Begun, error) {
+	b := new(begun)
+	if command {
+		if err := h.r.replies.listening(ctx); err != nil {
+			return nil, fmt.Errorf("command: %w", err)
+		}
+		b.to, b.tally = h.r.replies.ask(false)
+	}
+	var err error
+	if b.p, b.q, err = h.encode(e, o, b.to); err == nil {
+		err = b.p.begin(ctx, b.q)
+	}
+	if err != nil {
+		if command {
+			h.r.replies.forget(b.to)
+		}
+		return nil, err
+	}
+	return b, nil
+}
+
+// Accepted implements hubs.Begun.
+func (b *begun) Accepted(ctx context.Context) (hubs.Position, error) {
+	b.once.Do(func() { b.answer, b.err = b.p.wait(ctx, b.q) })
+	return hubs.Position{Epoch: b.answer.epoch, Number: b.answer.number, Duplicate: b.answer.duplicate}, b.err
+}
+
+// Matched implements hubs.Begun.
+func (b *begun) Matched(ctx context.Context) (int, error) {
+	b.counted.Do(func() {
+		if b.tally == nil {
+			b.missing = errors.New("matches of an entry that is no command")
+			return
+		}
+		defer b.p.r.replies.forget(b.to)
+		if _, err := b.Accepted(ctx); err != nil {
+			b.missing = err
+			return
+		}
+		b.matched, b.missing = b.p.r.replies.wait(ctx, b.tally, b.answer.receivers)
+	})
+	return b.matched, b.missing
+}
+
+// encode returns the publisher of the hub and the request that asks it for e.
+func (h *hubBackplane) encode(e *hubs.Entry, o hubs.PublishOptions, to address) (*publisher, *request, error) {
+	if len(o.IdempotencyKey) > idempotencyKeyBytes {
+		return nil, nil, fmt.Errorf("publish: idempotency key of %d bytes, the most is %d", len(o.IdempotencyKey), idempotencyKeyBytes)
+	}
+	if o.Charge < 0 {
+		return nil, nil, errors.New("publish: negative charge")
+	}
+	data, hash, err := encodeEntry(e, to)
+	if err != nil {
+		return nil, nil, fmt.Errorf("publish: %w", err)
+	}
+	p := h.r.publisher(h.id, h.settings)
+	q := &request{entry: data, deadline: time.Now().Add(publishPatience), done: make(chan outcome, 1)}
+	if o.IdempotencyKey == "" {
+		hash = ""
+		q.keys = append(q.keys, p.fixed[3])
+	} else {
+		q.keys = append(q.keys, p.keys.Idempotency(o.IdempotencyKey))
+	}
+	operation, life := "", time.Duration(0)
+	switch e.Kind {
+	case hubs.AddUserToGroup:
+		operation, life = "add", userGroupLife
+		if e.TTLSeconds >= 0 {
+			life = min(time.Duration(min(e.TTLSeconds, int64(userGroupLife/time.Second)))*time.Second, userGroupLife)
+		}
+		if life == 0 {
+			operation = "" // only connections that exist now: nothing to remember
+		}
+	case hubs.RemoveUserFromGroup:
+		operation = "remove"
+	case hubs.RemoveUserFromGroups:
+		operation = "clear"
+	default:
+	}
+	q.args = []any{o.Charge, hash, h.settings.idempotency().Milliseconds(), operation, life.Milliseconds(), userGroups}
+	if operation != "" {
+		for _, u := range e.Users {
+			q.keys = append(q.keys, p.keys.UserGroups(u))
+		}
+		for _, g := range e.Groups {
+			q.args = append(q.args, g)
+		}
+	}
+	return p, q, nil
+}
