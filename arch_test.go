@@ -98,9 +98,10 @@ var directions = []struct {
 	{[]string{"internal/redisclient"}, []string{"tenants"}},
 	{[]string{"internal/testenv"}, []string{"internal/embedded", "internal/postgres", "migrations"}},
 	// The SignalR server: usable alone, so it knows no tenants and no adapters.
-	{[]string{"hubs"}, []string{"hubs/protocol", "hubs/values"}},
+	{[]string{"hubs/internal/..."}, nil},
+	{[]string{"hubs"}, []string{"hubs/protocol", "hubs/values", "hubs/internal/..."}},
 	{[]string{"hubs/values"}, []string{"hubs/protocol"}},
-	{[]string{"hubs/transport", "hubs/backplanetest"}, []string{"hubs", "hubs/protocol"}},
+	{[]string{"hubs/transport", "hubs/backplanetest"}, []string{"hubs", "hubs/protocol", "hubs/internal/..."}},
 	{[]string{"hubs/serviceprotocol"}, []string{"hubs/protocol"}},
 	{[]string{"hubs/serviceprotocol/strict"}, []string{"hubs/serviceprotocol"}},
 	{[]string{"hubs/appserver"}, []string{"hubs", "hubs/protocol", "hubs/values", "hubs/serviceprotocol"}},

@@ -160,18 +160,20 @@ func (s *calls) regain(k *call) {
 	s.mu.Unlock()
 }
 
-// message handles what belongs to something open: items, ends and answers.
-// What belongs to nothing is ignored.
-func (s *calls) message(m *protocol.Message) {
+// message handles what belongs to something open: items, ends and answers. It
+// reports false for what belongs to nothing, which is ignored.
+func (s *calls) message(m *protocol.Message) bool {
 	switch m.Type {
 	case protocol.StreamItem:
 		if u := s.upload(m.InvocationID); u != nil {
 			u.item(m.Item)
+			return true
 		}
 	case protocol.Completion:
 		if u := s.upload(m.InvocationID); u != nil {
 			s.forgetUpload(m.InvocationID)
 			u.complete(m)
+			return true
 		}
 	case protocol.CancelInvocation:
 		s.mu.Lock()
@@ -179,8 +181,10 @@ func (s *calls) message(m *protocol.Message) {
 		s.mu.Unlock()
 		if k != nil {
 			k.cancel(errCanceledByClient)
+			return true
 		}
 	}
+	return false
 }
 
 // endCalls ends everything that the connection has open; err is why the

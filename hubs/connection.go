@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/signalbox/signalbox/hubs/internal/pace"
 	"github.com/signalbox/signalbox/hubs/protocol"
 )
 
@@ -46,6 +47,8 @@ type Connection struct {
 	// made by the reader when it is first needed.
 	slots       chan struct{}
 	invocations sync.WaitGroup
+
+	idled, strayed pace.Meter // see violation.go; only the reader uses them
 
 	stamp uint64 // last entry delivered; only Server.Apply uses it
 
@@ -181,7 +184,12 @@ func (c *Connection) closeFrame(reason string, allowReconnect bool) []byte {
 // end queues a Close message behind what is waiting and closes the transport
 // once it is written. The first cause wins.
 func (c *Connection) end(cause error, reason string, allowReconnect bool) {
-	if c.finish(queued{frame: c.closeFrame(reason, allowReconnect)}, cause, EndNormal) {
+	c.endAs(EndNormal, cause, reason, allowReconnect)
+}
+
+// endAs is end with a status for transports that have one.
+func (c *Connection) endAs(ending Ending, cause error, reason string, allowReconnect bool) {
+	if c.finish(queued{frame: c.closeFrame(reason, allowReconnect)}, cause, ending) {
 		writers.schedule(c)
 	}
 	c.cancel(cause)

@@ -50,8 +50,8 @@ func (d *methods) Message(_ context.Context, c *Connection, m *protocol.Message)
 	case protocol.Invocation, protocol.StreamInvocation:
 		d.accept(c, m)
 	default:
-		if s := c.calls.Load(); s != nil {
-			s.message(m)
+		if s := c.calls.Load(); s == nil || !s.message(m) {
+			return c.Stray(m)
 		}
 	}
 	return nil

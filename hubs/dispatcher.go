@@ -45,7 +45,7 @@ func (b broadcastOnly) Message(_ context.Context, c *Connection, m *protocol.Mes
 		c.server.meter.Refused(RefusedNoHandler)
 		return c.refuse(m, InvocationError(m.Target, b.err, false))
 	}
-	return nil
+	return c.Stray(m)
 }
 
 func (broadcastOnly) Disconnected(context.Context, *Connection, error) {}

@@ -73,7 +73,7 @@ func (in *inbound) fill() error {
 			if errors.Is(err, io.EOF) {
 				return io.EOF
 			}
-			return &transportError{err}
+			return in.failed(err)
 		}
 		if in.buf == nil {
 			in.buf = readBuffers.Get().(*readBuffer)
@@ -93,7 +93,7 @@ func (in *inbound) read(t Transport) (int, error) {
 		if errors.Is(err, io.EOF) {
 			return 0, io.EOF
 		}
-		return 0, &transportError{err}
+		return 0, in.failed(err)
 	}
 	if n > 0 {
 		b.data = b.data[:len(b.data)+n]
@@ -103,6 +103,15 @@ func (in *inbound) read(t Transport) (int, error) {
 		}
 	}
 	return n, nil
+}
+
+// failed counts an end of the transport that is the client's fault.
+func (in *inbound) failed(err error) error {
+	var broken *Violation
+	if errors.As(err, &broken) {
+		in.c.server.meter.Refused(broken.Code)
+	}
+	return &transportError{err}
 }
 
 // errClientClosed: the client sent a Close message.
@@ -144,7 +153,7 @@ func (in *inbound) parse() error {
 	for len(data) > taken {
 		if protocol.Oversized(c.proto, data[taken:], limit) {
 			c.server.meter.Refused(RefusedProtocol)
-			return invalidData("The maximum message size of %dB was exceeded. The message size can be configured in AddHubOptions.", limit)
+			return &oversizeError{invalidData("The maximum message size of %dB was exceeded. The message size can be configured in AddHubOptions.", limit)}
 		}
 		m := &in.buf.message
 		n, err := c.proto.Parse(data[taken:], m)
@@ -163,6 +172,11 @@ func (in *inbound) parse() error {
 				return err
 			}
 			if !fresh {
+				if m.Type == protocol.Ack || m.Type == protocol.Sequence {
+					if err := c.idle(m.Type); err != nil {
+						return err
+					}
+				}
 				continue
 			}
 			c.server.meter.Received(n)
@@ -182,6 +196,7 @@ func (c *Connection) handle(m *protocol.Message) error {
 	switch m.Type {
 	case protocol.Ping:
 		c.pinged.Store(true)
+		return c.idle(m.Type)
 	case protocol.Close:
 		return errClientClosed
 	case protocol.Invocation, protocol.StreamInvocation:
@@ -193,10 +208,9 @@ func (c *Connection) handle(m *protocol.Message) error {
 		return c.server.chain.dispatcher.Message(c.ctx, c, m)
 	case protocol.StreamItem, protocol.CancelInvocation:
 		return c.server.chain.dispatcher.Message(c.ctx, c, m)
-	case protocol.Ack, protocol.Sequence:
-		// Only a connection with stateful reconnect has any use for them: admit.
 	default:
-		// HubProtocol.md asks for unknown types to be ignored.
+		// HubProtocol.md asks for unknown types to be ignored. Of acknowledgements
+		// and sequence numbers only stateful reconnect knows, in admit.
+		return c.idle(m.Type)
 	}
-	return nil
 }

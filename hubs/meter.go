@@ -40,6 +40,7 @@ const (
 	RefusedConnection   = "connection_refused"
 	RefusedSlowConsumer = "slow_consumer"
 	RefusedProtocol     = "protocol_error"
+	RefusedFlood        = "message_flood"
 	RefusedTimeout      = "client_timeout"
 	RefusedGroups       = "too_many_groups"
 	RefusedGap          = "history_gone"

@@ -222,7 +222,8 @@ func (o *outbound) begin() bool {
 // reattach waits for the socket that takes the place of the one that failed
 // with err. It reports false when the connection has come to its end.
 func (in *inbound) reattach(err error) bool {
-	if errors.Is(err, io.EOF) || !in.c.lost(in.transport, err) {
+	var broken *Violation
+	if errors.Is(err, io.EOF) || errors.As(err, &broken) || !in.c.lost(in.transport, err) {
 		return false
 	}
 	for {

@@ -116,6 +116,8 @@ func (c *Connection) sayEnd(err error) error {
 	}
 	detailed := c.server.options.Load().EnableDetailedErrors
 	var lost *transportError
+	var flood *floodError
+	var oversize *oversizeError
 	switch {
 	case err == nil:
 		if c.leftQuietly() {
@@ -127,6 +129,10 @@ func (c *Connection) sayEnd(err error) error {
 		if c.finish(queued{frame: c.closeFrame(textClosedWithError, false)}, err, EndFailed) {
 			writers.schedule(c)
 		}
+	case errors.As(err, &flood):
+		c.endAs(EndPolicy, err, flood.text, false)
+	case errors.As(err, &oversize):
+		c.endAs(EndTooLarge, err, withDetail(textClosedWithError, err, detailed), false)
 	default:
 		c.end(err, withDetail(textClosedWithError, err, detailed), false)
 	}

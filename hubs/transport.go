@@ -40,8 +40,10 @@ const (
 	EndNormal Ending = iota
 	// EndFailed: the server failed.
 	EndFailed
-	// EndPolicy: the client broke a limit of the transport.
+	// EndPolicy: the client broke a limit.
 	EndPolicy
+	// EndTooLarge: the client sent too large a message.
+	EndTooLarge
 )
 
 // Transport carries one connection's bytes; it knows nothing of hub messages.
@@ -50,8 +52,8 @@ const (
 type Transport interface {
 	Kind() TransportKind
 	// Wait blocks until Read has something to give. It returns io.EOF when the
-	// client ended the connection in the orderly way, and another error when it
-	// is gone.
+	// client ended the connection in the orderly way, a *Violation when it broke
+	// the transport's rules, and another error when it is gone.
 	Wait() error
 	// Read copies bytes that have arrived and returns how many; frame borders
 	// mean nothing. 0 and no error: call Wait again.

@@ -11,11 +11,14 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/signalbox/signalbox/hubs"
 )
 
 const ping = "{\"type\":6}\x1e"
@@ -66,8 +69,10 @@ func masked(first byte, payload []byte) []byte {
 	switch n := len(payload); {
 	case n < 126:
 		return append([]byte{first, 0x80 | byte(n), 0, 0, 0, 0}, payload...)
-	default:
+	case n < 1<<16:
 		return append(append(binary.BigEndian.AppendUint16([]byte{first, 0x80 | 126}, uint16(n)), 0, 0, 0, 0), payload...)
+	default:
+		return append(append(binary.BigEndian.AppendUint64([]byte{first, 0x80 | 127}, uint64(n)), 0, 0, 0, 0), payload...)
 	}
 }
 
@@ -164,38 +169,199 @@ func TestFirstFrames(t *testing.T) {
 	}
 }
 
+// frameSite is a site whose refusals are counted and whose messages must be
+// complete soon.
+func frameSite(t *testing.T, messageTimeout time.Duration) (*site, *refusalMeter) {
+	counted := new(refusalMeter)
+	return newSite(t, func(s *setup) {
+		s.config.Meter = counted
+		s.options.BodyTimeout = messageTimeout
+	}), counted
+}
+
+// TestWebSocketFrames has the families of cases of the Autobahn test suite for
+// servers that can be told from outside a server which doesn't echo: framing (1),
+// pings (2), reserved bits (3), opcodes (4), fragmentation (5), UTF-8 (6), closing
+// (7) and limits (9). Compression (12, 13) is not offered. They are given as bytes,
+// since no client sends them.
 func TestWebSocketFrames(t *testing.T) {
 	t.Parallel()
 	crumbs := func(crumb []byte) []byte {
 		return append(masked(0x01, []byte(" ")), bytes.Repeat(crumb, 3000)...)
 	}
+	long := func(length uint64) []byte { return binary.BigEndian.AppendUint64([]byte{0x81, 0xff}, length) }
+	closing := func(code uint16, reason string) []byte {
+		return masked(0x88, append(binary.BigEndian.AppendUint16(nil, code), reason...))
+	}
 	for _, row := range []struct {
 		name   string
 		frames []byte
-		status int // 0: the socket ends without a close frame
+		status int    // 0: the socket ends without a status
+		code   string // what is counted
 	}{
-		{"an unmasked frame", append([]byte{0x81, byte(len(ping))}, ping...), 0},
-		{"RSV1 without an extension", masked(0xc1, []byte(ping)), 1002},
-		{"RSV2", masked(0xa1, []byte(ping)), 1002},
-		{"a reserved opcode", masked(0x83, []byte(ping)), 1002},
-		{"a reserved control opcode", masked(0x8b, nil), 1002},
-		{"a ping of 126 bytes", masked(0x89, make([]byte, 126)), 1002},
-		{"a ping in fragments", masked(0x09, nil), 1002},
-		{"a continuation of nothing", masked(0x80, []byte(ping)), 1002},
-		{"a new message inside another", append(masked(0x01, []byte("{")), masked(0x81, []byte(ping))...), 1002},
-		{"a length with the 63rd bit", []byte{0x81, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, 0},
-		{"continuations of 1 byte for ever", crumbs(masked(0x00, []byte(" "))), 1008},
+		{"an unmasked frame", append([]byte{0x81, byte(len(ping))}, ping...), 1002, hubs.RefusedProtocol},
+		{"RSV1 without an extension", masked(0xc1, []byte(ping)), 1002, hubs.RefusedProtocol},
+		{"RSV2", masked(0xa1, []byte(ping)), 1002, hubs.RefusedProtocol},
+		{"RSV3 on a ping", masked(0x99, nil), 1002, hubs.RefusedProtocol},
+		{"all reserved bits on a close frame", masked(0xf8, []byte("\x03\xe8")), 1002, hubs.RefusedProtocol},
+		{"opcode 3", masked(0x83, []byte(ping)), 1002, hubs.RefusedProtocol},
+		{"opcode 7", masked(0x87, nil), 1002, hubs.RefusedProtocol},
+		{"opcode 11", masked(0x8b, nil), 1002, hubs.RefusedProtocol},
+		{"opcode 15", masked(0x8f, []byte(ping)), 1002, hubs.RefusedProtocol},
+		{"a ping of 126 bytes", masked(0x89, make([]byte, 126)), 1002, hubs.RefusedProtocol},
+		{"a pong of 126 bytes", masked(0x8a, make([]byte, 126)), 1002, hubs.RefusedProtocol},
+		{"a close frame of 126 bytes", masked(0x88, make([]byte, 126)), 1002, hubs.RefusedProtocol},
+		{"a ping in fragments", masked(0x09, nil), 1002, hubs.RefusedProtocol},
+		{"a close frame in fragments", masked(0x08, []byte("\x03\xe8")), 1002, hubs.RefusedProtocol},
+		{"a continuation of nothing", masked(0x80, []byte(ping)), 1002, hubs.RefusedProtocol},
+		{"a continuation behind a whole message", append(masked(0x81, []byte(ping)), masked(0x80, []byte(ping))...), 1002, hubs.RefusedProtocol},
+		{"a new message inside another", append(masked(0x01, []byte("{")), masked(0x81, []byte(ping))...), 1002, hubs.RefusedProtocol},
+		{"a length of 2^63", append(long(1<<63), 0, 0, 0, 0), 1002, hubs.RefusedProtocol},
+		{"a length of 2^64-1", append(long(1<<64-1), 0, 0, 0, 0), 1002, hubs.RefusedProtocol},
+		{"text that is not UTF-8", masked(0x81, []byte("\xce\xba\xed\xa0\x80")), 1007, hubs.RefusedProtocol},
+		{"text that ends inside a rune", masked(0x81, []byte("\xf0\x9f\x98")), 1007, hubs.RefusedProtocol},
+		{"text that is not UTF-8 in its second frame", append(masked(0x01, []byte("\xf0\x9f")), masked(0x80, []byte("x"))...), 1007, hubs.RefusedProtocol},
+		{"a long text with a bad end", masked(0x81, append(bytes.Repeat([]byte("\u00e9"), 3000), 0xff)), 1007, hubs.RefusedProtocol},
+		{"a close code of one byte", masked(0x88, []byte{3}), 1002, ""},
+		{"close code 0", closing(0, ""), 1002, ""},
+		{"close code 999", closing(999, ""), 1002, ""},
+		{"close code 1004", closing(1004, ""), 1002, ""},
+		{"close code 1005", closing(1005, ""), 1002, ""},
+		{"close code 1006", closing(1006, ""), 1002, ""},
+		{"close code 1015", closing(1015, ""), 1002, ""},
+		{"close code 2000", closing(2000, ""), 1002, ""},
+		{"close code 5000", closing(5000, ""), 1002, ""},
+		{"a close reason that is not UTF-8", closing(1000, "\xed\xa0"), 1007, hubs.RefusedProtocol},
+		{"a close reason that is not UTF-8, under a mask", []byte("\x88\x85\x03\xe8\x00\x00\x00\x00wp\xff"), 1007, hubs.RefusedProtocol},
+		{"a close reason beyond ASCII", closing(1000, "tsch\u00fc\u00df"), 1000, ""},
+		{"close code 1000", closing(1000, "bye"), 1000, ""},
+		{"close code 3000", closing(3000, "bye"), 3000, ""},
+		{"close code 4999", closing(4999, ""), 4999, ""},
+		{"a close frame without a code", masked(0x88, nil), 0, ""},
+		{"a close frame, then nonsense", append(closing(1000, ""), 0xff, 0xff, 0xff), 1000, ""},
+		{"continuations of 1 byte for ever", crumbs(masked(0x00, []byte(" "))), 1008, hubs.RefusedFlood},
+		{"continuations of 0 bytes for ever", crumbs(masked(0x00, nil)), 1008, hubs.RefusedFlood},
+		{"a hub message beyond the limit", masked(0x81, bytes.Repeat([]byte(" "), 40_000)), 1009, hubs.RefusedProtocol},
+		{"a frame of 2^62 bytes that never ends", append(append(long(1<<62), 0, 0, 0, 0), bytes.Repeat([]byte(" "), 70_000)...), 1009, hubs.RefusedProtocol},
 	} {
 		t.Run("SEC-20 "+row.name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, nil)
+			s, counted := frameSite(t, 0)
 			neighbour, _ := s.connected("")
 			r := s.raw("json")
 			go r.write(row.frames)
 			if status, before := r.closed(); status != row.status {
 				t.Errorf("closed with %d, want %d; before that %q", status, row.status, before)
 			}
+			r.conn.Close()
 			neighbour.expect(s.publish("still here"))
+			until(t, "the end of the connection", func() bool { return s.hub.Connections() == 1 })
+			until(t, row.code+" to be counted", func() bool { return row.code == "" || counted.of(row.code) == 1 })
+		})
+	}
+	t.Run("SEC-20 a message that isn't complete in time", func(t *testing.T) {
+		t.Parallel()
+		s, counted := frameSite(t, 50*time.Millisecond)
+		r := s.raw("json")
+		r.write(masked(0x01, []byte("{")))
+		if status, _ := r.closed(); status != 1008 {
+			t.Errorf("closed with %d, want 1008", status)
+		}
+		r.conn.Close()
+		until(t, "the count", func() bool { return counted.of(hubs.RefusedTimeout) == 1 })
+	})
+	for name, row := range map[string]struct{ sent, want []byte }{
+		"pings come back as pongs, in the middle of a message too": {
+			slices.Concat(masked(0x01, []byte(call("a")[:5])), masked(0x89, []byte("x")), masked(0x80, []byte(call("a")[5:]))), []byte("\x8a\x01x"),
+		},
+		"an empty ping":              {masked(0x89, nil), []byte("\x8a\x00")},
+		"a ping of 125 bytes":        {masked(0x89, bytes.Repeat([]byte("p"), 125)), append([]byte("\x8a\x7d"), bytes.Repeat([]byte("p"), 125)...)},
+		"pongs for nobody":           {masked(0x8a, []byte("x")), nil},
+		"an empty message":           {masked(0x81, nil), nil},
+		"JSON in a binary message":   {masked(0x82, []byte(ping)), nil},
+		"a rune over three frames":   {slices.Concat(masked(0x01, []byte(call("\u00e9")[:21])), masked(0x00, []byte(call("\u00e9")[21:22])), masked(0x80, []byte(call("\u00e9")[22:]))), nil},
+		"a length in a longer form":  {append([]byte{0x81, 0xfe, 0, byte(len(ping)), 0, 0, 0, 0}, ping...), nil},
+		"frames of 0 bytes, bounded": {append(append(masked(0x01, nil), bytes.Repeat(masked(0x00, nil), 1000)...), masked(0x80, []byte(ping))...), nil},
+	} {
+		t.Run("SEC-20 "+name+" are fine", func(t *testing.T) {
+			t.Parallel()
+			s, counted := frameSite(t, 0)
+			r := s.raw("json")
+			for part := range slices.Chunk(row.sent, 7) { // heads are torn apart, too
+				r.write(part)
+			}
+			if len(row.want) > 0 {
+				got := make([]byte, len(row.want))
+				if _, err := io.ReadFull(r.in, got); err != nil || !bytes.Equal(got, row.want) {
+					t.Errorf("got %q, %v, want %q", got, err, row.want)
+				}
+			}
+			r.write(masked(0x81, []byte("{\"type\":1,\"invocationId\":\"7\",\"target\":\"last\",\"arguments\":[]}\x1e")))
+			if _, b, err := r.frame(); err != nil || !bytes.Contains(b, []byte(`"invocationId":"7"`)) {
+				t.Errorf("then got %q, %v; counted %v", b, err, counted)
+			}
+		})
+	}
+	t.Run("SEC-20 MessagePack in a text message is served where it is UTF-8, as by ASP.NET Core", func(t *testing.T) {
+		t.Parallel()
+		s, _ := frameSite(t, 0)
+		r := s.raw("messagepack")
+		r.write(masked(0x81, []byte("\x02\x91\x06")))
+		if status, _ := r.closed(); status != 1007 {
+			t.Errorf("closed with %d, want 1007: 0x91 begins no rune", status)
+		}
+	})
+}
+
+// floods are what SEC-25 sends without end: each is free of content.
+func TestFloods(t *testing.T) {
+	t.Parallel()
+	const burst, strays = 250, 100_000
+	many := func(record string, n int) []byte {
+		return bytes.Repeat(masked(0x81, []byte(strings.Repeat(record+"\x1e", 100))), n/100)
+	}
+	for _, row := range []struct {
+		name  string
+		fine  []byte // as much as may come at once
+		flood []byte
+		text  string // of the Close message
+	}{
+		{"hub pings", many(`{"type":6}`, burst-50), many(`{"type":6}`, 20*burst), "message_flood: more than 50 messages without content a second, at last one of type 6. Connect again and send less."},
+		{"acks without stateful reconnect", many(`{"type":8,"sequenceId":1}`, burst-50), many(`{"type":8,"sequenceId":1}`, 20*burst), "message_flood: more than 50 messages without content a second, at last one of type 8. Connect again and send less."},
+		{"messages of an unknown type", many(`{"type":77}`, burst-50), many(`{"type":77}`, 20*burst), "message_flood: more than 50 messages without content a second, at last one of type 77. Connect again and send less."},
+		{"completions for nobody", many(`{"type":3,"invocationId":"9"}`, strays-100), many(`{"type":3,"invocationId":"9"}`, 3*strays), "message_flood: more than 5000 messages that belong to no stream or invocation a second, at last one of type 3. Connect again and send less."},
+		{"items for nobody", many(`{"type":2,"invocationId":"9","item":1}`, strays-100), many(`{"type":2,"invocationId":"9","item":1}`, 3*strays), "message_flood: more than 5000 messages that belong to no stream or invocation a second, at last one of type 2. Connect again and send less."},
+		{"WebSocket pings", bytes.Repeat(masked(0x89, nil), burst-50), bytes.Repeat(masked(0x89, nil), 20*burst), ""},
+		{"WebSocket pongs", bytes.Repeat(masked(0x8a, nil), burst-50), bytes.Repeat(masked(0x8a, nil), 20*burst), ""},
+		{"empty WebSocket messages", bytes.Repeat(masked(0x81, nil), burst-50), bytes.Repeat(masked(0x81, nil), 20*burst), ""},
+	} {
+		t.Run("SEC-25 "+row.name, func(t *testing.T) {
+			t.Parallel()
+			s, counted := frameSite(t, 0)
+			neighbour, _ := s.connected("")
+
+			r := s.raw("json")
+			r.write(row.fine)
+			r.write(masked(0x81, []byte("{\"type\":1,\"invocationId\":\"7\",\"target\":\"last\",\"arguments\":[]}\x1e")))
+			for {
+				if _, b, err := r.frame(); err != nil {
+					t.Fatalf("closed within the limit: %v; counted %v", err, counted)
+				} else if bytes.Contains(b, []byte(`"invocationId":"7"`)) {
+					break
+				}
+			}
+			go r.write(row.flood)
+			status, last := r.closed()
+			if status != 1008 {
+				t.Errorf("closed with %d, want 1008", status)
+			}
+			if row.text != "" && !bytes.Contains(last, []byte(row.text)) {
+				t.Errorf("the last words are %q, want %q", last[max(0, len(last)-300):], row.text)
+			}
+			r.conn.Close()
+			neighbour.expect(s.publish("still here"))
+			until(t, "the end of the connection", func() bool { return s.hub.Connections() == 1 })
+			until(t, "the count", func() bool { return counted.of(hubs.RefusedFlood) == 1 })
 		})
 	}
 }
@@ -238,7 +404,7 @@ func TestKillerFrames(t *testing.T) {
 			before := s.hub.Connections()
 			go r.write(masked(0x82, []byte(frame)))
 			status, last := r.closed()
-			if status != int(websocket.StatusNormalClosure) && status != int(websocket.StatusInternalError) {
+			if status != int(websocket.StatusNormalClosure) && status != int(websocket.StatusMessageTooBig) {
 				t.Errorf("closed with %d", status)
 			}
 			if !bytes.Contains(last, []byte("\x07")) || !bytes.Contains(last, []byte("Connection closed with an error.")) {

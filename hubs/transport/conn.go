@@ -2,8 +2,11 @@ package transport
 
 import (
 	"bufio"
+	"errors"
+	"io"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,7 +34,8 @@ const (
 // connection as a patientConn with small buffers.
 type upgrader struct {
 	http.ResponseWriter
-	conn *patientConn
+	messageTimeout time.Duration
+	conn           *patientConn
 }
 
 // Hijack implements http.Hijacker.
@@ -43,21 +47,28 @@ func (u *upgrader) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	early := make([]byte, brw.Reader.Buffered())
 	_, _ = brw.Reader.Read(early) // from memory
 	_ = raw.SetDeadline(time.Time{})
-	u.conn = &patientConn{Conn: raw, early: early}
+	u.conn = &patientConn{Conn: raw, early: early, messageTimeout: u.messageTimeout}
 	return u.conn, bufio.NewReadWriter(bufio.NewReaderSize(u.conn, readBufferSize), bufio.NewWriterSize(u.conn, writeBufferSize)), nil
 }
 
 // patientConn is a net.Conn that bounds the time of every write and of every
-// message that is being read, without a timer or a context per operation, and
-// that can put the parts of a frame together into one write.
+// message that is being read, without a timer or a context per operation, that
+// keeps an eye on the client's frames, and that can put the parts of a frame
+// together into one write.
 type patientConn struct {
 	net.Conn
+	messageTimeout time.Duration
 
-	early []byte // read by net/http before the upgrade; only for who reads
+	// Only for who reads: one at a time, as the WebSocket's lock has it.
+	early  []byte // read by net/http before the upgrade
+	frames frames
+	wrong  *frameError // what a frame broke: nothing more is read
+
 	// Who closes the socket reads on until the client's close frame, maybe while
 	// the reader takes note of a message.
 	inMessage atomic.Bool
 	deadline  atomic.Bool // a read deadline is set
+	stopped   atomic.Bool // see stopReading
 
 	mu       sync.Mutex
 	deadSet  time.Time // when the write deadline was set last
@@ -65,7 +76,24 @@ type patientConn struct {
 	together *[]byte
 }
 
+// Read reads what the client sent, up to a frame that breaks the rules.
 func (c *patientConn) Read(p []byte) (int, error) {
+	switch {
+	case c.stopped.Load():
+		return 0, c.drain()
+	case c.wrong != nil:
+		return 0, c.wrong
+	}
+	n, err := c.read(p)
+	if n > 0 {
+		if n, c.wrong = c.frames.pass(p[:n]); n == 0 {
+			return 0, c.wrong
+		}
+	}
+	return n, err
+}
+
+func (c *patientConn) read(p []byte) (int, error) {
 	if len(c.early) > 0 {
 		n := copy(p, c.early)
 		if c.early = c.early[n:]; len(c.early) == 0 {
@@ -75,11 +103,42 @@ func (c *patientConn) Read(p []byte) (int, error) {
 	}
 	// Most messages are there as a whole and need no deadline.
 	if c.inMessage.Load() && c.deadline.CompareAndSwap(false, true) {
-		if err := c.Conn.SetReadDeadline(time.Now().Add(fragmentTimeout)); err != nil {
+		if err := c.Conn.SetReadDeadline(time.Now().Add(c.messageTimeout)); err != nil {
 			return 0, err
 		}
 	}
-	return c.Conn.Read(p)
+	n, err := c.Conn.Read(p)
+	if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && c.inMessage.Load() {
+		return 0, errSlowMessage
+	}
+	return n, err
+}
+
+// What is still taken from a client that is being closed, so that the close
+// frame arrives before the socket's end.
+const (
+	drainBytes = 256 << 10
+	drainTime  = time.Second
+)
+
+// stopReading makes whoever reads wait for the client's end of the socket, for a
+// while and without a look at what comes.
+func (c *patientConn) stopReading() { c.stopped.Store(true) }
+
+func (c *patientConn) drain() error {
+	if err := c.Conn.SetReadDeadline(time.Now().Add(drainTime)); err != nil {
+		return err
+	}
+	scrap := getFrameBuffer()
+	defer putFrameBuffer(scrap)
+	for left := drainBytes; left > 0; {
+		n, err := c.Conn.Read((*scrap)[:cap(*scrap)])
+		if err != nil {
+			return err
+		}
+		left -= n
+	}
+	return io.EOF
 }
 
 // cut closes the socket at once. Over TLS, Close might wait to take its leave.

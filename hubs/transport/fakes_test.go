@@ -2,7 +2,10 @@ package transport_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"sync"
+	"time"
 
 	"github.com/signalbox/signalbox/hubs"
 	"github.com/signalbox/signalbox/hubs/protocol"
@@ -52,4 +55,36 @@ func (r *recorder) Message(_ context.Context, c *hubs.Connection, m *protocol.Me
 
 func (r *recorder) Disconnected(_ context.Context, _ *hubs.Connection, cause error) {
 	r.disconnected <- cause
+}
+
+// refusalMeter is a Meter that counts what was refused, by code.
+type refusalMeter struct {
+	mu    sync.Mutex
+	codes map[string]int
+}
+
+func (*refusalMeter) ConnectionOpened(*hubs.Connection)                {}
+func (*refusalMeter) ConnectionClosed(*hubs.Connection, time.Duration) {}
+func (*refusalMeter) Delivered(int, int)                               {}
+func (*refusalMeter) Received(int)                                     {}
+
+func (r *refusalMeter) Refused(code string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.codes == nil {
+		r.codes = make(map[string]int)
+	}
+	r.codes[code]++
+}
+
+func (r *refusalMeter) of(code string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.codes[code]
+}
+
+func (r *refusalMeter) String() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return fmt.Sprint(r.codes)
 }

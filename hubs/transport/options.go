@@ -79,7 +79,8 @@ type Options struct {
 	TokenLife time.Duration
 	// PollTimeout is how long a poll without data stays open. Default 90 s.
 	PollTimeout time.Duration
-	// BodyTimeout bounds the reading of one POST. Default 10 s.
+	// BodyTimeout bounds the reading of one POST, and of one WebSocket message
+	// from its first frame on. Default 10 s.
 	BodyTimeout time.Duration
 	// MaxBodyBytes bounds one POST, which may hold many messages. Default 32 MiB.
 	MaxBodyBytes int64

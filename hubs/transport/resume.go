@@ -51,7 +51,7 @@ func (h *Handler) resume(q *request, all *sockets) {
 		writeText(q.w, http.StatusConflict, "")
 		return
 	}
-	ws, err := upgrade(q)
+	ws, err := h.upgrade(q)
 	if err != nil {
 		return // it has been answered
 	}

@@ -5,20 +5,12 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"time"
 
 	"github.com/coder/websocket"
 
 	"github.com/signalbox/signalbox/hubs"
 	"github.com/signalbox/signalbox/hubs/protocol"
 )
-
-// maxShortReads is how many fragments one WebSocket message may come in beyond
-// those that fill the reader's buffer.
-const maxShortReads = 1024
-
-// errTooManyFragments ends a WebSocket whose message is cut into crumbs.
-var errTooManyFragments = errors.New("a message has too many fragments")
 
 // unnegotiated serves a WebSocket without a connection token (skipNegotiation):
 // a new connection that no other request can ever name.
@@ -41,7 +33,7 @@ func (h *Handler) unnegotiated(q *request) {
 // go of, which is most of what an idle connection would cost. end is called
 // when it has ended. all is nil but for stateful reconnect.
 func (h *Handler) serveWebSocket(q *request, all *sockets, end func()) {
-	ws, err := upgrade(q)
+	ws, err := h.upgrade(q)
 	if err != nil {
 		end() // it has been answered
 		return
@@ -58,8 +50,8 @@ func (h *Handler) serveWebSocket(q *request, all *sockets, end func()) {
 }
 
 // upgrade makes the request a WebSocket; when it fails, it has answered.
-func upgrade(q *request) (*webSocket, error) {
-	up := &upgrader{ResponseWriter: q.w}
+func (h *Handler) upgrade(q *request) (*webSocket, error) {
+	up := &upgrader{ResponseWriter: q.w, messageTimeout: h.opt.BodyTimeout}
 	conn, err := websocket.Accept(up, q.r, &websocket.AcceptOptions{
 		InsecureSkipVerify: true, // checkOrigin has done it, by the hub's own list
 		CompressionMode:    websocket.CompressionDisabled,
@@ -89,7 +81,8 @@ type webSocket struct {
 
 	// Only the reader uses these.
 	message io.Reader
-	short   int
+	isText  bool
+	text    text
 }
 
 var _ hubs.Transport = (*webSocket)(nil)
@@ -106,12 +99,13 @@ func (ws *webSocket) Wait() error {
 	if ws.message != nil {
 		return nil
 	}
-	_, r, err := ws.conn.Reader(context.Background())
+	kind, r, err := ws.conn.Reader(context.Background())
 	if err != nil {
 		return ws.readError(err)
 	}
 	ws.net.messageBegins()
-	ws.message, ws.short = r, 0
+	// As in ASP.NET Core, either kind of message may carry either protocol.
+	ws.message, ws.isText = r, kind == websocket.MessageText
 	return nil
 }
 
@@ -120,13 +114,11 @@ func (ws *webSocket) Read(p []byte) (int, error) {
 		return 0, nil
 	}
 	n, err := ws.message.Read(p)
-	if n < len(p) {
-		if ws.short++; ws.short > maxShortReads {
-			ws.Close(hubs.EndPolicy)
-			return 0, errTooManyFragments
-		}
+	ended := errors.Is(err, io.EOF)
+	if ws.isText && (!ws.text.valid(p[:n]) || ended && !ws.text.ends()) {
+		return 0, ws.readError(errInvalidUTF8)
 	}
-	if errors.Is(err, io.EOF) {
+	if ended {
 		ws.message = nil
 		ws.net.messageEnds()
 		return n, nil
@@ -137,10 +129,16 @@ func (ws *webSocket) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// readError is io.EOF when the client closed the WebSocket without a complaint.
-// Clients with stateful reconnect close without a status when they give up a
+// readError closes the WebSocket of a client that broke the rules of frames. It
+// is io.EOF when the client closed the WebSocket without a complaint. Clients with stateful reconnect close without a status when they give up a
 // socket and mean to come back.
 func (ws *webSocket) readError(err error) error {
+	var wrong *frameError
+	if errors.As(err, &wrong) {
+		ws.net.stopReading()
+		_ = ws.conn.Close(wrong.status, wrong.text)
+		return &hubs.Violation{Code: wrong.code, Text: wrong.text}
+	}
 	switch websocket.CloseStatus(err) {
 	case websocket.StatusNormalClosure:
 		return io.EOF
@@ -175,6 +173,8 @@ func (ws *webSocket) Close(e hubs.Ending) {
 		status = websocket.StatusInternalError
 	case hubs.EndPolicy:
 		status = websocket.StatusPolicyViolation
+	case hubs.EndTooLarge:
+		status = websocket.StatusMessageTooBig
 	}
 	// It waits up to 5 s for the client's close frame, then drops the socket.
 	_ = ws.conn.Close(status, "")
@@ -184,6 +184,3 @@ func (ws *webSocket) Abort() { _ = ws.net.cut() }
 
 // free frees what a broken connection has left behind; the socket is closed.
 func (ws *webSocket) free() { _ = ws.conn.CloseNow() }
-
-// fragmentTimeout bounds the time in which a message, once begun, is complete.
-const fragmentTimeout = 10 * time.Second
