@@ -108,12 +108,14 @@ var directions = []struct {
 	{[]string{"hubs/pairing", "hubs/serverconn", "hubs/serverlink", "hubs/upstream"}, append([]string{"hubs", "hubs/protocol", "hubs/values", "hubs/serviceprotocol", "hubs/pairing", "hubs/serverconn", "tenants", "internal/redisclient"}, leaves...)},
 	{[]string{"hubs/..."}, append([]string{"hubs", "hubs/protocol", "tenants", "tenants/accesstoken", "internal/redisclient"}, leaves...)},
 	// Tenants know neither money nor hubs; money knows tenants.
-	{[]string{"tenants"}, []string{"internal/fault"}},
-	{[]string{"tenants/..."}, append([]string{"tenants", "internal/redisclient"}, leaves...)},
+	{[]string{"tenants/permissions"}, nil},
+	{[]string{"tenants"}, []string{"internal/fault", "internal/outbound", "tenants/permissions"}},
+	{[]string{"tenants/jwks"}, append([]string{"tenants", "tenants/accesstoken"}, leaves...)},
+	{[]string{"tenants/..."}, append([]string{"tenants", "tenants/permissions", "internal/redisclient"}, leaves...)},
 	{[]string{"billing"}, []string{"tenants", "internal/fault"}},
 	{[]string{"billing/..."}, append([]string{"billing", "billing/usage", "tenants", "internal/redisclient"}, leaves...)},
 	// The control plane's HTTP surface sees services, never stores.
-	{[]string{"adminapi"}, append([]string{"tenants", "tenants/accesstoken", "billing", "billing/usage"}, leaves...)},
+	{[]string{"adminapi"}, append([]string{"tenants", "tenants/accesstoken", "tenants/permissions", "billing", "billing/usage"}, leaves...)},
 	// Here things meet.
 	{[]string{"internal/app/..."}, []string{"adminapi", "billing/...", "hubs/...", "internal/...", "migrations", "tenants/...", "web"}},
 	{[]string{"cmd/..."}, []string{"internal/app/...", "internal/telemetry"}},

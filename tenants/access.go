@@ -33,6 +33,8 @@ const (
 	ChangeHub     Permission = "change_hub"
 	MintToken     Permission = "mint_token"
 	CreateToken   Permission = "create_api_token"
+	ChangeIssuer  Permission = "change_issuer"
+	RevokeToken   Permission = "revoke_token"
 )
 
 // rolesWith is the one table of who may do what.
@@ -46,6 +48,8 @@ var rolesWith = map[Permission][]Role{
 	ChangeHub:     {Owner, Admin, Developer},
 	MintToken:     {Owner, Admin, Developer},
 	CreateToken:   {Owner, Admin, Developer},
+	ChangeIssuer:  {Owner, Admin, Developer},
+	RevokeToken:   {Owner, Admin, Developer},
 }
 
 // Allows tells whether the role has a permission.

@@ -17,6 +17,10 @@ type Document struct {
 	// Hubs has the hubs with settings of their own, by lower-case name; others
 	// use the zero HubSettings.
 	Hubs map[string]HubSettings `json:"hubs,omitempty"`
+	// Issuers are the identity providers whose tokens clients may use.
+	Issuers []Issuer `json:"issuers,omitempty"`
+	// Revocations are in the order of kind and value, each once; see Revoked.
+	Revocations []DocRevocation `json:"revocations,omitempty"`
 }
 
 // DocKey is an access key inside a document. Secret is plain here because the
@@ -50,4 +54,7 @@ type HubSettings struct {
 	ClientTimeoutSeconds int `json:"client_timeout_seconds,omitempty"`
 	// AllowedOrigins are exact origins of browsers; empty = any.
 	AllowedOrigins []string `json:"allowed_origins,omitempty"`
+	// ClientPermissions are what every client of the hub may do by itself, in the
+	// language of package permissions.
+	ClientPermissions []string `json:"client_permissions,omitempty"`
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/signalbox/signalbox/internal/fault"
+	"github.com/signalbox/signalbox/tenants/permissions"
 )
 
 // Hub is a hub with its settings. Without settings of its own it is implicit: its
@@ -74,6 +75,9 @@ func (s HubSettings) Validate() error {
 		if _, ok := cleanOrigin(o); !ok {
 			fields = append(fields, fault.Field{Name: fmt.Sprintf("allowed_origins.%d", i), Message: "is not an origin", Accepted: "scheme, host and perhaps port, as in https://app.example.com"})
 		}
+	}
+	if i, err := permissions.Check(s.ClientPermissions); err != nil {
+		fields = append(fields, fault.Field{Name: fmt.Sprintf("client_permissions.%d", i), Message: err.Error(), Accepted: fmt.Sprintf("at most %d of: %s", permissions.MaxPermissions, permissions.Rule)})
 	}
 	if len(fields) > 0 {
 		return fault.InvalidFields(fields...)

@@ -13,6 +13,7 @@ type HubPatch struct {
 	KeepAliveSeconds     *int
 	ClientTimeoutSeconds *int
 	AllowedOrigins       *[]string
+	ClientPermissions    *[]string
 }
 
 // apply returns the settings with the patch applied.
@@ -28,6 +29,9 @@ func (p HubPatch) apply(s HubSettings) HubSettings {
 	}
 	if p.AllowedOrigins != nil {
 		s.AllowedOrigins = *p.AllowedOrigins
+	}
+	if p.ClientPermissions != nil {
+		s.ClientPermissions = *p.ClientPermissions
 	}
 	return s
 }

@@ -34,6 +34,14 @@ func (s *Service) Document(ctx context.Context, id ID) (Document, error) {
 	for _, h := range hubs {
 		doc.Hubs[h.Name] = h.Settings
 	}
+	if doc.Issuers, err = s.store.Issuers(ctx, id); err != nil {
+		return Document{}, err
+	}
+	revoked, err := s.store.Revocations(ctx, id, s.now())
+	if err != nil {
+		return Document{}, err
+	}
+	doc.Revocations = docRevocations(revoked)
 	doc.Keys, err = s.openKeys(ctx, id)
 	return doc, err
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/signalbox/signalbox/internal/fault"
+	"github.com/signalbox/signalbox/internal/outbound"
 )
 
 // Config is what a Service needs.
@@ -21,6 +22,8 @@ type Config struct {
 	// after a change was committed and only hurries: the queued job does the
 	// same until it succeeds.
 	Publish func(context.Context, ID) error
+	// Outbound says which addresses tenants may give.
+	Outbound outbound.Policy
 	// SignUpsPerHour bounds sign-ups from one IP address; 0 = 20.
 	SignUpsPerHour int
 	Logger         *slog.Logger
@@ -40,6 +43,7 @@ type Service struct {
 	endpoints      Endpoints
 	consoleURL     string
 	publish        func(context.Context, ID) error
+	outbound       outbound.Policy
 	signUpsPerHour int
 	logger         *slog.Logger
 	now            func() time.Time
@@ -60,7 +64,7 @@ func NewService(c Config) (*Service, error) {
 		now = time.Now
 	}
 	s := &Service{
-		store: c.Store, sealer: c.Sealer, endpoints: c.Endpoints, consoleURL: c.ConsoleURL, publish: c.Publish,
+		store: c.Store, sealer: c.Sealer, endpoints: c.Endpoints, consoleURL: c.ConsoleURL, publish: c.Publish, outbound: c.Outbound,
 		signUpsPerHour: c.SignUpsPerHour, logger: c.Logger, passwords: p,
 		now: func() time.Time { return now().Truncate(time.Microsecond) }, // as the database keeps it
 	}

@@ -99,6 +99,23 @@ type Registry interface {
 	PutHub(ctx context.Context, t ID, h Hub) (Hub, error)
 	DeleteHub(ctx context.Context, t ID, name string) error
 
+	// Issuers come with the oldest first.
+	Issuers(ctx context.Context, t ID) ([]Issuer, error)
+	// PutIssuer creates or replaces an issuer, or answers issuer_taken.
+	PutIssuer(ctx context.Context, t ID, i Issuer) error
+	DeleteIssuer(ctx context.Context, t ID, id string) error
+
+	// Revocations returns those in force, the newest first.
+	Revocations(ctx context.Context, t ID, now time.Time) ([]Revocation, error)
+	// PutRevocation creates a revocation, or renews the one of the same kind and
+	// value.
+	PutRevocation(ctx context.Context, t ID, r Revocation) error
+	DeleteRevocation(ctx context.Context, t ID, id string) error
+	// DropRevocations forgets those that have expired.
+	DropRevocations(ctx context.Context, t ID, now time.Time) error
+	// CountRevocations returns how many there are and the bytes of their values.
+	CountRevocations(ctx context.Context, t ID) (count, bytes int, err error)
+
 	// Limits returns the plan's limits and the overrides in force.
 	Limits(ctx context.Context, t ID, now time.Time) (Limits, []Override, error)
 }

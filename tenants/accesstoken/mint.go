@@ -1,6 +1,8 @@
 package accesstoken
 
 import (
+	"crypto/rand"
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -17,6 +19,8 @@ const issuer = "signalbox"
 // Minted is a fresh token and where it is good.
 type Minted struct {
 	Token string
+	// ID is the token's jti, by which it can be revoked.
+	ID string
 	// URL is the address to use it at: the client URL of the hub, or the root of
 	// the REST API.
 	URL       string
@@ -30,7 +34,14 @@ type ClientOptions struct {
 	Life   time.Duration // 0 = one hour, at most MaxClientLife
 	// CloseOnExpiry closes the connection, too, when the token expires.
 	CloseOnExpiry bool
+	// Groups are joined by connections made with the token.
+	Groups []string
+	// Permissions are in the language of package permissions.
+	Permissions []string
 }
+
+// ErrTooLong is returned for a token that would be longer than MaxLength.
+var ErrTooLong = errors.New("the token would be longer than is accepted")
 
 // MintClient makes a token for connecting to one hub of the tenant that is
 // reached at endpoint, its public base URL (with /t/{slug} where it has no host
@@ -51,6 +62,12 @@ func MintClient(key tenants.DocKey, endpoint string, o ClientOptions, now time.T
 	}
 	if o.CloseOnExpiry {
 		claims[claimCloseOnExpiry] = "true"
+	}
+	if len(o.Groups) > 0 {
+		claims[claimGroups] = o.Groups
+	}
+	if len(o.Permissions) > 0 {
+		claims[claimPermissions] = o.Permissions
 	}
 	return mint(key, at, claims, o.Life, MaxClientLife, now)
 }
@@ -80,7 +97,9 @@ func mint(key tenants.DocKey, at *url.URL, claims jwt.MapClaims, life, longest t
 	audience := *at
 	audience.Host = hostWithoutPort(at)
 	claims["aud"] = audience.String()
+	id := rand.Text()
 	claims["iss"] = issuer
+	claims["jti"] = id
 	claims["iat"] = now.Unix()
 	claims["nbf"] = now.Unix()
 	claims["exp"] = expires.Unix()
@@ -91,9 +110,9 @@ func mint(key tenants.DocKey, at *url.URL, claims jwt.MapClaims, life, longest t
 		return Minted{}, fmt.Errorf("sign token: %w", err)
 	}
 	if len(signed) > MaxLength {
-		return Minted{}, fmt.Errorf("token would have %d bytes, at most %d are accepted", len(signed), MaxLength)
+		return Minted{}, fmt.Errorf("%w: it has %d bytes, at most %d are", ErrTooLong, len(signed), MaxLength)
 	}
-	return Minted{Token: signed, URL: at.String(), ExpiresAt: expires}, nil
+	return Minted{Token: signed, ID: id, URL: at.String(), ExpiresAt: expires}, nil
 }
 
 // parseEndpoint reads a tenant's public base URL.

@@ -1,14 +1,23 @@
 package accesstoken
 
 import (
+	"slices"
 	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/signalbox/signalbox/tenants"
+	"github.com/signalbox/signalbox/tenants/permissions"
 )
 
-// MaxUserID is the longest accepted user id, in bytes.
-const MaxUserID = 256
+// The longest accepted ids of users and tokens, in bytes.
+const (
+	MaxUserID  = 256
+	MaxTokenID = 256
+)
 
 // The claims of Azure SignalR tokens that the service reads (ClaimsUtility of
 // the Azure SignalR SDK).
@@ -21,9 +30,22 @@ const (
 	claimHandshakeSeconds = "asrs.s.cht"
 	claimDetailedErrors   = "asrs.s.derror"
 
-	// claimScope is this service's own: see scopeTenant.
-	claimScope = "sbx.scope"
+	// This service's own: for claimScope see scopeTenant; the others are texts or
+	// lists of texts.
+	claimScope       = "sbx.scope"
+	claimPermissions = "sbx.permissions"
+	claimGroups      = "sbx.groups"
+
+	// claimGroup is where Web PubSub has the groups to join when connecting.
+	claimGroup = "webpubsub.group"
 )
+
+// claimRoles are where roles are, those of Web PubSub among them: its own claim,
+// its plural, and the name that .NET writes.
+var claimRoles = []string{"role", "roles", "http://schemas.microsoft.com/ws/2008/06/identity/claims/role"}
+
+// ServicePrefix begins the names of claims that are for the service alone.
+const ServicePrefix = "sbx."
 
 // scopeTenant lets a REST token whose audience is the API's root be used for
 // every path below it. Without the claim an audience is one path.
@@ -36,8 +58,18 @@ const maxNumericDate = 1e11
 // Principal is what a verified token says about its bearer.
 type Principal struct {
 	Kind   Kind
-	KeyID  string // the access key that signed it
+	KeyID  string // the access key, or the issuer's key, that signed it
 	UserID string // "" = anonymous
+	// IssuerID is the tenant's issuer whose key signed it; "" = an access key.
+	IssuerID string
+	// TokenID is the token's jti, "" when it has none.
+	TokenID string
+	// IssuedAt is the token's iat, else nbf; zero when it has neither.
+	IssuedAt time.Time
+	// Groups are joined by connections made with the token.
+	Groups []string
+	// Permissions are what the client may do without a backend.
+	Permissions permissions.Set
 	// ExpiresAt is the token's exp.
 	ExpiresAt time.Time
 	// CloseAt is when a connection made with the token must be closed; zero =
@@ -59,6 +91,12 @@ type Principal struct {
 	tenantWide bool
 }
 
+// Credential is the token as revocations know it.
+func (p *Principal) Credential() tenants.Credential {
+	return tenants.Credential{TokenID: p.TokenID, UserID: p.UserID, KeyID: p.KeyID, IssuerID: p.IssuerID, IssuedAt: p.IssuedAt}
+}
+
+// newPrincipal reads the claims that mean the same whoever signed them.
 func newPrincipal(claims jwt.MapClaims, keyID string, kind Kind) (*Principal, error) {
 	for _, name := range []string{"exp", "nbf", "iat"} {
 		if v, ok := claims[name]; ok {
@@ -71,10 +109,51 @@ func newPrincipal(claims jwt.MapClaims, keyID string, kind Kind) (*Principal, er
 	if err != nil || exp == nil {
 		return nil, invalid("exp is missing")
 	}
-	p := &Principal{Kind: kind, KeyID: keyID, ExpiresAt: exp.Time, Claims: claims, tenantWide: claims[claimScope] == scopeTenant}
-	if p.UserID, err = userID(claims); err != nil {
-		return nil, err
+	p := &Principal{Kind: kind, KeyID: keyID, ExpiresAt: exp.Time, Claims: claims}
+	if iat, _ := claims.GetIssuedAt(); iat != nil {
+		p.IssuedAt = iat.Time
+	} else if nbf, _ := claims.GetNotBefore(); nbf != nil {
+		p.IssuedAt = nbf.Time
 	}
+	if v, ok := claims["jti"]; ok {
+		// A token whose id can't be named could not be revoked by it.
+		id, isText := v.(string)
+		if !isText || len(id) > MaxTokenID {
+			return nil, invalid("jti is no text of up to " + strconv.Itoa(MaxTokenID) + " bytes")
+		}
+		p.TokenID = id
+	}
+	p.UserID, err = userID(claims, claimUserID, "nameid", "sub")
+	p.readPermissions()
+	return p, err
+}
+
+// readPermissions reads what the client may do by itself. What can't be read is
+// ignored: it allows nothing.
+func (p *Principal) readPermissions() {
+	list := texts(p.Claims[claimPermissions])
+	for _, name := range claimRoles {
+		for _, role := range texts(p.Claims[name]) {
+			if permissions.IsRole(role) {
+				list = append(list, role)
+			}
+		}
+	}
+	p.Permissions = permissions.NewSet(list)
+	for _, name := range []string{claimGroups, claimGroup} {
+		for _, group := range texts(p.Claims[name]) {
+			if strings.TrimSpace(group) != "" && utf8.RuneCountInString(group) <= permissions.MaxGroup && !slices.Contains(p.Groups, group) {
+				p.Groups = append(p.Groups, group)
+			}
+		}
+	}
+}
+
+// readService reads the claims with which the tenant's servers tune the service;
+// they count in tokens of access keys alone.
+func (p *Principal) readService() {
+	claims := p.Claims
+	p.tenantWide = claims[claimScope] == scopeTenant
 	// Values that make no sense are ignored, as Azure does: they only narrow or
 	// tune, and the signer is the tenant itself.
 	if n, ok := number(claims[claimTransports]); ok && n > 0 {
@@ -93,13 +172,30 @@ func newPrincipal(claims jwt.MapClaims, keyID string, kind Kind) (*Principal, er
 			p.CloseAt = time.Unix(n, 0)
 		}
 	}
-	return p, nil
 }
 
-// userID finds the user: asrs.s.uid, else nameid, else sub, else nobody. Of
-// several values of one claim the first counts.
-func userID(claims jwt.MapClaims) (string, error) {
-	for _, name := range []string{claimUserID, "nameid", "sub"} {
+// texts returns the texts of a claim that is one or a list of them.
+func texts(claim any) []string {
+	switch v := claim.(type) {
+	case string:
+		return []string{v}
+	case []any:
+		list := make([]string, 0, len(v))
+		for _, item := range v {
+			if s, ok := item.(string); ok {
+				list = append(list, s)
+			}
+		}
+		return list
+	}
+	return nil
+}
+
+// userID finds the user in the first of the claims that is there, else nobody:
+// in tokens of access keys asrs.s.uid, else nameid, else sub. Of several values of
+// one claim the first counts.
+func userID(claims jwt.MapClaims, names ...string) (string, error) {
+	for _, name := range names {
 		v, ok := claims[name]
 		if !ok {
 			continue

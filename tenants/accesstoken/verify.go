@@ -3,13 +3,11 @@ package accesstoken
 import (
 	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/signalbox/signalbox/tenants"
@@ -66,20 +64,16 @@ func invalid(why string) error { return fmt.Errorf("%w: %s", ErrInvalid, why) }
 // mandatory. A token lives at most MaxClientLife or MaxRESTLife, counted from
 // iat, else nbf, else now. The audience is compared as audience says.
 func Verify(keys []tenants.DocKey, token string, target Target, now time.Time) (*Principal, error) {
-	if err := checkShape(token); err != nil {
+	form, err := read(token)
+	if err != nil {
+		return nil, err
+	}
+	if err := form.sharedKeyHeader(); err != nil {
 		return nil, err
 	}
 	claims := jwt.MapClaims{}
 	var keyID string
-	parser := jwt.NewParser(
-		jwt.WithValidMethods([]string{"HS256", "HS512"}),
-		jwt.WithStrictDecoding(),
-		jwt.WithLeeway(Leeway),
-		jwt.WithExpirationRequired(),
-		jwt.WithIssuedAt(),
-		jwt.WithTimeFunc(func() time.Time { return now }),
-	)
-	_, err := parser.ParseWithClaims(token, claims, func(t *jwt.Token) (any, error) {
+	_, err = newParser(now, "HS256", "HS512").ParseWithClaims(token, claims, func(t *jwt.Token) (any, error) {
 		signed := token[:strings.LastIndexByte(token, '.')]
 		for _, k := range keys {
 			if k.Secret != "" && t.Method.Verify(signed, t.Signature, []byte(k.Secret)) == nil {
@@ -96,6 +90,7 @@ func Verify(keys []tenants.DocKey, token string, target Target, now time.Time) (
 	if err != nil {
 		return nil, err
 	}
+	p.readService()
 	if err := checkLife(claims, target.Kind, now); err != nil {
 		return nil, err
 	}
@@ -123,95 +118,16 @@ func CheckKey(keys []tenants.DocKey, bearer string) (keyID string, ok bool) {
 	return keyID, ok
 }
 
-// checkShape refuses what needs no key to be refused, before anything is
-// allocated for it.
-func checkShape(token string) error {
-	if len(token) > MaxLength {
-		return invalid(fmt.Sprintf("longer than %d bytes", MaxLength))
-	}
-	dots := 0
-	for i := range len(token) {
-		switch c := token[i]; {
-		case c == '.':
-			dots++
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '_':
-		default: // the decoder would skip line breaks
-			return invalid("a character outside of base64url")
-		}
-	}
-	if dots != 2 {
-		return invalid("not three segments")
-	}
-	head, rest, _ := strings.Cut(token, ".")
-	body, _, _ := strings.Cut(rest, ".")
-	header, err := members(head)
-	if err != nil {
-		return err
-	}
-	for name, value := range header {
-		switch name {
-		case "alg", "typ", "cty":
-		case "kid":
-			if !plainKeyID(value) {
-				return invalid("kid is no plain identifier")
-			}
-		default: // jku, x5u, jwk, crit: nothing that a shared key needs
-			return invalid("header " + name + " is not supported")
-		}
-	}
-	_, err = members(body)
-	return err
-}
-
-// members returns the members of the JSON object in a segment. Names must be
-// unique: parsers differ in which of two they believe.
-func members(segment string) (map[string]jsontext.Value, error) {
-	data, err := base64.RawURLEncoding.Strict().DecodeString(segment)
-	if err != nil {
-		return nil, invalid("a segment is not base64url")
-	}
-	d := jsontext.NewDecoder(strings.NewReader(string(data)))
-	if d.PeekKind() != '{' {
-		return nil, invalid("a segment is no JSON object")
-	}
-	if _, err := d.ReadToken(); err != nil {
-		return nil, invalid("a segment is no JSON object")
-	}
-	found := make(map[string]jsontext.Value)
-	for d.PeekKind() != '}' {
-		name, err := d.ReadToken()
-		if err != nil {
-			return nil, invalid("a segment is no proper JSON object")
-		}
-		key := name.String()
-		value, err := d.ReadValue()
-		if err != nil {
-			return nil, invalid("a segment is no proper JSON object")
-		}
-		if found[key] = value.Clone(); len(found) > MaxClaims {
-			return nil, invalid(fmt.Sprintf("more than %d claims", MaxClaims))
-		}
-	}
-	if _, err := d.ReadToken(); err != nil {
-		return nil, invalid("a segment is no proper JSON object")
-	}
-	return found, nil
-}
-
-// plainKeyID reports whether a kid is harmless text. Azure's SDKs write a
-// decimal hash, possibly negative.
-func plainKeyID(v jsontext.Value) bool {
-	if v.Kind() != '"' || len(v) > 130 {
-		return false
-	}
-	for _, c := range v[1 : len(v)-1] {
-		switch {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', strings.IndexByte("-_.=+", c) >= 0:
-		default:
-			return false
-		}
-	}
-	return true
+// newParser returns the parser of the library for these algorithms.
+func newParser(now time.Time, algorithms ...string) *jwt.Parser {
+	return jwt.NewParser(
+		jwt.WithValidMethods(algorithms),
+		jwt.WithStrictDecoding(),
+		jwt.WithLeeway(Leeway),
+		jwt.WithExpirationRequired(),
+		jwt.WithIssuedAt(),
+		jwt.WithTimeFunc(func() time.Time { return now }),
+	)
 }
 
 // checkLife refuses tokens made to live too long.

@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,11 +29,13 @@ func Seal(f *fleet.Fleet, d *tenants.Document) ([]byte, error) {
 	if d.ID == "" || d.Revision < 1 {
 		return nil, fmt.Errorf("seal document: id and revision are required")
 	}
-	data, err := json.Marshal(d)
-	if err != nil {
+	var data bytes.Buffer
+	e := json.NewEncoder(&data)
+	e.SetEscapeHTML(false) // the bounds of what tenants write are those of its text
+	if err := e.Encode(d); err != nil {
 		return nil, fmt.Errorf("seal document of %s: %w", d.ID, err)
 	}
-	sealed := f.Seal(fleet.PurposeDocument, nil, data)
+	sealed := f.Seal(fleet.PurposeDocument, nil, data.Bytes())
 	if len(sealed) > MaxSealedBytes {
 		return nil, fmt.Errorf("document of %s has %d bytes, at most %d are accepted", d.ID, len(sealed), MaxSealedBytes)
 	}

@@ -1,0 +1,158 @@
+package tenants
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/signalbox/signalbox/internal/fault"
+)
+
+// RevocationKind is by what tokens are revoked.
+type RevocationKind string
+
+// The kinds of revocations.
+const (
+	RevokedToken RevocationKind = "token" // one token, by its jti
+	RevokedUser  RevocationKind = "user"  // a user's tokens
+	RevokedKey   RevocationKind = "key"   // those that a key signed: an access key's id, or the kid of an issuer's
+)
+
+// RevocationKinds lists the kinds.
+var RevocationKinds = []RevocationKind{RevokedToken, RevokedUser, RevokedKey}
+
+// Revocation takes back tokens before they expire. Those of a user or a key are
+// concerned when they were issued at IssuedBefore or earlier: the clock of tokens
+// has whole seconds, so a token made in the second of the revocation is refused.
+type Revocation struct {
+	ID           string
+	Kind         RevocationKind
+	Value        string
+	IssuedBefore time.Time
+	// ExpiresAt is when no such token can be good any more.
+	ExpiresAt time.Time
+	CreatedAt time.Time
+}
+
+// The bounds of revocations. They travel in the tenant's document, so there can
+// be so many in force at once and no more; after a leak, a key is regenerated.
+const (
+	maxRevocations       = 2000
+	maxRevocationBytes   = 128 << 10 // of all values together
+	maxRevocationValue   = 256       // bytes: the longest user id
+	revocationValueRules = "1 to 256 bytes without control characters"
+
+	// revocationLife is the longest life of a token, with the leeway of
+	// accesstoken at both ends.
+	revocationLife = 24*time.Hour + 2*time.Minute
+)
+
+// DocRevocation is a revocation inside a document.
+type DocRevocation struct {
+	Kind   RevocationKind `json:"k"`
+	Value  string         `json:"v"`
+	Before int64          `json:"b"` // Unix seconds; see Revocation.IssuedBefore
+}
+
+// compareRevocations is the order of revocations in a document.
+func compareRevocations(a, b DocRevocation) int {
+	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Value, b.Value))
+}
+
+// Credential is what is known of an accepted token.
+type Credential struct {
+	TokenID  string    // jti; "" = none
+	UserID   string    // "" = none
+	KeyID    string    // the access key, or the issuer's key, that signed it
+	IssuerID string    // "" = an access key
+	IssuedAt time.Time // zero = unknown, which counts as long ago
+}
+
+// Revoked tells by what the token was revoked, "" if it wasn't.
+func (d *Document) Revoked(c Credential) RevocationKind {
+	for _, by := range []struct {
+		kind  RevocationKind
+		value string
+	}{{RevokedToken, c.TokenID}, {RevokedUser, c.UserID}, {RevokedKey, c.KeyID}} {
+		if by.value == "" {
+			continue
+		}
+		i, found := slices.BinarySearchFunc(d.Revocations, DocRevocation{Kind: by.kind, Value: by.value}, compareRevocations)
+		if found && (by.kind == RevokedToken || c.IssuedAt.IsZero() || c.IssuedAt.Unix() <= d.Revocations[i].Before) {
+			return by.kind
+		}
+	}
+	return ""
+}
+
+// Vouched reports whether what signed the token is still the tenant's.
+func (d *Document) Vouched(c Credential) bool {
+	if c.IssuerID != "" {
+		return slices.ContainsFunc(d.Issuers, func(i Issuer) bool { return i.ID == c.IssuerID })
+	}
+	return slices.ContainsFunc(d.Keys, func(k DocKey) bool { return k.ID == c.KeyID })
+}
+
+// Revocations lists those of a tenant that are in force, the newest first.
+func (s *Service) Revocations(ctx context.Context, c Caller, ref string) ([]Revocation, error) {
+	t, err := s.tenantFor(ctx, c, ref, SeeTenant)
+	if err != nil {
+		return nil, err
+	}
+	return s.store.Revocations(ctx, t.ID, s.now())
+}
+
+// Revoke takes back tokens. Connections that they made are closed.
+func (s *Service) Revoke(ctx context.Context, c Caller, ref string, kind RevocationKind, value string) (Revocation, error) {
+	var fields []fault.Field
+	if !slices.Contains(RevocationKinds, kind) {
+		fields = append(fields, fault.Field{Name: "kind", Message: "is not a kind of revocation", Accepted: "token, user, key"})
+	}
+	if !plainText(value, maxRevocationValue) {
+		fields = append(fields, fault.Field{Name: "value", Message: "can't be the id of a token, a user or a key", Accepted: revocationValueRules})
+	}
+	if len(fields) > 0 {
+		return Revocation{}, fault.InvalidFields(fields...)
+	}
+	now := s.now()
+	made := Revocation{ID: newID(), Kind: kind, Value: value, IssuedBefore: now, ExpiresAt: now.Add(revocationLife), CreatedAt: now}
+	_, err := s.change(ctx, c, ref, RevokeToken, "token.revoked", string(kind)+":"+value, func(tx Store, t MemberTenant) error {
+		if err := tx.DropRevocations(ctx, t.ID, now); err != nil {
+			return err
+		}
+		if err := tx.PutRevocation(ctx, t.ID, made); err != nil {
+			return err
+		}
+		// The tenant's row is locked by the change under way, so the sums hold.
+		have, bytes, err := tx.CountRevocations(ctx, t.ID)
+		if err != nil {
+			return err
+		}
+		if have > maxRevocations || bytes > maxRevocationBytes {
+			return fault.New(fault.QuotaExceeded, fmt.Sprintf("At most %d revocations can be in force, with values of %d bytes together. Revoke a key, or regenerate it.",
+				maxRevocations, maxRevocationBytes)).WithCode("max_revocations")
+		}
+		return nil
+	})
+	return made, err
+}
+
+// LiftRevocation ends a revocation: tokens that it concerned are good again.
+func (s *Service) LiftRevocation(ctx context.Context, c Caller, ref, id string) error {
+	_, err := s.change(ctx, c, ref, RevokeToken, "token.revocation_lifted", id, func(tx Store, t MemberTenant) error {
+		return tx.DeleteRevocation(ctx, t.ID, id)
+	})
+	return err
+}
+
+// docRevocations puts revocations into the order of documents.
+func docRevocations(all []Revocation) []DocRevocation {
+	list := make([]DocRevocation, len(all))
+	for i, r := range all {
+		list[i] = DocRevocation{Kind: r.Kind, Value: r.Value, Before: r.IssuedBefore.Unix()}
+	}
+	slices.SortFunc(list, compareRevocations)
+	return list
+}
