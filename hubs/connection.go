@@ -30,18 +30,22 @@ type Connection struct {
 	// resume is set when the client has negotiated stateful reconnect.
 	resume *resumption
 	// proto is set by the handshake, before the connection is in the store.
-	proto     protocol.Protocol
-	openedAt  time.Time
-	ctx       context.Context // the connection's lifetime
-	cancel    context.CancelCauseFunc
-	out       outbound
-	entry     wheelEntry
-	lastRead  atomic.Int64 // clock() of the last bytes from the client
-	lastWrite atomic.Int64 // clock() of the last bytes to the client
-	pinged    atomic.Bool  // the client has sent a ping at least once
-	open      atomic.Bool  // the handshake is done
-	unread    atomic.Bool  // the reader waits for invocations, see reading
-	born      int64        // clock() when the client arrived
+	proto protocol.Protocol
+	// dispatcher is who handles what the client sends, and proxied is it when that
+	// is a Proxy. Both are set by the handshake.
+	dispatcher Dispatcher
+	proxied    *proxied
+	openedAt   time.Time
+	ctx        context.Context // the connection's lifetime
+	cancel     context.CancelCauseFunc
+	out        outbound
+	entry      wheelEntry
+	lastRead   atomic.Int64 // clock() of the last bytes from the client
+	lastWrite  atomic.Int64 // clock() of the last bytes to the client
+	pinged     atomic.Bool  // the client has sent a ping at least once
+	open       atomic.Bool  // the handshake is done
+	unread     atomic.Bool  // the reader waits for invocations, see reading
+	born       int64        // clock() when the client arrived
 
 	// slots has room for each invocation that may run beside the reader; it is
 	// made by the reader when it is first needed.
@@ -189,7 +193,14 @@ func (c *Connection) end(cause error, reason string, allowReconnect bool) {
 
 // endAs is end with a status for transports that have one.
 func (c *Connection) endAs(ending Ending, cause error, reason string, allowReconnect bool) {
-	if c.finish(queued{frame: c.closeFrame(reason, allowReconnect)}, cause, ending) {
+	o := &c.out
+	o.mu.Lock()
+	schedule := false
+	if !o.ending && !o.dead {
+		schedule = o.last(c.goodbye(reason, allowReconnect), cause, ending)
+	}
+	o.mu.Unlock()
+	if schedule {
 		writers.schedule(c)
 	}
 	c.cancel(cause)

@@ -37,6 +37,13 @@
 // caller) isn't published. It waits on its node for the entries that the same
 // method published before, so that all of it is seen in the order of the program.
 //
+// # Hub servers elsewhere
+//
+// Config.Handle may give a connection to a Proxy instead of a Dispatcher: another
+// process then speaks the hub protocol with the client. Entries, limits, filters
+// and stateful reconnect stay here; what the hub server sends comes back through
+// Connection.Forward, in its place among the entries.
+//
 // # Promises
 //
 //   - A connection counts as connected only after the node is subscribed:

@@ -48,6 +48,9 @@ type chain struct {
 	dispatcher Dispatcher
 }
 
+// chain is the Server's filters with who handles c.
+func (c *Connection) chain() chain { return chain{c.server.chain.filters, c.dispatcher} }
+
 func (ch chain) connected(ctx context.Context, c *Connection) error {
 	if len(ch.filters) == 0 {
 		return ch.dispatcher.Connected(ctx, c)

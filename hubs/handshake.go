@@ -1,6 +1,7 @@
 package hubs
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -26,9 +27,11 @@ func (s *Server) shakeHands(c *Connection, in *inbound) error {
 	}
 	c.proto = proto
 	c.transport.SetFormat(proto.TransferFormat())
-	if err := s.register(c, protocol.AppendHandshakeResponse(nil, "")); err != nil {
-		s.log.Warn("connection can't join the hub", "hub", s.name, "connection", c.ID(), "error", err)
-		return c.refuseHandshake(withDetail(protocol.HandshakeErrorText(err, false), err, opt.EnableDetailedErrors))
+	if p := s.guard(c, func() { err = s.begin(c, req) }); p != nil {
+		err = p
+	}
+	if err != nil {
+		return s.refuseClient(c, err)
 	}
 	firstCheck := min(opt.KeepAliveInterval, opt.ClientTimeoutInterval)
 	if c.resume != nil && req.Version >= statefulVersion {
@@ -43,6 +46,41 @@ func (s *Server) shakeHands(c *Connection, in *inbound) error {
 	timers.hurry(c, firstCheck)
 	c.wake(true)
 	return nil
+}
+
+// begin finds who handles the connection and makes it part of the hub.
+func (s *Server) begin(c *Connection, req protocol.HandshakeRequest) error {
+	o := Opening{Handshake: req, Request: c.info.Request}
+	c.info.Request = nil // it may be large
+	h := Handler{Dispatcher: s.chain.dispatcher}
+	if s.handle != nil {
+		ctx, cancel := context.WithTimeout(c.ctx, c.handshakeTimeout())
+		defer cancel()
+		var err error
+		if h, err = s.handle(ctx, c, o); err != nil {
+			return err
+		}
+	}
+	if h.Proxy != nil {
+		return s.handOver(c, h.Proxy, o)
+	}
+	c.dispatcher = h.Dispatcher
+	return s.register(c, protocol.AppendHandshakeResponse(nil, ""))
+}
+
+// refuseClient answers the handshake of a client that can't be let in, unless it
+// has its answer.
+func (s *Server) refuseClient(c *Connection, err error) error {
+	var deliberate *Error
+	switch {
+	case c.endedBy() != nil:
+		return err
+	case errors.As(err, &deliberate):
+		_ = c.refuseHandshake(deliberate.text)
+		return err
+	}
+	s.log.Warn("connection can't join the hub", "hub", s.name, "connection", c.ID(), "error", err)
+	return c.refuseHandshake(withDetail(protocol.HandshakeErrorText(err, false), err, s.options.Load().EnableDetailedErrors))
 }
 
 // handshakeRequest reads until the request is complete.

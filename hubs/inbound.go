@@ -181,7 +181,7 @@ func (in *inbound) parse() error {
 			}
 			c.server.meter.Received(n)
 		}
-		if err := c.handle(m); err != nil {
+		if err := c.handle(m, data[taken-n:taken]); err != nil {
 			return err
 		}
 	}
@@ -191,8 +191,11 @@ func (in *inbound) parse() error {
 	return nil
 }
 
-// handle does what one message asks.
-func (c *Connection) handle(m *protocol.Message) error {
+// handle does what one message asks; raw are its bytes.
+func (c *Connection) handle(m *protocol.Message, raw []byte) error {
+	if c.proxied != nil {
+		return c.proxied.handle(m, raw)
+	}
 	switch m.Type {
 	case protocol.Ping:
 		c.pinged.Store(true)
@@ -205,9 +208,9 @@ func (c *Connection) handle(m *protocol.Message) error {
 		if c.answered(m) {
 			return nil
 		}
-		return c.server.chain.dispatcher.Message(c.ctx, c, m)
+		return c.dispatcher.Message(c.ctx, c, m)
 	case protocol.StreamItem, protocol.CancelInvocation:
-		return c.server.chain.dispatcher.Message(c.ctx, c, m)
+		return c.dispatcher.Message(c.ctx, c, m)
 	default:
 		// HubProtocol.md asks for unknown types to be ignored. Of acknowledgements
 		// and sequence numbers only stateful reconnect knows, in admit.

@@ -11,7 +11,7 @@ import (
 // when a client's invocations run one after the other, else beside it. The
 // reader waits while as many run as the hub allows.
 func (c *Connection) invoke(m *protocol.Message) error {
-	if d, ok := c.server.chain.dispatcher.(*methods); ok {
+	if d, ok := c.dispatcher.(*methods); ok {
 		d.accept(c, m) // it has a queue of its own and answers itself
 		return nil
 	}
@@ -49,7 +49,7 @@ func (c *Connection) invokeNow(m *protocol.Message) error {
 		head := fmt.Sprintf("Failed to invoke '%s' due to an error on the server.", m.Target)
 		return c.refuse(m, withDetail(head, invalidData("%s", m.BindingError), c.server.options.Load().EnableDetailedErrors))
 	}
-	if err := c.server.chain.invocation(c.ctx, c, m); err != nil {
+	if err := c.chain().invocation(c.ctx, c, m); err != nil {
 		var deliberate *Error
 		if !errors.As(err, &deliberate) {
 			c.server.meter.Refused(RefusedInvocation)

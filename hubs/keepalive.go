@@ -42,6 +42,9 @@ func (c *Connection) check(now int64) time.Duration {
 		c.checkAck(now)
 		longest = acknowledgeEvery
 	}
+	if c.proxied != nil {
+		return longest // the hub server pings, and gives up those that are silent
+	}
 	silence := opt.ClientTimeoutInterval
 	if c.pinged.Load() && !c.unread.Load() {
 		silence -= time.Duration(now - c.lastRead.Load())

@@ -1,6 +1,7 @@
 package hubs
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -118,7 +119,12 @@ type Config struct {
 	Options Options
 	// Dispatcher receives what clients send. Nil: BroadcastOnly(Name).
 	Dispatcher Dispatcher
-	// Filters wrap the Dispatcher, the first one outermost.
+	// Handle, when set, chooses who handles a connection instead of Dispatcher,
+	// once its handshake request has come. ctx ends with the time for the
+	// handshake. An error refuses the client; an *Error is shown to it, and counted
+	// by who made it.
+	Handle func(ctx context.Context, c *Connection, o Opening) (Handler, error)
+	// Filters wrap who handles a connection, the first one outermost.
 	Filters []Filter
 	// Backplane carries the hub's entries. Nil: one of the Server's own, in memory.
 	Backplane Backplane

@@ -36,13 +36,16 @@ type waiting struct {
 type waitingFrame struct {
 	after Position
 	item  queued
-	close bool // close the connection instead
+	last  bool // the connection ends with it
 }
 
-// do sends the frame, or closes the connection.
+// do sends the frame.
 func (w *waitingFrame) do(c *Connection) {
-	if w.close {
-		c.Close("", false)
+	if w.last {
+		if c.finish(w.item, ErrClosedByServer, EndNormal) {
+			writers.schedule(c)
+		}
+		c.cancel(ErrClosedByServer)
 	} else if c.enqueue(w.item) {
 		writers.schedule(c)
 	}
@@ -172,7 +175,7 @@ func (c *Connection) SendAfter(p Position, frame []byte, metered bool) {
 
 // closeFollowing closes the connection behind what it follows.
 func (c *Connection) closeFollowing() {
-	c.doAfter(waitingFrame{after: c.followed(), close: true})
+	c.doAfter(waitingFrame{after: c.followed(), item: queued{frame: c.closeFrame("", false)}, last: true})
 }
 
 func (c *Connection) doAfter(next waitingFrame) {

@@ -25,17 +25,19 @@ type outbound struct {
 	messages int      // waiting, taken ones included until they are written
 	bytes    int
 	writing  bool
-	held     bool  // nothing leaves yet: the handshake's answer must be first
-	sealed   bool  // nothing but the last frame is taken in
-	cut      bool  // the writer drops the rest of what it has taken
-	ending   bool  // the last frame is queued; nothing more is taken in
-	since    int64 // clock() when ending was set
-	closing  bool  // the transport is being closed
-	dead     bool
-	how      Ending
-	cause    error
-	done     chan struct{} // closed once the transport is closed
-	room     chan struct{} // closed by signal; nil while nobody waits for room
+	held     bool // nothing leaves yet: the handshake's answer must be first
+	// unanswered: that answer isn't in the queue yet, it comes from a hub server.
+	unanswered bool
+	sealed     bool  // nothing but the last frame is taken in
+	cut        bool  // the writer drops the rest of what it has taken
+	ending     bool  // the last frame is queued; nothing more is taken in
+	since      int64 // clock() when ending was set
+	closing    bool  // the transport is being closed
+	dead       bool
+	how        Ending
+	cause      error
+	done       chan struct{} // closed once the transport is closed
+	room       chan struct{} // closed by signal; nil while nobody waits for room
 }
 
 // spareLimit is the largest queue, in messages, that a connection keeps at rest.
@@ -52,7 +54,13 @@ func (c *Connection) enqueue(item queued) (schedule bool) {
 		return false
 	}
 	// One message larger than the whole queue is let through when nothing waits.
-	if o.messages >= opt.OutboundMessages || (o.bytes > 0 && o.bytes+len(item.frame) > opt.OutboundBytes) {
+	full := o.messages >= opt.OutboundMessages || (o.bytes > 0 && o.bytes+len(item.frame) > opt.OutboundBytes)
+	if full && o.unanswered {
+		// Before the answer the client isn't connected, and owed nothing.
+		o.drop()
+		full = false
+	}
+	if full {
 		c.server.meter.Refused(RefusedSlowConsumer)
 		goodbye := queued{frame: c.closeFrame(textSlowConsumer, true), units: unnumbered}
 		if o.held {
@@ -132,13 +140,18 @@ func (o *outbound) drop() {
 	o.cut = o.writing
 }
 
-// hold keeps everything back until release, the first item being item.
+// hold keeps everything back until wake releases it, the first item being item.
+// When that is empty it comes from a hub server, see forwardAnswer.
 func (c *Connection) hold(item queued) {
 	o := &c.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.ending && !o.dead {
 		o.held = true
+		if item.frame == nil {
+			o.unanswered = true
+			return
+		}
 		item.units = unnumbered
 		o.push(item)
 	}

@@ -226,6 +226,12 @@ func (in *inbound) reattach(err error) bool {
 	if errors.Is(err, io.EOF) || errors.As(err, &broken) || !in.c.lost(in.transport, err) {
 		return false
 	}
+	var ping <-chan time.Time
+	if in.c.proxied != nil && in.c.pinged.Load() {
+		ticker := time.NewTicker(pingForAway)
+		defer ticker.Stop()
+		ping = ticker.C
+	}
 	for {
 		if t := in.c.socket(); t != in.transport {
 			in.transport = t
@@ -235,6 +241,10 @@ func (in *inbound) reattach(err error) bool {
 		}
 		select {
 		case <-in.c.resume.arrived:
+		case <-ping:
+			if in.c.proxied.pingForClient() != nil {
+				return false
+			}
 		case <-in.c.ctx.Done():
 			return false
 		}

@@ -43,15 +43,24 @@ func (s *Server) Serve(ctx context.Context, info ConnectionInfo, t Transport) er
 	in := &inbound{c: c, transport: t}
 	err := s.shakeHands(c, in)
 	if err != nil {
+		var deliberate *Error
+		if !errors.As(err, &deliberate) {
+			s.meter.Refused(RefusedHandshake)
+		}
 		if by := c.endedBy(); by != nil {
 			err = by
 		}
-		s.meter.Refused(RefusedHandshake)
+		if c.proxied != nil {
+			s.withdraw(c, err)
+		}
 		s.log.Debug("handshake failed", "hub", s.name, "connection", c.ID(), "error", err)
 	} else {
 		err = s.converse(c, in)
 	}
 	in.release()
+	if c.proxied != nil {
+		c.proxied.end(err)
+	}
 	// Here the end is either said, and bounded by check, or there is nobody to
 	// say it to.
 	if !c.isEnding() {
@@ -72,7 +81,7 @@ func (s *Server) converse(c *Connection, in *inbound) (err error) {
 		c.leaveAll(true)
 		c.cancel(err)
 		s.progress.forget(c)
-		if p := s.guard(c, func() { s.chain.disconnected(context.WithoutCancel(c.ctx), c, err) }); p != nil {
+		if p := s.guard(c, func() { c.chain().disconnected(context.WithoutCancel(c.ctx), c, err) }); p != nil {
 			err = errors.Join(err, p)
 		}
 		s.meter.ConnectionClosed(c, time.Since(c.openedAt))
@@ -82,7 +91,7 @@ func (s *Server) converse(c *Connection, in *inbound) (err error) {
 	if p := s.guard(c, func() {
 		defer c.invocations.Wait()
 		defer func() { c.endCalls(err) }()
-		if err = s.chain.connected(c.ctx, c); err != nil {
+		if err = c.chain().connected(c.ctx, c); err != nil {
 			s.meter.Refused(RefusedConnection)
 			return
 		}
@@ -146,7 +155,8 @@ func (e *transportError) Error() string { return "transport: " + e.err.Error() }
 func (e *transportError) Unwrap() error { return e.err }
 
 // register makes the connection part of the hub: what is published from when
-// it returns reaches the connection, after the handshake's answer.
+// it returns reaches the connection, after the handshake's answer; nil when that
+// is a hub server's.
 func (s *Server) register(c *Connection, answer []byte) error {
 	if err := s.subscribe(c.ctx); err != nil {
 		return fmt.Errorf("subscribe: %w", err)

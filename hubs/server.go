@@ -17,6 +17,7 @@ type Server struct {
 	name      string
 	options   atomic.Pointer[Options]
 	chain     chain
+	handle    func(context.Context, *Connection, Opening) (Handler, error)
 	backplane Backplane
 	meter     Meter
 	log       *slog.Logger
@@ -61,6 +62,7 @@ func NewServer(cfg Config) (*Server, error) {
 	s := &Server{
 		name:      cfg.Name,
 		chain:     chain{filters: cfg.Filters, dispatcher: cfg.Dispatcher},
+		handle:    cfg.Handle,
 		backplane: cfg.Backplane,
 		meter:     cfg.Meter,
 		log:       cfg.Logger,

@@ -115,6 +115,10 @@ type ConnectionInfo struct {
 	StatefulReconnect bool
 	// HandshakeTimeout replaces that of Options; 0 = it doesn't.
 	HandshakeTimeout time.Duration
+	// Request is what whoever serves the transport wants who handles the
+	// connection to know of its first request. It goes into the Opening and is
+	// then forgotten.
+	Request any
 	// RemoteAddress is the client's address as host:port.
 	RemoteAddress string
 }
