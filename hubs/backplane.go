@@ -159,4 +159,6 @@ type PublishOptions struct {
 	// Charge is how many accepted messages the publish is metered as; 0 for
 	// membership changes.
 	Charge int
+	// Origin is the connection whose hub method publishes; nil when none does.
+	Origin *Connection
 }

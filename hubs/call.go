@@ -97,7 +97,7 @@ func (c *Call) Leave(ctx context.Context, group string) error {
 
 // newCall returns a Call of c.
 func (d *methods) newCall(c *Connection) Call {
-	return Call{Context: Context{backplane: c.server.backplane, asker: c.server.asker, server: c.server, origin: c}, conn: c, hub: d.hub}
+	return Call{Context: Context{asker: c.server.asker, server: c.server, origin: c}, conn: c, hub: d.hub}
 }
 
 // lifecycleContext carries the Call of a lifecycle method.

@@ -2,6 +2,7 @@ package hubs
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -199,7 +200,8 @@ func (c *Connection) endCalls(err error) {
 	results, uploads, streams := s.results, s.uploads, s.streams
 	s.results, s.uploads, s.streams = nil, nil, nil
 	var idle chan struct{}
-	if err == nil && s.running+len(s.queue) > 0 {
+	moved := errors.Is(err, ErrMoved)
+	if (err == nil || moved) && s.running+len(s.queue) > 0 {
 		idle = make(chan struct{})
 		s.idle = idle
 	}
@@ -213,6 +215,9 @@ func (c *Connection) endCalls(err error) {
 		u.fail(gone)
 	}
 	for _, k := range streams {
+		if moved {
+			k.cancel(ErrMoved)
+		}
 		k.cancel(context.Canceled)
 	}
 	if idle != nil {
@@ -229,6 +234,9 @@ func (c *Connection) endCalls(err error) {
 	s.queue = nil
 	s.mu.Unlock()
 	for _, k := range dropped {
+		if moved {
+			k.answer(ErrMoved)
+		}
 		k.release()
 	}
 	if err == nil {

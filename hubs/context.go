@@ -17,18 +17,28 @@ import (
 // order by every client. A send returns when it is accepted, which is not yet
 // received. Who doesn't exist gets nothing, and that is no error.
 type Context struct {
-	backplane Backplane
-	asker     *asker
-	server    *Server     // nil: a process that serves no connections
-	origin    *Connection // the caller, whose direct messages follow what is sent
+	own    Backplane // without a server
+	asker  *asker
+	server *Server     // nil: a process that serves no connections
+	origin *Connection // the caller, whose direct messages follow what is sent
 }
 
 // NewContext returns a Context for a process that serves no connections of the
 // hub itself but shares its Backplane.
-func NewContext(b Backplane) Context { return Context{backplane: b, asker: newAsker(b)} }
+func NewContext(b Backplane) Context {
+	return Context{own: b, asker: newAsker(func() Backplane { return b })}
+}
 
 // Context returns the Server's Context.
-func (s *Server) Context() Context { return Context{backplane: s.backplane, asker: s.asker, server: s} }
+func (s *Server) Context() Context { return Context{asker: s.asker, server: s} }
+
+// backplane is where the hub's entries are published.
+func (h Context) backplane() Backplane {
+	if h.server != nil {
+		return h.server.Backplane()
+	}
+	return h.own
+}
 
 // All is every client.
 func (h Context) All() Target { return h.target(Entry{Kind: SendToAll}) }
@@ -104,7 +114,7 @@ func (h Context) command(ctx context.Context, e *Entry) (int, error) {
 	if slices.Contains(e.Connections, "") || slices.Contains(e.Groups, "") {
 		return 0, errNoName
 	}
-	p, matched, err := h.backplane.Command(ctx, e, PublishOptions{})
+	p, matched, err := h.backplane().Command(ctx, e, PublishOptions{Origin: h.origin})
 	h.note(p, err)
 	return matched, err
 }
@@ -144,7 +154,7 @@ func (t Target) Send(ctx context.Context, method string, args ...any) error {
 		return err
 	}
 	e.Message = &Broadcast{Target: method, Arguments: raw}
-	p, err := t.hub.backplane.Publish(ctx, &e, PublishOptions{Charge: Units(len(raw.Bytes))})
+	p, err := t.hub.backplane().Publish(ctx, &e, PublishOptions{Charge: Units(len(raw.Bytes)), Origin: t.hub.origin})
 	t.hub.note(p, err)
 	return err
 }

@@ -386,6 +386,8 @@ func (k *call) text(err error) string {
 	switch {
 	case errors.As(err, &exact):
 		return exact.text
+	case errors.Is(err, ErrMoved), errors.Is(context.Cause(k), ErrMoved) && errors.Is(err, context.Canceled):
+		return textMoved
 	case errors.Is(err, errNoMethod):
 		return head + " HubException: Method does not exist."
 	case errors.Is(err, ErrUnauthorized):

@@ -28,6 +28,9 @@ var (
 	ErrSlowConsumer = errors.New("the client reads too slowly")
 	// ErrClientTimeout: the client was silent for Options.ClientTimeoutInterval.
 	ErrClientTimeout = errors.New("the client has been silent for too long")
+	// ErrMoved: the client goes on at another server. A Transport's Wait returns it
+	// then: what runs for the client is ended, what waits for it is still sent.
+	ErrMoved = errors.New("the connection moved to another server")
 	// ErrHandshake: the handshake failed; the client was told why.
 	ErrHandshake = errors.New("the handshake failed")
 	// ErrClosedByServer: an entry, Drain or CloseWhere closed the connection.
@@ -37,6 +40,7 @@ var (
 // The texts of ASP.NET Core SignalR (HubConnectionContext, HubConnectionHandler, DefaultHubDispatcher), which clients show to people.
 const (
 	textClosedWithError = "Connection closed with an error."
+	textMoved           = "The connection moved to another server."
 	textSlowConsumer    = "Connection closed: the client reads too slowly, more than its queue holds was waiting."
 )
 

@@ -102,7 +102,7 @@ func handshakeRequest(in *inbound) (protocol.HandshakeRequest, error) {
 // isTransportEnd reports whether err is the end of the transport, announced or not.
 func isTransportEnd(err error) bool {
 	var lost *transportError
-	return errors.Is(err, io.EOF) || errors.As(err, &lost)
+	return errors.Is(err, io.EOF) || errors.Is(err, ErrMoved) || errors.As(err, &lost)
 }
 
 // refuseHandshake answers with an error and ends the connection.

@@ -70,8 +70,11 @@ func (in *inbound) fill() error {
 			}
 		}
 		if err := t.Wait(); err != nil {
-			if errors.Is(err, io.EOF) {
+			switch {
+			case errors.Is(err, io.EOF):
 				return io.EOF
+			case errors.Is(err, ErrMoved):
+				return ErrMoved
 			}
 			return in.failed(err)
 		}

@@ -210,6 +210,32 @@ func (c *Connection) doAfter(next waitingFrame) {
 	w.bytes += len(next.item.frame)
 }
 
+// AwaitWritten returns when what has been sent to the client by now has been
+// handed to its transport, or never will be. With stateful reconnect it doesn't
+// wait.
+func (c *Connection) AwaitWritten(ctx context.Context) error {
+	o := &c.out
+	o.mu.Lock()
+	until := o.sent + uint64(o.messages)
+	for {
+		if o.sent >= until || o.ending || o.dead || c.resume != nil {
+			o.mu.Unlock()
+			return nil
+		}
+		if o.room == nil {
+			o.room = make(chan struct{})
+		}
+		room := o.room
+		o.mu.Unlock()
+		select {
+		case <-room:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		o.mu.Lock()
+	}
+}
+
 // errEnded: the connection takes in no more.
 var errEnded = errors.New("the connection has ended")
 

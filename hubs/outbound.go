@@ -24,6 +24,7 @@ type outbound struct {
 	spare    []queued // an emptied queue, kept when it is small
 	messages int      // waiting, taken ones included until they are written
 	bytes    int
+	sent     uint64 // messages handed to the transport, not with stateful reconnect
 	writing  bool
 	held     bool // nothing leaves yet: the handshake's answer must be first
 	// unanswered: that answer isn't in the queue yet, it comes from a hub server.
@@ -350,6 +351,7 @@ func (c *Connection) written(items []queued, size int) (cut bool) {
 		return false // take has done it: what is written waits for an Ack, not in the queue
 	}
 	o.messages -= len(items)
+	o.sent += uint64(len(items))
 	o.bytes -= size
 	o.signal()
 	return false

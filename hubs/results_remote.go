@@ -49,7 +49,7 @@ func kindOf(a ClientAnswer) (string, protocol.Raw) {
 // come as entries: it is a Node without connections, and part of the hub while
 // it waits for any.
 type asker struct {
-	backplane Backplane
+	backplane func() Backplane
 	run       string // begins the ids of invocations
 	called    atomic.Uint64
 
@@ -70,7 +70,7 @@ type awaited struct {
 
 var _ Node = (*asker)(nil)
 
-func newAsker(b Backplane) *asker {
+func newAsker(b func() Backplane) *asker {
 	return &asker{backplane: b, run: rand.Text()[:10], joining: make(chan struct{}, 1), waiting: make(map[string]awaited)}
 }
 
@@ -88,7 +88,7 @@ func (a *asker) enter(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	if a.asking == 0 {
-		leave, err := a.backplane.Subscribe(ctx, a)
+		leave, err := a.backplane().Subscribe(ctx, a)
 		if err != nil {
 			return err
 		}
@@ -142,10 +142,10 @@ func (h Context) askRemote(ctx context.Context, q question, r *pendingResult) (f
 		a.remove(q.id)
 		a.exit()
 	}
-	at, matched, err := h.backplane.Command(ctx, &Entry{
+	at, matched, err := h.backplane().Command(ctx, &Entry{
 		Kind: InvokeConnection, Connections: []string{q.connection}, Reason: q.id, Message: m,
 		TTLSeconds: int64((patienceOf(ctx) + time.Second - 1) / time.Second),
-	}, PublishOptions{Charge: q.charge})
+	}, PublishOptions{Charge: q.charge, Origin: h.origin})
 	h.note(at, err)
 	switch {
 	case errors.Is(err, ErrUnanswered) && matched > 0:
@@ -275,11 +275,11 @@ func (c *Connection) forward(invocation, kind string, value protocol.Raw) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), forwardWithin)
 		defer cancel()
 		e := &Entry{Kind: ClientResult, Connections: []string{c.ID()}, Reason: invocation, Message: &Broadcast{Target: kind, Arguments: raw}}
-		_, err := s.backplane.Publish(ctx, e, PublishOptions{})
+		_, err := s.Backplane().Publish(ctx, e, PublishOptions{})
 		if err != nil && kind == answerValue {
 			s.log.Warn("answer of a client can't be published", "hub", s.name, "connection", c.ID(), "error", err)
 			e.Message = &Broadcast{Target: answerLost, Arguments: protocol.Raw{Encoding: protocol.JSON, Bytes: []byte("[]")}}
-			_, err = s.backplane.Publish(ctx, e, PublishOptions{})
+			_, err = s.Backplane().Publish(ctx, e, PublishOptions{})
 		}
 		if err != nil {
 			s.log.Warn("end of a client's answer can't be published", "hub", s.name, "connection", c.ID(), "error", err)

@@ -132,6 +132,10 @@ func (c *Connection) sayEnd(err error) error {
 		if c.leftQuietly() {
 			writers.schedule(c)
 		}
+	case errors.Is(err, ErrMoved):
+		if c.finish(queued{}, err, EndNormal) {
+			writers.schedule(c)
+		}
 	case errors.As(err, &lost):
 		c.abort(err)
 	case errors.Is(err, errPanic):
@@ -171,7 +175,7 @@ func (s *Server) register(c *Connection, answer []byte) error {
 		ctx, cancel := context.WithTimeout(c.ctx, subscribeTimeout)
 		defer cancel()
 		var err error
-		if groups, err = s.backplane.UserGroups(ctx, c.User()); err != nil {
+		if groups, err = s.Backplane().UserGroups(ctx, c.User()); err != nil {
 			s.store.remove(c)
 			c.leaveAll(true)
 			return fmt.Errorf("read the user's groups: %w", err)

@@ -18,7 +18,7 @@ type Server struct {
 	options   atomic.Pointer[Options]
 	chain     chain
 	handle    func(context.Context, *Connection, Opening) (Handler, error)
-	backplane Backplane
+	backplane atomic.Pointer[Backplane]
 	meter     Meter
 	log       *slog.Logger
 	linger    time.Duration
@@ -60,26 +60,26 @@ func NewServer(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		name:      cfg.Name,
-		chain:     chain{filters: cfg.Filters, dispatcher: cfg.Dispatcher},
-		handle:    cfg.Handle,
-		backplane: cfg.Backplane,
-		meter:     cfg.Meter,
-		log:       cfg.Logger,
-		linger:    cfg.Linger,
-		joining:   make(chan struct{}, 1),
-		idle:      time.Now(),
-		drained:   make(chan struct{}),
+		name:    cfg.Name,
+		chain:   chain{filters: cfg.Filters, dispatcher: cfg.Dispatcher},
+		handle:  cfg.Handle,
+		meter:   cfg.Meter,
+		log:     cfg.Logger,
+		linger:  cfg.Linger,
+		joining: make(chan struct{}, 1),
+		idle:    time.Now(),
+		drained: make(chan struct{}),
 	}
 	opt := cfg.Options.withDefaults()
 	s.options.Store(&opt)
 	if s.chain.dispatcher == nil {
 		s.chain.dispatcher = BroadcastOnly(cfg.Name)
 	}
-	if s.backplane == nil {
-		s.backplane = NewMemoryBackplane()
+	if cfg.Backplane == nil {
+		cfg.Backplane = NewMemoryBackplane()
 	}
-	s.asker = newAsker(s.backplane)
+	s.backplane.Store(&cfg.Backplane)
+	s.asker = newAsker(s.Backplane)
 	if s.meter == nil {
 		s.meter = noMeter{}
 	}
@@ -110,7 +110,22 @@ func (s *Server) SetOptions(o Options) error {
 }
 
 // Backplane is where entries for the hub's clients are published.
-func (s *Server) Backplane() Backplane { return s.backplane }
+func (s *Server) Backplane() Backplane { return *s.backplane.Load() }
+
+// UseBackplane makes b the Server's Backplane, for packages that serve a hub
+// elsewhere than its program was written for. It fails once the Server has had
+// connections or has invoked clients.
+func (s *Server) UseBackplane(b Backplane) error {
+	s.joining <- struct{}{}
+	defer func() { <-s.joining }()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.serving > 0 || s.unsub != nil || s.asker.called.Load() > 0 {
+		return errors.New("use another backplane: the hub has begun to serve with the one it has")
+	}
+	s.backplane.Store(&b)
+	return nil
+}
 
 // Connection returns the connection with this id if it is on this node.
 func (s *Server) Connection(id string) (*Connection, bool) {
@@ -326,7 +341,7 @@ func (s *Server) subscribe(ctx context.Context) error {
 	if s.unsub != nil {
 		return nil
 	}
-	unsub, err := s.backplane.Subscribe(ctx, s)
+	unsub, err := s.Backplane().Subscribe(ctx, s)
 	if err != nil {
 		return err
 	}

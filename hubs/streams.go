@@ -105,6 +105,9 @@ func (k *call) finish(err error) {
 		m.Error = withDetail("An error occurred on the server while streaming results.", failed.err, k.conn.server.options.Load().EnableDetailedErrors)
 		m.HasError = true
 	}
+	if errors.Is(context.Cause(k), ErrMoved) {
+		m.Error, m.HasError = textMoved, true
+	}
 	// The id may be used again once the client has the completion.
 	s := k.calls
 	s.mu.Lock()

@@ -52,8 +52,9 @@ const (
 type Transport interface {
 	Kind() TransportKind
 	// Wait blocks until Read has something to give. It returns io.EOF when the
-	// client ended the connection in the orderly way, a *Violation when it broke
-	// the transport's rules, and another error when it is gone.
+	// client ended the connection in the orderly way, ErrMoved when it goes on at
+	// another server, a *Violation when it broke the transport's rules, and another
+	// error when it is gone.
 	Wait() error
 	// Read copies bytes that have arrived and returns how many; frame borders
 	// mean nothing. 0 and no error: call Wait again.
