@@ -20,26 +20,17 @@ import (
 // handshakeAnswer is what the service says to a handshake that it accepts.
 const handshakeAnswer = "{}\x1e"
 
-// client is one connection.
-type client struct {
-	id string
-	// read gives what has come to found until the connection ends.
-	read func(found func(data []byte)) error
-	// say sends what can't be answered by reading alone: pings.
-	say   func(ctx context.Context, data []byte) error
-	close func()
-}
-
-// dialer opens clients.
+// dialer opens clients of the service.
 type dialer struct {
 	config Config
 	http   *http.Client
 	token  string
 	proto  protocol.Protocol
+	ping   []byte // a client's sign of life
 }
 
-// open connects and shakes hands.
-func (d *dialer) open(ctx context.Context) (*client, error) {
+// Open connects and shakes hands.
+func (d *dialer) Open(ctx context.Context) (*Client, error) {
 	address := d.config.URL + "/client/"
 	query := url.Values{"hub": {d.config.Hub}}
 	id := ""
@@ -52,7 +43,7 @@ func (d *dialer) open(ctx context.Context) (*client, error) {
 		query.Set("id", answer.ConnectionToken)
 	}
 	address += "?" + query.Encode()
-	var c *client
+	var c *Client
 	var err error
 	switch d.config.Transport {
 	case "websockets":
@@ -65,7 +56,7 @@ func (d *dialer) open(ctx context.Context) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.id = id
+	c.ID = id
 	return c, nil
 }
 
@@ -74,12 +65,7 @@ func (d *dialer) handshake() []byte {
 	return []byte(`{"protocol":"` + d.proto.Name() + `","version":1}` + "\x1e")
 }
 
-// ping is a client's sign of life.
-func (d *dialer) ping() ([]byte, error) {
-	return d.proto.Append(nil, &protocol.Message{Type: protocol.Ping})
-}
-
-func (d *dialer) webSocket(ctx context.Context, address string) (*client, error) {
+func (d *dialer) webSocket(ctx context.Context, address string) (*Client, error) {
 	ws, res, err := websocket.Dial(ctx, address, &websocket.DialOptions{HTTPClient: d.http, HTTPHeader: d.header()}) //nolint:bodyclose // Dial has closed it
 	if err != nil {
 		if res != nil {
@@ -104,8 +90,8 @@ func (d *dialer) webSocket(ctx context.Context, address string) (*client, error)
 	if d.proto.TransferFormat() == protocol.Binary {
 		kind = websocket.MessageBinary
 	}
-	return &client{
-		read: func(found func([]byte)) error {
+	return &Client{
+		Read: func(found func([]byte)) error {
 			found(rest)
 			buf := bytes.NewBuffer(nil)
 			for {
@@ -120,24 +106,24 @@ func (d *dialer) webSocket(ctx context.Context, address string) (*client, error)
 				found(buf.Bytes())
 			}
 		},
-		say:   func(ctx context.Context, data []byte) error { return ws.Write(ctx, kind, data) },
-		close: func() { _ = ws.CloseNow() },
+		Ping:  func(ctx context.Context) error { return ws.Write(ctx, kind, d.ping) },
+		Close: func() { _ = ws.CloseNow() },
 	}, nil
 }
 
-func (d *dialer) events(ctx context.Context, address string) (*client, error) {
+func (d *dialer) events(ctx context.Context, address string) (*Client, error) {
 	life, end := context.WithCancel(context.Background())
-	res, err := d.get(life, address, "text/event-stream") //nolint:bodyclose // client.close does
+	res, err := d.get(life, address, "text/event-stream") //nolint:bodyclose // Client.Close does
 	if err != nil {
 		end()
 		return nil, fmt.Errorf("open events: %w", err)
 	}
-	c := &client{
-		say:   func(ctx context.Context, data []byte) error { return d.post(ctx, address, data, nil) },
-		close: func() { end(); _ = res.Body.Close() },
+	c := &Client{
+		Ping:  func(ctx context.Context) error { return d.post(ctx, address, d.ping, nil) },
+		Close: func() { end(); _ = res.Body.Close() },
 	}
-	if err := c.say(ctx, d.handshake()); err != nil {
-		c.close()
+	if err := d.post(ctx, address, d.handshake(), nil); err != nil {
+		c.Close()
 		return nil, fmt.Errorf("send handshake: %w", err)
 	}
 	in := bufio.NewReaderSize(res.Body, 4<<10)
@@ -157,10 +143,10 @@ func (d *dialer) events(ctx context.Context, address string) (*client, error) {
 		_, err = accepted(first)
 	}
 	if err != nil {
-		c.close()
+		c.Close()
 		return nil, fmt.Errorf("read handshake: %w", err)
 	}
-	c.read = func(found func([]byte)) error {
+	c.Read = func(found func([]byte)) error {
 		for {
 			data, err := line()
 			if err != nil {
@@ -172,7 +158,7 @@ func (d *dialer) events(ctx context.Context, address string) (*client, error) {
 	return c, nil
 }
 
-func (d *dialer) polling(ctx context.Context, address string) (*client, error) {
+func (d *dialer) polling(ctx context.Context, address string) (*Client, error) {
 	life, end := context.WithCancel(context.Background())
 	poll := func() ([]byte, error) {
 		res, err := d.get(life, address, "")
@@ -182,13 +168,13 @@ func (d *dialer) polling(ctx context.Context, address string) (*client, error) {
 		defer func() { _ = res.Body.Close() }()
 		return io.ReadAll(res.Body)
 	}
-	c := &client{
-		say:   func(ctx context.Context, data []byte) error { return d.post(ctx, address, data, nil) },
-		close: end,
+	c := &Client{
+		Ping:  func(ctx context.Context) error { return d.post(ctx, address, d.ping, nil) },
+		Close: end,
 	}
 	_, err := poll() // the first answers at once: the transport is there
 	if err == nil {
-		err = c.say(ctx, d.handshake())
+		err = d.post(ctx, address, d.handshake(), nil)
 	}
 	var first, rest []byte
 	if err == nil {
@@ -201,7 +187,7 @@ func (d *dialer) polling(ctx context.Context, address string) (*client, error) {
 		end()
 		return nil, fmt.Errorf("start polling: %w", err)
 	}
-	c.read = func(found func([]byte)) error {
+	c.Read = func(found func([]byte)) error {
 		found(rest)
 		for {
 			data, err := poll()
@@ -269,25 +255,25 @@ func (d *dialer) post(ctx context.Context, address string, data []byte, v any) e
 	return json.NewDecoder(res.Body).Decode(v)
 }
 
-// refusedError is an answer that isn't the one that was asked for.
-type refusedError struct {
-	status     int
-	retryAfter string
-	text       string
+// Refused is an answer that isn't the one that was asked for.
+type Refused struct {
+	Status     int
+	RetryAfter string // the header
+	Text       string
 }
 
-func (e *refusedError) Error() string {
-	return fmt.Sprintf("refused with %d: %s", e.status, e.text)
+func (e *Refused) Error() string {
+	return fmt.Sprintf("refused with %d: %s", e.Status, e.Text)
 }
 
 // refusal reads what a refusal says.
 func refusal(res *http.Response) error {
 	text, _ := io.ReadAll(io.LimitReader(res.Body, 300))
-	return &refusedError{status: res.StatusCode, retryAfter: res.Header.Get("Retry-After"), text: strings.TrimSpace(string(text))}
+	return &Refused{Status: res.StatusCode, RetryAfter: res.Header.Get("Retry-After"), Text: strings.TrimSpace(string(text))}
 }
 
 // isRefused returns the refusal that err is.
-func isRefused(err error) (*refusedError, bool) {
-	var r *refusedError
+func isRefused(err error) (*Refused, bool) {
+	var r *Refused
 	return r, errors.As(err, &r)
 }

@@ -30,15 +30,18 @@ func (p *publisher) path(n int) string {
 
 func groupName(n int) string { return "load-" + strconv.Itoa(n) }
 
-// send publishes message n to a group; a refusal is an error.
-func (p *publisher) send(ctx context.Context, n uint64, group int) error {
-	body := `{"target":"load","arguments":["` + stamped(n, p.config.Size) + `"]}`
+// Publish sends to a group; a refusal is an error.
+func (p *publisher) Publish(ctx context.Context, argument string, group int) error {
+	body := `{"target":"load","arguments":["` + argument + `"]}`
 	return p.do(ctx, http.MethodPost, p.path(group), body, http.StatusAccepted)
 }
 
-// join puts a connection into a group.
-func (p *publisher) join(ctx context.Context, connection string, group int) error {
-	return p.do(ctx, http.MethodPut, p.path(group)+"/connections/"+url.PathEscape(connection), "", http.StatusOK)
+// Join puts a client into a group.
+func (p *publisher) Join(ctx context.Context, c *Client, group int) error {
+	if c.ID == "" {
+		return errors.New("groups need -negotiate: without it clients don't know their connection id")
+	}
+	return p.do(ctx, http.MethodPut, p.path(group)+"/connections/"+url.PathEscape(c.ID), "", http.StatusOK)
 }
 
 func (p *publisher) do(ctx context.Context, method, address, body string, want int) error {
@@ -68,12 +71,12 @@ func patiently(ctx context.Context, refused func(), f func() error) error {
 	for {
 		err := f()
 		r, ok := isRefused(err)
-		if !ok || r.status != http.StatusTooManyRequests && r.status != http.StatusServiceUnavailable {
+		if !ok || r.Status != http.StatusTooManyRequests && r.Status != http.StatusServiceUnavailable {
 			return err
 		}
 		refused()
 		wait := time.Second
-		if s, err := strconv.Atoi(r.retryAfter); err == nil && s >= 0 && s <= 60 {
+		if s, err := strconv.Atoi(r.RetryAfter); err == nil && s >= 0 && s <= 60 {
 			wait = time.Duration(s) * time.Second
 		}
 		select {
@@ -117,7 +120,7 @@ func (r *run) publish(ctx context.Context) error {
 		sending.Go(func() {
 			defer func() { <-slots }()
 			// What is under way is finished: its deliveries are awaited.
-			if err := patiently(ctx, r.measure.refuse, func() error { return r.publisher.send(context.WithoutCancel(ctx), n, group) }); err != nil {
+			if err := patiently(ctx, r.measure.refuse, func() error { return r.service.Publish(context.WithoutCancel(ctx), stamped(n, r.config.Size), group) }); err != nil {
 				r.measure.forget(n)
 				cancel(fmt.Errorf("publish: %w", err))
 			}

@@ -5,17 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
-
-	"github.com/signalbox/signalbox/hubs/protocol"
-	"github.com/signalbox/signalbox/tenants"
-	"github.com/signalbox/signalbox/tenants/accesstoken"
 )
 
 const (
@@ -29,36 +23,29 @@ const (
 
 // run is one measurement.
 type run struct {
-	config    Config
-	dialer    *dialer
-	publisher *publisher
-	measure   *measure
-	clients   []*client
-	groups    int
-	ended     atomic.Int64 // connections that ended by themselves
-	closing   atomic.Bool
+	config  Config
+	service Service
+	measure *measure
+	clients []*Client
+	groups  int
+	ended   atomic.Int64 // connections that ended by themselves
+	closing atomic.Bool
 }
 
-// Run makes the load and returns what was measured. ctx ends it early, without a
-// result.
+// Run makes the load for Signalbox and returns what was measured. ctx ends it
+// early, without a result.
 func Run(ctx context.Context, config Config) (Result, error) {
-	token, err := accesstoken.MintClient(tenants.DocKey{ID: "loadgen", Secret: config.Key}, config.URL, accesstoken.ClientOptions{Hub: config.Hub, UserID: "loadgen"}, time.Now())
+	service, end, err := signalbox(config)
 	if err != nil {
-		return Result{}, fmt.Errorf("make the clients' token: %w", err)
+		return Result{}, err
 	}
-	proto, _ := protocol.ByName(config.Protocol)
-	transport := &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
-		MaxIdleConnsPerHost: opening + publishers,
-		DisableCompression:  true,
-	}
-	defer transport.CloseIdleConnections()
-	r := &run{
-		config:    config,
-		dialer:    &dialer{config: config, http: &http.Client{Transport: transport}, token: token.Token, proto: proto},
-		publisher: &publisher{config: config, http: &http.Client{Transport: transport, Timeout: time.Minute}},
-		measure:   newMeasure(),
-	}
+	defer end()
+	return RunWith(ctx, config, service)
+}
+
+// RunWith is Run for any service.
+func RunWith(ctx context.Context, config Config, s Service) (Result, error) {
+	r := &run{config: config, service: s, measure: newMeasure()}
 	return r.do(ctx)
 }
 
@@ -79,10 +66,7 @@ func (r *run) do(ctx context.Context) (Result, error) {
 		return Result{}, err
 	}
 	result.ConnectCPU = (connected.cpu - before.cpu).Seconds()
-	stop, err := r.start()
-	if err != nil {
-		return Result{}, err
-	}
+	stop := r.start()
 	defer stop()
 	if r.config.GroupSize > 0 {
 		if err := r.join(ctx); err != nil {
@@ -110,7 +94,7 @@ func (r *run) do(ctx context.Context) (Result, error) {
 
 // connect opens all connections.
 func (r *run) connect(ctx context.Context) error {
-	r.clients = make([]*client, r.config.Connections)
+	r.clients = make([]*Client, r.config.Connections)
 	var group errgroup.Group
 	group.SetLimit(opening)
 	began := time.Now()
@@ -127,7 +111,7 @@ func (r *run) connect(ctx context.Context) error {
 			return patiently(ctx, r.measure.refuse, func() (err error) {
 				opening, cancel := context.WithTimeout(ctx, 30*time.Second)
 				defer cancel()
-				r.clients[i], err = r.dialer.open(opening)
+				r.clients[i], err = r.service.Open(opening)
 				return err
 			})
 		})
@@ -139,18 +123,14 @@ func (r *run) connect(ctx context.Context) error {
 }
 
 // start reads from all clients, and lets them give signs of life until stop.
-func (r *run) start() (stop func(), err error) {
+func (r *run) start() (stop func()) {
 	for i, c := range r.clients {
 		go func() {
-			_ = c.read(func(data []byte) { r.measure.read(i, data) })
+			_ = c.Read(func(data []byte) { r.measure.read(i, data) })
 			if !r.closing.Load() {
 				r.ended.Add(1)
 			}
 		}()
-	}
-	ping, err := r.dialer.ping()
-	if err != nil {
-		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var pinging sync.WaitGroup
@@ -161,11 +141,11 @@ func (r *run) start() (stop func(), err error) {
 				if sleepUntil(ctx, at) != nil {
 					return
 				}
-				_ = c.say(ctx, ping) // its reader notices the end
+				_ = c.Ping(ctx) // its reader notices the end
 			}
 		}
 	})
-	return func() { cancel(); pinging.Wait() }, nil
+	return func() { cancel(); pinging.Wait() }
 }
 
 // join puts each connection into its group.
@@ -174,11 +154,8 @@ func (r *run) join(ctx context.Context) error {
 	var group errgroup.Group
 	group.SetLimit(opening)
 	for i, c := range r.clients {
-		if c.id == "" {
-			return errors.New("groups need -negotiate: without it clients don't know their connection id")
-		}
 		group.Go(func() error {
-			return patiently(ctx, r.measure.refuse, func() error { return r.publisher.join(ctx, c.id, i/r.config.GroupSize) })
+			return patiently(ctx, r.measure.refuse, func() error { return r.service.Join(ctx, c, i/r.config.GroupSize) })
 		})
 	}
 	if err := group.Wait(); err != nil {
@@ -251,7 +228,7 @@ func (r *run) disconnect() {
 	r.closing.Store(true)
 	for _, c := range r.clients {
 		if c != nil {
-			c.close()
+			c.Close()
 		}
 	}
 }
