@@ -84,11 +84,11 @@ for (const [transport, protocol] of matrix) {
 }
 
 test("R-04 R-15 a stream in a page goes on when its WebSocket is cut in the middle", async (t) => {
-  const [way, here] = [await line(t, url), await page(t)];
+  const [way, here] = [await line(t, url, "/stateful"), await page(t)];
   await here.exposeFunction("cut", way.cut);
-  const seen = await here.evaluate(async (base) => {
+  const seen = await here.evaluate(async (url) => {
     const { signalR } = window;
-    const connection = new signalR.HubConnectionBuilder().withUrl(`${base}/stateful`).withStatefulReconnect().configureLogging(signalR.LogLevel.None).build();
+    const connection = new signalR.HubConnectionBuilder().withUrl(url).withStatefulReconnect().configureLogging(signalR.LogLevel.None).build();
     let closed = false;
     connection.onclose(() => (closed = true));
     await connection.start();

@@ -13,21 +13,45 @@ import { MessagePackHubProtocol } from "@microsoft/signalr-protocol-msgpack";
 
 import WebSocket from "ws";
 
-import { within } from "../service.mjs";
+import { clientToken, within } from "../service.mjs";
+import { stack } from "../stack.mjs";
 
 const root = resolve(import.meta.dirname, "..", "..");
 
-/** Builds and starts the test hub; it ends with the test file. Returns its URL. */
+/**
+ * Who serves the test hub: "" is the Go server by itself; "go" is the same
+ * server behind the service; "peer" is an app server behind the service that
+ * shares no code with either.
+ */
+export const behind = process.env.SIGNALBOX_BEHIND ?? "";
+
+/** The command that serves the test hub. */
+async function program() {
+  if (behind === "peer") return [process.execPath, [join(root, "e2e", "behind", "peerserver.mjs")]];
+  const file = join(root, "bin", "conformance-server");
+  await promisify(execFile)("go", ["build", "-o", file, "./e2e/conformance/server"], { cwd: root });
+  return [file, []];
+}
+
+let started = 0;
+/** What the service calls a hub of the app at this URL, and the tenant that it is in. */
+const served = new Map();
+
+/** Starts the test hub; it ends with the test file. Returns its URL. */
 export async function startHub() {
-  const program = join(root, "bin", "conformance-server");
-  await promisify(execFile)("go", ["build", "-o", program, "./e2e/conformance/server"], { cwd: root });
-  const server = spawn(program, { stdio: ["pipe", "pipe", "inherit"] });
+  const env = { ...process.env };
+  const prefix = `${behind}${++started}`;
+  const { service_url: front, tenants: [tenant] } = behind ? await stack() : { tenants: [] };
+  if (behind) Object.assign(env, { SIGNALBOX_CONNECTION_STRING: tenant.connection_string, SIGNALBOX_HUB_PREFIX: prefix });
+  const [file, args] = await program();
+  const server = spawn(file, args, { stdio: ["pipe", "pipe", "inherit"], env });
   after(() => server.stdin.end());
   const said = createInterface(server.stdout);
   const failed = new Promise((_, no) => server.once("exit", (code) => no(new Error(`the test hub ended with ${code}`))));
   failed.catch(() => {});
   const url = await within(Promise.race([new Promise((done) => said.once("line", done)), failed]), "the test hub to start");
   server.unref();
+  if (behind) served.set(url, { front, tenant, prefix });
   return url;
 }
 
@@ -108,8 +132,13 @@ export async function failure(promise) {
 let names = 0;
 export const unique = (prefix) => `${prefix}-${process.pid}-${++names}`;
 
-/** A way to the hub that can be cut. */
-export async function line(t, url) {
+/**
+ * A way to the hub that can be cut: its URL, and the options of a client there.
+ * Behind the service it leads to the service, where the app would send clients.
+ */
+export async function line(t, app, path) {
+  const { front: url = app, tenant, prefix } = served.get(app) ?? {};
+  const hub = tenant && prefix + path.slice(1);
   const open = new Set();
   let cuts = 0;
   let sockets = 0;
@@ -129,7 +158,9 @@ export async function line(t, url) {
     for (const socket of open) socket.destroy();
   };
   t.after(cut);
-  return { url: `http://127.0.0.1:${server.address().port}`, cut, cuts: () => cuts, sockets: () => sockets };
+  const near = `http://127.0.0.1:${server.address().port}`;
+  const at = hub ? { url: `${near}/client/?hub=${hub}`, options: { accessTokenFactory: () => clientToken(tenant, { hub }) } } : { url: near + path };
+  return { ...at, cut, cuts: () => cuts, sockets: () => sockets };
 }
 
 /** A negotiated connection without a client. */
@@ -137,6 +168,17 @@ export async function negotiate(url, query = "negotiateVersion=1", init = {}) {
   const answer = await fetch(`${url}/negotiate?${query}`, { method: "POST", ...init });
   assert.equal(answer.status, 200, await answer.clone().text());
   return answer.json();
+}
+
+/** Negotiates, over an app's redirect to the service, and returns where the connection is. */
+async function locate(url, query) {
+  const answer = await negotiate(url, `negotiateVersion=1&${query}`);
+  if (!answer.url) return { ...answer, at: `${url}?id=${answer.connectionToken}&${query}` };
+  const at = new URL(answer.url);
+  const service = await negotiate(`${at.origin}${at.pathname.replace(/\/$/, "")}`, `negotiateVersion=1&${at.searchParams}`, { headers: { authorization: `Bearer ${answer.accessToken}` } });
+  at.searchParams.set("id", service.connectionToken);
+  at.searchParams.set("access_token", answer.accessToken);
+  return { ...service, at: at.href };
 }
 
 const end = "\u001e";
@@ -200,14 +242,20 @@ export class Socket {
   }
 }
 
+/** A WebSocket that has negotiated; the hub sees the query. */
+export async function dialed(t, url, query = "") {
+  const { at, connectionToken, connectionId } = await locate(url, query);
+  const socket = new Socket(t, at);
+  await socket.opened;
+  return Object.assign(socket, { token: connectionToken, id: connectionId });
+}
+
 /** A WebSocket that has negotiated and shaken hands, in JSON. */
 export async function shake(t, url, { version = 1 } = {}) {
-  const { connectionToken, connectionId } = await negotiate(url);
-  const socket = new Socket(t, `${url}?id=${connectionToken}`);
-  await socket.opened;
+  const socket = await dialed(t, url);
   socket.send({ protocol: "json", version });
   assert.deepEqual(await socket.next(), {});
-  return Object.assign(socket, { token: connectionToken, id: connectionId });
+  return socket;
 }
 
 /** What a completion answers to an invocation of a raw socket. */

@@ -5,7 +5,7 @@ import { describe, test } from "node:test";
 import { Subject } from "@microsoft/signalr";
 
 import { matrix } from "../service.mjs";
-import { call, collect, connect, failure, shake, Socket, startHub, unique } from "./hub.mjs";
+import { call, collect, connect, dialed, failure, shake, startHub, unique } from "./hub.mjs";
 
 const url = await startHub();
 const generic = (method) => `An unexpected error occurred invoking '${method}' on the server.`;
@@ -252,8 +252,8 @@ test("C-10 E-08 in OnConnected no client can be asked, and its error ends the co
 
 /** The Close message that a client gets which connects there. */
 async function closing(t, path) {
-  const socket = new Socket(t, url + path);
-  await socket.opened;
+  const [at, query] = path.split("?");
+  const socket = await dialed(t, url + at, query);
   socket.send({ protocol: "json", version: 1 });
   return socket.next(({ type }) => type === 7);
 }
