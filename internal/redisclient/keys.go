@@ -42,6 +42,16 @@ func (k HubKeys) Publisher(id string) string { return k.tag + "pub:" + id }
 // Owner says which edge run serves a connection.
 func (k HubKeys) Owner(connection string) string { return k.tag + "owner:" + connection }
 
+// Servers is the hash of the edges that have server connections of the hub, by
+// edge run. An entry counts only while the edge's lease lives.
+func (k HubKeys) Servers() string { return k.tag + "servers" }
+
+// ServersDoorbell is the Pub/Sub channel that carries each changed entry of it.
+func (k HubKeys) ServersDoorbell() string { return k.tag + "servers:bell" }
+
+// ServersSeen exists while the hub has an app server, and for a while after.
+func (k HubKeys) ServersSeen() string { return k.tag + "servers:seen" }
+
 // The keys of tenant documents.
 const (
 	// DocumentsGeneration is present while Redis holds the documents; when it is
