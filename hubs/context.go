@@ -107,12 +107,9 @@ func (h Context) CloseConnection(ctx context.Context, connectionID, reason strin
 	return err
 }
 
-// errNoName: an empty name is a mistake of the program.
-var errNoName = errors.New("a connection id, group or user id is empty")
-
 func (h Context) command(ctx context.Context, e *Entry) (int, error) {
-	if slices.Contains(e.Connections, "") || slices.Contains(e.Groups, "") {
-		return 0, errNoName
+	if err := e.checkNames(); err != nil {
+		return 0, err
 	}
 	p, matched, err := h.backplane().Command(ctx, e, PublishOptions{Origin: h.origin})
 	h.note(p, err)
@@ -143,8 +140,8 @@ func (t Target) Send(ctx context.Context, method string, args ...any) error {
 		return t.direct.sendInvocation(ctx, &protocol.Message{Type: protocol.Invocation, Target: method}, args)
 	}
 	e := t.entry
-	if slices.Contains(e.Connections, "") || slices.Contains(e.Groups, "") || slices.Contains(e.Users, "") {
-		return errNoName
+	if err := e.checkNames(); err != nil {
+		return err
 	}
 	if e.Kind != SendToAll && len(e.Connections)+len(e.Groups)+len(e.Users) == 0 {
 		return nil

@@ -107,8 +107,8 @@ type question struct {
 
 // ask puts q to its connection. forget ends the wait.
 func (h Context) ask(ctx context.Context, q question, r *pendingResult) (forget func(), err error) {
-	if q.connection == "" {
-		return nil, errNoName
+	if err := CheckConnectionID(q.connection); err != nil {
+		return nil, err
 	}
 	if q.id == "" {
 		q.id = h.asker.newID()

@@ -24,6 +24,7 @@ func (c *Connection) check(now int64) time.Duration {
 		_ = c.refuseHandshake(protocol.ErrHandshakeCanceled.Message)
 		return closeWithin
 	}
+	idle := c.checkUploads(now, opt.UploadIdleTimeout)
 	if c.intermittent != nil {
 		// Polls are the client's sign of life and ours.
 		if c.intermittent.Lapsed(opt.ClientTimeoutInterval) {
@@ -31,16 +32,16 @@ func (c *Connection) check(now int64) time.Duration {
 			c.abort(ErrClientTimeout)
 			return maxCheck
 		}
-		return opt.ClientTimeoutInterval / 4
+		return min(opt.ClientTimeoutInterval/4, idle)
 	}
 
-	longest := maxCheck
+	longest := idle
 	if c.resume != nil {
 		if next, away := c.checkAway(now, opt.StatefulReconnectWindow); away {
 			return next
 		}
 		c.checkAck(now)
-		longest = acknowledgeEvery
+		longest = min(idle, acknowledgeEvery)
 	}
 	if c.proxied != nil {
 		return longest // the hub server pings, and gives up those that are silent

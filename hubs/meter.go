@@ -42,6 +42,7 @@ const (
 	RefusedProtocol     = "protocol_error"
 	RefusedFlood        = "message_flood"
 	RefusedTimeout      = "client_timeout"
+	RefusedIdleStream   = "stream_idle"
 	RefusedGroups       = "too_many_groups"
 	RefusedGap          = "history_gone"
 )

@@ -30,6 +30,9 @@ type Options struct {
 	// StreamBufferCapacity is how many items of a client's stream wait for the
 	// hub method before the connection is no longer read. Default 10.
 	StreamBufferCapacity int
+	// UploadIdleTimeout is how long a client's stream may go without an item before
+	// it fails. Default 5 min, where ASP.NET Core would wait for ever.
+	UploadIdleTimeout time.Duration
 	// EnableDetailedErrors adds the text of internal errors to what clients
 	// see. Off by default: only an *Error shows its text.
 	EnableDetailedErrors bool
@@ -66,6 +69,7 @@ func (o Options) withDefaults() Options {
 	def(&o.KeepAliveInterval, 15*time.Second)
 	def(&o.ClientTimeoutInterval, 30*time.Second)
 	def(&o.HandshakeTimeout, 15*time.Second)
+	def(&o.UploadIdleTimeout, 5*time.Minute)
 	num(&o.MaximumReceiveMessageSize, 32<<10)
 	num(&o.MaximumParallelInvocationsPerClient, 1)
 	num(&o.StreamBufferCapacity, 10)
@@ -88,6 +92,7 @@ func (o Options) Validate() error {
 		{"ClientTimeoutInterval", o.ClientTimeoutInterval},
 		{"HandshakeTimeout", o.HandshakeTimeout},
 		{"StatefulReconnectWindow", o.StatefulReconnectWindow},
+		{"UploadIdleTimeout", o.UploadIdleTimeout},
 	} {
 		if d.value < 0 {
 			errs = append(errs, fmt.Errorf("%s is %v: it must not be negative", d.name, d.value))

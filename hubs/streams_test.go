@@ -520,3 +520,64 @@ func (c *peer) unread() string {
 	defer c.mu.Unlock()
 	return string(c.in)
 }
+
+// SEC-24: what a client opens is bounded, and ends when nothing comes of it.
+func TestSEC_24_open_streams_and_invocations_are_bounded(t *testing.T) {
+	t.Parallel()
+	bothProtocols(t, func(t *testing.T, p protocol.Protocol) {
+		t.Run("an upload that nothing comes of fails", func(t *testing.T) {
+			counted := new(meter)
+			hub := &feed{gate: newGate(), ended: make(chan error, 20)}
+			s := registered(t, hubs.Config{Meter: counted, Options: hubs.Options{
+				UploadIdleTimeout: 50 * time.Millisecond, ClientTimeoutInterval: 50 * time.Millisecond, // how often is looked
+			}}, hub)
+			c := dial(t, s, p, "", "c1")
+			const text = "The stream had no item for 50ms."
+			c.upload("1", "Concat", []string{"s"}, "")
+			c.item("s", "x")
+			c.wantError("1", fmt.Sprintf(generic, "Concat")+" HubException: "+text)
+			c.upload("2", "Drain", []string{"s"})
+			if err := <-hub.ended; err == nil || err.Error() != text {
+				t.Errorf("the method was told %v, want %q", err, text)
+			}
+			c.wantError("2", fmt.Sprintf(generic, "Drain")+" HubException: "+text)
+			c.item("s", 1) // belongs to nothing now
+			c.complete("s")
+			c.invoke("3", "Value")
+			wantResult(c, "3", 1)
+			counted.get(func() {
+				if counted.refused[hubs.RefusedIdleStream] != 2 {
+					t.Errorf("counted %v", counted.refused)
+				}
+			})
+		})
+		t.Run("more streams than there may be", func(t *testing.T) {
+			s, _ := newFeed(t, hubs.Options{})
+			c, neighbour := dial(t, s, p, "", "c1"), dial(t, s, p, "", "c2")
+			ids := make([]string, 100)
+			for i := range ids {
+				ids[i] = fmt.Sprint("s", i)
+			}
+			c.upload("many", "Concat", ids, "")
+			c.want(protocol.Close, "")
+			neighbour.invoke("1", "Value")
+			wantResult(neighbour, "1", 1)
+		})
+		t.Run("ten thousand invocations that don't end", func(t *testing.T) {
+			s, hub := newFeed(t, hubs.Options{})
+			c, neighbour := dial(t, s, p, "", "c1"), dial(t, s, p, "", "c2")
+			for i := range 10_001 {
+				c.stream(fmt.Sprint(i), "Slow", "slow")
+			}
+			expect(t, hub.begun, "slow")
+			if n := len(c.unread()); n == 0 {
+				t.Error("the server has taken in everything")
+			}
+			neighbour.invoke("1", "Value")
+			wantResult(neighbour, "1", 1)
+			conn, _ := s.Connection("c1")
+			conn.Abort()
+			_ = c.serveReturned()
+		})
+	})
+}

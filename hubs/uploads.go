@@ -4,6 +4,8 @@ import (
 	"context"
 	"reflect"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/signalbox/signalbox/hubs/protocol"
 	"github.com/signalbox/signalbox/hubs/values"
@@ -23,6 +25,7 @@ type upload struct {
 	typ   *uploadType
 	items reflect.Value // chan T; closed by the reader alone
 	gone  chan struct{} // closed when nobody takes any more
+	last  atomic.Int64  // clock() of the last item
 
 	mu     sync.Mutex
 	closed bool  // items is
@@ -31,7 +34,9 @@ type upload struct {
 }
 
 func newUpload(k *call, t *uploadType, capacity int) *upload {
-	return &upload{call: k, typ: t, items: reflect.MakeChan(reflect.ChanOf(reflect.BothDir, t.elem), capacity), gone: make(chan struct{})}
+	u := &upload{call: k, typ: t, items: reflect.MakeChan(reflect.ChanOf(reflect.BothDir, t.elem), capacity), gone: make(chan struct{})}
+	u.last.Store(clock())
+	return u
 }
 
 // upload returns the open stream with this id, or nil.
@@ -47,9 +52,37 @@ func (s *calls) forgetUpload(id string) {
 	delete(s.uploads, id)
 }
 
+// checkUploads fails the uploads without an item for too long and returns when to
+// look again. While the client isn't read from, its streams can't be idle.
+func (c *Connection) checkUploads(now int64, timeout time.Duration) time.Duration {
+	s := c.calls.Load()
+	if s == nil || c.unread.Load() {
+		return maxCheck
+	}
+	next := maxCheck
+	var idle []*upload
+	s.mu.Lock()
+	for id, u := range s.uploads {
+		left := timeout - time.Duration(now-u.last.Load())
+		if left > 0 {
+			next = min(next, left)
+			continue
+		}
+		delete(s.uploads, id)
+		idle = append(idle, u)
+	}
+	s.mu.Unlock()
+	for _, u := range idle {
+		c.server.meter.Refused(RefusedIdleStream)
+		u.fail(Errorf("The stream had no item for %v.", timeout))
+	}
+	return next
+}
+
 // item brings one item. While the buffer is full it waits, and nothing more is
 // read from the client.
 func (u *upload) item(raw protocol.Raw) {
+	u.last.Store(clock())
 	v := reflect.New(u.typ.elem).Elem()
 	if err := values.DecodeValue(raw, v); err != nil {
 		detailed := u.call.conn.server.options.Load().EnableDetailedErrors

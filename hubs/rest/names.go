@@ -1,27 +1,25 @@
 package rest
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"regexp"
 	"strconv"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/signalbox/signalbox/hubs"
 	"github.com/signalbox/signalbox/tenants"
 )
 
-// The bounds of names (design, section 9; Azure has the same for groups).
+// The bounds of what is in queries.
 const (
-	maxGroup      = 1024
-	maxUser       = 256
-	maxConnection = 256
-	maxExcluded   = 1000
-	maxReason     = 1024
-	maxTTL        = 365 * 24 * 3600 // seconds, as in Azure
+	maxExcluded = 1000
+	maxReason   = 1024
+	maxTTL      = 365 * 24 * 3600 // seconds, as in Azure
 )
 
 // apiVersion is a version of the current form, which began in 2022-06-01.
@@ -63,18 +61,18 @@ func (c *call) names() error {
 		}
 	}
 	for _, p := range []struct {
-		name string
-		most int
-		to   *string
-	}{{"group", maxGroup, &c.group}, {"user", maxUser, &c.user}, {"connection", maxConnection, &c.connection}} {
+		name  string
+		check func(string) error
+		to    *string
+	}{{"group", hubs.CheckGroup, &c.group}, {"user", hubs.CheckUser, &c.user}, {"connection", hubs.CheckConnectionID, &c.connection}} {
 		if chi.URLParam(c.r, p.name) == "" {
 			continue // not in this route
 		}
 		if *p.to, err = c.param(p.name); err != nil {
 			return err
 		}
-		if err := checkName(p.name, *p.to, p.most); err != nil {
-			return err
+		if err := p.check(*p.to); err != nil {
+			return misnamed(p.name, err)
 		}
 	}
 	return nil
@@ -89,17 +87,13 @@ func (c *call) param(name string) (string, error) {
 	return s, nil
 }
 
-// checkName applies the rule of group, user and connection names.
-func checkName(name, value string, most int) error {
-	switch {
-	case !utf8.ValidString(value):
-		return invalid(name, "The "+name+" is not UTF-8.", fmt.Sprintf("1 to %d characters of UTF-8", most))
-	case strings.TrimSpace(value) == "":
-		return invalid(name, "The "+name+" is blank.", fmt.Sprintf("1 to %d characters, not all of them blanks", most))
-	case utf8.RuneCountInString(value) > most:
-		return invalid(name, "The "+name+" is too long.", fmt.Sprintf("1 to %d characters", most))
+// misnamed refuses a parameter with what is wrong with the name in it.
+func misnamed(parameter string, err error) error {
+	var e *hubs.NameError
+	if !errors.As(err, &e) {
+		return err
 	}
-	return nil
+	return invalid(parameter, "The "+e.What+" "+e.Wrong+".", e.Accepted)
 }
 
 // excluded returns the connections that a request leaves out.
@@ -109,8 +103,8 @@ func (c *call) excluded() ([]string, error) {
 		return nil, invalid("excluded", "Too many connections are excluded.", fmt.Sprintf("up to %d", maxExcluded))
 	}
 	for _, id := range ids {
-		if err := checkName("excluded", id, maxConnection); err != nil {
-			return nil, err
+		if err := hubs.CheckConnectionID(id); err != nil {
+			return nil, misnamed("excluded", err)
 		}
 	}
 	return ids, nil

@@ -112,10 +112,14 @@ func TestSend_to_names_that_need_encoding(t *testing.T) {
 		}
 	}
 	// Longest names, counted in characters.
-	if w := s.do(request("POST", "/api/v1/hubs/chat/groups/"+strings.Repeat("%C3%BC", maxGroup), hello)); w.Code != 202 {
-		t.Errorf("a group of %d characters: %d", maxGroup, w.Code)
+	if w := s.do(request("POST", "/api/v1/hubs/chat/groups/"+strings.Repeat("%C3%BC", hubs.MaxGroupName), hello)); w.Code != 202 {
+		t.Errorf("a group of %d characters: %d", hubs.MaxGroupName, w.Code)
 	}
-	refused(t, s.do(request("POST", "/api/v1/hubs/chat/users/"+strings.Repeat("u", maxUser+1), hello)), "POST", 400, "invalid", "user")
+	refused(t, s.do(request("POST", "/api/v1/hubs/chat/users/"+strings.Repeat("u", hubs.MaxUserID+1), hello)), "POST", 400, "invalid", "user")
+	// SEC-27: the rule of hubs.CheckGroup.
+	for _, bad := range []string{"%00", "a%0Ab", "%C2%85", "%FF", "%20", strings.Repeat("g", hubs.MaxGroupName+1)} {
+		refused(t, s.do(request("POST", "/api/v1/hubs/chat/groups/"+bad, hello)), "POST "+bad, 400, "invalid", "group")
+	}
 }
 
 func TestHub_of_an_application(t *testing.T) {

@@ -89,6 +89,9 @@ func (c *clients) resolve(r *http.Request) (*transport.Endpoint, error) {
 	case err != nil:
 		c.refused(t.ID, "", codeToken)
 		return nil, unauthorized()
+	case p.UserID != "" && hubs.CheckUser(p.UserID) != nil:
+		c.refused(t.ID, "", codeToken)
+		return nil, refuse(http.StatusUnauthorized, "The access token's user can't be served: "+hubs.CheckUser(p.UserID).Error())
 	case t.Status != tenants.Active:
 		c.refused(t.ID, hub, codeSuspended)
 		return nil, refuse(http.StatusForbidden, "The tenant is suspended.")
