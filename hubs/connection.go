@@ -281,6 +281,21 @@ func (c *Connection) awaitGroups() {
 	c.early = &earlyLeaves{}
 }
 
+// joinFirst joins the groups of the connection's principal, but for those that an
+// entry removed since awaitGroups.
+func (c *Connection) joinFirst(limit int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, group := range c.info.Principal.Groups {
+		if c.early.all || slices.Contains(c.early.groups, group) {
+			continue
+		}
+		if !c.joinLocked(group, limit, nil) {
+			c.server.meter.Refused(RefusedGroups)
+		}
+	}
+}
+
 // joinStored joins the groups that were stored for the user, but for those that
 // an entry removed since awaitGroups. What an entry has joined counts already.
 func (c *Connection) joinStored(groups []UserGroup, limit int) {

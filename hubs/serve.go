@@ -181,6 +181,7 @@ func (s *Server) register(c *Connection, answer []byte) error {
 			return fmt.Errorf("read the user's groups: %w", err)
 		}
 	}
+	c.joinFirst(s.options.Load().MaximumGroups)
 	c.joinStored(groups, s.options.Load().MaximumGroups)
 	return nil
 }

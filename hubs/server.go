@@ -145,6 +145,14 @@ func (s *Server) Connections() int {
 	return n
 }
 
+// Each calls f for every connection on this node, without a lock: f may block,
+// and connections may come and go meanwhile.
+func (s *Server) Each(f func(*Connection)) {
+	for _, c := range s.store.snapshot() {
+		f(c)
+	}
+}
+
 // IdleFor is how long the Server has had no connection at all, not even one in
 // its handshake; 0 while it has.
 func (s *Server) IdleFor() time.Duration {

@@ -100,6 +100,10 @@ type Principal struct {
 	Credential string
 	// Expires is when the authentication ends; zero = never.
 	Expires time.Time
+	// Groups are joined by the connection before anything is sent to it.
+	Groups []string
+	// Authentication is what else the authenticator knows; hubs only keeps it.
+	Authentication any
 }
 
 // ConnectionInfo is what is known of a connection before the handshake.

@@ -51,6 +51,9 @@ type Config struct {
 	// Addr whose X-Forwarded-For is believed; limits and the audit go by the
 	// caller's address.
 	TrustedProxies []netip.Prefix `env:"SIGNALBOX_TRUSTED_PROXIES"`
+	// OutboundAllow are private networks, as 127.0.0.0/8, in which webhooks and the
+	// keys of issuers may be, over plain HTTP too. For development only.
+	OutboundAllow []netip.Prefix `env:"SIGNALBOX_OUTBOUND_ALLOW"`
 	// TLSCertFile and TLSKeyFile are PEM files for Addr, read again when they
 	// change; empty = plain HTTP, behind a balancer that ends TLS.
 	TLSCertFile string `env:"SIGNALBOX_TLS_CERT_FILE"`

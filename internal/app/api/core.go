@@ -10,6 +10,7 @@ import (
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 
+	"github.com/signalbox/signalbox/internal/outbound"
 	"github.com/signalbox/signalbox/internal/postgres"
 	"github.com/signalbox/signalbox/migrations"
 	"github.com/signalbox/signalbox/tenants"
@@ -56,7 +57,7 @@ func newCore(c Config, pool *pgxpool.Pool, logger *slog.Logger, publish func(con
 	}
 	service, err := tenants.NewService(tenants.Config{
 		Store: store, Sealer: sealer, Endpoints: endpoints, ConsoleURL: c.ConsoleURL, Publish: publish,
-		SignUpsPerHour: c.SignUpsPerHour, Logger: logger,
+		Outbound: outbound.Policy{Allowed: c.OutboundAllow}, SignUpsPerHour: c.SignUpsPerHour, Logger: logger,
 	})
 	if err != nil {
 		return nil, err

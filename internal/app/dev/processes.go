@@ -15,6 +15,10 @@ import (
 // apiName names the api's log; the edges' are edge-1, edge-2 and so on.
 const apiName = "api"
 
+// thisMachine is where webhooks and token issuers may be, too: what a developer
+// runs beside the service.
+const thisMachine = "127.0.0.0/8,::1/128"
+
 func edgeName(i int) string { return "edge-" + strconv.Itoa(i+1) }
 
 // children are the product's processes with their settings.
@@ -38,6 +42,7 @@ func (w *world) apiEnvironment() []string {
 		"SIGNALBOX_CONSOLE_URL":       loopbackURL("http", w.config.Port),
 		"SIGNALBOX_SERVICE_URL":       loopbackURL("http", w.config.EdgePort),
 		"SIGNALBOX_DEV":               "1",
+		"SIGNALBOX_OUTBOUND_ALLOW":    thisMachine,
 	})
 }
 
@@ -52,6 +57,7 @@ func (w *world) edgeEnvironment(i int) []string {
 		"SIGNALBOX_API_INTERNAL_URL":   loopbackURL("https", w.ports.apiInternal),
 		"SIGNALBOX_SERVICE_HOSTS":      "127.0.0.1,localhost",
 		"SIGNALBOX_DEFAULT_TENANT":     demoSlug,
+		"SIGNALBOX_OUTBOUND_ALLOW":     thisMachine,
 	})
 }
 

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,8 +19,12 @@ import (
 // authenticator verifies tokens with the keys of the tenant that the URL named.
 type authenticator struct {
 	serviceHosts []string
+	keys         accesstoken.PublicKeys // of the tenants' own issuers
 	log          *slog.Logger
 }
+
+// errRevoked is for a token that would be good, had it not been taken back.
+var errRevoked = fmt.Errorf("%w: it was revoked", accesstoken.ErrInvalid)
 
 // nobody's keys are tried where there is no tenant, so that the time of an
 // answer doesn't tell whether there is one.
@@ -34,7 +39,14 @@ func (a *authenticator) target(t *tenants.Document, kind accesstoken.Kind) acces
 func (a *authenticator) client(t *tenants.Document, r *http.Request, hub string) (*accesstoken.Principal, error) {
 	target := a.target(t, accesstoken.Client)
 	target.Hub = hub
-	return a.verify(t, clientToken(r), target, r)
+	return a.verify(r.Context(), t, clientToken(r), target)
+}
+
+// again verifies a token that a client of hub shows after it has connected.
+func (a *authenticator) again(ctx context.Context, t *tenants.Document, token, hub string) (*accesstoken.Principal, error) {
+	target := a.target(t, accesstoken.Client)
+	target.Hub = hub
+	return a.verify(ctx, t, token, target)
 }
 
 // rest verifies the token of a REST request, which may be an access key itself.
@@ -45,7 +57,7 @@ func (a *authenticator) rest(t *tenants.Document, r *http.Request) error {
 	}
 	target := a.target(t, accesstoken.REST)
 	target.Path = r.URL.EscapedPath()
-	_, err := a.verify(t, bearer, target, r)
+	_, err := a.verify(r.Context(), t, bearer, target)
 	return err
 }
 
@@ -56,10 +68,21 @@ func (a *authenticator) nobody(r *http.Request) error {
 	return accesstoken.ErrInvalid
 }
 
-func (a *authenticator) verify(t *tenants.Document, token string, target accesstoken.Target, r *http.Request) (*accesstoken.Principal, error) {
-	p, err := accesstoken.Verify(t.Keys, token, target, time.Now())
+// verify judges a token by the tenant's access keys, or its issuers, and its
+// revocations.
+func (a *authenticator) verify(ctx context.Context, t *tenants.Document, token string, target accesstoken.Target) (*accesstoken.Principal, error) {
+	var p *accesstoken.Principal
+	var err error
+	if len(t.Issuers) > 0 && accesstoken.IsIssued(token) {
+		p, err = accesstoken.VerifyIssued(ctx, t, a.keys, token, target, time.Now())
+	} else {
+		p, err = accesstoken.Verify(t.Keys, token, target, time.Now())
+	}
+	if err == nil && t.Revoked(p.Credential()) != "" {
+		err = errRevoked
+	}
 	if err != nil {
-		a.log.DebugContext(r.Context(), "token refused", "tenant_id", t.ID, "reason", err)
+		a.log.DebugContext(ctx, "token refused", "tenant_id", t.ID, "reason", err)
 		return nil, err
 	}
 	return p, nil
@@ -95,7 +118,7 @@ var systemClaims = []string{"aud", "exp", "iat", "nbf", "iss", "jti", "actort", 
 func userClaims(p *accesstoken.Principal) []hubs.Claim {
 	names := make([]string, 0, len(p.Claims))
 	for name := range p.Claims {
-		if !strings.HasPrefix(name, "asrs.s.") && !slices.Contains(systemClaims, name) {
+		if !strings.HasPrefix(name, "asrs.s.") && !strings.HasPrefix(name, accesstoken.ServicePrefix) && !slices.Contains(systemClaims, name) {
 			names = append(names, name)
 		}
 	}

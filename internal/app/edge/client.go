@@ -14,12 +14,15 @@ import (
 	"github.com/signalbox/signalbox/hubs/transport"
 	"github.com/signalbox/signalbox/internal/telemetry"
 	"github.com/signalbox/signalbox/tenants"
+	"github.com/signalbox/signalbox/tenants/accesstoken"
 	"github.com/signalbox/signalbox/tenants/directory"
 )
 
 // The codes of refusals at the client endpoint.
 const (
 	codeToken     = "invalid_token"
+	codeRevoked   = "token_revoked"
+	codeIssuer    = "issuer_unavailable"
 	codeTokenKind = "wrong_token_kind"
 	codeSuspended = "tenant_suspended"
 	codeHubs      = "hub_limit"
@@ -86,6 +89,12 @@ func (c *clients) resolve(r *http.Request) (*transport.Endpoint, error) {
 	case wrongKind(err):
 		c.refused(t.ID, hub, codeTokenKind)
 		return nil, refuse(http.StatusForbidden, "The access token is not one for clients.")
+	case errors.Is(err, accesstoken.ErrUnavailable):
+		c.refused(t.ID, hub, codeIssuer)
+		return nil, retryable(refuse(http.StatusServiceUnavailable, "The keys of the token's issuer can't be had now."), time.Second)
+	case errors.Is(err, errRevoked):
+		c.refused(t.ID, hub, codeRevoked)
+		return nil, unauthorized()
 	case err != nil:
 		c.refused(t.ID, "", codeToken)
 		return nil, unauthorized()
@@ -97,8 +106,10 @@ func (c *clients) resolve(r *http.Request) (*transport.Endpoint, error) {
 		return nil, refuse(http.StatusForbidden, "The tenant is suspended.")
 	}
 	ep := &transport.Endpoint{
-		Principal: hubs.Principal{UserID: p.UserID, Claims: userClaims(p), Credential: p.KeyID, Expires: p.CloseAt},
-		Scope:     string(t.ID) + "/" + hub,
+		Principal: hubs.Principal{
+			UserID: p.UserID, Claims: userClaims(p), Credential: p.KeyID, Expires: p.CloseAt, Groups: p.Groups, Authentication: p,
+		},
+		Scope: string(t.ID) + "/" + hub,
 
 		StatefulReconnect: resumable(t.Limits),
 		Admit: func(ctx context.Context, _ string) (func(), error) {

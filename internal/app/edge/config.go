@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -42,6 +43,9 @@ type Config struct {
 	// DefaultTenant is the slug of the tenant that URLs without host and prefix
 	// belong to. For development only; empty = none.
 	DefaultTenant string `env:"SIGNALBOX_DEFAULT_TENANT"`
+	// OutboundAllow are private networks, as 127.0.0.0/8, in which webhooks and the
+	// keys of issuers may be, over plain HTTP too. For development only.
+	OutboundAllow []netip.Prefix `env:"SIGNALBOX_OUTBOUND_ALLOW"`
 	// DrainOver is the time over which connections are closed at the end, so
 	// that their clients don't all reconnect at once.
 	DrainOver time.Duration `env:"SIGNALBOX_EDGE_DRAIN" envDefault:"5s"`

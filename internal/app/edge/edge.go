@@ -20,16 +20,19 @@ import (
 	"github.com/signalbox/signalbox/hubs/transport"
 	"github.com/signalbox/signalbox/internal/fleet"
 	"github.com/signalbox/signalbox/internal/httpserver"
+	"github.com/signalbox/signalbox/internal/outbound"
 	"github.com/signalbox/signalbox/internal/redisclient"
 	"github.com/signalbox/signalbox/internal/telemetry"
 	"github.com/signalbox/signalbox/tenants"
 	"github.com/signalbox/signalbox/tenants/directory"
+	"github.com/signalbox/signalbox/tenants/jwks"
 )
 
 // The times of internal requests.
 const (
 	dialTimeout     = time.Second
 	documentTimeout = 1500 * time.Millisecond
+	answerTimeout   = 3 * time.Second // of servers that tenants name
 )
 
 // Edge is the process put together: listening, not yet serving.
@@ -124,6 +127,13 @@ func (e *Edge) shared(f *fleet.Fleet) error {
 	}
 	e.hubs.bus, e.hubs.directory, e.hubs.recorder, e.hubs.metrics = e.bus, e.directory, e.recorder, metrics
 	e.hubs.messages, e.hubs.connections = e.messages, e.connections
+	keys, err := jwks.New(jwks.Config{Transport: outbound.NewTransport(outbound.Config{
+		Policy: outbound.Policy{Allowed: e.cfg.OutboundAllow}, AnswerTimeout: answerTimeout,
+	}), Logger: e.log})
+	if err != nil {
+		return err
+	}
+	e.hubs.auth = &authenticator{serviceHosts: e.cfg.ServiceHosts, keys: keys, log: e.log}
 	e.ready = &readiness{redis: e.redis, directory: e.directory}
 	return nil
 }
@@ -177,7 +187,7 @@ type late struct{ http.Handler }
 
 // handlers makes what the public and the internal listener serve.
 func (e *Edge) handlers(f *fleet.Fleet) (public, internal http.Handler, err error) {
-	auth := &authenticator{serviceHosts: e.cfg.ServiceHosts, log: e.log}
+	auth := e.hubs.auth
 	refused := func(t tenants.ID, hub, code string) {
 		e.recorder.Refused(t, hub, code)
 		e.hubs.metrics.Refused(code)
@@ -193,6 +203,7 @@ func (e *Edge) handlers(f *fleet.Fleet) (public, internal http.Handler, err erro
 	if err != nil {
 		return nil, nil, err
 	}
+	e.hubs.position = api.SealPosition
 	hosts := make(map[string]bool, len(e.cfg.ServiceHosts))
 	for _, h := range e.cfg.ServiceHosts {
 		hosts[strings.ToLower(h)] = true

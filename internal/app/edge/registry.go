@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -13,10 +14,12 @@ import (
 	"github.com/signalbox/signalbox/billing/usage"
 	"github.com/signalbox/signalbox/hubs"
 	"github.com/signalbox/signalbox/hubs/backplane"
+	"github.com/signalbox/signalbox/hubs/clientmethods"
 	"github.com/signalbox/signalbox/hubs/quota"
 	"github.com/signalbox/signalbox/internal/telemetry"
 	"github.com/signalbox/signalbox/tenants"
 	"github.com/signalbox/signalbox/tenants/directory"
+	"github.com/signalbox/signalbox/tenants/permissions"
 )
 
 const (
@@ -48,7 +51,10 @@ type registry struct {
 	connections *quota.Connections
 	recorder    *usage.Recorder
 	metrics     *telemetry.EdgeMetrics
-	log         *slog.Logger
+	auth        *authenticator
+	// position makes the token of a position, see rest.Handler.SealPosition.
+	position func(t tenants.ID, hub string, p hubs.Position) string
+	log      *slog.Logger
 
 	mu       sync.Mutex
 	draining bool
@@ -67,7 +73,9 @@ type tenantHubs struct {
 type servedHub struct {
 	server *hubs.Server
 	meter  *meter
-	used   time.Time // guarded by registry.mu
+	// permissions are what the hub's settings let every client do.
+	permissions atomic.Pointer[permissions.Set]
+	used        time.Time // guarded by registry.mu
 }
 
 // allowed returns a *hubLimitError when the tenant may not use one more hub.
@@ -118,12 +126,19 @@ func (g *registry) get(t *tenants.Document, hub string) (*servedHub, error) {
 	}
 	t = g.current(t)
 	m := newMeter(g.recorder.Hub(t.ID, hub), g.metrics)
+	s := &servedHub{meter: m, used: now}
+	s.allow(t, hub)
+	keeper := &gate{registry: g, tenant: t.ID}
 	server, err := hubs.NewServer(hubs.Config{
 		Name:    hub,
 		Options: options(t, hub),
 		Filters: []hubs.Filter{
-			&gate{registry: g, tenant: t.ID},
+			keeper,
 			&quota.Filter{Messages: g.messages, Tenant: t.ID, Rate: func() quota.Rate { return rateOf(g.limits(t)) }, Refused: m.Refused},
+			&clientmethods.Filter{Config: clientmethods.Config{
+				Allowed: s.allowed, Refresh: keeper.refresh, Refused: m.Refused,
+				SealPosition: func(p hubs.Position) string { return g.position(t.ID, hub, p) },
+			}},
 		},
 		Backplane: g.bus.Hub(t.ID, hub, settings(t)),
 		Meter:     m,
@@ -133,7 +148,7 @@ func (g *registry) get(t *tenants.Document, hub string) (*servedHub, error) {
 		m.usage.Close()
 		return nil, fmt.Errorf("make hub: %w", err)
 	}
-	s := &servedHub{server: server, meter: m, used: now}
+	s.server = server
 	th.served[hub] = s
 	return s, nil
 }

@@ -1,0 +1,14 @@
+// Package clientmethods is what clients of a hub can do without any backend: the
+// hub methods whose names begin with $. They are served by the edge, whatever
+// handles the hub's other methods, to the extent that a client's token and the
+// hub's settings permit:
+//
+//	$joinGroup(group)
+//	$leaveGroup(group)
+//	$sendToGroup(group, method, arguments?, {noEcho}?)  → the message's position
+//	$refreshToken(token)                                → {expiresAt}
+//	$readPresence(group), $readHistory(group)           not available yet
+//
+// Names are compared without case, like those of all hub methods. No handler ever
+// sees an invocation of a name that begins with $.
+package clientmethods

@@ -1,0 +1,128 @@
+package clientmethods
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/hubs/protocol"
+	"github.com/signalbox/signalbox/hubs/values"
+	"github.com/signalbox/signalbox/tenants/permissions"
+)
+
+// The codes of refusals; each begins the text that the client gets.
+const (
+	CodeDenied       = "permission_denied"
+	CodeUnknown      = "unknown_method"
+	CodeArgument     = "invalid_argument"
+	CodeNotAvailable = "not_available"
+	CodeToken        = "invalid_token"
+	CodeOtherUser    = "wrong_user"
+)
+
+// Config is what a Filter needs. All fields are required.
+type Config struct {
+	// Allowed tells whether the client may do it to the group, now.
+	Allowed func(c *hubs.Connection, a permissions.Action, group string) bool
+	// Refresh puts a newer token in the place of the one that the connection was
+	// made with, and returns when the connection ends by it; zero = never. A
+	// *Refusal is counted and shown, any other error is not.
+	Refresh func(ctx context.Context, c *hubs.Connection, token string) (time.Time, error)
+	// SealPosition makes the token of a position of this hub.
+	SealPosition func(hubs.Position) string
+	// Refused is told the code of every refusal.
+	Refused func(code string)
+}
+
+// Filter serves the methods. It stands before whatever handles the hub's methods
+// and behind what limits invocations.
+type Filter struct {
+	hubs.PassFilter
+	Config
+}
+
+var _ hubs.Filter = (*Filter)(nil)
+
+// Refusal is why a client may not do what it asked for.
+type Refusal struct{ Code, Text string }
+
+// Error begins with the code.
+func (r *Refusal) Error() string { return r.Code + ": " + r.Text }
+
+// Unwrap makes the text one that hubs shows to clients.
+func (r *Refusal) Unwrap() error { return hubs.NewError(r.Error()) }
+
+// Is reports whether a hub method is one that no handler may see.
+func Is(method string) bool { return strings.HasPrefix(method, "$") }
+
+// patience bounds what one invocation waits for.
+const patience = 5 * time.Second
+
+// request is one invocation.
+type request struct {
+	*Filter
+	c         *hubs.Connection
+	m         *protocol.Message
+	arguments []protocol.Raw
+}
+
+// methods are found by their names in lower case. They return the value to answer
+// with and the position that the answer must follow.
+var methods = map[string]func(*request, context.Context) (result any, after hubs.Position, err error){
+	"$joingroup":    (*request).joinGroup,
+	"$leavegroup":   (*request).leaveGroup,
+	"$sendtogroup":  (*request).sendToGroup,
+	"$refreshtoken": (*request).refreshToken,
+	"$readpresence": (*request).notAvailable,
+	"$readhistory":  (*request).notAvailable,
+}
+
+// OnInvocation serves a method whose name begins with $ and passes on the others.
+func (f *Filter) OnInvocation(ctx context.Context, c *hubs.Connection, m *protocol.Message, next func(context.Context) error) error {
+	if !Is(m.Target) {
+		return next(ctx)
+	}
+	err := f.serve(ctx, c, m)
+	if refusal, ok := err.(*Refusal); ok { //nolint:errorlint // made here or by Refresh, never wrapped
+		f.Refused(refusal.Code)
+	}
+	return err
+}
+
+func (f *Filter) serve(ctx context.Context, c *hubs.Connection, m *protocol.Message) error {
+	method := methods[strings.ToLower(m.Target)]
+	switch {
+	case method == nil:
+		return &Refusal{CodeUnknown, "the service has no such method; it has $joinGroup, $leaveGroup, $sendToGroup and $refreshToken"}
+	case m.Type == protocol.StreamInvocation, len(m.StreamIDs) > 0:
+		return argument("the method has no streams")
+	}
+	r := &request{Filter: f, c: c, m: m, arguments: protocol.AppendElements(nil, m.Arguments)}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	result, after, err := method(r, ctx)
+	if err != nil || m.InvocationID == "" {
+		return err
+	}
+	completion := &protocol.Message{Type: protocol.Completion, InvocationID: m.InvocationID}
+	if result != nil {
+		if completion.Result, err = values.Encode(c.Protocol().Encoding(), result); err != nil {
+			return err
+		}
+	}
+	frame, err := c.Protocol().Append(nil, completion)
+	if err != nil {
+		return err
+	}
+	c.SendAfter(after, frame, true)
+	return nil
+}
+
+// allowed returns the refusal of what the client may not do to the group.
+func (r *request) allowed(a permissions.Action, group string) error {
+	if r.Allowed(r.c, a, group) {
+		return nil
+	}
+	return &Refusal{CodeDenied, "neither the token nor the hub has the permission " + string(a) + " for this group"}
+}

@@ -1,0 +1,194 @@
+package clientmethods
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/hubs/protocol"
+	"github.com/signalbox/signalbox/hubs/values"
+	"github.com/signalbox/signalbox/tenants/permissions"
+)
+
+// maxMethod is the longest name of a receiver's method, in characters.
+const maxMethod = 256
+
+// Sender is what receivers are told of who sent them a message: the last argument
+// of their method, after those that the sender gave. The edge writes it, so
+// nobody can pass for another, or for a backend, whose messages have none.
+type Sender struct {
+	Group        string `json:"group"`
+	UserID       string `json:"userId,omitempty"`
+	ConnectionID string `json:"connectionId"`
+}
+
+func argument(format string, args ...any) error {
+	return &Refusal{CodeArgument, fmt.Sprintf(format, args...)}
+}
+
+// count returns a refusal unless there are least to most arguments.
+func (r *request) count(least, most int, form string) error {
+	if n := len(r.arguments); n < least || n > most {
+		return argument("got %d arguments; the method is %s", n, form)
+	}
+	return nil
+}
+
+// text returns an argument that must be a text.
+func (r *request) text(i int, name string, most int) (string, error) {
+	var s string
+	if err := values.Decode(r.arguments[i], &s); err != nil || strings.TrimSpace(s) == "" || !utf8.ValidString(s) || utf8.RuneCountInString(s) > most {
+		return "", argument("%s must be a text of 1 to %d characters that are not all blank", name, most)
+	}
+	return s, nil
+}
+
+// group returns the first argument.
+func (r *request) group() (string, error) { return r.text(0, "group", permissions.MaxGroup) }
+
+func (r *request) joinGroup(ctx context.Context) (any, hubs.Position, error) {
+	return r.change(ctx, permissions.JoinGroup, hubs.AddToGroup, "$joinGroup(group)")
+}
+
+func (r *request) leaveGroup(ctx context.Context) (any, hubs.Position, error) {
+	return r.change(ctx, permissions.LeaveGroup, hubs.RemoveFromGroup, "$leaveGroup(group)")
+}
+
+// change changes the membership of the client. It is in force when it returns.
+func (r *request) change(ctx context.Context, a permissions.Action, kind hubs.Kind, form string) (any, hubs.Position, error) {
+	if err := r.count(1, 1, form); err != nil {
+		return nil, hubs.Position{}, err
+	}
+	group, err := r.group()
+	if err != nil {
+		return nil, hubs.Position{}, err
+	}
+	if err := r.allowed(a, group); err != nil {
+		return nil, hubs.Position{}, err
+	}
+	server := r.c.Server()
+	at, matched, err := server.Backplane().Command(ctx, &hubs.Entry{Kind: kind, Connections: []string{r.c.ID()}, Groups: []string{group}}, hubs.PublishOptions{Charge: 1})
+	if err != nil {
+		return nil, hubs.Position{}, err
+	}
+	if kind == hubs.AddToGroup && matched == 0 {
+		// It has been counted where the connection is.
+		return nil, hubs.Position{}, hubs.Errorf("%s: a connection can be in at most %d groups", hubs.RefusedGroups, server.Options().MaximumGroups)
+	}
+	return nil, at, nil
+}
+
+func (r *request) sendToGroup(ctx context.Context) (any, hubs.Position, error) {
+	const form = "$sendToGroup(group, method, arguments?, {noEcho}?)"
+	if err := r.count(2, 4, form); err != nil {
+		return nil, hubs.Position{}, err
+	}
+	group, err := r.group()
+	if err != nil {
+		return nil, hubs.Position{}, err
+	}
+	method, err := r.text(1, "method", maxMethod)
+	switch {
+	case err != nil:
+		return nil, hubs.Position{}, err
+	case Is(method):
+		return nil, hubs.Position{}, argument("method must not begin with $: such names are the service's own")
+	}
+	e := &hubs.Entry{Kind: hubs.SendToGroups, Groups: []string{group}, Message: &hubs.Broadcast{Target: method}}
+	if len(r.arguments) > 3 {
+		var options struct {
+			NoEcho bool `json:"noEcho"`
+		}
+		if err := values.Decode(r.arguments[3], &options); err != nil {
+			return nil, hubs.Position{}, argument("the options must be like {noEcho: true}")
+		}
+		if options.NoEcho {
+			e.Excluded = []string{r.c.ID()}
+		}
+	}
+	if err := r.allowed(permissions.SendToGroup, group); err != nil {
+		return nil, hubs.Position{}, err
+	}
+	if e.Message.Arguments, err = r.message(group); err != nil {
+		return nil, hubs.Position{}, err
+	}
+	at, err := r.c.Server().Backplane().Publish(ctx, e, hubs.PublishOptions{Charge: hubs.Units(len(e.Message.Arguments.Bytes))})
+	if err != nil {
+		return nil, hubs.Position{}, err
+	}
+	return r.SealPosition(at), at, nil
+}
+
+// message makes the arguments of the receivers' method.
+func (r *request) message(group string) (protocol.Raw, error) {
+	var all []protocol.Raw
+	if len(r.arguments) > 2 && !isNull(r.arguments[2]) {
+		if _, err := protocol.CountArguments(r.arguments[2]); err != nil {
+			return protocol.Raw{}, argument("arguments must be an array of at most %d values", protocol.MaxArguments-1)
+		}
+		all = protocol.AppendElements(nil, r.arguments[2])
+	}
+	if len(all) >= protocol.MaxArguments {
+		return protocol.Raw{}, argument("arguments must be an array of at most %d values", protocol.MaxArguments-1)
+	}
+	encoding := r.m.Arguments.Encoding
+	sender, err := values.Encode(encoding, Sender{Group: group, UserID: r.c.User(), ConnectionID: r.c.ID()})
+	if err != nil {
+		return protocol.Raw{}, err
+	}
+	raw, err := protocol.NewArguments(encoding, append(all, sender)...)
+	if err != nil {
+		return protocol.Raw{}, err
+	}
+	// Some receivers get it in the other notation: what has no such form must fail
+	// here and not on the way to them.
+	if encoding == protocol.JSON {
+		_, err = protocol.AppendMessagePack(nil, raw)
+	} else {
+		_, err = protocol.AppendJSON(nil, raw)
+	}
+	if err != nil {
+		return protocol.Raw{}, argument("arguments hold a value that not every client could be sent")
+	}
+	return raw, nil
+}
+
+func isNull(r protocol.Raw) bool {
+	return r.Encoding == protocol.JSON && string(r.Bytes) == "null" || r.Encoding == protocol.MessagePack && len(r.Bytes) == 1 && r.Bytes[0] == 0xc0
+}
+
+// Refreshed is the answer to $refreshToken.
+type Refreshed struct {
+	// ExpiresAt is when the connection ends unless it is refreshed again, in RFC
+	// 3339; absent when it outlives its token.
+	ExpiresAt string `json:"expiresAt,omitempty"`
+}
+
+func (r *request) refreshToken(ctx context.Context) (any, hubs.Position, error) {
+	if err := r.count(1, 1, "$refreshToken(token)"); err != nil {
+		return nil, hubs.Position{}, err
+	}
+	var token string
+	if err := values.Decode(r.arguments[0], &token); err != nil || token == "" {
+		return nil, hubs.Position{}, argument("token must be a text")
+	}
+	expires, err := r.Refresh(ctx, r.c, token)
+	if err != nil {
+		return nil, hubs.Position{}, err
+	}
+	var answer Refreshed
+	if !expires.IsZero() {
+		answer.ExpiresAt = expires.UTC().Format(time.RFC3339)
+	}
+	return answer, hubs.Position{}, nil
+}
+
+// errNotAvailable answers methods whose permissions exist before they do.
+var errNotAvailable = &Refusal{CodeNotAvailable, "presence and history can't be read yet"}
+
+func (r *request) notAvailable(context.Context) (any, hubs.Position, error) {
+	return nil, hubs.Position{}, errNotAvailable
+}

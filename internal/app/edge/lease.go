@@ -1,0 +1,111 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/hubs/clientmethods"
+	"github.com/signalbox/signalbox/tenants"
+	"github.com/signalbox/signalbox/tenants/accesstoken"
+	"github.com/signalbox/signalbox/tenants/permissions"
+)
+
+// lease is what a connection lives by: its token, and the end that this sets.
+type lease struct {
+	mu    sync.Mutex
+	token *accesstoken.Principal
+	timer *time.Timer
+	ended bool
+}
+
+// leaseKey is where a connection keeps its lease.
+type leaseKey struct{}
+
+// tokenOf is the token that a connection was made with, or the newest that its
+// client has shown since.
+func tokenOf(c *hubs.Connection) *accesstoken.Principal {
+	if l, ok := c.Value(leaseKey{}).(*lease); ok {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.token
+	}
+	if p, ok := c.Principal().Authentication.(*accesstoken.Principal); ok {
+		return p
+	}
+	return new(accesstoken.Principal) // which nothing vouches for
+}
+
+// renew puts a token in the place of the one before, with its end. A client whose
+// token has run out may come back with a new one.
+func (l *lease) renew(c *hubs.Connection, token *accesstoken.Principal) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.token = token
+	if l.timer != nil {
+		l.timer.Stop()
+		l.timer = nil
+	}
+	if at := token.CloseAt; !at.IsZero() && !l.ended {
+		l.timer = time.AfterFunc(time.Until(at), func() { c.Close("", true) })
+	}
+}
+
+// end stops the timer for good.
+func (l *lease) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ended = true
+	if l.timer != nil {
+		l.timer.Stop()
+	}
+}
+
+// refresh puts a newer token in the place of the one that the connection lives by:
+// its permissions and its end count from now on. It must be of the same user. It is
+// clientmethods.Config.Refresh.
+func (g *gate) refresh(ctx context.Context, c *hubs.Connection, token string) (time.Time, error) {
+	t, err := g.registry.directory.ByID(ctx, g.tenant)
+	if err != nil {
+		return time.Time{}, err
+	}
+	p, err := g.registry.auth.again(ctx, t, token, c.Hub())
+	switch {
+	case errors.Is(err, accesstoken.ErrUnavailable):
+		return time.Time{}, &clientmethods.Refusal{Code: codeIssuer, Text: "the keys of the token's issuer can't be had now; try again"}
+	case errors.Is(err, errRevoked):
+		return time.Time{}, &clientmethods.Refusal{Code: codeRevoked, Text: "the token was revoked"}
+	case err != nil:
+		return time.Time{}, &clientmethods.Refusal{Code: clientmethods.CodeToken, Text: "the token is expired, or not good for this hub"}
+	case p.UserID != c.User():
+		return time.Time{}, &clientmethods.Refusal{Code: clientmethods.CodeOtherUser, Text: "the token is of another user than this connection"}
+	}
+	l, ok := c.Value(leaseKey{}).(*lease)
+	if !ok {
+		return time.Time{}, errors.New("the connection has no lease")
+	}
+	l.renew(c, p)
+	// What the document says may have changed since it was read: either this sees
+	// it, or registry.changed sees the new token.
+	if reason := g.endReason(c); reason != "" {
+		c.Close(reason, false)
+	}
+	return p.CloseAt, nil
+}
+
+// allow puts the permissions of a document in force for a hub.
+func (s *servedHub) allow(t *tenants.Document, hub string) {
+	set := permissions.NewSet(t.Hubs[hub].ClientPermissions)
+	s.permissions.Store(&set)
+}
+
+// allowed is clientmethods.Config.Allowed.
+func (s *servedHub) allowed(c *hubs.Connection, a permissions.Action, group string) bool {
+	if _, ok := tokenOf(c).Permissions.Allows(a, group, c.User()); ok {
+		return true
+	}
+	_, ok := s.permissions.Load().Allows(a, group, c.User())
+	return ok
+}
