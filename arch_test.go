@@ -155,7 +155,7 @@ var fences = []struct {
 }{
 	{"github.com/coder/websocket", []string{"hubs/transport"}},
 	{"github.com/jackc/pgx", []string{"internal/postgres", "internal/testenv", "*store", "internal/app/api"}},
-	{"github.com/redis/go-redis", []string{"internal/redisclient", "internal/app/...", "hubs/backplane", "hubs/quota", "hubs/serverlink", "tenants/directory", "billing/usage"}},
+	{"github.com/redis/go-redis", []string{"internal/redisclient", "internal/app/...", "hubs/backplane", "hubs/quota", "hubs/serverlink", "hubs/upstream", "tenants/directory", "tenants/deliveries", "billing/usage"}},
 	{"github.com/golang-jwt/jwt", []string{"tenants/accesstoken"}},
 	{"github.com/go-chi/chi", []string{"adminapi", "hubs/rest", "internal/httpserver", "internal/app/..."}},
 	{"go.opentelemetry.io/otel/sdk", []string{"internal/telemetry"}},

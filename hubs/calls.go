@@ -99,6 +99,14 @@ func (c *Connection) reading(on bool) {
 	c.unread.Store(!on)
 }
 
+// Pause calls wait, during which the client's silence doesn't count, since nobody
+// reads from it. It is for Dispatchers that must wait in Message.
+func (c *Connection) Pause(wait func()) {
+	c.reading(false)
+	defer c.reading(true)
+	wait()
+}
+
 // schedule starts what may run now. s.mu is held.
 func (s *calls) schedule() {
 	slots := s.conn.server.options.Load().MaximumParallelInvocationsPerClient

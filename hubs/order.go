@@ -239,6 +239,12 @@ func (c *Connection) AwaitWritten(ctx context.Context) error {
 // errEnded: the connection takes in no more.
 var errEnded = errors.New("the connection has ended")
 
+// AwaitRoom waits until so little waits for the connection that a stream to it
+// may go on. It fails when the connection has ended or ctx is done.
+func (c *Connection) AwaitRoom(ctx context.Context) error {
+	return c.awaitRoom(ctx, streamMessages, streamBytes)
+}
+
 // awaitRoom waits until fewer than messages and bytes wait for c.
 func (c *Connection) awaitRoom(ctx context.Context, messages, bytes int) error {
 	at, o := &c.server.progress, &c.out

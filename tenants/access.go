@@ -35,6 +35,9 @@ const (
 	CreateToken   Permission = "create_api_token"
 	ChangeIssuer  Permission = "change_issuer"
 	RevokeToken   Permission = "revoke_token"
+	// SeeDeliveries shows what was posted to upstreams, which is what clients said.
+	SeeDeliveries  Permission = "see_deliveries"
+	ReplayDelivery Permission = "replay_delivery"
 )
 
 // rolesWith is the one table of who may do what.
@@ -50,6 +53,9 @@ var rolesWith = map[Permission][]Role{
 	CreateToken:   {Owner, Admin, Developer},
 	ChangeIssuer:  {Owner, Admin, Developer},
 	RevokeToken:   {Owner, Admin, Developer},
+
+	SeeDeliveries:  {Owner, Admin, Developer},
+	ReplayDelivery: {Owner, Admin, Developer},
 }
 
 // Allows tells whether the role has a permission.

@@ -21,6 +21,9 @@ type Document struct {
 	Issuers []Issuer `json:"issuers,omitempty"`
 	// Revocations are in the order of kind and value, each once; see Revoked.
 	Revocations []DocRevocation `json:"revocations,omitempty"`
+	// WebhookSecrets sign what is posted to upstreams in native mode, the one in
+	// use first.
+	WebhookSecrets []DocWebhookSecret `json:"webhook_secrets,omitempty"`
 }
 
 // DocKey is an access key inside a document. Secret is plain here because the
@@ -29,6 +32,14 @@ type DocKey struct {
 	ID     string  `json:"id"`
 	Slot   KeySlot `json:"slot"`
 	Secret string  `json:"secret"`
+}
+
+// DocWebhookSecret is a webhook secret inside a document.
+type DocWebhookSecret struct {
+	ID     string `json:"id"`
+	Secret string `json:"secret"` // with its prefix whsec_
+	// Expires is when a former secret stops signing, in seconds since 1970; 0 = never.
+	Expires int64 `json:"expires,omitempty"`
 }
 
 // Limits are the enforced limits of a tenant. Zero means none of it is allowed,
@@ -57,4 +68,6 @@ type HubSettings struct {
 	// ClientPermissions are what every client of the hub may do by itself, in the
 	// language of package permissions.
 	ClientPermissions []string `json:"client_permissions,omitempty"`
+	// Upstream is where invocations and events are posted to; nil = nowhere.
+	Upstream *Upstream `json:"upstream,omitempty"`
 }

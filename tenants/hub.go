@@ -79,13 +79,15 @@ func (s HubSettings) Validate() error {
 	if i, err := permissions.Check(s.ClientPermissions); err != nil {
 		fields = append(fields, fault.Field{Name: fmt.Sprintf("client_permissions.%d", i), Message: err.Error(), Accepted: fmt.Sprintf("at most %d of: %s", permissions.MaxPermissions, permissions.Rule)})
 	}
+	fields = append(fields, s.Upstream.problems("upstream")...)
 	if len(fields) > 0 {
 		return fault.InvalidFields(fields...)
 	}
 	return nil
 }
 
-// clean returns the settings with origins as browsers write them.
+// clean returns the settings as they are kept: with origins as browsers write
+// them, and no upstream that has no rules.
 func (s HubSettings) clean() HubSettings {
 	var origins []string
 	for _, o := range s.AllowedOrigins {
@@ -94,6 +96,7 @@ func (s HubSettings) clean() HubSettings {
 		}
 	}
 	s.AllowedOrigins = origins
+	s.Upstream = s.Upstream.clean()
 	return s
 }
 

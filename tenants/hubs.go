@@ -14,6 +14,7 @@ type HubPatch struct {
 	ClientTimeoutSeconds *int
 	AllowedOrigins       *[]string
 	ClientPermissions    *[]string
+	Upstream             *Upstream // without rules: none
 }
 
 // apply returns the settings with the patch applied.
@@ -32,6 +33,9 @@ func (p HubPatch) apply(s HubSettings) HubSettings {
 	}
 	if p.ClientPermissions != nil {
 		s.ClientPermissions = *p.ClientPermissions
+	}
+	if p.Upstream != nil {
+		s.Upstream = p.Upstream
 	}
 	return s
 }
@@ -72,6 +76,9 @@ func (s *Service) PutHub(ctx context.Context, c Caller, ref, name string, p HubP
 	}
 	settings := p.apply(HubSettings{})
 	if err := settings.Validate(); err != nil {
+		return MemberTenant{}, Hub{}, false, err
+	}
+	if err := s.checkUpstream(ctx, c, ref, name, p.Upstream); err != nil {
 		return MemberTenant{}, Hub{}, false, err
 	}
 	t, err = s.change(ctx, c, ref, ChangeHub, "hub.put", name, func(tx Store, t MemberTenant) error {
@@ -127,6 +134,12 @@ func (s *Service) roomForHub(ctx context.Context, tx Store, t ID) error {
 func (s *Service) PatchHub(ctx context.Context, c Caller, ref, name string, p HubPatch) (MemberTenant, Hub, error) {
 	name, err := hubNamed(name)
 	if err != nil {
+		return MemberTenant{}, Hub{}, err
+	}
+	if fields := p.Upstream.problems("upstream"); len(fields) > 0 {
+		return MemberTenant{}, Hub{}, fault.InvalidFields(fields...)
+	}
+	if err := s.checkUpstream(ctx, c, ref, name, p.Upstream); err != nil {
 		return MemberTenant{}, Hub{}, err
 	}
 	var h Hub

@@ -42,6 +42,9 @@ func (s *Service) Document(ctx context.Context, id ID) (Document, error) {
 		return Document{}, err
 	}
 	doc.Revocations = docRevocations(revoked)
+	if doc.WebhookSecrets, err = s.openWebhookSecrets(ctx, id); err != nil {
+		return Document{}, err
+	}
 	doc.Keys, err = s.openKeys(ctx, id)
 	return doc, err
 }

@@ -24,6 +24,11 @@ type Config struct {
 	Publish func(context.Context, ID) error
 	// Outbound says which addresses tenants may give.
 	Outbound outbound.Policy
+	// Upstreams reaches tenants' upstreams; nil = URLs are taken as they are and
+	// nothing can be replayed.
+	Upstreams Upstreams
+	// Deliveries is the log of what was posted to upstreams.
+	Deliveries DeliveryLog
 	// SignUpsPerHour bounds sign-ups from one IP address; 0 = 20.
 	SignUpsPerHour int
 	Logger         *slog.Logger
@@ -44,6 +49,8 @@ type Service struct {
 	consoleURL     string
 	publish        func(context.Context, ID) error
 	outbound       outbound.Policy
+	upstreams      Upstreams
+	deliveries     DeliveryLog
 	signUpsPerHour int
 	logger         *slog.Logger
 	now            func() time.Time
@@ -65,6 +72,7 @@ func NewService(c Config) (*Service, error) {
 	}
 	s := &Service{
 		store: c.Store, sealer: c.Sealer, endpoints: c.Endpoints, consoleURL: c.ConsoleURL, publish: c.Publish, outbound: c.Outbound,
+		upstreams: c.Upstreams, deliveries: c.Deliveries,
 		signUpsPerHour: c.SignUpsPerHour, logger: c.Logger, passwords: p,
 		now: func() time.Time { return now().Truncate(time.Microsecond) }, // as the database keeps it
 	}

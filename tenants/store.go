@@ -90,6 +90,12 @@ type Registry interface {
 	PutKey(ctx context.Context, t ID, k AccessKey) error
 	Keys(ctx context.Context, t ID) ([]AccessKey, error)
 
+	// RotateWebhookSecret puts a secret in use; the one that was goes on until
+	// formerUntil, and one before that goes.
+	RotateWebhookSecret(ctx context.Context, t ID, w WebhookSecret, formerUntil time.Time) error
+	// WebhookSecrets returns those that sign now, the one in use first.
+	WebhookSecrets(ctx context.Context, t ID, now time.Time) ([]WebhookSecret, error)
+
 	Hubs(ctx context.Context, t ID) ([]Hub, error)
 	Hub(ctx context.Context, t ID, name string) (Hub, error)
 	CountHubs(ctx context.Context, t ID) (int, error)

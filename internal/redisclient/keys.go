@@ -80,6 +80,13 @@ func RequestBucket(t tenants.ID) string { return prefix + "{" + string(t) + "}:r
 // ConnectionCounts is the hash of a tenant's connections by edge run.
 func ConnectionCounts(t tenants.ID) string { return prefix + "{" + string(t) + "}:connections" }
 
+// Deliveries is the stream with a tenant's log of requests to its upstreams.
+func Deliveries(t tenants.ID) string { return prefix + "{" + string(t) + "}:deliveries" }
+
+// Departures is the set of a user's connections whose end upstreams haven't been
+// told of yet, since the user may be back in a moment.
+func (k HubKeys) Departures(user string) string { return k.tag + "left:" + user }
+
 // EdgeLease is the hash with an edge run's internal address; it expires with
 // the edge.
 func EdgeLease(run string) string { return prefix + "edge:" + run }

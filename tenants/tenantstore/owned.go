@@ -6,6 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/signalbox/signalbox/internal/postgres"
 	"github.com/signalbox/signalbox/tenants"
 )
 
@@ -24,6 +25,30 @@ func (s *Store) Keys(ctx context.Context, t tenants.ID) ([]tenants.AccessKey, er
 		err = row.Scan(&k.ID, &k.Slot, &k.Sealed, &k.Hint, &k.CreatedAt)
 		return k, err
 	}, "SELECT id, slot, sealed_secret, hint, created_at FROM access_keys WHERE tenant_id = $1 ORDER BY slot", t)
+}
+
+// RotateWebhookSecret implements tenants.Registry.
+func (s *Store) RotateWebhookSecret(ctx context.Context, t tenants.ID, w tenants.WebhookSecret, formerUntil time.Time) error {
+	if _, err := s.db.Exec(ctx, "DELETE FROM webhook_secrets WHERE tenant_id = $1 AND (expires_at IS NOT NULL OR $2 <= $3)", t, formerUntil, w.CreatedAt); err != nil {
+		return postgres.Error("remove former webhook secret", err)
+	}
+	if _, err := s.db.Exec(ctx, "UPDATE webhook_secrets SET expires_at = $2 WHERE tenant_id = $1", t, formerUntil); err != nil {
+		return postgres.Error("end webhook secret", err)
+	}
+	return s.exec(ctx, "webhook secret", "INSERT INTO webhook_secrets (id, tenant_id, sealed_secret, hint, created_at) VALUES ($1, $2, $3, $4, $5)",
+		w.ID, t, w.Sealed, w.Hint, w.CreatedAt)
+}
+
+// WebhookSecrets implements tenants.Registry.
+func (s *Store) WebhookSecrets(ctx context.Context, t tenants.ID, now time.Time) ([]tenants.WebhookSecret, error) {
+	return many(ctx, s, "webhook secrets", func(row pgx.CollectableRow) (w tenants.WebhookSecret, err error) {
+		var expires *time.Time
+		err = row.Scan(&w.ID, &w.Sealed, &w.Hint, &w.CreatedAt, &expires)
+		if expires != nil {
+			w.Expires = *expires
+		}
+		return w, err
+	}, "SELECT id, sealed_secret, hint, created_at, expires_at FROM webhook_secrets WHERE tenant_id = $1 AND (expires_at IS NULL OR expires_at > $2) ORDER BY expires_at DESC NULLS FIRST", t, now)
 }
 
 const hubColumns = "name, settings, created_at, updated_at"

@@ -116,7 +116,7 @@ func (s *Store) DeleteTenant(ctx context.Context, t tenants.ID, now time.Time) e
 	if err := s.exec(ctx, "tenant", "UPDATE tenants SET status = 'deleted', deleted_at = $2 WHERE id = $1 AND status <> 'deleted'", t, now); err != nil {
 		return err
 	}
-	for _, table := range []string{"access_keys", "hubs", "tenant_hosts", "limit_overrides"} {
+	for _, table := range []string{"access_keys", "webhook_secrets", "hubs", "tenant_hosts", "limit_overrides"} {
 		if _, err := s.db.Exec(ctx, "DELETE FROM "+table+" WHERE tenant_id = $1", t); err != nil {
 			return postgres.Error("empty "+table, err)
 		}

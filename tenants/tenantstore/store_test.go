@@ -257,3 +257,46 @@ func waitForLock(t *testing.T, pool *pgxpool.Pool) {
 	}
 	t.Fatal("nobody waits for a lock")
 }
+
+func TestWebhookSecrets_overlap_and_end(t *testing.T) {
+	t.Parallel()
+	s, _, _ := newStore(t)
+	ctx, now := t.Context(), time.Now().UTC().Truncate(time.Microsecond)
+	rotate := func(id string, at, formerUntil time.Time) {
+		t.Helper()
+		if err := s.RotateWebhookSecret(ctx, "T1", tenants.WebhookSecret{ID: id, Sealed: []byte(id), Hint: "h", CreatedAt: at}, formerUntil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect := func(at time.Time, want string) {
+		t.Helper()
+		got, err := s.WebhookSecrets(ctx, "T1", at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids := ""
+		for _, w := range got {
+			ids += w.ID
+		}
+		if ids != want {
+			t.Errorf("secrets %q, want %q", ids, want)
+		}
+	}
+	expect(now, "")
+	rotate("a", now, now.Add(time.Hour))
+	expect(now, "a")
+	rotate("b", now, now.Add(time.Hour))
+	expect(now, "ba")
+	expect(now.Add(time.Hour), "b")
+	rotate("c", now, now.Add(time.Hour)) // of three secrets the oldest goes
+	expect(now, "cb")
+	rotate("d", now, now) // no overlap
+	expect(now, "d")
+	if other, err := s.WebhookSecrets(ctx, "T2", now); err != nil || len(other) != 0 {
+		t.Errorf("the other tenant has %v, %v", other, err)
+	}
+	if err := s.DeleteTenant(ctx, "T1", now); err != nil {
+		t.Fatal(err)
+	}
+	expect(now, "")
+}

@@ -1,0 +1,278 @@
+package upstream
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/signalbox/signalbox/tenants"
+)
+
+// The bounds of one request.
+const (
+	connectTimeout = 2 * time.Second
+	// maxResponse and maxEventResponse bound the bodies of answers, in bytes.
+	maxResponse      = 1 << 20
+	maxEventResponse = 64 << 10
+)
+
+// post is one request to an upstream.
+type post struct {
+	hub, category, event string
+	mode                 tenants.UpstreamMode
+	connection, user     string
+	messageID            string
+	url                  string
+	header               http.Header // without signatures, which sign adds
+	sign                 func(http.Header, time.Time)
+	body                 []byte
+	timeout              time.Duration
+	limit                int // of the answer's body, in bytes
+	attempt              int // from 1
+	retries              bool
+	replayOf             string
+	// streams says that an answer of this kind is left open.
+	streams func(contentType string) bool
+}
+
+// answer is what came back. Either body or stream is set.
+type answer struct {
+	status      int
+	contentType string
+	post        *post // what it answers
+	body        []byte
+	stream      io.ReadCloser
+}
+
+// ok reports whether the upstream did what it was asked.
+func (a *answer) ok() bool { return a.status >= 200 && a.status < 300 }
+
+// failure is a request that got no answer, or none that can be used.
+type failure struct {
+	code   string
+	status int   // of the answer, where there was one
+	cause  error // for logs: tenants don't see it
+}
+
+func (f *failure) Error() string {
+	if f.cause == nil {
+		return f.code
+	}
+	return f.code + ": " + f.cause.Error()
+}
+
+func (f *failure) Unwrap() error { return f.cause }
+
+// send posts p, which counts for the tenant's bounds, for the breaker and in the
+// delivery log. An answer with any status is one; a failure is counted here.
+func (t *tenant) send(ctx context.Context, p *post) (*answer, *failure) {
+	began := time.Now()
+	a, f := t.try(ctx, p)
+	if f != nil && f.code != codeCancelled {
+		t.g.refused(t.id, p.hub, f.code)
+		t.g.logger.DebugContext(ctx, "upstream failed", "tenant_id", t.id, "hub", p.hub, "category", p.category, "code", f.code, "error", f.cause)
+	}
+	if f == nil && !a.ok() {
+		t.g.refused(t.id, p.hub, codeStatus)
+	}
+	if a == nil || a.stream == nil { // else whoever reads it knows what comes of it
+		t.record(p.delivery(began, a, f))
+	}
+	return a, f
+}
+
+// try is send without the bookkeeping.
+func (t *tenant) try(ctx context.Context, p *post) (*answer, *failure) {
+	u, err := url.Parse(p.url)
+	if err != nil {
+		return nil, &failure{code: codeUnreachable, cause: err}
+	}
+	// The time-out covers everything, but lets go of an answer that streams.
+	ctx, cancel := context.WithCancelCause(ctx)
+	timer := time.AfterFunc(p.timeout, func() { cancel(context.DeadlineExceeded) })
+	release := func() {
+		timer.Stop()
+		cancel(nil)
+	}
+	if !acquire(ctx, t.slots) {
+		release()
+		return nil, &failure{code: busyOr(ctx)}
+	}
+	defer func() { <-t.slots }()
+	breaker := t.breaker(u.Host)
+	if !breaker.TryAcquirePermit() {
+		release()
+		return nil, &failure{code: codeOpen}
+	}
+	if !t.g.destinations.allow(u.Host) {
+		breaker.RecordSuccess() // it isn't the upstream's fault
+		release()
+		return nil, &failure{code: codeBusy}
+	}
+	a, f := t.exchange(ctx, p, u)
+	switch {
+	case f != nil && f.code == codeCancelled && breaker.IsClosed():
+		// Nobody can say how it would have ended.
+	case f != nil && f.code != codeTooLarge, a != nil && a.status >= 500:
+		breaker.RecordFailure()
+	default:
+		breaker.RecordSuccess()
+	}
+	if a != nil && a.stream != nil && timer.Stop() {
+		a.stream = &openStream{ReadCloser: a.stream, cancel: cancel}
+		return a, nil
+	}
+	release()
+	return a, f
+}
+
+// busyOr says why no place was free in time.
+func busyOr(ctx context.Context) string {
+	if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+		return codeBusy
+	}
+	return codeCancelled
+}
+
+// openStream is an answer's body that ends its request when it is closed.
+type openStream struct {
+	io.ReadCloser
+	cancel context.CancelCauseFunc
+}
+
+func (s *openStream) Close() error {
+	s.cancel(nil)
+	return s.ReadCloser.Close()
+}
+
+// exchange sends the request and reads the answer.
+func (t *tenant) exchange(ctx context.Context, p *post, u *url.URL) (*answer, *failure) {
+	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(info httptrace.GotConnInfo) { t.g.destinations.reached(u.Host, info.Conn) },
+	})
+	r, err := http.NewRequestWithContext(traced, http.MethodPost, p.url, bytes.NewReader(p.body))
+	if err != nil {
+		return nil, &failure{code: codeUnreachable, cause: err}
+	}
+	r.GetBody = nil // a request that may have arrived is not repeated by the transport
+	r.Header = p.header.Clone()
+	r.Header.Set("User-Agent", "Signalbox")
+	p.sign(r.Header, time.Now())
+	res, err := t.g.client.Do(r)
+	if err != nil {
+		return nil, failed(ctx, err)
+	}
+	a := &answer{post: p, status: res.StatusCode, contentType: res.Header.Get("Content-Type")}
+	if a.ok() && p.streams != nil && p.streams(a.contentType) {
+		a.stream = res.Body
+		return a, nil
+	}
+	defer func() { _ = res.Body.Close() }() // it was read, or is given up
+	if res.ContentLength > int64(p.limit) {
+		return nil, &failure{code: codeTooLarge, status: a.status}
+	}
+	a.body, err = io.ReadAll(io.LimitReader(res.Body, int64(p.limit)+1))
+	if err != nil {
+		f := failed(ctx, err)
+		f.status = a.status
+		return nil, f
+	}
+	if len(a.body) > p.limit {
+		return nil, &failure{code: codeTooLarge, status: a.status}
+	}
+	return a, nil
+}
+
+// failed sorts the error of a request.
+func failed(ctx context.Context, err error) *failure {
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, context.DeadlineExceeded):
+		return &failure{code: codeTimeout, cause: err}
+	case cause != nil:
+		return &failure{code: codeCancelled, cause: err}
+	}
+	return &failure{code: codeUnreachable, cause: err}
+}
+
+// delivery is what the log shows of a request. Nothing in it tells more of a
+// host that wasn't reached than that.
+func (p *post) delivery(began time.Time, a *answer, f *failure) tenants.Delivery {
+	d := tenants.Delivery{
+		At: began.UTC(), Hub: p.hub, Category: p.category, Event: p.event, Mode: p.mode, MessageID: p.messageID,
+		ConnectionID: p.connection, UserID: p.user, URL: withoutQuery(p.url), Attempt: p.attempt, Outcome: tenants.Delivered, ReplayOf: p.replayOf,
+		Request: tenants.DeliveryContent{Type: p.header.Get("Content-Type"), Body: p.body, Bytes: len(p.body)},
+	}
+	for name, values := range p.header {
+		for _, v := range values {
+			if name != "Content-Type" && name != "Accept" {
+				d.Request.Headers = append(d.Request.Headers, [2]string{name, v})
+			}
+		}
+	}
+	if f != nil {
+		d.Outcome, d.Error, d.Status = tenants.Failed, f.code, f.status
+	}
+	if a != nil {
+		d.Status = a.status
+		d.Response = tenants.DeliveryContent{Type: a.contentType, Body: a.body, Bytes: len(a.body)}
+		if !a.ok() {
+			d.Outcome, d.Error = tenants.Failed, codeStatus
+		}
+	}
+	if d.Outcome == tenants.Failed && p.retries {
+		d.Outcome = tenants.Retried
+	}
+	if f == nil || f.code == codeTimeout || f.status != 0 {
+		d.DurationMS = int(time.Since(began).Milliseconds())
+	}
+	return d
+}
+
+// withoutQuery leaves out where upstreams have their keys.
+func withoutQuery(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return ""
+	}
+	u.RawQuery, u.User = "", nil
+	return u.String()
+}
+
+// statusText is a failed request in the words of Azure SignalR Service: what got
+// no answer counts as a status of the service's own.
+func statusText(a *answer, f *failure) string {
+	status := http.StatusInternalServerError
+	switch {
+	case a != nil:
+		status = a.status
+	case f.code == codeTooLarge:
+		return "Invocation failed, response too large."
+	case f.code == codeOpen, f.code == codeBusy:
+		status = http.StatusServiceUnavailable
+	}
+	return "Invocation failed, status code " + strconv.Itoa(status)
+}
+
+// failureText words a failure for the native mode.
+func failureText(a *answer, f *failure) string {
+	switch {
+	case a != nil:
+		return fmt.Sprintf("The upstream answered with status code %d.", a.status)
+	case f.code == codeTooLarge:
+		return fmt.Sprintf("The upstream's answer is larger than %d bytes.", maxResponse)
+	case f.code == codeTimeout:
+		return "The upstream didn't answer in time."
+	case f.code == codeOpen:
+		return "The upstream has failed repeatedly and is left alone for a moment. Try again later."
+	case f.code == codeBusy:
+		return "Too many requests to the upstream are under way. Try again later."
+	}
+	return "The upstream can't be reached."
+}
