@@ -44,6 +44,12 @@ fuzz: ## Fuzz each target for a minute, or for FUZZTIME=10m
 	@scripts/ensure.sh dev
 	@scripts/fuzz.sh
 
+# The load generator has a core of its own, as far as the machine can pin it.
+.PHONY: bench
+bench: build ## Measure Signalbox beside its peers; writes docs/benchmarks.md (takes a quarter of an hour)
+	cd bench && go build -o ../$(BIN)/bench .
+	@if command -v taskset >/dev/null; then exec taskset -c 1 $(BIN)/bench -programs $(BIN) -report docs/benchmarks.md; else exec $(BIN)/bench -programs $(BIN) -report docs/benchmarks.md; fi
+
 .PHONY: build
 build: web compile ## Build the console and the programs into bin/
 	go build -o $(BIN)/ ./cmd/...

@@ -16,6 +16,8 @@ import (
 type Config struct {
 	// URL is the service's base, with /t/{slug} for a tenant without a host.
 	URL string
+	// PublishURL is where publishes go instead; empty: to URL.
+	PublishURL string
 	// Key is an access key of the tenant; it signs the clients' token.
 	Key string
 	Hub string
@@ -66,6 +68,7 @@ func ParseConfig(args []string, out io.Writer) (Config, error) {
 	f := flag.NewFlagSet("loadgen", flag.ContinueOnError)
 	f.SetOutput(out)
 	f.StringVar(&c.URL, "url", "http://127.0.0.1:8888", "base `URL` of the service, with /t/{slug} for a tenant without a host")
+	f.StringVar(&c.PublishURL, "publish-url", "", "base `URL` that publishes go to, another edge for instance; empty: that of -url")
 	f.StringVar(&c.Key, "key", "", "access `key` of the tenant (required)")
 	f.StringVar(&c.Hub, "hub", "load", "`name` of the hub")
 	f.IntVar(&c.Connections, "connections", 100, "how many clients")
@@ -103,8 +106,13 @@ func ParseConfig(args []string, out io.Writer) (Config, error) {
 func (c Config) validate() error {
 	var problems []error
 	wrong := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
-	if u, err := url.Parse(c.URL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		wrong("-url is %q: accepted is an http or https URL", c.URL)
+	for name, address := range map[string]string{"url": c.URL, "publish-url": c.PublishURL} {
+		if name == "publish-url" && address == "" {
+			continue
+		}
+		if u, err := url.Parse(address); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			wrong("-%s is %q: accepted is an http or https URL", name, address)
+		}
 	}
 	if c.Key == "" {
 		wrong("-key is missing: accepted is an access key of the tenant")

@@ -47,3 +47,15 @@ func usageOf(pids []int) (usage, error) {
 	}
 	return sum, nil
 }
+
+// CPU is the processor time that processes of this machine have used so far.
+func CPU(pids ...int) (time.Duration, error) {
+	u, err := usageOf(pids)
+	return u.cpu, err
+}
+
+// Memory is what processes of this machine have in memory, in bytes.
+func Memory(pids ...int) (int64, error) {
+	u, err := usageOf(pids)
+	return u.memory, err
+}

@@ -2,6 +2,7 @@ package loadgen
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,7 +22,7 @@ type publisher struct {
 
 // path is what group n's messages are posted to.
 func (p *publisher) path(n int) string {
-	path := p.config.URL + "/api/v1/hubs/" + url.PathEscape(p.config.Hub)
+	path := cmp.Or(p.config.PublishURL, p.config.URL) + "/api/v1/hubs/" + url.PathEscape(p.config.Hub)
 	if p.config.GroupSize > 0 {
 		path += "/groups/" + groupName(n)
 	}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"time"
+)
+
+func progress(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
+
+// report writes the document.
+func (b *benchmark) report(rows []row) string {
+	var text strings.Builder
+	say := func(format string, args ...any) { fmt.Fprintf(&text, format, args...) }
+	say("# Benchmarks\n\n")
+	say("Made by `make bench` on %s: %s, %s/%s, %d cores, %s. Signalbox runs as `make dev` runs it, with tenancy, limits, metering and its Redis backplane switched on, also where the peer keeps everything in memory. ",
+		time.Now().UTC().Format("2 January 2006"), processor(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU()+1, runtime.Version())
+	say("Every server has one core to itself; Redis, Postgres, the control plane and the load generator share another. Messages have %d bytes. Each figure is the median of %d runs of %s, with the smallest and the largest; ours and the peer's take turns.\n\n", size, b.runs, b.window)
+	say("| measure | unit | Signalbox | peer | its figure | ratio | accept → aim | verdict |\n|---|---|---|---|---|---|---|---|\n")
+	for _, r := range rows {
+		say("| %s | %s | %s | %s | %s | %.2f× | %s | %s |\n", r.name, r.unit, figures(r.ours), r.peer, figures(r.theirs), r.ratio(), bounds(r), verdict(r))
+	}
+	say("\nPeers: %s.\n\n", strings.Join(versions("github.com/centrifugal/centrifuge", "github.com/coder/websocket"), ", "))
+	say("## To keep in mind\n\n")
+	say("- Loopback on one machine: a write costs as much as it does on a network, its reader's half too. Ratios within one run count, figures of different machines don't.\n")
+	say("- Latency is from when a publish was due to when the client had read it, so a server that falls behind can't hide it.\n")
+	say("- Publishing as fast as everything is delivered keeps 16 messages on their way (64 for groups of 10): that decides how much is joined in one write, and no latency is compared there.\n")
+	say("- Memory is what is resident, kernel buffers excluded, garbage not yet given back included.\n")
+	return text.String()
+}
+
+func figures(s sample) string {
+	least, most := s.median(), s.median()
+	for _, v := range s {
+		least, most = min(least, v), max(most, v)
+	}
+	return fmt.Sprintf("%s [%s–%s]", figure(s.median()), figure(least), figure(most))
+}
+
+func figure(v float64) string {
+	if v >= 100 {
+		return fmt.Sprintf("%.0f", v)
+	}
+	return fmt.Sprintf("%.2f", v)
+}
+
+func bounds(r row) string {
+	sign := "≤"
+	if r.atLeast {
+		sign = "≥"
+	}
+	return fmt.Sprintf("%s %g× → %s %g×", sign, r.accept, sign, r.aim)
+}
+
+func verdict(r row) string {
+	reached := func(bound float64) bool {
+		if r.atLeast {
+			return r.ratio() >= bound
+		}
+		return r.ratio() <= bound
+	}
+	switch {
+	case reached(r.aim):
+		return "aim reached"
+	case reached(r.accept):
+		return "accepted"
+	}
+	return "**short**"
+}
+
+// processor is what the machine says that it has.
+func processor() string {
+	data, err := os.ReadFile("/proc/cpuinfo")
+	if err == nil {
+		for _, line := range strings.Split(string(data), "\n") {
+			if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+				return strings.TrimSpace(value)
+			}
+		}
+	}
+	return "unknown processor"
+}
+
+// versions names the versions of modules that this program is built with.
+func versions(paths ...string) []string {
+	var list []string
+	info, _ := debug.ReadBuildInfo()
+	for _, path := range paths {
+		for _, m := range info.Deps {
+			if m.Path == path {
+				list = append(list, path+" "+m.Version)
+			}
+		}
+	}
+	return list
+}
