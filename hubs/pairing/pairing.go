@@ -4,6 +4,9 @@
 // A client is paired once, when its handshake request has come, with one server
 // connection of its hub. From then on the app server speaks the hub protocol
 // with it: handshake response, pings, invocations and completions pass through.
+// Stateful reconnect ends at the client's edge, which knows the order of all that
+// the client gets. Proxy does all that for the clients of a hub on their edge.
+//
 // The server connection may be on this edge (package serverconn) or on another,
 // over the internal link (package serverlink); Opener is the seam between.
 package pairing
@@ -64,8 +67,9 @@ type Client struct {
 	// Server is the server id of the app server that negotiated, see Sticky.
 	Server string
 	Sticky Sticky
-	// MovedFrom is the server id that the client is migrated from; empty for a
-	// new client. The app server then answers the handshake with nothing.
+	// MovedFrom is the server id that the client is migrated from, to which no
+	// Opener gives it back; empty for a new client. The app server then answers the
+	// handshake with nothing.
 	MovedFrom string
 }
 
