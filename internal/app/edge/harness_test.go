@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -95,6 +96,7 @@ func startEdges(t *testing.T, count int, docs ...*tenants.Document) *cluster {
 		e, err := New(t.Context(), Config{
 			RedisURL: redisURL, Addr: "127.0.0.1:0", AdminAddr: "127.0.0.1:0", InternalAddr: "127.0.0.1:0",
 			FleetSecret: secret, ServiceHosts: []string{"127.0.0.1", "localhost"}, DefaultTenant: "demo",
+			OutboundAllow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 		}, log)
 		if err != nil {
 			t.Fatal(err)
@@ -239,6 +241,7 @@ type frame struct {
 	InvocationID   string          `json:"invocationId"`
 	Target         string          `json:"target"`
 	Arguments      json.RawMessage `json:"arguments"`
+	Result         json.RawMessage `json:"result"`
 	Error          string          `json:"error"`
 	AllowReconnect bool            `json:"allowReconnect"`
 	end            error           // the socket ended
