@@ -153,7 +153,7 @@ var fences = []struct {
 	library string // and all below
 	only    []string
 }{
-	{"github.com/coder/websocket", []string{"hubs/transport"}},
+	{"github.com/coder/websocket", []string{"hubs/transport", "hubs/serverconn", "internal/app/loadgen"}},
 	{"github.com/jackc/pgx", []string{"internal/postgres", "internal/testenv", "*store", "internal/app/api"}},
 	{"github.com/redis/go-redis", []string{"internal/redisclient", "internal/app/...", "hubs/backplane", "hubs/quota", "hubs/serverlink", "hubs/upstream", "tenants/directory", "tenants/deliveries", "billing/usage"}},
 	{"github.com/golang-jwt/jwt", []string{"tenants/accesstoken"}},

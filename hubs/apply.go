@@ -253,8 +253,9 @@ func (s *Server) closeNamed(e *Entry) (matched int) {
 	default:
 		named = s.store.snapshot()
 	}
+	excluded, excludedUsers := namesOf(e.Excluded), namesOf(e.ExcludedUsers)
 	for _, c := range named {
-		if slices.Contains(e.Excluded, c.ID()) || (c.User() != "" && slices.Contains(e.ExcludedUsers, c.User())) || c.isEnding() {
+		if excluded.has(c.ID()) || (c.User() != "" && excludedUsers.has(c.User())) || c.isEnding() {
 			continue
 		}
 		c.Close(e.Reason, e.AllowReconnect)

@@ -14,7 +14,8 @@ type Broadcast struct {
 	Target    string
 	Arguments protocol.Raw // one array
 	// Frames holds ready, complete frames by hub protocol name where the
-	// publisher supplied them; they win over Target and Arguments.
+	// publisher supplied them; they win over Target and Arguments. Without a Target
+	// each must be one invocation: clients of other protocols get it transcoded.
 	Frames map[string][]byte
 
 	mu      sync.Mutex
@@ -31,10 +32,11 @@ func (b *Broadcast) Frame(p protocol.Protocol) ([]byte, error) {
 	if f, ok := b.encoded[p.Name()]; ok {
 		return f, nil
 	}
-	if b.Target == "" {
+	m := protocol.Message{Type: protocol.Invocation, Target: b.Target, Arguments: b.Arguments}
+	if b.Target == "" && !b.parseFrame(&m) {
 		return nil, fmt.Errorf("broadcast has no frame for hub protocol %q", p.Name())
 	}
-	f, err := p.Append(nil, &protocol.Message{Type: protocol.Invocation, Target: b.Target, Arguments: b.Arguments})
+	f, err := p.Append(nil, &m)
 	if err != nil {
 		return nil, fmt.Errorf("encode broadcast as %s: %w", p.Name(), err)
 	}
@@ -43,4 +45,15 @@ func (b *Broadcast) Frame(p protocol.Protocol) ([]byte, error) {
 	}
 	b.encoded[p.Name()] = f
 	return f, nil
+}
+
+// parseFrame reads one of the ready frames.
+func (b *Broadcast) parseFrame(m *protocol.Message) bool {
+	for name, f := range b.Frames {
+		if p, known := protocol.ByName(name); known {
+			n, err := p.Parse(f, m)
+			return err == nil && n == len(f) && m.Type == protocol.Invocation
+		}
+	}
+	return false
 }

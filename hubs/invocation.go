@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/signalbox/signalbox/hubs/protocol"
@@ -28,6 +29,9 @@ type ClientInvocation struct {
 	// Charge is how many accepted messages the invocation is metered as when it is
 	// published, which it is unless the client is connected to the Context's Server.
 	Charge int
+	// Asked, when set, is called once the invocation has its place in the hub's
+	// order, or when it is clear that it won't have one.
+	Asked func()
 }
 
 // ClientAnswer is what a client answered.
@@ -47,6 +51,12 @@ type ClientAnswer struct {
 // those of a Backplane, and the cause of ctx. It ends after 10 minutes at the
 // latest; the client isn't told when it ends.
 func (h Context) InvokeConnection(ctx context.Context, v ClientInvocation) (ClientAnswer, error) {
+	asked := sync.OnceFunc(func() {
+		if v.Asked != nil {
+			v.Asked()
+		}
+	})
+	defer asked()
 	if v.Message == nil || v.Message.Target == "" && len(v.Message.Frames) == 0 {
 		return ClientAnswer{}, errors.New("invoke a client: there is no message")
 	}
@@ -70,6 +80,7 @@ func (h Context) InvokeConnection(ctx context.Context, v ClientInvocation) (Clie
 		return ClientAnswer{}, err
 	}
 	defer forget()
+	asked()
 	if err := wait.over(ctx); err != nil {
 		return ClientAnswer{}, err
 	}

@@ -49,6 +49,13 @@ func (a *authenticator) again(ctx context.Context, t *tenants.Document, token, h
 	return a.verify(ctx, t, token, target)
 }
 
+// server verifies the token of an app server of hub, which is in the header.
+func (a *authenticator) server(t *tenants.Document, r *http.Request, hub string) (*accesstoken.Principal, error) {
+	target := a.target(t, accesstoken.Server)
+	target.Hub = hub
+	return a.verify(r.Context(), t, bearerToken(r), target)
+}
+
 // rest verifies the token of a REST request, which may be an access key itself.
 func (a *authenticator) rest(t *tenants.Document, r *http.Request) error {
 	bearer := bearerToken(r)

@@ -17,6 +17,7 @@ import (
 	"github.com/signalbox/signalbox/hubs/backplane"
 	"github.com/signalbox/signalbox/hubs/quota"
 	"github.com/signalbox/signalbox/hubs/rest"
+	"github.com/signalbox/signalbox/hubs/serverconn"
 	"github.com/signalbox/signalbox/hubs/transport"
 	"github.com/signalbox/signalbox/internal/fleet"
 	"github.com/signalbox/signalbox/internal/httpserver"
@@ -96,8 +97,11 @@ func (e *Edge) shared(f *fleet.Fleet) error {
 			Transport: e.telemetry.Transport(internalTransport(f, documentTimeout)), Timeout: documentTimeout,
 		}}
 	}
-	e.hubs = &registry{log: e.log, tenants: make(map[tenants.ID]*tenantHubs)}
-	var err error
+	servers, err := serverconn.NewPool(serverconn.Config{Instance: e.run, Logger: e.log})
+	if err != nil {
+		return err
+	}
+	e.hubs = &registry{log: e.log, tenants: make(map[tenants.ID]*tenantHubs), servers: servers}
 	if e.directory, err = directory.New(directory.Config{
 		Redis: e.redis, Fleet: f, Source: source, OnChange: e.hubs.changed, InUse: e.hubs.inUse, Logger: e.log,
 	}); err != nil {
@@ -204,26 +208,29 @@ func (e *Edge) handlers(f *fleet.Fleet) (public, internal http.Handler, err erro
 		return nil, nil, err
 	}
 	e.hubs.position = api.SealPosition
+	srv := &servers{auth: auth, hubs: e.hubs, messages: e.messages, requests: e.requests, refused: refused}
 	hosts := make(map[string]bool, len(e.cfg.ServiceHosts))
 	for _, h := range e.cfg.ServiceHosts {
 		hosts[strings.ToLower(h)] = true
 	}
 	resolve := &resolver{directory: e.directory, serviceHosts: hosts, defaultTenant: e.cfg.DefaultTenant}
-	return e.outer(true, resolve.handler(route(e.transports, bounded(api)))),
-		e.outer(false, resolve.handler(route(http.HandlerFunc(e.transports.ServeRelayed), http.NotFoundHandler()))), nil
+	return e.outer(true, resolve.handler(route(e.transports, srv, bounded(api)))),
+		e.outer(false, resolve.handler(route(http.HandlerFunc(e.transports.ServeRelayed), http.NotFoundHandler(), http.NotFoundHandler()))), nil
 }
 
 // route tells the interfaces apart by path.
-func route(client, api http.Handler) http.Handler {
+func route(client, server, api http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case clientPath(r.URL.Path):
 			client.ServeHTTP(w, r)
+		case serverPath(r.URL.Path):
+			server.ServeHTTP(w, r)
 		case r.URL.Path == "/api" || strings.HasPrefix(r.URL.Path, "/api/"):
 			api.ServeHTTP(w, r)
 		default:
 			telemetry.SetRoute(r.Context(), "/")
-			http.Error(w, "There is nothing here. Clients connect at /client/?hub=…, backends call /api/….", http.StatusNotFound)
+			http.Error(w, "There is nothing here. Clients connect at /client/?hub=…, app servers at /server/?hub=…, backends call /api/….", http.StatusNotFound)
 		}
 	})
 }
@@ -269,6 +276,7 @@ func (e *Edge) Close() {
 	}
 	if e.hubs != nil {
 		e.hubs.close()
+		e.hubs.servers.Close()
 	}
 	if e.transports != nil {
 		e.transports.Wait()

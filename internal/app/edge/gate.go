@@ -73,6 +73,7 @@ func endReason(t *tenants.Document, token tenants.Credential) string {
 // are closed for good, the others get its limits and settings. It is the
 // directory's OnChange and doesn't block.
 func (g *registry) changed(_, after *tenants.Document) {
+	g.serversChanged(after)
 	for name, s := range g.of(after.ID) {
 		closed := 0
 		s.server.Each(func(c *hubs.Connection) {

@@ -16,6 +16,7 @@ import (
 	"github.com/signalbox/signalbox/hubs/backplane"
 	"github.com/signalbox/signalbox/hubs/clientmethods"
 	"github.com/signalbox/signalbox/hubs/quota"
+	"github.com/signalbox/signalbox/hubs/serverconn"
 	"github.com/signalbox/signalbox/internal/telemetry"
 	"github.com/signalbox/signalbox/tenants"
 	"github.com/signalbox/signalbox/tenants/directory"
@@ -49,6 +50,7 @@ type registry struct {
 	directory   *directory.Directory
 	messages    *quota.Messages
 	connections *quota.Connections
+	servers     *serverconn.Pool
 	recorder    *usage.Recorder
 	metrics     *telemetry.EdgeMetrics
 	auth        *authenticator
@@ -164,8 +166,12 @@ func (g *registry) current(t *tenants.Document) *tenants.Document {
 // limits are those in force now.
 func (g *registry) limits(t *tenants.Document) tenants.Limits { return g.current(t).Limits }
 
-// inUse reports whether the tenant has hubs here; its document must stay known.
+// inUse reports whether the tenant has hubs or app servers here; its document must
+// stay known.
 func (g *registry) inUse(id tenants.ID) bool {
+	if g.servers.InUse(id) {
+		return true
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	th := g.tenants[id]

@@ -60,6 +60,7 @@ func (e *Edge) Run(ctx, forced context.Context) error {
 	e.log.Info("edge drains", "over", e.cfg.DrainOver)
 	err := e.drain(forced)
 	e.hubs.close() // what didn't end in time ends now, and is counted
+	e.hubs.servers.Close()
 	e.transports.Wait()
 	rest()
 	err = errors.Join(err, work.Wait())
@@ -74,6 +75,7 @@ func (e *Edge) Run(ctx, forced context.Context) error {
 func (e *Edge) drain(forced context.Context) error {
 	ctx, cancel := context.WithTimeout(forced, e.cfg.DrainOver+drainSlack)
 	defer cancel()
+	e.hubs.servers.Drain()
 	var all errgroup.Group
 	// Waits for requests under way, which Server-Sent Events and polls are.
 	all.Go(func() error { return e.public.Shutdown(ctx) })
