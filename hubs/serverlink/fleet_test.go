@@ -120,7 +120,7 @@ func TestOpen_passes_over_places_that_refuse(t *testing.T) {
 	full := b.local.connect(chat, "full", 0)
 	full.refuse = pairing.ErrNoServer
 	free := c.local.connect(chat, "free", 500)
-	a.knows(chat, true)
+	a.lists(chat, "full", "free")
 	s, _ := a.mustOpen(newClient("c1"))
 	if s.ServerID() != "free" {
 		t.Errorf("got %s", s.ServerID())
@@ -142,7 +142,7 @@ func TestOpen_passes_over_an_edge_that_was_killed(t *testing.T) {
 	a, b, c := three(t)
 	dead := b.local.connect(chat, "dead", 0)
 	alive := c.local.connect(chat, "alive", 500)
-	a.knows(chat, true)
+	a.lists(chat, "dead", "alive")
 	_, d := a.mustOpen(newClient("c1"))
 	get(t, "pairing", dead.opened)
 	b.proxy.refuse.Store(true)
@@ -162,8 +162,7 @@ func TestOpen_spreads_a_herd(t *testing.T) {
 	t.Parallel()
 	a, b, c := three(t)
 	one, two := b.local.connect(chat, "one", 100), c.local.connect(chat, "two", 100)
-	key := redisclient.Hub(chat.Tenant, chat.Name).Servers()
-	eventually(t, "entries", func() bool { return a.redis.HLen(t.Context(), key).Val() == 2 })
+	a.lists(chat, "one", "two")
 	for i := range 200 {
 		a.mustOpen(newClient(fmt.Sprint("c", i)))
 	}
@@ -283,6 +282,7 @@ func TestRegistry_tells_followers_of_the_first_server(t *testing.T) {
 	one := b.local.connect(chat, "one", 0)
 	eventually(t, "call", func() bool { return calls.Load() == 1 })
 	two := c.local.connect(chat, "two", 0)
+	a.lists(chat, "one", "two")
 	own := a.local.connect(chat, "own", 0)
 	b.local.disconnect(one)
 	c.local.disconnect(two)

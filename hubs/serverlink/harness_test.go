@@ -92,6 +92,7 @@ type node struct {
 type options struct {
 	timing   serverlink.Timing
 	redisURL string // of this node's client
+	direct   bool   // nothing is between the edges
 }
 
 // patient is for tests that no pause of a loaded machine must disturb.
@@ -117,9 +118,13 @@ func newNode(t testing.TB, url string, change ...func(*options)) *node {
 		t.Fatal(err)
 	}
 	n.proxy = newProxy(t, s.Addr())
+	address := n.proxy.addr()
+	if o.direct {
+		address = s.Addr()
+	}
 	n.local = newLocal()
 	n.registry, err = serverlink.NewRegistry(serverlink.RegistryConfig{
-		Redis: n.redis, EdgeRun: n.run, Address: n.proxy.addr(), Local: n.local, Logger: log,
+		Redis: n.redis, EdgeRun: n.run, Address: address, Local: n.local, Logger: log,
 		LoadEvery: 100 * time.Millisecond, RefreshEvery: 200 * time.Millisecond, SweepEvery: 500 * time.Millisecond,
 	})
 	if err != nil {
@@ -173,6 +178,30 @@ func (n *node) setLease(lives bool) {
 	}
 }
 
+// request asks for a link as a member of the fleet does, with these headers.
+func (n *node) request(t *testing.T, header map[string]string) (status int) {
+	t.Helper()
+	members, err := fleet.New(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := &http.Transport{TLSClientConfig: members.ClientTLS()}
+	defer transport.CloseIdleConnections()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+n.proxy.addr()+serverlink.Path, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, v := range header {
+		r.Header.Set(k, v)
+	}
+	res, err := transport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	return res.StatusCode
+}
+
 // knows waits until the node knows whether a hub has app servers.
 func (n *node) knows(hub pairing.Hub, there bool) {
 	n.t.Helper()
@@ -180,6 +209,13 @@ func (n *node) knows(hub pairing.Hub, there bool) {
 		p, err := n.registry.Presence(context.Background(), hub)
 		return err == nil && p.Now == there
 	})
+}
+
+// lists waits until the node knows the app servers that other edges have for a hub.
+func (n *node) lists(hub pairing.Hub, ids ...string) {
+	n.t.Helper()
+	slices.Sort(ids)
+	eventually(n.t, fmt.Sprintf("%q at %s", ids, n.run), func() bool { return slices.Equal(n.registry.Servers(hub), ids) })
 }
 
 // open pairs a client and returns both ends.
@@ -284,7 +320,7 @@ func (l *local) Open(_ context.Context, c *pairing.Client, d pairing.Downstream)
 	if refuse != nil {
 		return nil, refuse
 	}
-	p := &paired{server: best, client: c, down: d, said: make(chan said, 10_000), ended: make(chan [2]string, 1)}
+	p := &paired{server: best, client: c, down: d, said: make(chan said, 4096), ended: make(chan [2]string, 1)}
 	if early != nil {
 		early(p)
 	}
@@ -371,7 +407,7 @@ type client struct {
 	events   chan string
 }
 
-func newDownstream() *client { return &client{events: make(chan string, 100_000)} }
+func newDownstream() *client { return &client{events: make(chan string, 4096)} }
 
 func (c *client) Deliver(after hubs.Position, payload []byte, settled *sync.WaitGroup) {
 	c.mu.Lock()

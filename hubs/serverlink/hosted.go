@@ -170,7 +170,10 @@ func (s *hosted) data(o *order) {
 		if o.more {
 			return
 		}
-		message, s.message = s.message, nil
+		message, s.message = s.message, s.message[:0]
+		if cap(s.message) > 2*maxPayload {
+			s.message = nil // long messages are rare
+		}
 	}
 	if s.session == nil || s.isOver() {
 		return

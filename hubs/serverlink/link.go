@@ -43,8 +43,9 @@ func (t Timing) withDefaults() Timing {
 }
 
 const (
-	// chunkSize is how much of a tenant's queue goes out per turn.
-	chunkSize = 32 << 10
+	// chunkSize is how much of a tenant's queue goes out per turn: any piece of a
+	// message with its head fits.
+	chunkSize = maxPayload + 1<<10
 	// batchSize is about how much one write takes.
 	batchSize = 64 << 10
 	// laneSize is how much may be queued for a tenant on one link.

@@ -240,8 +240,9 @@ func TestLink_slow_app_server_stalls_its_client_alone(t *testing.T) {
 
 // A client that its own edge can't follow is given up once as much waits for it
 // as a connection may queue; others notice nothing.
+//
+// It looks at the heap, so it isn't parallel to others.
 func TestLink_slow_client_is_given_up_alone(t *testing.T) {
-	t.Parallel()
 	a, b, app := two(t)
 	slow, slowEnd := a.mustOpen(newClient("slow"))
 	toSlow := get(t, "pairing", app.opened)

@@ -1,6 +1,13 @@
 package serverlink
 
-import "sync/atomic"
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+)
 
 // Stats says what the links of this edge have done since it started.
 type Stats struct {
@@ -56,4 +63,48 @@ func (p *links) each() []*dialed {
 		}
 	}
 	return list
+}
+
+// Instrument reports the totals as metrics of m.
+func (f *Fleet) Instrument(m metric.Meter) error {
+	var problems []error
+	gauge := func(name, unit, description string) metric.Int64ObservableGauge {
+		g, err := m.Int64ObservableGauge(name, metric.WithUnit(unit), metric.WithDescription(description))
+		problems = append(problems, err)
+		return g
+	}
+	counter := func(name, unit, description string) metric.Int64ObservableCounter {
+		c, err := m.Int64ObservableCounter(name, metric.WithUnit(unit), metric.WithDescription(description))
+		problems = append(problems, err)
+		return c
+	}
+	links := gauge("signalbox.links.open", "{link}", "Links between this edge and others, by which side dialled.")
+	pairings := gauge("signalbox.links.pairings", "{pairing}", "Pairings over links, by what is on this edge.")
+	queued := gauge("signalbox.links.queued", "By", "Bytes that wait to be written to links.")
+	dials := counter("signalbox.links.dials", "{dial}", "Links that this edge dialled, by outcome.")
+	opens := counter("signalbox.pairings", "{pairing}", "Clients that wanted an app server, by outcome.")
+	ends := counter("signalbox.links.losses", "{pairing}", "Pairings that a link could not keep, by reason.")
+	if err := errors.Join(problems...); err != nil {
+		return err
+	}
+	_, err := m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		s := f.Stats()
+		observe := func(c metric.Int64Observable, v int64, key, value string) {
+			o.ObserveInt64(c, v, metric.WithAttributes(attribute.String(key, value)))
+		}
+		observe(links, s.Links, "side", "dialled")
+		observe(links, s.Accepted, "side", "accepted")
+		observe(pairings, s.Sessions, "here", "client")
+		observe(pairings, s.Hosted, "here", "server")
+		o.ObserveInt64(queued, s.Queued)
+		observe(dials, int64(s.Dials), "outcome", "connected")
+		observe(dials, int64(s.DialFailures), "outcome", "failed")
+		observe(opens, int64(s.Opened), "outcome", "paired")
+		observe(opens, int64(s.Refused), "outcome", "refused")
+		observe(opens, int64(s.Failed), "outcome", "failed")
+		observe(ends, int64(s.Lost), "reason", "link")
+		observe(ends, int64(s.Overrun), "reason", "behind")
+		return nil
+	}, links, pairings, queued, dials, opens, ends)
+	return err
 }
