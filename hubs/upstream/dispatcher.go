@@ -12,11 +12,13 @@ import (
 
 // Dispatcher serves the clients of one hub with its upstream. The settings in
 // force when something happens count, so that a change needs no new connections.
+// While the hub has no upstream, or is set to broadcast only, clients only listen.
 type Dispatcher struct {
-	g        *Gateway
-	tenant   *tenant
-	hub      string
-	document func() *tenants.Document
+	g         *Gateway
+	tenant    *tenant
+	hub       string
+	document  func() *tenants.Document
+	listeners hubs.Dispatcher // for the time without an upstream
 }
 
 var _ hubs.Dispatcher = (*Dispatcher)(nil)
@@ -24,7 +26,7 @@ var _ hubs.Dispatcher = (*Dispatcher)(nil)
 // Hub returns the Dispatcher of a tenant's hub. document returns what is known of
 // the tenant now. Close must be called.
 func (g *Gateway) Hub(t tenants.ID, hub string, document func() *tenants.Document) *Dispatcher {
-	return &Dispatcher{g: g, tenant: g.tenantOf(t), hub: hub, document: document}
+	return &Dispatcher{g: g, tenant: g.tenantOf(t), hub: hub, document: document, listeners: hubs.BroadcastOnly(hub)}
 }
 
 // Close gives up what the Dispatcher shares with others. Its connections must
@@ -34,14 +36,14 @@ func (d *Dispatcher) Close() { d.g.leave(d.tenant) }
 // now is what is in force for one request.
 type now struct {
 	doc      *tenants.Document
-	upstream tenants.Upstream // with defaults
+	upstream tenants.Upstream // with defaults; without rules when there is none
 }
 
 func (d *Dispatcher) now() now {
 	doc := d.document()
 	n := now{doc: doc}
-	if u := doc.Hubs[d.hub].Upstream; u != nil {
-		n.upstream = *u
+	if s := doc.Hubs[d.hub].WithDefaults(); s.Upstream.Set() && (s.Handler == tenants.HandlerAuto || s.Handler == tenants.HandlerUpstream) {
+		n.upstream = *s.Upstream
 	}
 	n.upstream = n.upstream.WithDefaults()
 	return n
@@ -95,6 +97,9 @@ func (d *Dispatcher) Message(ctx context.Context, c *hubs.Connection, m *protoco
 	}
 	switch m.Type {
 	case protocol.Invocation, protocol.StreamInvocation:
+		if n := d.now(); !n.upstream.Set() {
+			return d.listeners.Message(ctx, c, m)
+		}
 		s.accept(ctx, m)
 	case protocol.StreamItem:
 		s.item(ctx, m)

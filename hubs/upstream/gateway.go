@@ -116,6 +116,7 @@ func (g *Gateway) Close(ctx context.Context) error {
 		g.events.Wait()
 		close(done)
 	}()
+	defer g.client.CloseIdleConnections()
 	defer g.cancel()
 	select {
 	case <-done:

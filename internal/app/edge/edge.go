@@ -19,12 +19,14 @@ import (
 	"github.com/signalbox/signalbox/hubs/rest"
 	"github.com/signalbox/signalbox/hubs/serverconn"
 	"github.com/signalbox/signalbox/hubs/transport"
+	"github.com/signalbox/signalbox/hubs/upstream"
 	"github.com/signalbox/signalbox/internal/fleet"
 	"github.com/signalbox/signalbox/internal/httpserver"
 	"github.com/signalbox/signalbox/internal/outbound"
 	"github.com/signalbox/signalbox/internal/redisclient"
 	"github.com/signalbox/signalbox/internal/telemetry"
 	"github.com/signalbox/signalbox/tenants"
+	"github.com/signalbox/signalbox/tenants/deliveries"
 	"github.com/signalbox/signalbox/tenants/directory"
 	"github.com/signalbox/signalbox/tenants/jwks"
 )
@@ -51,6 +53,7 @@ type Edge struct {
 	connections *quota.Connections
 	messages    *quota.Messages
 	requests    *quota.Messages
+	deliveries  *deliveries.Log
 	hubs        *registry
 	transports  *transport.Handler
 	ready       *readiness
@@ -131,6 +134,14 @@ func (e *Edge) shared(f *fleet.Fleet) error {
 	}
 	e.hubs.bus, e.hubs.directory, e.hubs.recorder, e.hubs.metrics = e.bus, e.directory, e.recorder, metrics
 	e.hubs.messages, e.hubs.connections = e.messages, e.connections
+	e.deliveries = deliveries.New(e.redis, e.log)
+	e.hubs.upstreams = upstream.NewGateway(upstream.Config{
+		Transport: upstream.NewTransport(outbound.Policy{Allowed: e.cfg.OutboundAllow}), Redis: e.redis, Log: e.deliveries, Logger: e.log,
+		Refused: func(t tenants.ID, hub, code string) {
+			e.recorder.Refused(t, hub, code)
+			metrics.Refused(code)
+		},
+	})
 	keys, err := jwks.New(jwks.Config{Transport: outbound.NewTransport(outbound.Config{
 		Policy: outbound.Policy{Allowed: e.cfg.OutboundAllow}, AnswerTimeout: answerTimeout,
 	}), Logger: e.log})
@@ -277,6 +288,9 @@ func (e *Edge) Close() {
 	if e.hubs != nil {
 		e.hubs.close()
 		e.hubs.servers.Close()
+		if e.hubs.upstreams != nil {
+			_ = e.hubs.upstreams.Close(expired) // what wasn't told by now isn't
+		}
 	}
 	if e.transports != nil {
 		e.transports.Wait()

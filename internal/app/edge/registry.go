@@ -17,6 +17,7 @@ import (
 	"github.com/signalbox/signalbox/hubs/clientmethods"
 	"github.com/signalbox/signalbox/hubs/quota"
 	"github.com/signalbox/signalbox/hubs/serverconn"
+	"github.com/signalbox/signalbox/hubs/upstream"
 	"github.com/signalbox/signalbox/internal/telemetry"
 	"github.com/signalbox/signalbox/tenants"
 	"github.com/signalbox/signalbox/tenants/directory"
@@ -52,6 +53,7 @@ type registry struct {
 	connections *quota.Connections
 	servers     *serverconn.Pool
 	recorder    *usage.Recorder
+	upstreams   *upstream.Gateway
 	metrics     *telemetry.EdgeMetrics
 	auth        *authenticator
 	// position makes the token of a position, see rest.Handler.SealPosition.
@@ -75,6 +77,8 @@ type tenantHubs struct {
 type servedHub struct {
 	server *hubs.Server
 	meter  *meter
+	// upstream handles clients of a hub that no app server handles.
+	upstream *upstream.Dispatcher
 	// permissions are what the hub's settings let every client do.
 	permissions atomic.Pointer[permissions.Set]
 	used        time.Time // guarded by registry.mu
@@ -129,6 +133,7 @@ func (g *registry) get(t *tenants.Document, hub string) (*servedHub, error) {
 	t = g.current(t)
 	m := newMeter(g.recorder.Hub(t.ID, hub), g.metrics)
 	s := &servedHub{meter: m, used: now}
+	s.upstream = g.upstreams.Hub(t.ID, hub, func() *tenants.Document { return g.current(t) })
 	s.allow(t, hub)
 	keeper := &gate{registry: g, tenant: t.ID}
 	server, err := hubs.NewServer(hubs.Config{
@@ -142,11 +147,13 @@ func (g *registry) get(t *tenants.Document, hub string) (*servedHub, error) {
 				SealPosition: func(p hubs.Position) string { return g.position(t.ID, hub, p) },
 			}},
 		},
-		Backplane: g.bus.Hub(t.ID, hub, settings(t)),
-		Meter:     m,
-		Logger:    g.log.With(telemetry.KeyTenant, t.ID),
+		Dispatcher: s.upstream,
+		Backplane:  g.bus.Hub(t.ID, hub, settings(t)),
+		Meter:      m,
+		Logger:     g.log.With(telemetry.KeyTenant, t.ID),
 	})
 	if err != nil {
+		s.upstream.Close()
 		m.usage.Close()
 		return nil, fmt.Errorf("make hub: %w", err)
 	}
@@ -249,6 +256,7 @@ func (g *registry) end(s *servedHub) {
 	if err := s.server.Close(); err != nil {
 		g.log.Warn("idle hub not closed cleanly", "error", err)
 	}
+	s.upstream.Close()
 	s.meter.usage.Close()
 }
 

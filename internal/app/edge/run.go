@@ -38,6 +38,7 @@ func (e *Edge) Run(ctx, forced context.Context) error {
 	work.Go(func() error { return e.connections.Run(working) })
 	work.Go(func() error { return e.messages.Run(working) })
 	work.Go(func() error { return e.requests.Run(working) })
+	work.Go(func() error { return e.deliveries.Run(working) })
 	work.Go(func() error { return e.hubs.run(working) })
 	work.Go(func() error {
 		err := e.checkRedis(working)
@@ -62,6 +63,7 @@ func (e *Edge) Run(ctx, forced context.Context) error {
 	e.hubs.close() // what didn't end in time ends now, and is counted
 	e.hubs.servers.Close()
 	e.transports.Wait()
+	err = errors.Join(err, e.tellUpstreams())
 	rest()
 	err = errors.Join(err, work.Wait())
 	ended, cancel := context.WithTimeout(context.Background(), closeTimeout)
@@ -69,6 +71,13 @@ func (e *Edge) Run(ctx, forced context.Context) error {
 	err = errors.Join(err, e.internal.Shutdown(ended), e.admin.Shutdown(ended), listeners.Wait())
 	e.log.Info("edge ends", "clean", err == nil)
 	return err
+}
+
+// tellUpstreams waits until upstreams were told of the connections that ended.
+func (e *Edge) tellUpstreams() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	return e.hubs.upstreams.Close(ctx)
 }
 
 // drain takes no more connections and ends those that are there.
