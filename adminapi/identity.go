@@ -79,7 +79,7 @@ func (s *server) identify(next http.Handler) http.Handler {
 	})
 }
 
-// remoteIP is the caller's address, as httpserver.ClientIP found it.
+// remoteIP is the caller's address, as httpserver.Forwarded found it.
 func remoteIP(r *http.Request) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {

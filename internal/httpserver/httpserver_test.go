@@ -73,8 +73,7 @@ func TestRecover_answers_and_logs_a_panic(t *testing.T) {
 	}
 }
 
-// SEC-34.
-func TestClientIP_believes_trusted_proxies_only_and_from_the_right(t *testing.T) {
+func TestSEC_34_the_callers_address_is_believed_of_trusted_proxies_only_and_from_the_right(t *testing.T) {
 	t.Parallel()
 	trusted := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}
 	for name, row := range map[string]struct{ peer, header, want string }{
@@ -96,7 +95,7 @@ func TestClientIP_believes_trusted_proxies_only_and_from_the_right(t *testing.T)
 				r.Header.Set("X-Forwarded-For", row.header)
 			}
 			var got string
-			httpserver.ClientIP(trusted)(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r.RemoteAddr })).ServeHTTP(httptest.NewRecorder(), r)
+			httpserver.Forwarded(trusted)(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r.RemoteAddr })).ServeHTTP(httptest.NewRecorder(), r)
 			if got != row.want {
 				t.Errorf("got %s, want %s", got, row.want)
 			}

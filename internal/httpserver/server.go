@@ -57,7 +57,7 @@ func Listen(ctx context.Context, c Config) (*Server, error) {
 		listener: listener,
 		logger:   c.Logger,
 		server: &http.Server{
-			Handler:           c.Handler,
+			Handler:           noPreface(c.Handler),
 			ReadHeaderTimeout: readHeaderTimeout,
 			ReadTimeout:       c.ReadTimeout,
 			WriteTimeout:      c.WriteTimeout,
@@ -66,6 +66,19 @@ func Listen(ctx context.Context, c Config) (*Server, error) {
 			ErrorLog:          slog.NewLogLogger(c.Logger.Handler(), slog.LevelDebug),
 		},
 	}, nil
+}
+
+// noPreface refuses HTTP/2 without TLS, whose beginning net/http hands on as a
+// request of its own.
+func noPreface(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == "PRI" {
+			w.Header().Set("Connection", "close")
+			w.WriteHeader(http.StatusHTTPVersionNotSupported)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // Addr returns the address in use.

@@ -14,6 +14,7 @@ import (
 	"github.com/caarlos0/env/v11"
 
 	"github.com/signalbox/signalbox/internal/fleet"
+	"github.com/signalbox/signalbox/internal/httpserver"
 	"github.com/signalbox/signalbox/internal/telemetry"
 	"github.com/signalbox/signalbox/tenants"
 )
@@ -48,12 +49,15 @@ type Config struct {
 	// SignUpsPerHour bounds sign-ups from one IP address; 0 = 20, or 1,000 in dev.
 	SignUpsPerHour int `env:"SIGNALBOX_SIGNUPS_PER_HOUR"`
 	// TrustedProxies are the networks, as 10.0.0.0/8, of balancers in front of
-	// Addr whose X-Forwarded-For is believed; limits and the audit go by the
+	// Addr whose X-Forwarded headers are believed; limits and the audit go by the
 	// caller's address.
 	TrustedProxies []netip.Prefix `env:"SIGNALBOX_TRUSTED_PROXIES"`
 	// OutboundAllow are private networks, as 127.0.0.0/8, in which webhooks and the
 	// keys of issuers may be, over plain HTTP too. For development only.
 	OutboundAllow []netip.Prefix `env:"SIGNALBOX_OUTBOUND_ALLOW"`
+	// RequireHTTPS refuses what was not asked for over TLS, here or at a trusted
+	// proxy; pages are redirected.
+	RequireHTTPS bool `env:"SIGNALBOX_REQUIRE_HTTPS"`
 	// TLSCertFile and TLSKeyFile are PEM files for Addr, read again when they
 	// change; empty = plain HTTP, behind a balancer that ends TLS.
 	TLSCertFile string `env:"SIGNALBOX_TLS_CERT_FILE"`
@@ -112,6 +116,7 @@ func (c Config) Validate() error {
 	check("SIGNALBOX_SEALING_KEY", err)
 	_, err = telemetry.ParseLevel(c.LogLevel)
 	check("SIGNALBOX_LOG_LEVEL", err)
+	check("SIGNALBOX_TRUSTED_PROXIES", httpserver.CheckProxies(c.TrustedProxies))
 	if c.SignUpsPerHour < 0 {
 		check("SIGNALBOX_SIGNUPS_PER_HOUR", errors.New("must not be negative"))
 	}

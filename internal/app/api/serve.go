@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/exaring/otelpgx"
@@ -127,7 +128,7 @@ func open(ctx context.Context, c Config, logger *slog.Logger, console io.Writer,
 	}
 	instrument := signals.HTTP(telemetry.HTTPOptions{Public: true, Route: httpserver.RoutePattern})
 	for _, s := range []httpserver.Config{
-		{Name: "api", Addr: c.Addr, Handler: httpserver.ClientIP(c.TrustedProxies)(httpserver.WithRoutes(instrument(public))), TLS: certificate, ReadTimeout: requestTimeout, WriteTimeout: requestTimeout},
+		{Name: "api", Addr: c.Addr, Handler: outer(c, httpserver.WithRoutes(instrument(public))), TLS: certificate, ReadTimeout: requestTimeout, WriteTimeout: requestTimeout},
 		{Name: "admin", Addr: c.AdminAddr, Handler: a.admin(signals.MetricsHandler()), ReadTimeout: requestTimeout, WriteTimeout: requestTimeout},
 		{Name: "internal", Addr: c.InternalAddr, Handler: a.documents.handler(), TLS: secrets.ServerTLS("api"), ReadTimeout: requestTimeout, WriteTimeout: requestTimeout},
 	} {
@@ -139,6 +140,15 @@ func open(ctx context.Context, c Config, logger *slog.Logger, console io.Writer,
 		a.servers = append(a.servers, server)
 	}
 	return a, nil
+}
+
+// outer shows requests as callers made them, and refuses those without TLS where
+// it is required.
+func outer(c Config, next http.Handler) http.Handler {
+	if c.RequireHTTPS {
+		next = httpserver.RequireHTTPS(func(r *http.Request) bool { return !strings.HasPrefix(r.URL.Path, "/v1/") })(next)
+	}
+	return httpserver.Forwarded(c.TrustedProxies)(next)
 }
 
 // assets returns the built console, or nil.

@@ -13,6 +13,7 @@ import (
 	"github.com/caarlos0/env/v11"
 
 	"github.com/signalbox/signalbox/internal/fleet"
+	"github.com/signalbox/signalbox/internal/httpserver"
 	"github.com/signalbox/signalbox/internal/telemetry"
 	"github.com/signalbox/signalbox/tenants"
 )
@@ -53,6 +54,12 @@ type Config struct {
 	// change; empty = plain HTTP, behind a balancer that ends TLS.
 	TLSCertFile string `env:"SIGNALBOX_TLS_CERT_FILE"`
 	TLSKeyFile  string `env:"SIGNALBOX_TLS_KEY_FILE"`
+	// TrustedProxies are the networks, as 10.0.0.0/8, of balancers in front of
+	// Addr whose X-Forwarded headers are believed.
+	TrustedProxies []netip.Prefix `env:"SIGNALBOX_TRUSTED_PROXIES"`
+	// RequireHTTPS refuses what was not asked for over TLS, here or at a trusted
+	// proxy.
+	RequireHTTPS bool `env:"SIGNALBOX_REQUIRE_HTTPS"`
 	// LogLevel is debug, info, warn or error.
 	LogLevel string `env:"SIGNALBOX_LOG_LEVEL" envDefault:"info"`
 	// OTLPEndpoint switches the export of traces and metrics on.
@@ -105,6 +112,9 @@ func (c Config) Validate() error {
 	}
 	if c.DefaultTenant != "" && tenants.CheckSlug(c.DefaultTenant) != nil {
 		bad("SIGNALBOX_DEFAULT_TENANT", "must be a tenant's slug: %s", tenants.SlugRule)
+	}
+	if err := httpserver.CheckProxies(c.TrustedProxies); err != nil {
+		bad("SIGNALBOX_TRUSTED_PROXIES", "%v", err)
 	}
 	if c.DrainOver < 0 || c.DrainOver > maxDrain {
 		bad("SIGNALBOX_EDGE_DRAIN", "must be 0s to %s", maxDrain)

@@ -225,7 +225,7 @@ func (e *Edge) handlers(f *fleet.Fleet) (public, internal http.Handler, err erro
 		hosts[strings.ToLower(h)] = true
 	}
 	resolve := &resolver{directory: e.directory, serviceHosts: hosts, defaultTenant: e.cfg.DefaultTenant}
-	return e.outer(true, resolve.handler(route(e.transports, srv, bounded(api)))),
+	return e.forwarded(e.outer(true, resolve.handler(route(e.transports, srv, bounded(api))))),
 		e.outer(false, resolve.handler(route(http.HandlerFunc(e.transports.ServeRelayed), http.NotFoundHandler(), http.NotFoundHandler()))), nil
 }
 
@@ -244,6 +244,15 @@ func route(client, server, api http.Handler) http.Handler {
 			http.Error(w, "There is nothing here. Clients connect at /client/?hub=…, app servers at /server/?hub=…, backends call /api/….", http.StatusNotFound)
 		}
 	})
+}
+
+// forwarded shows requests as callers made them, and refuses those without TLS
+// where it is required.
+func (e *Edge) forwarded(next http.Handler) http.Handler {
+	if e.cfg.RequireHTTPS {
+		next = httpserver.RequireHTTPS(func(*http.Request) bool { return false })(next)
+	}
+	return httpserver.Forwarded(e.cfg.TrustedProxies)(next)
 }
 
 // outer is around everything that callers reach; public says that they may be

@@ -71,6 +71,12 @@ func startCluster(t *testing.T, docs ...*tenants.Document) *cluster {
 
 func startEdges(t *testing.T, count int, docs ...*tenants.Document) *cluster {
 	t.Helper()
+	return startEdgesWith(t, count, func(*Config) {}, docs...)
+}
+
+// startEdgesWith is startEdges with other settings.
+func startEdgesWith(t *testing.T, count int, change func(*Config), docs ...*tenants.Document) *cluster {
+	t.Helper()
 	redisURL, stop := testenv.StartRedis(t)
 	client, err := redisclient.New(redisURL, "edge-test")
 	if err != nil {
@@ -93,11 +99,13 @@ func startEdges(t *testing.T, count int, docs ...*tenants.Document) *cluster {
 	}
 	log := telemetry.NewLogger(c.logs, telemetry.LogConfig{Level: slog.LevelDebug})
 	for range count {
-		e, err := New(t.Context(), Config{
+		cfg := Config{
 			RedisURL: redisURL, Addr: "127.0.0.1:0", AdminAddr: "127.0.0.1:0", InternalAddr: "127.0.0.1:0",
 			FleetSecret: secret, ServiceHosts: []string{"127.0.0.1", "localhost"}, DefaultTenant: "demo",
 			OutboundAllow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
-		}, log)
+		}
+		change(&cfg)
+		e, err := New(t.Context(), cfg, log)
 		if err != nil {
 			t.Fatal(err)
 		}

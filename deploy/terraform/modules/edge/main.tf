@@ -10,6 +10,7 @@ locals {
     SIGNALBOX_EDGE_INTERNAL_ADDR = ":${local.port.internal}"
     SIGNALBOX_API_INTERNAL_URL   = var.api_internal_url
     SIGNALBOX_SERVICE_HOSTS      = var.service_domain
+    SIGNALBOX_TRUSTED_PROXIES    = join(",", var.trusted_proxies)
     SIGNALBOX_EDGE_DRAIN         = "${var.drain_seconds - 20}s" # fifteen more for last words and usage, and some to spare
     OTEL_RESOURCE_ATTRIBUTES     = "deployment.environment.name=${var.environment}"
     }, var.otlp_endpoint == "" ? {} : {

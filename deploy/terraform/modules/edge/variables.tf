@@ -156,3 +156,8 @@ variable "idle_timeout_seconds" {
     error_message = "idle_timeout_seconds must be more than 95: a long poll waits up to 90 s."
   }
 }
+
+variable "trusted_proxies" {
+  description = "Address ranges of the load balancer, whose X-Forwarded headers are believed."
+  type        = list(string)
+}

@@ -111,6 +111,7 @@ module "edge" {
   certificate_arn      = var.certificates.service
   zone_id              = var.domains.zone_id
   service_domain       = var.domains.service
+  trusted_proxies      = module.network.public_cidr_blocks
   image                = var.images.edge
   cpu_architecture     = var.images.architecture
   cpu                  = var.edge.cpu
