@@ -153,10 +153,10 @@ var fences = []struct {
 	library string // and all below
 	only    []string
 }{
-	{"github.com/coder/websocket", []string{"hubs/transport", "hubs/serverconn", "internal/app/loadgen"}},
+	{"github.com/coder/websocket", []string{"hubs/transport", "hubs/serverconn", "hubs/appserver", "internal/app/loadgen"}},
 	{"github.com/jackc/pgx", []string{"internal/postgres", "internal/testenv", "*store", "internal/app/api"}},
 	{"github.com/redis/go-redis", []string{"internal/redisclient", "internal/app/...", "hubs/backplane", "hubs/quota", "hubs/serverlink", "hubs/upstream", "tenants/directory", "tenants/deliveries", "billing/usage"}},
-	{"github.com/golang-jwt/jwt", []string{"tenants/accesstoken"}},
+	{"github.com/golang-jwt/jwt", []string{"tenants/accesstoken", "hubs/appserver"}},
 	{"github.com/go-chi/chi", []string{"adminapi", "hubs/rest", "internal/httpserver", "internal/app/..."}},
 	{"go.opentelemetry.io/otel/sdk", []string{"internal/telemetry"}},
 	{"github.com/riverqueue/river", []string{"internal/postgres", "internal/app/api", "*store"}},

@@ -1,6 +1,7 @@
 package hubs
 
 import (
+	"errors"
 	"time"
 
 	"github.com/signalbox/signalbox/hubs/protocol"
@@ -18,10 +19,17 @@ func (c *Connection) ExpectAnswer(id string, within time.Duration, settle func(C
 }
 
 // AnswerEntry returns the entry that brings the answer of a client to the node
-// that has published an InvokeConnection with this id. That node applies it; it
-// needs no number.
-func AnswerEntry(connection, id string, a ClientAnswer) *Entry {
+// that has published an InvokeConnection with this id, or why there is none: err
+// is ErrNoConnection, ErrDisconnected, or counts as ErrAnswerLost. That node
+// applies the entry; it needs no number.
+func AnswerEntry(connection, id string, a ClientAnswer, err error) *Entry {
 	kind, value := kindOf(a)
+	switch {
+	case errors.Is(err, ErrNoConnection), errors.Is(err, ErrDisconnected):
+		kind, value = answerGone, protocol.Raw{}
+	case err != nil:
+		kind, value = answerLost, protocol.Raw{}
+	}
 	arguments := []protocol.Raw{}
 	if value.Present() {
 		arguments = append(arguments, value)

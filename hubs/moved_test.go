@@ -146,10 +146,8 @@ func TestExpectAnswer_takes_the_answer_to_somebody_elses_invocation(t *testing.T
 		take := func(id string) {
 			t.Helper()
 			err := conn.ExpectAnswer(id, time.Minute, func(a hubs.ClientAnswer, err error) {
-				if err != nil {
-					a = hubs.ClientAnswer{Error: err.Error(), HasError: true}
-				}
-				entries <- hubs.AnswerEntry("c", id, hubs.ClientAnswer{Result: a.Result.Clone(), Error: a.Error, HasError: a.HasError})
+				a.Result = a.Result.Clone()
+				entries <- hubs.AnswerEntry("c", id, a, err)
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -163,7 +161,7 @@ func TestExpectAnswer_takes_the_answer_to_somebody_elses_invocation(t *testing.T
 			t.Errorf("got %+v", e)
 		}
 		c.hangUp()
-		if e = <-entries; e.Reason != "b" || e.Message.Target != "error" {
+		if e = <-entries; e.Reason != "b" || e.Message.Target != "gone" {
 			t.Errorf("got %+v", e)
 		}
 	})
