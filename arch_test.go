@@ -120,8 +120,8 @@ var directions = []struct {
 	// Here things meet.
 	{[]string{"internal/app/..."}, []string{"adminapi", "billing/...", "hubs/...", "internal/...", "migrations", "tenants/...", "web"}},
 	{[]string{"cmd/..."}, []string{"internal/app/...", "internal/telemetry"}},
-	{[]string{"e2e/..."}, []string{"hubs", "hubs/protocol", "hubs/transport"}},
-	{[]string{"examples/..."}, []string{"hubs", "hubs/transport", "hubs/filters"}},
+	{[]string{"e2e/..."}, []string{"hubs", "hubs/appserver", "hubs/protocol", "hubs/transport"}},
+	{[]string{"examples/..."}, []string{"hubs", "hubs/appserver", "hubs/transport", "hubs/filters"}},
 	{[]string{"."}, nil},
 }
 

@@ -2,6 +2,9 @@
 // model of package hubs on net/http, mounted several times with settings that
 // make what takes a quarter of a minute in production visible in a test.
 //
+// With SIGNALBOX_CONNECTION_STRING the hubs are behind the service, under their
+// names with SIGNALBOX_HUB_PREFIX in front.
+//
 // It writes its URL as the first line of its output and ends when its input does.
 package main
 
@@ -17,6 +20,7 @@ import (
 	"time"
 
 	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/hubs/appserver"
 	"github.com/signalbox/signalbox/hubs/transport"
 )
 
@@ -100,11 +104,15 @@ func mount(name string) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := hubs.NewServer(hubs.Config{Name: name, Options: m.options, Dispatcher: dispatcher})
+	prefix := os.Getenv("SIGNALBOX_HUB_PREFIX")
+	s, err := hubs.NewServer(hubs.Config{Name: prefix + name, Options: m.options, Dispatcher: dispatcher})
 	if err != nil {
 		return nil, err
 	}
 	hub.outside = s.Context()
+	if service := os.Getenv("SIGNALBOX_CONNECTION_STRING"); service != "" {
+		return behind(s, service, m.endpoint.Transports, m.secure)
+	}
 	o := transport.Options{
 		Resolve: func(r *http.Request) (*transport.Endpoint, error) {
 			ep := m.endpoint
@@ -120,6 +128,26 @@ func mount(name string) (http.Handler, error) {
 		o.TokenLife = 2 * time.Second
 	}
 	return transport.NewHandler(o)
+}
+
+// behind serves a hub behind the service.
+func behind(s *hubs.Server, service string, transports []hubs.TransportKind, secure bool) (http.Handler, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	app, err := appserver.Connect(context.Background(), s, service, appserver.Options{
+		Transports: transports,
+		Authenticate: func(r *http.Request) (p hubs.Principal, err error) {
+			p.UserID, err = user(r, secure)
+			return p, err
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := app.Ready(ctx); err != nil {
+		return nil, err
+	}
+	return app.Handler(), nil
 }
 
 // user says who a request is from. Where it must be said, a token is the user's
