@@ -77,20 +77,23 @@ func newLinks(run string, config *tls.Config, t Timing, log *slog.Logger, st *st
 
 var errClosed = errors.New("this edge ends")
 
-// close cuts all links and waits until their pairings have been told.
+// close ends all links and waits until their pairings have been told.
 func (p *links) close() {
 	p.mu.Lock()
 	p.shut = true
 	slots := p.slots
 	p.slots = make(map[slotKey]*slot)
 	p.mu.Unlock()
-	p.cancel(errClosed)
+	p.cancel(errClosed) // of dialling
+	var ends sync.WaitGroup
 	for _, s := range slots {
-		<-s.ready
-		if s.d != nil {
-			s.d.cut(errClosed)
-		}
+		ends.Go(func() {
+			if <-s.ready; s.d != nil {
+				s.d.finish(errClosed)
+			}
+		})
 	}
+	ends.Wait()
 	p.work.Wait()
 }
 
@@ -171,9 +174,6 @@ func (p *links) dial(key slotKey, s *slot, address string) {
 	d.gone = func() { p.drop(key, s) }
 	s.d = d
 	close(s.ready)
-	if p.ctx.Err() != nil {
-		d.cut(errClosed) // close may not have seen it
-	}
 	d.work.Go(d.rest)
 	d.serve(d, in)
 	p.stats.links.Add(-1)

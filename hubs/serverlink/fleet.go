@@ -40,6 +40,9 @@ const (
 	// A server connection here is preferred to one on another edge while it has
 	// at most as many clients and a quarter and localBonus more: what a link costs.
 	localBonus = 8
+	// withdrawPatience bounds how long a drain waits for Redis; who comes all the
+	// same is refused.
+	withdrawPatience = time.Second
 	// tries is how many edges a client is offered to.
 	tries = 4
 )
@@ -67,17 +70,19 @@ func (f *Fleet) ServeHTTP(w http.ResponseWriter, r *http.Request) { f.host.Serve
 
 // Drain withdraws this edge: it takes no clients of other edges any more, and
 // asks their edges to move those that it has, spread over a time. It returns
-// when all have been asked, or when ctx ends.
+// when they have gone or had their time, or when ctx ends.
 func (f *Fleet) Drain(ctx context.Context, over time.Duration) {
 	f.host.mu.Lock()
 	f.host.draining = true
 	f.host.mu.Unlock()
-	f.cfg.Registry.Withdraw(ctx)
+	withdraw, cancel := context.WithTimeout(ctx, withdrawPatience)
+	f.cfg.Registry.Withdraw(withdraw)
+	cancel()
 	f.host.drain(ctx, over)
 }
 
-// Close cuts all links. When it returns every Downstream and every app server
-// has been told.
+// Close ends all links, once what is queued for them is written or half a second
+// is over. When it returns every Downstream and every app server has been told.
 func (f *Fleet) Close() {
 	f.links.close()
 	f.host.close()
@@ -201,13 +206,7 @@ func (f *Fleet) offer(ctx context.Context, c *pairing.Client, d pairing.Downstre
 		if p.address != "" {
 			at = f.links.edge(p.run, p.address)
 		}
-		wanted := c
-		if c.MovedFrom != "" { // the edge would choose by load alone
-			one := *c
-			one.Sticky, one.Server = pairing.Required, p.best().ID
-			wanted = &one
-		}
-		s, err := at.Open(ctx, wanted, d)
+		s, err := at.Open(ctx, c, d)
 		switch {
 		case err == nil:
 			if p.address != "" {

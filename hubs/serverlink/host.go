@@ -94,13 +94,8 @@ func (h *host) each() []*hostLink {
 	return list
 }
 
-// drain takes no more pairings and asks the edges of all clients to move them
-// to other app servers, spread over a time. It returns when all have been asked
-// or ctx ends; those that move leave by themselves.
-func (h *host) drain(ctx context.Context, over time.Duration) {
-	h.mu.Lock()
-	h.draining = true
-	h.mu.Unlock()
+// hosted returns the pairings there are.
+func (h *host) hosted() []*hosted {
 	var all []*hosted
 	for _, l := range h.each() {
 		l.mu.Lock()
@@ -109,15 +104,32 @@ func (h *host) drain(ctx context.Context, over time.Duration) {
 		}
 		l.mu.Unlock()
 	}
-	const steps = 20
-	tick := time.NewTicker(max(over/steps, time.Millisecond))
+	return all
+}
+
+const (
+	// drainSteps is how often in the time of a drain some clients are asked to move.
+	drainSteps = 20
+	// moveWithin is how long the last ones get for it.
+	moveWithin = 2 * time.Second
+)
+
+// drain takes no more pairings and asks the edges of all clients to move them
+// to other app servers, spread over a time. It returns when none is left, when
+// the last ones have had their time, or when ctx ends.
+func (h *host) drain(ctx context.Context, over time.Duration) {
+	h.mu.Lock()
+	h.draining = true
+	h.mu.Unlock()
+	all := h.hosted()
+	tick := time.NewTicker(max(over/drainSteps, time.Millisecond))
 	defer tick.Stop()
-	for step := range steps {
-		for _, s := range all[step*len(all)/steps : (step+1)*len(all)/steps] {
+	for step := range drainSteps {
+		for _, s := range all[step*len(all)/drainSteps : (step+1)*len(all)/drainSteps] {
 			s.Migrate()
 		}
-		if len(all) == 0 || step == steps-1 {
-			return
+		if len(all) == 0 || step == drainSteps-1 {
+			break
 		}
 		select {
 		case <-tick.C:
@@ -125,15 +137,26 @@ func (h *host) drain(ctx context.Context, over time.Duration) {
 			return
 		}
 	}
+	ctx, cancel := context.WithTimeout(ctx, moveWithin)
+	defer cancel()
+	look := time.NewTicker(moveWithin / 100)
+	defer look.Stop()
+	for len(h.hosted()) > 0 {
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
-// close cuts all links and waits until the app servers have been told.
+// close ends all links and waits until the app servers have been told.
 func (h *host) close() {
 	h.mu.Lock()
 	h.shut = true
 	h.mu.Unlock()
 	for _, l := range h.each() {
-		l.cut(errClosed)
+		h.work.Go(func() { l.finish(errClosed) })
 	}
 	h.work.Wait()
 }

@@ -50,6 +50,8 @@ const (
 	batchSize = 64 << 10
 	// laneSize is how much may be queued for a tenant on one link.
 	laneSize = 4 << 20
+
+	lastWords = 500 * time.Millisecond
 )
 
 // errIdle ends a link that nobody uses; it is no failure.
@@ -77,6 +79,7 @@ type link struct {
 
 	mu       sync.Mutex
 	cause    error // why the link is dead; nil while it lives
+	last     error // why it ends once all that is queued is written
 	lanes    map[tenants.ID]*lane
 	turns    []*lane // lanes with something queued, in turn
 	urgent   []byte  // pings and pongs
@@ -128,6 +131,22 @@ func (l *link) cut(cause error) {
 		ln.wakeWaiting()
 	}
 	l.lanes, l.turns, l.urgent = nil, nil, nil
+}
+
+// finish ends the link once what is queued is written, which may take as long as
+// lastWords.
+func (l *link) finish(cause error) {
+	l.mu.Lock()
+	l.last = cause
+	l.mu.Unlock()
+	l.rouse()
+	timer := time.NewTimer(lastWords)
+	defer timer.Stop()
+	select {
+	case <-l.dead:
+	case <-timer.C:
+		l.cut(cause)
+	}
 }
 
 func (l *link) err() error {
@@ -232,7 +251,12 @@ func (l *link) rouse() {
 func (l *link) write() {
 	out := make([]byte, 0, batchSize+chunkSize)
 	for {
-		if out = l.batch(out[:0]); len(out) == 0 {
+		var last error
+		if out, last = l.batch(out[:0]); len(out) == 0 {
+			if last != nil {
+				l.cut(last)
+				return
+			}
 			select {
 			case <-l.wake:
 				continue
@@ -252,8 +276,9 @@ func (l *link) write() {
 	}
 }
 
-// batch appends what goes out next: a chunk of each tenant in turn.
-func (l *link) batch(out []byte) []byte {
+// batch appends what goes out next: a chunk of each tenant in turn. When there is
+// nothing, last says whether the link ends.
+func (l *link) batch(out []byte) (_ []byte, last error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	out = append(out, l.urgent...)
@@ -281,7 +306,7 @@ func (l *link) batch(out []byte) []byte {
 		ln.turn, ln.chunks = false, nil
 		l.dropLane(ln)
 	}
-	return out
+	return out, l.last
 }
 
 // read handles frames until the link ends.

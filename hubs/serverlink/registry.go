@@ -20,6 +20,7 @@ import (
 // Local is the server connections of this edge, as far as they take clients:
 // weak ones and those that are about to go don't count.
 type Local interface {
+	// Open also minds Client.MovedFrom: that server doesn't get the client.
 	pairing.Opener
 	// Servers calls f for each of a hub's: the server id, and how many clients it has.
 	Servers(hub pairing.Hub, f func(server string, clients int))

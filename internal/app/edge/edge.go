@@ -15,9 +15,11 @@ import (
 
 	"github.com/signalbox/signalbox/billing/usage"
 	"github.com/signalbox/signalbox/hubs/backplane"
+	"github.com/signalbox/signalbox/hubs/pairing"
 	"github.com/signalbox/signalbox/hubs/quota"
 	"github.com/signalbox/signalbox/hubs/rest"
 	"github.com/signalbox/signalbox/hubs/serverconn"
+	"github.com/signalbox/signalbox/hubs/serverlink"
 	"github.com/signalbox/signalbox/hubs/transport"
 	"github.com/signalbox/signalbox/hubs/upstream"
 	"github.com/signalbox/signalbox/internal/fleet"
@@ -100,7 +102,11 @@ func (e *Edge) shared(f *fleet.Fleet) error {
 			Transport: e.telemetry.Transport(internalTransport(f, documentTimeout)), Timeout: documentTimeout,
 		}}
 	}
-	servers, err := serverconn.NewPool(serverconn.Config{Instance: e.run, Logger: e.log})
+	servers, err := serverconn.NewPool(serverconn.Config{
+		Instance: e.run, Logger: e.log,
+		OnChange: func(h pairing.Hub) { e.hubs.presence.Changed(h) },
+		Servers:  func(h pairing.Hub) []string { return e.hubs.presence.Servers(h) },
+	})
 	if err != nil {
 		return err
 	}
@@ -175,6 +181,9 @@ func (e *Edge) listen(ctx context.Context, f *fleet.Fleet) error {
 	}); err != nil {
 		return err
 	}
+	if err := e.link(f, address); err != nil {
+		return err
+	}
 	public, internal, err := e.handlers(f)
 	if err != nil {
 		return err
@@ -194,6 +203,25 @@ func (e *Edge) listen(ctx context.Context, f *fleet.Fleet) error {
 		ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, Logger: e.log,
 	})
 	return err
+}
+
+// link makes what pairs clients with app servers that are connected to other
+// edges; address is where those find this one.
+func (e *Edge) link(f *fleet.Fleet, address string) (err error) {
+	if e.hubs.presence, err = serverlink.NewRegistry(serverlink.RegistryConfig{
+		Redis: e.redis, EdgeRun: e.run, Address: address, Local: e.hubs.servers, Logger: e.log,
+	}); err != nil {
+		return err
+	}
+	if e.hubs.pairings, err = serverlink.New(serverlink.Config{
+		EdgeRun: e.run, TLS: f.ClientTLS(), Local: e.hubs.servers, Registry: e.hubs.presence, Logger: e.log,
+	}); err != nil {
+		return err
+	}
+	if err := e.hubs.pairings.Instrument(e.telemetry.Meter()); err != nil {
+		return fmt.Errorf("instrument links: %w", err)
+	}
+	return nil
 }
 
 // late is a handler that is set after its server has its address and before it
@@ -226,7 +254,20 @@ func (e *Edge) handlers(f *fleet.Fleet) (public, internal http.Handler, err erro
 	}
 	resolve := &resolver{directory: e.directory, serviceHosts: hosts, defaultTenant: e.cfg.DefaultTenant}
 	return e.forwarded(e.outer(true, resolve.handler(route(e.transports, srv, bounded(api))))),
-		e.outer(false, resolve.handler(route(http.HandlerFunc(e.transports.ServeRelayed), http.NotFoundHandler(), http.NotFoundHandler()))), nil
+		e.among(e.outer(false, resolve.handler(route(http.HandlerFunc(e.transports.ServeRelayed), http.NotFoundHandler(), http.NotFoundHandler())))), nil
+}
+
+// among is what edges alone ask of each other: links, beside relayed requests. A
+// link is no request to be traced: it lasts as long as both edges do.
+func (e *Edge) among(relayed http.Handler) http.Handler {
+	links := httpserver.Recover(e.log)(e.hubs.pairings)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == serverlink.Path {
+			links.ServeHTTP(w, r)
+			return
+		}
+		relayed.ServeHTTP(w, r)
+	})
 }
 
 // route tells the interfaces apart by path.

@@ -17,6 +17,7 @@ import (
 	"github.com/signalbox/signalbox/hubs/clientmethods"
 	"github.com/signalbox/signalbox/hubs/quota"
 	"github.com/signalbox/signalbox/hubs/serverconn"
+	"github.com/signalbox/signalbox/hubs/serverlink"
 	"github.com/signalbox/signalbox/hubs/upstream"
 	"github.com/signalbox/signalbox/internal/telemetry"
 	"github.com/signalbox/signalbox/tenants"
@@ -51,7 +52,9 @@ type registry struct {
 	directory   *directory.Directory
 	messages    *quota.Messages
 	connections *quota.Connections
-	servers     *serverconn.Pool
+	servers     *serverconn.Pool     // app servers that are connected here
+	pairings    *serverlink.Fleet    // pairs clients with app servers anywhere
+	presence    *serverlink.Registry // which hubs have app servers
 	recorder    *usage.Recorder
 	upstreams   *upstream.Gateway
 	metrics     *telemetry.EdgeMetrics

@@ -40,6 +40,7 @@ func (e *Edge) Run(ctx, forced context.Context) error {
 	work.Go(func() error { return e.requests.Run(working) })
 	work.Go(func() error { return e.deliveries.Run(working) })
 	work.Go(func() error { return e.hubs.run(working) })
+	work.Go(func() error { return e.hubs.presence.Run(working) })
 	work.Go(func() error {
 		err := e.checkRedis(working)
 		if err != nil {
@@ -62,6 +63,7 @@ func (e *Edge) Run(ctx, forced context.Context) error {
 	err := e.drain(forced)
 	e.hubs.close() // what didn't end in time ends now, and is counted
 	e.hubs.servers.Close()
+	e.hubs.pairings.Close() // behind what both had to say to other edges
 	e.transports.Wait()
 	err = errors.Join(err, e.tellUpstreams())
 	rest()
@@ -88,6 +90,10 @@ func (e *Edge) drain(forced context.Context) error {
 	var all errgroup.Group
 	// Waits for requests under way, which Server-Sent Events and polls are.
 	all.Go(func() error { return e.public.Shutdown(ctx) })
+	all.Go(func() error {
+		e.hubs.pairings.Drain(ctx, e.cfg.DrainOver)
+		return nil
+	})
 	all.Go(func() error {
 		if err := e.hubs.drain(ctx, e.cfg.DrainOver); err != nil {
 			return fmt.Errorf("drain connections: %w", err)
