@@ -164,4 +164,3 @@ func (h *hubBackplane) UserGroups(ctx context.Context, u string) ([]hubs.UserGro
 }
 
 func (h *hubBackplane) keys() redisclient.HubKeys { return redisclient.Hub(h.id.tenant, h.id.hub) }
-

@@ -32,7 +32,7 @@ const (
 )
 
 // leaseMessages takes tokens out of the tenant's bucket, which fills with time,
-// and returns {granted, milliseconds until there is one more}.
+// and returns {granted, milliseconds until there is one more, what is left}.
 // KEYS: bucket. ARGV: tokens per second, depth, wanted, now in microseconds (0 = Redis' clock).
 var leaseMessages = redis.NewScript(`
 local rate, depth, wanted, now = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -49,7 +49,7 @@ redis.call('HSET', KEYS[1], 'tokens', string.format('%.6f', tokens), 'at', strin
 redis.call('EXPIRE', KEYS[1], 60 + math.ceil(depth / math.max(rate, 1)))
 local wait = 0
 if tokens < 1 and rate > 0 then wait = math.ceil((1 - tokens) * 1000 / rate) end
-return {granted, wait}`)
+return {granted, wait, math.floor(tokens)}`)
 
 // alreadyAnswered is the channel of a question that is not worth asking.
 var alreadyAnswered = func() chan struct{} {
@@ -94,6 +94,8 @@ type bucket struct {
 	question   chan struct{} // closed when the question under way is answered; nil = none is
 	demand     int64         // what those who wait need of the next question
 	emptyUntil time.Time     // the fleet's bucket is known to be empty
+	rest       int64         // in the fleet's bucket at restAt
+	restAt     time.Time     // zero = nothing is known of it
 	awayUntil  time.Time     // when to try Redis again
 	alone      *rate.Limiter // this edge's share; nil = Redis answers
 	granted    int64         // since windowAt
@@ -191,7 +193,7 @@ func (m *Messages) ask(b *bucket, r Rate) <-chan struct{} {
 	wanted := max(b.demand, int64(r.block()))
 	b.demand, b.question = 0, answered
 	m.work.Go(func() {
-		granted, wait, err := m.lease(b.id, r, wanted)
+		granted, rest, wait, err := m.lease(b.id, r, wanted)
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		now := m.now()
@@ -205,6 +207,7 @@ func (m *Messages) ask(b *bucket, r Rate) <-chan struct{} {
 			}
 		default:
 			b.alone = nil
+			b.rest, b.restAt = rest, now
 			b.granted += granted
 			b.left.Add(granted)
 			if granted < wanted {
@@ -218,7 +221,7 @@ func (m *Messages) ask(b *bucket, r Rate) <-chan struct{} {
 }
 
 // lease asks Redis for wanted messages.
-func (m *Messages) lease(id tenants.ID, r Rate, wanted int64) (granted int64, wait time.Duration, err error) {
+func (m *Messages) lease(id tenants.ID, r Rate, wanted int64) (granted, rest int64, wait time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 	defer cancel()
 	clock := int64(0)
@@ -228,9 +231,33 @@ func (m *Messages) lease(id tenants.ID, r Rate, wanted int64) (granted int64, wa
 	answer, err := leaseMessages.Run(ctx, m.redis, []string{m.key(id)},
 		r.PerSecond, r.depth(), wanted, clock).Int64Slice()
 	if err != nil {
-		return 0, 0, fmt.Errorf("lease messages: %w", err)
+		return 0, 0, 0, fmt.Errorf("lease messages: %w", err)
 	}
-	return answer[0], time.Duration(answer[1]) * time.Millisecond, nil
+	return answer[0], answer[2], time.Duration(answer[1]) * time.Millisecond, nil
+}
+
+// Left estimates how many messages the tenant may still send at once, and when
+// all of its limit is there again. Other edges take from the same bucket.
+func (m *Messages) Left(id tenants.ID, r Rate) (left int64, reset time.Duration) {
+	depth := int64(r.depth())
+	if r.PerSecond <= 0 || depth <= 0 {
+		return 0, 0
+	}
+	v, known := m.tenants.Load(id)
+	if !known {
+		return depth, 0
+	}
+	b := v.(*bucket)
+	b.mu.Lock()
+	rest, at, now := b.rest, b.restAt, m.now()
+	b.mu.Unlock()
+	if at.IsZero() {
+		return depth, 0
+	}
+	refilled := now.Sub(at).Seconds() * float64(r.PerSecond)
+	left = max(0, b.left.Load()) + rest + int64(min(refilled, float64(depth)))
+	left = min(left, depth)
+	return left, time.Duration(depth-left) * time.Second / time.Duration(r.PerSecond)
 }
 
 // refusal says when as many as are missing can be there again.

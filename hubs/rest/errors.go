@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"math"
 	"net/http"
 	"strconv"
@@ -15,10 +14,13 @@ import (
 	"github.com/signalbox/signalbox/internal/httpserver"
 )
 
-// Kinds of error that only HTTP has.
+// Kinds of error that only this API has.
 const (
 	methodNotAllowed fault.Kind = "method_not_allowed"
 	unsupportedMedia fault.Kind = "unsupported_media_type"
+	notSupported     fault.Kind = "not_supported"
+	clientFailed     fault.Kind = "client_failed"
+	clientSilent     fault.Kind = "client_timeout"
 )
 
 // errorCode is the header that Azure's SDKs read.
@@ -34,19 +36,19 @@ const (
 	codeNotInGroup        = "Info.User.NotInGroup"
 )
 
-// LimitError is what a tenant's limit says no with. It is answered with 429.
-type LimitError struct {
-	Code   string        // "rate_limited" and the like
-	Name   string        // of the limit, "messages_per_second" and the like
-	Limit  int64         // its value
-	Window time.Duration // over which it counts; 0 = it is no rate
-	// RetryAfter is when a repeat can succeed; it is rounded up to a second.
-	RetryAfter time.Duration
-	Text       string // safe to show
-}
-
-// Error returns the text.
-func (e *LimitError) Error() string { return e.Text }
+// Our own codes; docs/errors has a page for each.
+const (
+	codeIdempotencyConflict = "idempotency_conflict"
+	codeMessageTooLarge     = "message_too_large"
+	codeBodyTooLarge        = "body_too_large"
+	codeBusUnavailable      = "bus_unavailable"
+	codeNotSupported        = "not_supported"
+	codeClientError         = "client_error"
+	codeClientTimeout       = "client_timeout"
+	codeAnswerLost          = "answer_lost"
+	codeManyInvocations     = "too_many_pending_results"
+	codeBatchTooLarge       = "batch_too_large"
+)
 
 // statuses maps what went wrong to a status.
 var statuses = map[fault.Kind]int{
@@ -62,6 +64,9 @@ var statuses = map[fault.Kind]int{
 	fault.Internal:        http.StatusInternalServerError,
 	methodNotAllowed:      http.StatusMethodNotAllowed,
 	unsupportedMedia:      http.StatusUnsupportedMediaType,
+	notSupported:          http.StatusNotImplemented,
+	clientFailed:          http.StatusBadGateway,
+	clientSilent:          http.StatusGatewayTimeout,
 }
 
 // errorDetail is a problem document that is also Azure's form of an error: code,
@@ -94,7 +99,7 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 func (h *Handler) answerFor(w http.ResponseWriter, r *http.Request, err error) errorDetail {
 	var limit *LimitError
 	if errors.As(err, &limit) {
-		limitHeaders(w.Header(), limit)
+		limit.headers(w.Header())
 		detail := describe(r, http.StatusTooManyRequests, fault.New(fault.RateLimited, limit.Text).WithCode(limit.Code))
 		detail.Target = limit.Name
 		return detail
@@ -128,9 +133,9 @@ func (h *Handler) faultOf(r *http.Request, err error) *fault.Error {
 	}
 	switch {
 	case errors.Is(err, hubs.ErrIdempotencyConflict):
-		return fault.New(fault.Conflict, "This Idempotency-Key was used with another request to this hub.").WithCode("idempotency_conflict")
+		return fault.New(fault.Conflict, "This Idempotency-Key was used with another request to this hub.").WithCode(codeIdempotencyConflict)
 	case errors.Is(err, hubs.ErrEntryTooLarge):
-		return fault.New(fault.TooLarge, "The message with all its names is too large.").WithCode("message_too_large")
+		return fault.New(fault.TooLarge, "The message with all its names is too large.").WithCode(codeMessageTooLarge)
 	case errors.Is(err, hubs.ErrOutcomeUnknown):
 		return unavailable("The message bus is away and it is unknown whether the request was carried out. Repeat it with the same Idempotency-Key.")
 	case errors.Is(err, hubs.ErrUnanswered):
@@ -146,20 +151,31 @@ func (h *Handler) faultOf(r *http.Request, err error) *fault.Error {
 	return fault.New(fault.Internal, "Something went wrong on our side.")
 }
 
-func unavailable(message string) *fault.Error {
-	f := fault.New(fault.Unavailable, message).WithCode("bus_unavailable")
-	f.RetryAfter = 2 * time.Second
-	return f
+// refused counts err for the tenant when it is the request's fault.
+func (c *call) refused(err error) {
+	if c.Refused == nil {
+		return
+	}
+	var limit *LimitError
+	var f *fault.Error
+	switch {
+	case errors.As(err, &limit):
+		if limit.Code == codeManyInvocations { // others are counted by who refused
+			c.Refused(c.hub, limit.Code)
+		}
+	case errors.Is(err, hubs.ErrIdempotencyConflict):
+		c.Refused(c.hub, codeIdempotencyConflict)
+	case errors.Is(err, hubs.ErrEntryTooLarge):
+		c.Refused(c.hub, codeMessageTooLarge)
+	case errors.As(err, &f) && f.Code != codeClientError && (f.Kind == fault.Invalid || f.Kind == fault.TooLarge || f.Kind == unsupportedMedia):
+		c.Refused(c.hub, f.Code)
+	}
 }
 
-// limitHeaders says when to come back, in the header fields of
-// draft-ietf-httpapi-ratelimit-headers.
-func limitHeaders(header http.Header, e *LimitError) {
-	header.Set("Retry-After", seconds(e.RetryAfter))
-	if e.Window > 0 {
-		header.Set("RateLimit-Policy", fmt.Sprintf("%q;q=%d;w=%s", e.Name, e.Limit, seconds(e.Window)))
-		header.Set("RateLimit", fmt.Sprintf("%q;r=0;t=%s", e.Name, seconds(e.RetryAfter)))
-	}
+func unavailable(message string) *fault.Error {
+	f := fault.New(fault.Unavailable, message).WithCode(codeBusUnavailable)
+	f.RetryAfter = 2 * time.Second
+	return f
 }
 
 // seconds rounds up to whole seconds, at least one.

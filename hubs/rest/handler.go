@@ -32,6 +32,17 @@ type Scope struct {
 	// what a send is metered as, 0 when it is no send. A *LimitError is answered
 	// with 429.
 	Admit func(ctx context.Context, hub string, messages int) error
+	// Allowance, when set, is what is left of the limit that sends count against,
+	// else of the one of other requests: for the headers of every answer.
+	Allowance func(sends bool) Allowance
+	// Token makes a token with which a client connects to the hub; user "" =
+	// nobody. Required for :generateToken.
+	Token func(hub, user string, life time.Duration) (string, error)
+	// Base is the tenant's base URL as the request has it, for links.
+	Base string
+	// Refused, when set, counts what is not carried out, by the code of the reason;
+	// not what Backplane and Admit refuse, who count that themselves.
+	Refused func(hub, code string)
 }
 
 // Config is what a Handler is made of.
@@ -50,6 +61,7 @@ type Handler struct {
 	scope     func(*http.Request) (Scope, error)
 	positions cipher.AEAD
 	nonces    []byte
+	waits     waits
 	log       *slog.Logger
 	routes    *chi.Mux
 }
@@ -59,7 +71,10 @@ func NewHandler(cfg Config) (*Handler, error) {
 	if cfg.Scope == nil || cfg.Logger == nil {
 		return nil, errors.New("rest: Scope and Logger are required")
 	}
-	h := &Handler{scope: cfg.Scope, log: cfg.Logger}
+	h := &Handler{
+		scope: cfg.Scope, log: cfg.Logger,
+		waits: waits{tenants: make(map[tenants.ID]int), hubs: make(map[waitKey]*hubWait)},
+	}
 	if err := h.usePositionKey(cfg.PositionKey); err != nil {
 		return nil, err
 	}
@@ -99,6 +114,8 @@ func (h *Handler) router() *chi.Mux {
 		r.Get(path, healthy)
 		r.Head(path, healthy)
 	}
+	r.Get("/api/auth/accessKey", h.accessKey)
+	r.Get("/api/openapi.yaml", serveSpec)
 	h.legacyRoutes(r)
 	h.currentRoutes(r)
 	return r
@@ -108,10 +125,10 @@ func (h *Handler) router() *chi.Mux {
 func (h *Handler) legacyRoutes(r chi.Router) {
 	const hub = "/api/v1/hubs/{hub}"
 	s := style{legacy: true}
-	r.Post(hub, h.with(s, h.sendToAll))
-	r.Post(hub+"/users/{user}", h.with(s, h.sendToUser))
-	r.Post(hub+"/connections/{connection}", h.with(s, h.sendToConnection))
-	r.Post(hub+"/groups/{group}", h.with(s, h.sendToGroup))
+	r.Post(hub, h.sending(s, h.sendToAll))
+	r.Post(hub+"/users/{user}", h.sending(s, h.sendToUser))
+	r.Post(hub+"/connections/{connection}", h.sending(s, h.sendToConnection))
+	r.Post(hub+"/groups/{group}", h.sending(s, h.sendToGroup))
 	h.commonRoutes(r, hub, s)
 }
 
@@ -119,15 +136,40 @@ func (h *Handler) legacyRoutes(r chi.Router) {
 func (h *Handler) currentRoutes(r chi.Router) {
 	const hub = "/api/hubs/{hub}"
 	s := style{}
-	r.Post(hub+"/:send", h.with(s, h.sendToAll))
-	r.Post(hub+"/users/{user}/:send", h.with(s, h.sendToUser))
-	r.Post(hub+"/connections/{connection}/:send", h.with(s, h.sendToConnection))
-	r.Post(hub+"/groups/{group}/:send", h.with(s, h.sendToGroup))
+	r.Post(hub+"/:send", h.sending(s, h.sendToAll))
+	r.Post(hub+"/users/{user}/:send", h.sending(s, h.sendToUser))
+	r.Post(hub+"/connections/{connection}/:send", h.sending(s, h.sendToConnection))
+	r.Post(hub+"/groups/{group}/:send", h.sending(s, h.sendToGroup))
+	r.Post(hub+"/connections/{connection}/:invoke", h.operation(s, h.invokeConnection, true, mostInvokePatience+callPatience))
+	r.Post(hub+"/connections/{connection}/streams/{stream}/:send", h.sending(s, h.sendToStream))
+	r.Post(hub+"/connections/{connection}/streams/{stream}/:complete", h.with(s, h.completeStream))
+	r.Post(hub+"/:execute", h.sending(s, h.execute))
+	r.Post(hub+"/:generateToken", h.with(s, h.generateToken))
 	r.Post(hub+"/:closeConnections", h.with(s, h.closeAll))
 	r.Post(hub+"/users/{user}/:closeConnections", h.with(s, h.closeUser))
 	r.Post(hub+"/groups/{group}/:closeConnections", h.with(s, h.closeGroup))
 	r.Delete(hub+"/connections/{connection}/groups", h.with(s, h.leaveAllGroups))
+	r.Get(hub+"/groups/{group}/connections", h.with(s, h.listing(hubs.ListConnections, mostAzurePage)))
+	h.ownRoutes(r, hub, s)
 	h.commonRoutes(r, hub, s)
+}
+
+// ownRoutes are our additions; openapi.yaml describes them.
+func (h *Handler) ownRoutes(r chi.Router, hub string, s style) {
+	r.Post(hub+"/:batch", h.operation(s, h.sendBatch, true, batchPatience))
+	for path, kind := range map[string]hubs.ListKind{
+		"/connections":              hubs.ListConnections,
+		"/users":                    hubs.ListUsers,
+		"/groups":                   hubs.ListGroups,
+		"/users/{user}/connections": hubs.ListConnections,
+		"/users/{user}/groups":      hubs.ListGroups,
+		"/groups/{group}/users":     hubs.ListUsers,
+	} {
+		r.Get(hub+path, h.with(s, h.listing(kind, mostPageSize)))
+		r.Get(hub+path+"/:count", h.with(s, h.counting(kind)))
+	}
+	r.Get(hub+"/groups/{group}/connections/:count", h.with(s, h.counting(hubs.ListConnections)))
+	r.Get(hub+"/connections/{connection}/groups", h.with(s, h.listing(hubs.ListGroups, mostPageSize)))
 }
 
 // commonRoutes are in both forms.
@@ -166,19 +208,32 @@ type call struct {
 	version string // api-version, "" when there is none
 	hub     string
 
-	group, user, connection string
+	group, user, connection, stream string
+
+	w     http.ResponseWriter
+	sends bool // it counts against the limit of messages
 }
 
-// operation answers a call: with a status of success, or an error.
+// operation answers a call: with a status of success, or an error, or by itself
+// (written).
 type operation func(w http.ResponseWriter, c *call) (status int, err error)
 
 // callPatience bounds one request's work behind the handler.
 const callPatience = 5 * time.Second
 
-// with makes a handler of an operation.
+// with makes a handler of an operation that sends no message.
 func (h *Handler) with(s style, op operation) http.HandlerFunc {
+	return h.operation(s, op, false, callPatience)
+}
+
+// sending makes a handler of an operation that sends messages.
+func (h *Handler) sending(s style, op operation) http.HandlerFunc {
+	return h.operation(s, op, true, callPatience)
+}
+
+func (h *Handler) operation(s style, op operation, sends bool, patience time.Duration) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), callPatience)
+		ctx, cancel := context.WithTimeout(r.Context(), patience)
 		defer cancel()
 		r = r.WithContext(ctx)
 		// The router takes an empty segment for a name.
@@ -186,31 +241,33 @@ func (h *Handler) with(s style, op operation) http.HandlerFunc {
 			h.fail(w, r, noRoute())
 			return
 		}
-		c, err := h.call(s, r)
-		if err != nil {
-			h.fail(w, r, err)
-			return
+		c, err := h.call(w, r, s, sends)
+		status := written
+		if err == nil {
+			status, err = op(w, c)
 		}
-		status, err := op(w, c)
-		if err != nil {
+		switch {
+		case err != nil:
+			c.refused(err)
 			h.fail(w, r, err)
-			return
+		case status == written:
+		case s.legacy || status == http.StatusNoContent || r.Method == http.MethodGet || r.Method == http.MethodHead:
+			w.WriteHeader(status)
+		default:
+			_, _ = writeJSON(w, status, done(status)) // it always marshals
 		}
-		w.WriteHeader(status)
 	}
 }
 
 // call authenticates r and checks its names.
-func (h *Handler) call(s style, r *http.Request) (*call, error) {
-	scope, err := h.scope(r)
-	if err != nil {
-		return nil, err
+func (h *Handler) call(w http.ResponseWriter, r *http.Request, s style, sends bool) (*call, error) {
+	c := &call{style: s, r: r, w: w, sends: sends}
+	var err error
+	if c.Scope, err = h.scope(r); err != nil {
+		return c, err
 	}
-	c := &call{Scope: scope, style: s, r: r}
-	if err := c.names(); err != nil {
-		return nil, err
-	}
-	return c, nil
+	c.limitHeaders()
+	return c, c.names()
 }
 
 // open gets the hub's backplane once all of the request has been checked: the
@@ -221,12 +278,19 @@ func (c *call) open(messages int) (hubs.Backplane, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.Admit != nil {
-		if err := c.Admit(c.r.Context(), c.hub, messages); err != nil {
-			return nil, err
-		}
+	return b, c.admit(messages)
+}
+
+// admit asks the tenant's limits.
+func (c *call) admit(messages int) error {
+	if c.Admit == nil {
+		return nil
 	}
-	return b, nil
+	if err := c.Admit(c.r.Context(), c.hub, messages); err != nil {
+		return err
+	}
+	c.limitHeaders()
+	return nil
 }
 
 func (h *Handler) wrongMethod(w http.ResponseWriter, r *http.Request) {

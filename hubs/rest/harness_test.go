@@ -3,6 +3,7 @@ package rest
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -39,11 +40,12 @@ type service struct {
 	queries  []hubs.Query
 	lists    []hubs.ListQuery
 	admitted []int
+	refusals []string // hub and code
 }
 
 func newService(t testing.TB) *service {
 	t.Helper()
-	s := &service{matched: 1, hubs: make(map[string]hubs.Backplane), entries: make(map[string][]*hubs.Entry)}
+	s := &service{matched: 1, page: hubs.Page{Items: []hubs.Listed{{Name: "a", User: "ann", Connections: 1}}}, hubs: make(map[string]hubs.Backplane), entries: make(map[string][]*hubs.Entry)}
 	var err error
 	s.Handler, err = NewHandler(Config{
 		Scope: s.scope, PositionKey: []byte(strings.Repeat("k", 32)), Logger: slog.New(slog.DiscardHandler),
@@ -85,6 +87,22 @@ func (s *service) scope(r *http.Request) (Scope, error) {
 				s.admitted = append(s.admitted, messages)
 			}
 			return s.refuse
+		},
+		Allowance: func(sends bool) Allowance {
+			a := Allowance{Name: "of the test", Quota: 100, Window: 10 * time.Second, Remaining: 60, Reset: 5 * time.Second}
+			if sends {
+				a.Remaining = 50
+			}
+			return a
+		},
+		Token: func(hub, user string, life time.Duration) (string, error) {
+			return fmt.Sprintf("%s-%s-%s", hub, user, life), nil
+		},
+		Base: "https://demo.example:8443/t/demo",
+		Refused: func(hub, code string) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.refusals = append(s.refusals, hub+" "+code)
 		},
 	}, nil
 }
@@ -143,6 +161,13 @@ func (b *backplane) Ask(ctx context.Context, q hubs.Query) (int, error) {
 		return 0, b.s.broken
 	}
 	return b.Backplane.Ask(ctx, q)
+}
+
+func (b *backplane) List(ctx context.Context, q hubs.ListQuery) (hubs.Page, error) {
+	if b.s.broken != nil {
+		return hubs.Page{}, b.s.broken
+	}
+	return b.Backplane.List(ctx, q)
 }
 
 // request is an authenticated request; header holds pairs.

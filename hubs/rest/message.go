@@ -5,23 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"net/http"
 	"strings"
-	"time"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/tinylib/msgp/msgp"
 
 	"github.com/signalbox/signalbox/hubs"
 	"github.com/signalbox/signalbox/hubs/protocol"
-	"github.com/signalbox/signalbox/internal/fault"
 )
-
-const acceptedBodies = "application/json with target and arguments, or application/octet-stream with ready frames"
-
-// bodyPatience bounds the reading of one body.
-const bodyPatience = 10 * time.Second
 
 // messageStep is the size that one message is metered as (design, section 8).
 const messageStep = 64 << 10
@@ -29,40 +22,24 @@ const messageStep = 64 << 10
 // message reads the request's body and returns the message and its size in
 // bytes, which is within the tenant's limit.
 func (c *call) message(w http.ResponseWriter) (*hubs.Broadcast, int, error) {
-	media, parameters, err := mime.ParseMediaType(c.r.Header.Get("Content-Type"))
-	charset := strings.ToLower(parameters["charset"])
-	if err != nil || media != "application/json" && media != "application/octet-stream" || charset != "" && charset != "utf-8" {
-		return nil, 0, fault.New(unsupportedMedia, "The Content-Type is not one of "+acceptedBodies+".")
-	}
-	if e := c.r.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
-		return nil, 0, fault.New(unsupportedMedia, "Bodies must not be compressed: send no Content-Encoding.")
-	}
-	// A body that drips must not hold a request open; not every writer can tell.
-	conn := http.NewResponseController(w)
-	_ = conn.SetReadDeadline(time.Now().Add(bodyPatience))
-	body, err := io.ReadAll(http.MaxBytesReader(w, c.r.Body, maxBodyBytes))
-	_ = conn.SetReadDeadline(time.Time{})
-	if err != nil {
-		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
-			return nil, 0, fault.New(fault.TooLarge, fmt.Sprintf("The body is larger than %d bytes.", maxBodyBytes)).WithCode("body_too_large")
-		}
-		return nil, 0, fault.Wrap(fault.Invalid, "The body could not be read.", err)
-	}
-	var m *hubs.Broadcast
-	var size int
-	if media == "application/json" {
-		m, size, err = parseJSON(body)
-	} else {
-		m, size, err = parseFrames(body)
-	}
+	media, body, err := c.body(w, mediaJSON, mediaFrames, mediaMessagePack)
 	if err != nil {
 		return nil, 0, err
 	}
-	if most := c.Limits.MaxMessageBytes; size > most {
-		return nil, 0, fault.New(fault.TooLarge, fmt.Sprintf("The message has %d bytes: max_message_bytes is %d.", size, most)).WithCode("message_too_large")
+	var m *hubs.Broadcast
+	var size int
+	switch media {
+	case mediaJSON:
+		m, size, err = parseJSON(body)
+	case mediaFrames:
+		m, size, err = parseFrames(body)
+	default:
+		m, size, err = parseMessagePack(body)
 	}
-	return m, size, nil
+	if err == nil {
+		err = c.fits(size)
+	}
+	return m, size, err
 }
 
 // charge is how many messages a send of that size is metered as.
@@ -113,7 +90,7 @@ func parseJSON(body []byte) (*hubs.Broadcast, int, error) {
 		return nil, 0, badJSON(d, "There is more after the JSON object.")
 	}
 	if m.Target == "" {
-		return nil, 0, invalid("target", "The target is missing.", "the name of the client's method, a text of 1 character or more")
+		return nil, 0, missingTarget()
 	}
 	if !m.Arguments.Present() {
 		m.Arguments = protocol.Raw{Encoding: protocol.JSON, Bytes: []byte("[]")}
@@ -142,17 +119,76 @@ func readArguments(m *hubs.Broadcast, v jsontext.Value) error {
 		return nil // as if it were missing
 	}
 	m.Arguments = protocol.Raw{Encoding: protocol.JSON, Bytes: bytes.Clone(v)}
-	_, err := protocol.CountArguments(m.Arguments)
-	if err == nil {
-		// Some clients get it as MessagePack: what has no such form must fail here
-		// and not on the way to them.
-		_, err = protocol.AppendMessagePack(nil, m.Arguments)
+	return checkArguments(m.Arguments)
+}
+
+// checkArguments refuses arguments that can't be written in every hub protocol:
+// what has no such form must fail here and not on the way to clients.
+func checkArguments(arguments protocol.Raw) error {
+	_, err := protocol.CountArguments(arguments)
+	if err == nil && arguments.Encoding == protocol.JSON {
+		_, err = protocol.AppendMessagePack(nil, arguments)
+	} else if err == nil {
+		_, err = protocol.AppendJSON(nil, arguments)
 	}
 	if err != nil {
 		return invalid("arguments", "The arguments are not valid: "+problemOf(err),
 			fmt.Sprintf("an array of up to %d values, nested up to %d levels", protocol.MaxArguments, protocol.MaxDepth))
 	}
 	return nil
+}
+
+// parseMessagePack reads a MessagePack map of the same fields as parseJSON.
+func parseMessagePack(body []byte) (*hubs.Broadcast, int, error) {
+	bad := func(problem string) error {
+		return invalid("body", problem, "a MessagePack map of target and arguments")
+	}
+	if err := (protocol.Raw{Encoding: protocol.MessagePack, Bytes: body}).Check(); err != nil {
+		return nil, 0, bad("The body is not one MessagePack value.")
+	}
+	count, rest, err := msgp.ReadMapHeaderBytes(body)
+	if err != nil || count > 2 {
+		return nil, 0, bad("The body is not a MessagePack map of up to 2 fields.")
+	}
+	var m hubs.Broadcast
+	for range count {
+		var name string
+		if name, rest, err = msgp.ReadStringBytes(rest); err != nil {
+			return nil, 0, bad("A name in the body is not a text.")
+		}
+		value := rest
+		if rest, err = msgp.Skip(rest); err != nil {
+			return nil, 0, bad("A value in the body can't be read.")
+		}
+		value = value[:len(value)-len(rest)]
+		switch field := strings.ToLower(name); {
+		case field == "target" && m.Target == "":
+			if m.Target, _, err = msgp.ReadStringBytes(value); err != nil || !utf8.ValidString(m.Target) {
+				return nil, 0, invalid("target", "The target is not a text.", "the name of the client's method")
+			}
+		case field == "arguments" && !m.Arguments.Present():
+			if msgp.IsNil(value) {
+				break // as if it were missing
+			}
+			m.Arguments = protocol.Raw{Encoding: protocol.MessagePack, Bytes: bytes.Clone(value)}
+			if err := checkArguments(m.Arguments); err != nil {
+				return nil, 0, err
+			}
+		default:
+			return nil, 0, invalid(shorten(field), "There is no such field, or it is given twice.", "target, arguments")
+		}
+	}
+	if m.Target == "" {
+		return nil, 0, missingTarget()
+	}
+	if !m.Arguments.Present() {
+		m.Arguments = protocol.Raw{Encoding: protocol.JSON, Bytes: []byte("[]")}
+	}
+	return &m, len(m.Target) + len(m.Arguments.Bytes), nil
+}
+
+func missingTarget() error {
+	return invalid("target", "The target is missing.", "the name of the client's method, a text of 1 character or more")
 }
 
 // parseFrames reads a MessagePack map from hub protocol names to complete,

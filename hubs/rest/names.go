@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"regexp"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/go-chi/chi/v5"
@@ -64,7 +65,7 @@ func (c *call) names() error {
 		name  string
 		check func(string) error
 		to    *string
-	}{{"group", hubs.CheckGroup, &c.group}, {"user", hubs.CheckUser, &c.user}, {"connection", hubs.CheckConnectionID, &c.connection}} {
+	}{{"group", hubs.CheckGroup, &c.group}, {"user", hubs.CheckUser, &c.user}, {"connection", hubs.CheckConnectionID, &c.connection}, {"stream", checkStream, &c.stream}} {
 		if chi.URLParam(c.r, p.name) == "" {
 			continue // not in this route
 		}
@@ -99,24 +100,32 @@ func misnamed(parameter string, err error) error {
 // excluded returns the connections that a request leaves out.
 func (c *call) excluded() ([]string, error) {
 	ids := c.r.URL.Query()["excluded"]
+	return ids, checkExcluded(ids)
+}
+
+func checkExcluded(ids []string) error {
 	if len(ids) > maxExcluded {
-		return nil, invalid("excluded", "Too many connections are excluded.", fmt.Sprintf("up to %d", maxExcluded))
+		return invalid("excluded", "Too many connections are excluded.", fmt.Sprintf("up to %d", maxExcluded))
 	}
 	for _, id := range ids {
 		if err := hubs.CheckConnectionID(id); err != nil {
-			return nil, misnamed("excluded", err)
+			return misnamed("excluded", err)
 		}
 	}
-	return ids, nil
+	return nil
 }
 
 // reason returns why connections are closed.
 func (c *call) reason() (string, error) {
 	s := c.r.URL.Query().Get("reason")
+	return s, checkReason(s)
+}
+
+func checkReason(s string) error {
 	if !utf8.ValidString(s) || utf8.RuneCountInString(s) > maxReason {
-		return "", invalid("reason", "The reason is not valid.", fmt.Sprintf("up to %d characters of UTF-8", maxReason))
+		return invalid("reason", "The reason is not valid.", fmt.Sprintf("up to %d characters of UTF-8", maxReason))
 	}
-	return s, nil
+	return nil
 }
 
 // ttl returns how long a user stays in a group: -1 = until removed.
@@ -138,13 +147,31 @@ func idempotencyKey(r *http.Request) (string, error) {
 	if len(values) == 0 {
 		return "", nil
 	}
-	key := values[0]
-	ok := len(values) == 1 && len(key) >= 1 && len(key) <= 128
+	if len(values) > 1 || !keyOK(values[0]) {
+		return "", invalid("Idempotency-Key", "The Idempotency-Key is not valid.", "one header of "+keyRule)
+	}
+	return values[0], nil
+}
+
+const keyRule = "1 to 128 printable ASCII characters"
+
+// keyOK applies keyRule.
+func keyOK(key string) bool {
+	ok := len(key) >= 1 && len(key) <= 128
 	for _, c := range []byte(key) {
 		ok = ok && c >= ' ' && c <= '~'
 	}
-	if !ok {
-		return "", invalid("Idempotency-Key", "The Idempotency-Key is not valid.", "one header of 1 to 128 printable ASCII characters")
+	return ok
+}
+
+// maxStream bounds a stream's id, in bytes.
+const maxStream = 256
+
+// checkStream applies the rule of stream ids: they are what clients call their
+// invocations.
+func checkStream(id string) error {
+	if len(id) <= maxStream && utf8.ValidString(id) && strings.TrimSpace(id) != "" {
+		return nil
 	}
-	return key, nil
+	return &hubs.NameError{What: "stream id", Wrong: "is not valid", Accepted: fmt.Sprintf("1 to %d bytes of UTF-8, not all of them blanks", maxStream)}
 }

@@ -48,11 +48,38 @@ func (h *Handler) send(w http.ResponseWriter, c *call, e *hubs.Entry) (int, erro
 	if err != nil {
 		return 0, err
 	}
-	w.Header().Set(positionHeader, h.SealPosition(c.Tenant, c.hub, at))
+	return h.accepted(w, c, at)
+}
+
+// accepted answers a send: with the message's place in the hub's order.
+func (h *Handler) accepted(w http.ResponseWriter, c *call, at hubs.Position) (int, error) {
+	position := h.SealPosition(c.Tenant, c.hub, at)
+	w.Header().Set(positionHeader, position)
 	if at.Duplicate {
 		w.Header().Set("Idempotent-Replay", "true")
 	}
-	return http.StatusAccepted, nil
+	if c.style.legacy {
+		return http.StatusAccepted, nil
+	}
+	answer := done(http.StatusAccepted)
+	answer.Position, answer.Replay = position, at.Duplicate
+	return writeJSON(w, http.StatusAccepted, answer)
+}
+
+// serviceResponse is what Azure answers successes with from 2022-06-01 on, with
+// what we say of sends.
+type serviceResponse struct {
+	StatusCode int    `json:"statusCode"`
+	Level      string `json:"level"`
+	Scope      string `json:"scope"`
+	ErrorKind  string `json:"errorKind"`
+	IsSuccess  bool   `json:"isSuccess"`
+	Position   string `json:"position,omitempty"`
+	Replay     bool   `json:"replay,omitempty"`
+}
+
+func done(status int) serviceResponse {
+	return serviceResponse{StatusCode: status, Level: "Info", Scope: "Request", ErrorKind: "Unknown", IsSuccess: true}
 }
 
 // change publishes a membership change without waiting for its effect: it is in

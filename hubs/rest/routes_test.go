@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -20,9 +21,12 @@ type route struct {
 	method, path string
 	status       int
 	send         bool        // it takes a message
+	content      string      // the body of a request that takes another one
 	entry        *hubs.Entry // what is published, message apart
 	query        *hubs.Query // what is asked
-	missing      string      // code of 404 when nothing matches; "" = never
+	list         *hubs.ListQuery
+	answer       string // the whole body of the answer, where it has one of its own
+	missing      string // code of 404 when nothing matches; "" = never
 }
 
 func routes() []route {
@@ -51,6 +55,42 @@ func routes() []route {
 		{method: "DELETE", path: "/api/hubs/chat/users/u/groups/g", status: 204, entry: &hubs.Entry{Kind: hubs.RemoveUserFromGroup, Users: user, Groups: group}},
 		{method: "DELETE", path: "/api/hubs/chat/users/u/groups", status: 204, entry: &hubs.Entry{Kind: hubs.RemoveUserFromGroups, Users: user}},
 	}
+	frames := &hubs.Entry{Kind: hubs.SendToConnections, Connections: conn}
+	all = append(all,
+		// later additions
+		route{method: "POST", path: "/api/hubs/chat/connections/c/streams/s/:send", status: 202, content: `{"a":1}`, entry: frames},
+		route{method: "POST", path: "/api/hubs/chat/connections/c/streams/s/:complete", status: 202, entry: frames},
+		route{method: "POST", path: "/api/hubs/chat/:execute", status: 202, content: `[{"type":"CloseConnection","reason":"over"}]`, entry: &hubs.Entry{Kind: hubs.CloseConnections, Reason: "over"}},
+		route{method: "POST", path: "/api/hubs/chat/:generateToken", status: 200, answer: `{"token":"chat--1h0m0s"}`},
+		// ours
+		route{method: "POST", path: "/api/hubs/chat/:batch", status: 200, content: `{"messages":[{"users":["u"],"target":"say","arguments":["hello",1]}]}`, entry: &hubs.Entry{Kind: hubs.SendToUsers, Users: user}},
+		route{method: "GET", path: "/api/hubs/chat/connections/:count", status: 200, query: &hubs.Query{Kind: hubs.CountConnections}, answer: `{"count":1}`},
+		route{method: "GET", path: "/api/hubs/chat/groups/g/connections/:count", status: 200, query: &hubs.Query{Kind: hubs.CountGroup, Name: "g"}, answer: `{"count":1}`},
+		route{method: "GET", path: "/api/hubs/chat/users/u/connections/:count", status: 200, query: &hubs.Query{Kind: hubs.CountUser, Name: "u"}, answer: `{"count":1}`},
+	)
+	for path, q := range map[string]hubs.ListQuery{
+		"/connections":          {Kind: hubs.ListConnections},
+		"/users":                {Kind: hubs.ListUsers},
+		"/groups":               {Kind: hubs.ListGroups},
+		"/groups/g/connections": {Kind: hubs.ListConnections, Group: "g"},
+		"/groups/g/users":       {Kind: hubs.ListUsers, Group: "g"},
+		"/users/u/connections":  {Kind: hubs.ListConnections, User: "u"},
+		"/users/u/groups":       {Kind: hubs.ListGroups, User: "u"},
+		"/connections/c/groups": {Kind: hubs.ListGroups, Connection: "c"},
+	} {
+		q.Limit = 200
+		answer := `{"value":[{"connectionId":"a","userId":"ann"}]}`
+		if q.Kind == hubs.ListUsers {
+			answer = `{"value":[{"userId":"a","connections":1}]}`
+		} else if q.Kind == hubs.ListGroups {
+			answer = `{"value":[{"group":"a","connections":1}]}`
+		}
+		all = append(all, route{method: "GET", path: "/api/hubs/chat" + path, status: 200, list: &q, answer: answer})
+		if q.Kind != hubs.ListConnections && q.Connection == "" {
+			counted := hubs.ListQuery{Kind: q.Kind, Group: q.Group, User: q.User, Limit: hubs.MaxListedHashes, Hashed: true}
+			all = append(all, route{method: "GET", path: "/api/hubs/chat" + path + "/:count", status: 200, list: &counted, answer: `{"count":1}`})
+		}
+	}
 	for _, prefix := range []string{"/api/v1/hubs/chat", "/api/hubs/chat"} {
 		all = append(all,
 			route{method: "PUT", path: prefix + "/groups/g/connections/c", status: 200, entry: &hubs.Entry{Kind: hubs.AddToGroup, Groups: group, Connections: conn}, missing: "Error.Connection.NotExisted"},
@@ -73,7 +113,7 @@ func (r route) body() string {
 	if r.send {
 		return hello
 	}
-	return ""
+	return r.content
 }
 
 func eachRoute(t *testing.T, test func(t *testing.T, s *service, r route)) {
@@ -85,8 +125,28 @@ func eachRoute(t *testing.T, test func(t *testing.T, s *service, r route)) {
 func TestRoutes_do_what_they_say(t *testing.T) {
 	eachRoute(t, func(t *testing.T, s *service, r route) {
 		w := s.do(request(r.method, r.path+"?api-version=2022-06-01", r.body()))
-		if w.Code != r.status || w.Body.Len() > 0 {
+		if w.Code != r.status {
 			t.Fatalf("status %d, want %d: %s", w.Code, r.status, w.Body)
+		}
+		switch own := strings.Contains(r.path, ":batch"); {
+		case r.answer != "":
+			if w.Body.String() != r.answer || w.Header().Get("Content-Type") != "application/json" {
+				t.Errorf("answer %s, want %s", w.Body, r.answer)
+			}
+		case own:
+		case strings.HasPrefix(r.path, "/api/v1/") || r.method == "GET" || r.method == "HEAD" || r.status == 204:
+			if w.Body.Len() > 0 {
+				t.Errorf("an answer without a body has %s", w.Body)
+			}
+		default:
+			var answer serviceResponse
+			if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil || answer.StatusCode != r.status || !answer.IsSuccess || answer.Level != "Info" ||
+				answer.Position != w.Header().Get("X-Signalbox-Position") {
+				t.Errorf("answer %s (%v)", w.Body, err)
+			}
+		}
+		if h := w.Header(); h.Get("RateLimit-Policy") != `"of the test";q=100;w=10` || h.Get("RateLimit") != fmt.Sprintf("%q;r=%d;t=5", "of the test", map[bool]int{true: 50, false: 60}[s.counted(r)]) {
+			t.Errorf("headers %v", h)
 		}
 		if r.query != nil {
 			if diff := cmp.Diff([]hubs.Query{*r.query}, s.queries); diff != "" {
@@ -94,8 +154,18 @@ func TestRoutes_do_what_they_say(t *testing.T) {
 			}
 			return
 		}
+		if r.list != nil {
+			if diff := cmp.Diff([]hubs.ListQuery{*r.list}, s.lists); diff != "" {
+				t.Errorf("lists (-want +got):\n%s", diff)
+			}
+			return
+		}
+		if r.entry == nil {
+			return
+		}
 		got := *s.last(t, "chat")
-		if r.send != (got.Message != nil) || r.send && (got.Message.Target != "say" || string(got.Message.Arguments.Bytes) != `["hello",1]`) {
+		said := got.Message != nil && got.Message.Target == "say" && string(got.Message.Arguments.Bytes) == `["hello",1]`
+		if r.send && !said {
 			t.Errorf("message %+v", got.Message)
 		}
 		got.Message, got.Epoch, got.Number, got.At = nil, "", 0, time.Time{}
@@ -103,6 +173,11 @@ func TestRoutes_do_what_they_say(t *testing.T) {
 			t.Errorf("entry (-want +got):\n%s", diff)
 		}
 	})
+}
+
+// counted reports whether a route counts against the limit of messages.
+func (*service) counted(r route) bool {
+	return r.send || strings.HasSuffix(r.path, "/:send") || strings.HasSuffix(r.path, "/:execute") || strings.HasSuffix(r.path, "/:batch")
 }
 
 func TestRoutes_tell_what_does_not_exist(t *testing.T) {
@@ -143,7 +218,7 @@ func TestRoutes_want_a_token(t *testing.T) {
 
 func TestRoutes_refuse_bad_names(t *testing.T) {
 	eachRoute(t, func(t *testing.T, s *service, r route) {
-		for segment, name := range map[string]string{"/chat": "hub", "/u": "user", "/g": "group", "/c": "connection"} {
+		for segment, name := range map[string]string{"/chat": "hub", "/u": "user", "/g": "group", "/c": "connection", "/s": "stream"} {
 			at := strings.Index(r.path+"/", segment+"/")
 			if at < 0 {
 				continue
@@ -171,7 +246,13 @@ func TestRoutes_obey_the_limits(t *testing.T) {
 	eachRoute(t, func(t *testing.T, s *service, r route) {
 		s.refuse = &LimitError{Code: "rate_limited", Name: "messages_per_second", Limit: 10, Window: time.Second, RetryAfter: 1100 * time.Millisecond, Text: "Too many."}
 		w := s.do(request(r.method, r.path, r.body()))
-		refused(t, w, r.method, http.StatusTooManyRequests, "rate_limited", "messages_per_second")
+		if strings.HasSuffix(r.path, "/:batch") {
+			if w.Code != http.StatusMultiStatus || !strings.Contains(w.Body.String(), `"status":429,"code":"rate_limited"`) {
+				t.Errorf("status %d: %s", w.Code, w.Body)
+			}
+		} else {
+			refused(t, w, r.method, http.StatusTooManyRequests, "rate_limited", "messages_per_second")
+		}
 		h := w.Header()
 		if h.Get("Retry-After") != "2" || h.Get("RateLimit") != `"messages_per_second";r=0;t=2` || h.Get("RateLimit-Policy") != `"messages_per_second";q=10;w=1` {
 			t.Errorf("headers %v", h)
@@ -194,6 +275,18 @@ func TestRoutes_say_when_the_bus_is_away(t *testing.T) {
 		eachRoute(t, func(t *testing.T, s *service, r route) {
 			s.broken = err
 			w := s.do(request(r.method, r.path, r.body()))
+			if r.entry == nil && r.query == nil && r.list == nil {
+				if w.Code != r.status {
+					t.Errorf("status %d without the bus", w.Code)
+				}
+				return
+			}
+			if strings.HasSuffix(r.path, "/:batch") {
+				if w.Code != http.StatusMultiStatus || !strings.Contains(w.Body.String(), fmt.Sprintf(`"status":%d`, status)) || strings.Contains(w.Body.String(), "secret") {
+					t.Errorf("status %d: %s", w.Code, w.Body)
+				}
+				return
+			}
 			code := "bus_unavailable"
 			if status == 500 {
 				code = "internal"
@@ -237,7 +330,14 @@ func TestRoutes_that_take_messages_check_them(t *testing.T) {
 			"no UTF-8":           {"{\"target\":\"\xff\"}", "application/json", 400, "invalid", "body"},
 			"other media type":   {hello, "text/plain", 415, "unsupported_media_type", ""},
 			"a form":             {hello, "application/x-www-form-urlencoded", 415, "unsupported_media_type", ""},
-			"msgpack":            {"\x80", "application/x-msgpack", 415, "unsupported_media_type", ""},
+			"msgpack nothing":    {"\x80", "application/x-msgpack", 400, "invalid", "target"},
+			"msgpack array":      {"\x91\x01", "application/x-msgpack", 400, "invalid", "body"},
+			"msgpack cut":        {"\x81\xa6target\xa5sa", "application/x-msgpack", 400, "invalid", "body"},
+			"msgpack target":     {"\x81\xa6target\x01", "application/x-msgpack", 400, "invalid", "target"},
+			"msgpack arguments":  {"\x82\xa6target\xa3say\xa9arguments\x01", "application/x-msgpack", 400, "invalid", "arguments"},
+			"msgpack twice":      {"\x82\xa6target\xa3say\xa6target\xa3say", "application/x-msgpack", 400, "invalid", "target"},
+			"msgpack field":      {"\x82\xa6target\xa3say\xa1x\x01", "application/x-msgpack", 400, "invalid", "x"},
+			"msgpack after":      {"\x81\xa6target\xa3say\x01", "application/x-msgpack", 400, "invalid", "body"},
 			"other charset":      {hello, "application/json; charset=utf-16", 415, "unsupported_media_type", ""},
 			"no media type":      {hello, "", 415, "unsupported_media_type", ""},
 			"large message":      {`{"target":"say","arguments":["` + strings.Repeat("x", maxMessage) + `"]}`, "application/json", 413, "message_too_large", ""},
@@ -269,7 +369,7 @@ func TestRoutes_unknown_and_wrong_verbs(t *testing.T) {
 	s := newService(t)
 	for _, target := range []string{
 		"/", "/api", "/api/", "/api/v2/hubs/chat", "/api/hubs", "/api/hubs/", "/api/v1/hubs//users/u", "/api/hubs/chat/users//:send",
-		"/api/v1/hubs/chat/:send", "/api/hubs/chat/:nothing", "/api/hubs/chat/groups/g/users/u/more", "/client/", "/api/v1/hubs/chat/groups",
+		"/api/v1/hubs/chat/:send", "/api/hubs/chat/:nothing", "/api/hubs/chat/groups/g/users/u/more", "/client/", "/api/v1/hubs/chat/:batch",
 	} {
 		w := s.do(request("POST", target, hello))
 		refused(t, w, "POST", 404, "not_found", "")

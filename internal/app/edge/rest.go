@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/signalbox/signalbox/hubs"
@@ -14,6 +16,7 @@ import (
 	"github.com/signalbox/signalbox/internal/httpserver"
 	"github.com/signalbox/signalbox/internal/telemetry"
 	"github.com/signalbox/signalbox/tenants"
+	"github.com/signalbox/signalbox/tenants/accesstoken"
 	"github.com/signalbox/signalbox/tenants/directory"
 )
 
@@ -74,7 +77,40 @@ func (b *backends) scope(r *http.Request) (rest.Scope, error) {
 		Admit: func(ctx context.Context, hub string, messages int) error {
 			return b.admit(ctx, t, hub, messages)
 		},
+		Allowance: func(sends bool) rest.Allowance { return b.allowance(t, sends) },
+		Token: func(hub, user string, life time.Duration) (string, error) {
+			return clientTokenFor(t, baseURL(r), hub, user, life)
+		},
+		Base:    baseURL(r),
+		Refused: func(hub, code string) { b.refused(t.ID, hub, code) },
 	}, nil
+}
+
+// baseURL is the tenant's base URL as the request has it: its host, and the
+// path's prefix where it has one. A proxy in front may say that it speaks HTTPS;
+// whoever else says so misleads only itself.
+func baseURL(r *http.Request) string {
+	base := url.URL{Scheme: "http", Host: r.Host}
+	if r.TLS != nil || strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https") {
+		base.Scheme = "https"
+	}
+	path, _, _ := strings.Cut(r.RequestURI, "?")
+	if prefix, cut := strings.CutSuffix(path, r.URL.EscapedPath()); cut {
+		base.Path = prefix
+	}
+	return base.String()
+}
+
+// clientTokenFor makes a token with the tenant's first key.
+func clientTokenFor(t *tenants.Document, base, hub, user string, life time.Duration) (string, error) {
+	for _, key := range t.Keys {
+		minted, err := accesstoken.MintClient(key, base, accesstoken.ClientOptions{Hub: hub, UserID: user, Life: life}, time.Now())
+		if err != nil {
+			return "", fault.Wrap(fault.Invalid, "No token can be made for this host and user.", err)
+		}
+		return minted.Token, nil
+	}
+	return "", fault.New(fault.Forbidden, "The tenant has no access key to sign tokens with.").WithCode(codeToken)
 }
 
 func (b *backends) backplane(t *tenants.Document, hub string) (hubs.Backplane, error) {
@@ -92,18 +128,43 @@ func (b *backends) backplane(t *tenants.Document, hub string) (hubs.Backplane, e
 // asks something is charged to a bucket of the same size for such requests: it
 // is not metered, but no tenant may flood the others with it.
 func (b *backends) admit(ctx context.Context, t *tenants.Document, hub string, messages int) error {
-	bucket, name, count := b.messages, "messages_per_second", messages
-	if messages == 0 {
-		bucket, name, count = b.requests, "requests_per_second", 1
-	}
+	bucket, name := b.limit(messages > 0)
+	count := max(messages, 1)
 	err := bucket.Take(ctx, t.ID, rateOf(t.Limits), count)
 	var limit *quota.Refusal
 	if !errors.As(err, &limit) {
 		return err
 	}
 	b.refused(t.ID, hub, limit.Code)
+	quota, window := policy(rateOf(t.Limits))
 	return &rest.LimitError{
-		Code: limit.Code, Name: name, Limit: limit.Limit, Window: time.Second,
+		Code: limit.Code, Name: name, Limit: quota, Window: window,
 		RetryAfter: limit.RetryAfter, Text: limit.Error(),
 	}
+}
+
+// limit is what sends, or other requests, are charged to.
+func (b *backends) limit(sends bool) (*quota.Messages, string) {
+	if sends {
+		return b.messages, "messages_per_second"
+	}
+	return b.requests, "requests_per_second"
+}
+
+func (b *backends) allowance(t *tenants.Document, sends bool) rest.Allowance {
+	bucket, name := b.limit(sends)
+	r := rateOf(t.Limits)
+	a := rest.Allowance{Name: name}
+	a.Quota, a.Window = policy(r)
+	a.Remaining, a.Reset = bucket.Left(t.ID, r)
+	return a
+}
+
+// policy is a rate as a bucket: what it holds, and how long it takes to fill.
+func policy(r quota.Rate) (quota int64, window time.Duration) {
+	depth := max(r.Burst, r.PerSecond)
+	if r.PerSecond <= 0 {
+		return int64(depth), time.Second
+	}
+	return int64(depth), time.Duration(depth) * time.Second / time.Duration(r.PerSecond)
 }

@@ -1,0 +1,57 @@
+package rest
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/signalbox/signalbox/internal/fault"
+)
+
+// The media types of bodies.
+const (
+	mediaJSON        = "application/json"
+	mediaFrames      = "application/octet-stream"
+	mediaMessagePack = "application/x-msgpack"
+)
+
+// bodyPatience bounds the reading of one body.
+const bodyPatience = 10 * time.Second
+
+// body reads the request's body, which must be of one of the media types.
+func (c *call) body(w http.ResponseWriter, accepted ...string) (media string, body []byte, err error) {
+	media, parameters, err := mime.ParseMediaType(c.r.Header.Get("Content-Type"))
+	charset := strings.ToLower(parameters["charset"])
+	if err != nil || !slices.Contains(accepted, media) || charset != "" && charset != "utf-8" {
+		return "", nil, fault.New(unsupportedMedia, "The Content-Type is not "+strings.Join(accepted, " or ")+".")
+	}
+	if e := c.r.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
+		return "", nil, fault.New(unsupportedMedia, "Bodies must not be compressed: send no Content-Encoding.")
+	}
+	// A body that drips must not hold a request open; not every writer can tell.
+	conn := http.NewResponseController(w)
+	_ = conn.SetReadDeadline(time.Now().Add(bodyPatience))
+	body, err = io.ReadAll(http.MaxBytesReader(w, c.r.Body, maxBodyBytes))
+	_ = conn.SetReadDeadline(time.Time{})
+	if err != nil {
+		var tooLarge *http.MaxBytesError
+		if errors.As(err, &tooLarge) {
+			return "", nil, fault.New(fault.TooLarge, fmt.Sprintf("The body is larger than %d bytes.", maxBodyBytes)).WithCode(codeBodyTooLarge)
+		}
+		return "", nil, fault.Wrap(fault.Invalid, "The body could not be read.", err)
+	}
+	return media, body, nil
+}
+
+// fits refuses a message that is larger than the tenant's limit.
+func (c *call) fits(size int) error {
+	if most := c.Limits.MaxMessageBytes; size > most {
+		return fault.New(fault.TooLarge, fmt.Sprintf("The message has %d bytes: max_message_bytes is %d.", size, most)).WithCode(codeMessageTooLarge)
+	}
+	return nil
+}
