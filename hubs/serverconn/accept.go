@@ -12,7 +12,7 @@ import (
 	"github.com/signalbox/signalbox/tenants"
 )
 
-// spare is how many server connections beyond MaxConnections are taken in to be
+// spare is how many server connections beyond Config.MaxConnections are taken in to be
 // told why they are refused: SDKs log the error of the handshake, but not the body
 // of an HTTP answer.
 const spare = 20
@@ -67,7 +67,7 @@ func (k *connection) shakeHands(reader *serviceprotocol.Reader) error {
 		var refused *refusal
 		if errors.As(err, &refused) {
 			k.admission.Refused(refused.code)
-			k.out.force(&serviceprotocol.HandshakeResponse{Error: refused.text})
+			k.out.force(&serviceprotocol.HandshakeResponse{Error: refused.Error()})
 		}
 		return err
 	}

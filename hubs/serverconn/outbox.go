@@ -35,6 +35,7 @@ var (
 type outbox struct {
 	mu      sync.Mutex
 	waiting []byte
+	writing int   // bytes that the writer has taken
 	ended   error // why nothing more is taken in
 	flush   bool  // end once what waits is written
 	room    chan struct{}
@@ -88,11 +89,11 @@ func (o *outbox) force(m ...serviceprotocol.Message) bool {
 	return true
 }
 
-// full reports whether data waits for room.
+// full reports whether data waits for room, or would soon.
 func (o *outbox) full() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return len(o.waiting) >= outboxRoom
+	return len(o.waiting)+o.writing >= outboxRoom
 }
 
 // append encodes messages. o.mu is held.
@@ -152,6 +153,7 @@ func (o *outbox) take(empty []byte) (data []byte, more bool, cause error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	data, o.waiting = o.waiting, empty[:0]
+	o.writing = len(data)
 	if o.room != nil && len(data) >= outboxRoom {
 		close(o.room)
 		o.room = nil

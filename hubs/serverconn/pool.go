@@ -17,9 +17,10 @@ import (
 	"github.com/signalbox/signalbox/tenants"
 )
 
-// MaxConnections is how many server connections one tenant may have on one edge.
-// An app server of the SDK opens five for each hub.
-const MaxConnections = 500
+// DefaultMaxConnections is how many server connections one tenant may have on one
+// edge unless Config says otherwise. An app server of the SDK opens five for each
+// hub.
+const DefaultMaxConnections = 500
 
 // Timing are the times of server connections. The zero value means the defaults,
 // which are those that SDKs expect.
@@ -62,7 +63,10 @@ type Config struct {
 	// Latency gets the time that an app server takes to answer. It must not block.
 	// Optional.
 	Latency func(time.Duration)
-	Timing  Timing
+	// MaxConnections is how many server connections one tenant may have. 0 =
+	// DefaultMaxConnections.
+	MaxConnections int
+	Timing         Timing
 }
 
 // Pool has the server connections of an edge. It is safe for concurrent use.
@@ -103,6 +107,9 @@ func NewPool(cfg Config) (*Pool, error) {
 		return nil, fmt.Errorf("server connections: %w", errors.Join(problems...))
 	}
 	cfg.Timing.complete()
+	if cfg.MaxConnections <= 0 {
+		cfg.MaxConnections = DefaultMaxConnections
+	}
 	p := &Pool{
 		cfg: cfg, hubs: make(map[pairing.Hub]*hubConnections), live: make(map[*connection]struct{}),
 		perTenant: make(map[tenants.ID]int), stopped: make(chan struct{}),
@@ -255,11 +262,12 @@ func (p *Pool) snapshot() []*connection {
 	return slices.Collect(maps.Keys(p.live))
 }
 
-var (
-	// errClosing refuses server connections on an edge that goes away.
-	errClosing = errors.New("This node is being replaced; connect again.")
-	errTooMany = fmt.Errorf("%s: The tenant has all of its %d server connections to this node. Let app servers open fewer for each hub.", codeConnections, MaxConnections)
-)
+// errClosing refuses server connections on an edge that goes away.
+var errClosing = errors.New("this node is being replaced: connect again")
+
+func (p *Pool) tooMany() *refusal {
+	return refuse(codeConnections, "The tenant has all of its %d server connections to this node: let app servers open fewer for each hub.", p.cfg.MaxConnections)
+}
 
 // admit makes room for one more server connection of a tenant: one that is served,
 // or one that is told the refusal. The error is for those that are too many even
@@ -271,13 +279,13 @@ func (p *Pool) admit(t tenants.ID) (*refusal, error) {
 	switch {
 	case p.closing:
 		return nil, errClosing
-	case n >= MaxConnections+spare:
-		return nil, errTooMany
+	case n >= p.cfg.MaxConnections+spare:
+		return nil, p.tooMany()
 	}
 	p.perTenant[t]++
 	p.work.Add(1)
-	if n >= MaxConnections {
-		return &refusal{codeConnections, errTooMany.Error()}, nil
+	if n >= p.cfg.MaxConnections {
+		return p.tooMany(), nil
 	}
 	return nil, nil
 }
