@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -116,6 +117,67 @@ func (r *rawSocket) closed() (status int, before []byte) {
 			return int(binary.BigEndian.Uint16(b)), before
 		}
 		before = append(before, b...)
+	}
+}
+
+// SEC-11: guesses at connection tokens are answered alike, and not for long; who
+// has a token is served from the same address.
+func TestSEC_11_guesses(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	neighbour, _ := s.connected("ada")
+	for i := range 1000 {
+		guess := fmt.Sprintf("%0172d", i)
+		a := s.do([]string{"GET", "POST", "DELETE"}[i%3], "", "?id="+guess, "", as("eve"))
+		if want := 404; i < 20 && a.status != want || a.status != 404 && (a.status != 429 || a.header.Get("Retry-After") == "") {
+			t.Fatalf("guess %d is answered %d %q", i, a.status, a.body)
+		}
+		if i == 999 && a.status != 429 {
+			t.Errorf("the last guess is answered %d", a.status)
+		}
+	}
+	neighbour.expect(s.publish("still here"))
+	other, _ := s.connected("ada")
+	other.expect(s.publish("and so are others"))
+}
+
+// SEC-21: compression is never agreed to, so that nothing is inflated.
+func TestSEC_21_no_compression(t *testing.T) {
+	t.Parallel()
+	for name, offer := range map[string]string{
+		"the usual offer":         "permessage-deflate; client_max_window_bits",
+		"odd window bits":         "permessage-deflate; server_max_window_bits=99; client_max_window_bits=0",
+		"a hundred offers":        strings.TrimSuffix(strings.Repeat("permessage-deflate; server_max_window_bits=8, ", 100), ", "),
+		"an extension of nobody":  "x-inflate",
+		"an offer that is broken": `permessage-deflate; =;;"`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, nil)
+			neighbour, _ := s.connected("")
+			u, err := url.Parse(s.url)
+			if err != nil {
+				t.Fatal(err)
+			}
+			conn, err := net.Dial("tcp", u.Host)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			_ = conn.SetDeadline(time.Now().Add(wait))
+			r := &rawSocket{t: t, conn: conn, in: bufio.NewReader(conn)}
+			r.write(fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"+
+				"Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\nSec-WebSocket-Extensions: %s\r\n\r\n", u.Path, u.Host, offer))
+			resp, err := http.ReadResponse(r.in, nil)
+			if err != nil || resp.StatusCode != http.StatusSwitchingProtocols || resp.Header.Get("Sec-WebSocket-Extensions") != "" {
+				t.Fatalf("upgrade: %v, %v", resp, err)
+			}
+			r.write(masked(0xc1, []byte("\xaa\x56\x2a\x28\xca\x2f\xc9\x4f\xce\xcf\x51\xb2\x52\x4a\x2c\x28\xc8\x49\x55\x02\x00")))
+			if status, before := r.closed(); status != 1002 || len(before) > 0 {
+				t.Errorf("a compressed message: closed with %d after %q", status, before)
+			}
+			neighbour.expect(s.publish("still here"))
+		})
 	}
 }
 
@@ -313,7 +375,35 @@ func TestWebSocketFrames(t *testing.T) {
 	})
 }
 
-// floods are what SEC-25 sends without end: each is free of content.
+// SEC-20, SEC-22: what half a message costs: no more than twice the limit of one.
+// It is alone, since it measures the heap.
+func TestSEC_20_memory_of_messages_that_do_not_end(t *testing.T) {
+	const clients, limit = 100, 32 << 10
+	s, counted := frameSite(t, time.Minute)
+	heap := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	sockets := make([]*rawSocket, clients)
+	for i := range sockets {
+		sockets[i] = s.raw("json")
+	}
+	read, before := counted.received.Load(), heap()
+	head := append(binary.BigEndian.AppendUint64([]byte{0x81, 0xff}, 1<<62), 0, 0, 0, 0)
+	for _, r := range sockets {
+		r.write(head)
+		r.write(bytes.Repeat([]byte(" "), limit-1))
+	}
+	// The rest of it waits inside a read.
+	until(t, "the messages", func() bool { return counted.received.Load()-read >= clients*limit/2 })
+	if grown := heap() - before; grown > clients*(2*limit+8<<10) {
+		t.Errorf("%d bytes for each connection", grown/clients)
+	}
+}
+
+// SEC-25: what is free of content is bounded, far beyond what clients send.
 func TestFloods(t *testing.T) {
 	t.Parallel()
 	const burst, strays = 250, 100_000

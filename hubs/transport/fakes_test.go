@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/signalbox/signalbox/hubs"
@@ -59,14 +60,16 @@ func (r *recorder) Disconnected(_ context.Context, _ *hubs.Connection, cause err
 
 // refusalMeter is a Meter that counts what was refused, by code.
 type refusalMeter struct {
-	mu    sync.Mutex
-	codes map[string]int
+	mu       sync.Mutex
+	codes    map[string]int
+	received atomic.Int64
 }
 
 func (*refusalMeter) ConnectionOpened(*hubs.Connection)                {}
 func (*refusalMeter) ConnectionClosed(*hubs.Connection, time.Duration) {}
 func (*refusalMeter) Delivered(int, int)                               {}
-func (*refusalMeter) Received(int)                                     {}
+
+func (r *refusalMeter) Received(n int) { r.received.Add(int64(n)) }
 
 func (r *refusalMeter) Refused(code string) {
 	r.mu.Lock()

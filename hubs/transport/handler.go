@@ -23,6 +23,7 @@ const (
 	textPostWebSocket   = "POST requests are not allowed for WebSocket connections."
 	textDelete          = "Cannot terminate this connection using the DELETE endpoint."
 	textOtherUser       = "This connection belongs to another user."
+	textForgeries       = "Too many unknown connection IDs come from this address: at most 20 a minute are answered."
 )
 
 // Handler is the HTTP side of any number of hubs: whatever path it is mounted
@@ -33,6 +34,8 @@ type Handler struct {
 
 	live    sync.Map       // localKey(scope, id) → *connection
 	serving sync.WaitGroup // connections that outlive their requests
+
+	strangers strangers
 }
 
 // NewHandler returns a Handler, or an error that says which option is wrong.
@@ -169,6 +172,11 @@ func (h *Handler) transport(q *request) {
 	}
 	var err error
 	if q.token, err = h.tokens.open(text, q.ep.Scope); err != nil {
+		if h.strangers.tooMany(q.r) {
+			q.w.Header().Set("Retry-After", "60")
+			writeText(q.w, http.StatusTooManyRequests, textForgeries)
+			return
+		}
 		writeText(q.w, http.StatusNotFound, textUnknownID)
 		return
 	}

@@ -124,6 +124,7 @@ func TestSignatures(t *testing.T) {
 	}
 }
 
+// SEC-04, SEC-14.
 func TestShapes(t *testing.T) {
 	t.Parallel()
 	fine := hs256(t, good(nil))
@@ -191,6 +192,7 @@ func padded(t testing.TB, n int) jwt.MapClaims {
 	return nil
 }
 
+// SEC-08.
 func TestTimes(t *testing.T) {
 	t.Parallel()
 	at := func(d time.Duration) int64 { return now.Add(d).Unix() }
@@ -254,6 +256,7 @@ func TestPlainKeys(t *testing.T) {
 	}
 }
 
+// SEC-14: whose token it is, however often it says so.
 func TestPrincipal(t *testing.T) {
 	t.Parallel()
 	exp := now.Add(time.Hour)

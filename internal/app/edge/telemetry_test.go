@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Routes name requests in metrics, and nothing of what callers send gets into them
+// SEC-09: routes name requests in metrics, and nothing of what callers send gets into them
 // or into the log: SignalR clients carry their token in the query.
 func TestMetricsAndLogsHoldRoutesAndNoTokens(t *testing.T) {
 	t.Parallel()
