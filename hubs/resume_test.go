@@ -398,7 +398,7 @@ func TestStatefulReconnect(t *testing.T) {
 		}
 	})
 
-	both("R-19 V8 an Ack for a number not sent ends the connection", func(t *testing.T, p protocol.Protocol) {
+	both("R-19 SEC-25 an Ack for a number not sent ends the connection", func(t *testing.T, p protocol.Protocol) {
 		s := newServer(t, hubs.Config{Options: hubs.Options{EnableDetailedErrors: true}})
 		c := dialStateful(t, s, p, "a")
 		push(t, s, 1, 2)

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Checks that what is generated and committed is what its generator makes: code
-# from adminapi/openapi.yaml, docs/conformance.md from the names of tests. Nothing
-# in the checkout is changed.
+# from adminapi/openapi.yaml, docs/conformance.md and docs/security-tests.md from
+# the names of tests. Nothing in the checkout is changed.
 set -eu
 
 fresh=$(mktemp -d)
@@ -26,7 +26,8 @@ compare adminapi/api.gen.go "$fresh/api.gen.go"
 (cd web && npx --no-install openapi-typescript ../adminapi/openapi.yaml -o "$fresh/schema.d.ts" >/dev/null)
 compare web/src/shared/api/schema.d.ts "$fresh/schema.d.ts"
 
-go run ./e2e/conformance/table -o "$fresh/conformance.md"
+go run ./e2e/conformance/table -o "$fresh"
 compare docs/conformance.md "$fresh/conformance.md"
+compare docs/security-tests.md "$fresh/security-tests.md"
 
 exit $status

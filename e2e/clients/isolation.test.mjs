@@ -41,7 +41,7 @@ function random(seed) {
   };
 }
 
-test("no frame of one tenant reaches the other, whatever is sent", async (t) => {
+test("SEC-01 no frame of one tenant reaches the other, whatever is sent", async (t) => {
   const seed = Date.now() >>> 0;
   t.diagnostic(`seed ${seed}`);
   const pick = random(seed);

@@ -586,3 +586,38 @@ func TestStrayMessages(t *testing.T) {
 		})
 	}
 }
+
+// SEC-26: a body that comes byte by byte is given up, without a trace in the
+// connection that it was for.
+func TestSEC_26_slow_bodies(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(s *setup) { s.options.BodyTimeout = 100 * time.Millisecond })
+	neighbour, _ := s.connected("")
+	n := s.negotiate("")
+	events := s.events("?id="+n.ConnectionToken, nil)
+	query := "?id=" + n.ConnectionToken
+	s.do("POST", "", query, handshake, nil).want(t, 200, "")
+	events.expect("{}\x1e")
+
+	u, err := url.Parse(s.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("tcp", u.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(wait))
+	if _, err := fmt.Fprintf(conn, "POST %s%s HTTP/1.1\r\nHost: %s\r\nContent-Length: 1000\r\n\r\n{", u.Path, query, u.Host); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil || resp.StatusCode != http.StatusBadRequest {
+		t.Errorf("the slow body is answered %v, %v", resp, err)
+	}
+	s.do("POST", "", query, call("m"), nil).want(t, 200, "")
+	frame := s.publish("still here")
+	events.expect(frame)
+	neighbour.expect(frame)
+}

@@ -22,8 +22,10 @@ var (
 	ids = regexp.MustCompile(`(?:^|[^A-Za-z0-9-])([NTHIPGSUCEKLRMA])-([0-9]{2})\b`)
 	// named finds them in the name of a function.
 	named = regexp.MustCompile(`(?:Test|_)([A-Z])_([0-9]{2})(?:_|$)`)
+	// attacks finds the ids of the security catalogue, in functions' names too.
+	attacks = regexp.MustCompile(`SEC[-_]([0-9]{2})`)
 	// leading are those that a test's name begins with.
-	leading = regexp.MustCompile(`^(?:[A-Z]{1,3}-[0-9]{2}[ ,:]*)+`)
+	leading = regexp.MustCompile(`^(?:[A-Z]{1,3}-[0-9]{2}[ ,:_]*)+`)
 	// titled finds the names of tests in JavaScript.
 	titled = regexp.MustCompile("\\b(?:test|it|describe)\\(\\s*(?:\"((?:[^\"\\\\]|\\\\.)*)\"|`((?:[^`\\\\]|\\\\.)*)`)")
 	// hole is a value in the name of a test.
@@ -50,11 +52,16 @@ func scan(root string) (map[string][]shown, error) {
 			return err
 		}
 		add := func(text, title string) {
-			for _, m := range ids.FindAllStringSubmatch(text, -1) {
-				name, s := m[1]+"-"+m[2], shown{filepath.ToSlash(relative), title}
-				if !slices.Contains(found[name], s) {
+			note := func(name string) {
+				if s := (shown{filepath.ToSlash(relative), title}); !slices.Contains(found[name], s) {
 					found[name] = append(found[name], s)
 				}
+			}
+			for _, m := range ids.FindAllStringSubmatch(text, -1) {
+				note(m[1] + "-" + m[2])
+			}
+			for _, m := range attacks.FindAllStringSubmatch(text, -1) {
+				note(attackPrefix + m[1])
 			}
 		}
 		switch {
@@ -132,5 +139,6 @@ func (c *catalogue) unknown(found map[string][]shown) []string {
 	for _, r := range c.rows {
 		delete(names, r.id)
 	}
+	maps.DeleteFunc(names, func(name string, _ []shown) bool { return strings.HasPrefix(name, attackPrefix) })
 	return slices.Sorted(maps.Keys(names))
 }

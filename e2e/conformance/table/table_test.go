@@ -11,16 +11,34 @@ const root = "../../.."
 
 func TestTable_is_fresh_and_knows_every_id(t *testing.T) {
 	t.Parallel()
-	want, err := document(root)
+	docs, err := documents(root)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := os.ReadFile(filepath.Join(root, "docs", "conformance.md"))
-	if err != nil {
-		t.Fatal(err)
+	for name, want := range docs {
+		got, err := os.ReadFile(filepath.Join(root, "docs", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(got) != string(want) {
+			t.Errorf("docs/%s is stale: run make gen", name)
+		}
 	}
-	if string(got) != string(want) {
-		t.Error("docs/conformance.md is stale: run make gen")
+}
+
+func TestAttacks(t *testing.T) {
+	t.Parallel()
+	name := func(n string) string { return attackPrefix + n } // this file tries none itself
+	rows := []attack{{name("01"), "one", "nothing"}, {name("20"), "two | 2", "the end"}, {name("48"), "three", "x"}}
+	doc, err := renderAttacks(rows, map[string][]shown{name("01"): {{"a", "x"}}, name("20"): {{"b", "y"}}, "N-0" + "1": {{"c", "z"}}})
+	if err != nil || !strings.Contains(string(doc), `| two \| 2 | the end | [b](../b): y |`) || strings.Contains(string(doc), "three") {
+		t.Errorf("%v\n%s", err, doc)
+	}
+	if _, err := renderAttacks(rows, map[string][]shown{name("01"): {{"a", "x"}}}); err == nil || !strings.Contains(err.Error(), "no test names") {
+		t.Errorf("without a test: %v", err)
+	}
+	if _, err := renderAttacks(rows, map[string][]shown{name("20"): {{"b", "y"}}, name("99"): {{"b", "y"}}}); err == nil || !strings.Contains(err.Error(), "security.tsv") {
+		t.Errorf("with an unknown id: %v", err)
 	}
 }
 
@@ -32,7 +50,7 @@ func TestScan(t *testing.T) {
 		"a_test.go": strings.ReplaceAll(`package a
 // TestOne covers S?03.
 func TestOne(t *testing.T) {
-	t.Run("S?01 SEC-12 U?02 first of many", nil)
+	t.Run("S?01 SEC?12 U?02 first of many", nil)
 	t.Run("S?04", nil) // and K?01
 	t.Error("REC?05: no id")
 }
@@ -59,8 +77,9 @@ func TestT_06_by_name() {}
 		t.Fatal(err)
 	}
 	want := map[string]string{
-		"S?01": "a_test.go: first of many, b.test.mjs: a \\\"quoted\\\" name",
-		"S?03": "a_test.go: TestOne", "S?04": "a_test.go: TestOne", "U?02": "a_test.go: first of many",
+		attackPrefix + "12": "a_test.go: first of many",
+		"S?01":              "a_test.go: first of many, b.test.mjs: a \\\"quoted\\\" name",
+		"S?03":              "a_test.go: TestOne", "S?04": "a_test.go: TestOne", "U?02": "a_test.go: first of many",
 		"K?01": "a_test.go: TestOne", "T?06": "a_test.go: TestT_06_by_name", "M?01": "b.test.mjs: how: more",
 		"N?19": "deep/down/here.test.mjs: x", "N?18": "deep/down/here.test.mjs: y",
 	}
