@@ -52,7 +52,7 @@ func (s *Server) shakeHands(c *Connection, in *inbound) error {
 func (s *Server) begin(c *Connection, req protocol.HandshakeRequest) error {
 	o := Opening{Handshake: req, Request: c.info.Request}
 	c.info.Request = nil // it may be large
-	h := Handler{Dispatcher: s.chain.dispatcher}
+	var h Handler
 	if s.handle != nil {
 		ctx, cancel := context.WithTimeout(c.ctx, c.handshakeTimeout())
 		defer cancel()
@@ -64,7 +64,9 @@ func (s *Server) begin(c *Connection, req protocol.HandshakeRequest) error {
 	if h.Proxy != nil {
 		return s.handOver(c, h.Proxy, o)
 	}
-	c.dispatcher = h.Dispatcher
+	if c.dispatcher = h.Dispatcher; c.dispatcher == nil {
+		c.dispatcher = s.chain.dispatcher
+	}
 	return s.register(c, protocol.AppendHandshakeResponse(nil, ""))
 }
 

@@ -8,7 +8,8 @@ import (
 	"github.com/signalbox/signalbox/hubs/protocol"
 )
 
-// Handler is who handles what a client sends: one of the two.
+// Handler is who handles what a client sends: one of the two. The zero Handler is
+// Config.Dispatcher.
 type Handler struct {
 	Dispatcher Dispatcher
 	Proxy      Proxy

@@ -673,3 +673,14 @@ func TestProxy_stalled_clients_hold_up_nobody(t *testing.T) {
 		}
 	}
 }
+
+func TestHandle_that_chooses_nothing_leaves_the_dispatcher(t *testing.T) {
+	t.Parallel()
+	n := newNotes()
+	s := newServer(t, hubs.Config{Dispatcher: n, Handle: func(context.Context, *hubs.Connection, hubs.Opening) (hubs.Handler, error) {
+		return hubs.Handler{}, nil
+	}})
+	w := connect(t, s, "u", "c")
+	w.send(invoke1)
+	expect(t, n.targets, "say")
+}

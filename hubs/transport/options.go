@@ -33,6 +33,8 @@ type Endpoint struct {
 	// HandshakeTimeout is how long the client may take for its handshake; 0 = as
 	// long as the hub's options say.
 	HandshakeTimeout time.Duration
+	// Request goes into hubs.ConnectionInfo.
+	Request any
 	// Admit, when set, is asked once for each new connection, after Ownership
 	// and before the transport begins; an *Error is the response. The returned
 	// function is called when the connection has ended.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/hubs/pairing"
 	"github.com/signalbox/signalbox/hubs/quota"
 	"github.com/signalbox/signalbox/hubs/transport"
 	"github.com/signalbox/signalbox/internal/telemetry"
@@ -109,7 +110,8 @@ func (c *clients) resolve(r *http.Request) (*transport.Endpoint, error) {
 		Principal: hubs.Principal{
 			UserID: p.UserID, Claims: userClaims(p), Credential: p.KeyID, Expires: p.CloseAt, Groups: p.Groups, Authentication: p,
 		},
-		Scope: string(t.ID) + "/" + hub,
+		Scope:   string(t.ID) + "/" + hub,
+		Request: &pairing.Request{Claims: p.Claims, ForeignIssuer: p.IssuerID != "", Host: r.Host, Header: r.Header, RawQuery: r.URL.RawQuery},
 
 		StatefulReconnect: resumable(t.Limits),
 		Admit: func(ctx context.Context, _ string) (func(), error) {

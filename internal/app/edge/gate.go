@@ -92,5 +92,6 @@ func (g *registry) changed(_, after *tenants.Document) {
 		if err := s.server.SetOptions(options(after, name)); err != nil {
 			g.log.Error("hub settings not applied", "tenant_id", after.ID, "hub", name, "error", err)
 		}
+		s.handlers.changed()
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/signalbox/signalbox/hubs"
 	"github.com/signalbox/signalbox/hubs/backplane"
 	"github.com/signalbox/signalbox/hubs/clientmethods"
+	"github.com/signalbox/signalbox/hubs/pairing"
 	"github.com/signalbox/signalbox/hubs/quota"
 	"github.com/signalbox/signalbox/hubs/serverconn"
 	"github.com/signalbox/signalbox/hubs/serverlink"
@@ -78,8 +79,9 @@ type tenantHubs struct {
 
 // servedHub is a hub with its runtime.
 type servedHub struct {
-	server *hubs.Server
-	meter  *meter
+	server   *hubs.Server
+	meter    *meter
+	handlers *handlers
 	// upstream handles clients of a hub that no app server handles.
 	upstream *upstream.Dispatcher
 	// permissions are what the hub's settings let every client do.
@@ -137,6 +139,8 @@ func (g *registry) get(t *tenants.Document, hub string) (*servedHub, error) {
 	m := newMeter(g.recorder.Hub(t.ID, hub), g.metrics)
 	s := &servedHub{meter: m, used: now}
 	s.upstream = g.upstreams.Hub(t.ID, hub, func() *tenants.Document { return g.current(t) })
+	s.handlers = newHandlers(pairing.Hub{Tenant: t.ID, Name: hub}, fleetServers{g.pairings, g.presence},
+		func() tenants.Handler { return g.current(t).Hubs[hub].WithDefaults().Handler }, m.Refused, g.log.With(telemetry.KeyTenant, t.ID))
 	s.allow(t, hub)
 	keeper := &gate{registry: g, tenant: t.ID}
 	server, err := hubs.NewServer(hubs.Config{
@@ -144,6 +148,7 @@ func (g *registry) get(t *tenants.Document, hub string) (*servedHub, error) {
 		Options: options(t, hub),
 		Filters: []hubs.Filter{
 			keeper,
+			s.handlers,
 			&quota.Filter{Messages: g.messages, Tenant: t.ID, Rate: func() quota.Rate { return rateOf(g.limits(t)) }, Refused: m.Refused},
 			&clientmethods.Filter{Config: clientmethods.Config{
 				Allowed: s.allowed, Refresh: keeper.refresh, Refused: m.Refused,
@@ -151,6 +156,7 @@ func (g *registry) get(t *tenants.Document, hub string) (*servedHub, error) {
 			}},
 		},
 		Dispatcher: s.upstream,
+		Handle:     s.handlers.handle,
 		Backplane:  g.bus.Hub(t.ID, hub, settings(t)),
 		Meter:      m,
 		Logger:     g.log.With(telemetry.KeyTenant, t.ID),
@@ -161,6 +167,7 @@ func (g *registry) get(t *tenants.Document, hub string) (*servedHub, error) {
 		return nil, fmt.Errorf("make hub: %w", err)
 	}
 	s.server = server
+	s.handlers.start(server)
 	th.served[hub] = s
 	return s, nil
 }
@@ -259,6 +266,7 @@ func (g *registry) end(s *servedHub) {
 	if err := s.server.Close(); err != nil {
 		g.log.Warn("idle hub not closed cleanly", "error", err)
 	}
+	s.handlers.stop()
 	s.upstream.Close()
 	s.meter.usage.Close()
 }
