@@ -13,24 +13,45 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for DeliveryOutcome.
+const (
+	Delivered DeliveryOutcome = "delivered"
+	Failed    DeliveryOutcome = "failed"
+	Retried   DeliveryOutcome = "retried"
+)
+
+// Valid indicates whether the value is a known member of the DeliveryOutcome enum.
+func (e DeliveryOutcome) Valid() bool {
+	switch e {
+	case Delivered:
+		return true
+	case Failed:
+		return true
+	case Retried:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for HubHandler.
 const (
-	AppServer HubHandler = "app_server"
-	Auto      HubHandler = "auto"
-	Broadcast HubHandler = "broadcast"
-	Upstream  HubHandler = "upstream"
+	HubHandlerAppServer HubHandler = "app_server"
+	HubHandlerAuto      HubHandler = "auto"
+	HubHandlerBroadcast HubHandler = "broadcast"
+	HubHandlerUpstream  HubHandler = "upstream"
 )
 
 // Valid indicates whether the value is a known member of the HubHandler enum.
 func (e HubHandler) Valid() bool {
 	switch e {
-	case AppServer:
+	case HubHandlerAppServer:
 		return true
-	case Auto:
+	case HubHandlerAuto:
 		return true
-	case Broadcast:
+	case HubHandlerBroadcast:
 		return true
-	case Upstream:
+	case HubHandlerUpstream:
 		return true
 	default:
 		return false
@@ -139,6 +160,24 @@ func (e TenantStatus) Valid() bool {
 	case Active:
 		return true
 	case Suspended:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for UpstreamMode.
+const (
+	Azure  UpstreamMode = "azure"
+	Native UpstreamMode = "native"
+)
+
+// Valid indicates whether the value is a known member of the UpstreamMode enum.
+func (e UpstreamMode) Valid() bool {
+	switch e {
+	case Azure:
+		return true
+	case Native:
 		return true
 	default:
 		return false
@@ -292,6 +331,25 @@ type DataPlaneToken struct {
 	URL string `json:"url"`
 }
 
+// DeliveryContent defines model for DeliveryContent.
+type DeliveryContent struct {
+	// Base64 The beginning of the body, when it is not
+	Base64 *string `json:"base64,omitempty"`
+
+	// Bytes Of the whole body
+	Bytes       int     `json:"bytes"`
+	ContentType *string `json:"content_type,omitempty"`
+
+	// Text The beginning of the body, when it is text
+	Text *string `json:"text,omitempty"`
+
+	// Truncated There was more of the body
+	Truncated bool `json:"truncated"`
+}
+
+// DeliveryOutcome retried is a failed attempt that another one follows
+type DeliveryOutcome string
+
 // Email Example: ada@example.com
 type Email = string
 
@@ -346,6 +404,10 @@ type Hub struct {
 
 	// UpdatedAt Absent when implicit
 	UpdatedAt *time.Time `json:"updated_at,omitempty"`
+
+	// Upstream Where what a hub's clients do is posted to, when no app server handles them. Without rules there is
+	// no upstream.
+	Upstream *Upstream `json:"upstream,omitempty"`
 }
 
 // HubHandler Who answers invocations. `auto`: the app server when one is connected, else the upstream when one is
@@ -374,6 +436,10 @@ type HubSettings struct {
 
 	// KeepAliveSeconds Default 15
 	KeepAliveSeconds *int `json:"keep_alive_seconds,omitempty"`
+
+	// Upstream Where what a hub's clients do is posted to, when no app server handles them. Without rules there is
+	// no upstream.
+	Upstream *Upstream `json:"upstream,omitempty"`
 }
 
 // KeySlot defines model for KeySlot.
@@ -489,6 +555,12 @@ type RestTokenRequest struct {
 // Role defines model for Role.
 type Role string
 
+// RotateWebhookSecretRequest defines model for RotateWebhookSecretRequest.
+type RotateWebhookSecretRequest struct {
+	// OverlapSeconds How long the former secret goes on signing; default 86400
+	OverlapSeconds *int `json:"overlap_seconds,omitempty"`
+}
+
 // Session defines model for Session.
 type Session struct {
 	Accounts []Account `json:"accounts"`
@@ -565,6 +637,89 @@ type UpdateTenantRequest struct {
 	Name *Name `json:"name,omitempty"`
 }
 
+// Upstream Where what a hub's clients do is posted to, when no app server handles them. Without rules there is
+// no upstream.
+type Upstream struct {
+	// Mode Default azure, the format of Azure SignalR Service
+	Mode *UpstreamMode `json:"mode,omitempty"`
+
+	// ReconnectSeconds Native mode only: how long a user whose connection has ended is waited for before `disconnected` is
+	// told. A connection that comes meanwhile says which one it replaces. Default 0, not at all
+	ReconnectSeconds *int `json:"reconnect_seconds,omitempty"`
+
+	// Rules The first that matches counts; what none matches is posted nowhere
+	Rules *[]UpstreamRule `json:"rules,omitempty"`
+
+	// TimeoutSeconds For one request with its answer; default 5
+	TimeoutSeconds *int `json:"timeout_seconds,omitempty"`
+}
+
+// UpstreamDelivery defines model for UpstreamDelivery.
+type UpstreamDelivery struct {
+	// At When the request began
+	At           time.Time `json:"at"`
+	Attempt      int       `json:"attempt"`
+	Category     string    `json:"category"`
+	ConnectionID string    `json:"connection_id"`
+	DurationMs   int       `json:"duration_ms"`
+
+	// Error What went wrong
+	//
+	// Example: upstream_timeout
+	Error *string `json:"error,omitempty"`
+	Event string  `json:"event"`
+	Hub   string  `json:"hub"`
+	ID    string  `json:"id"`
+
+	// MessageID The webhook-id of the native mode, the same for every attempt
+	MessageID *string      `json:"message_id,omitempty"`
+	Mode      UpstreamMode `json:"mode"`
+
+	// Outcome retried is a failed attempt that another one follows
+	Outcome DeliveryOutcome `json:"outcome"`
+
+	// ReplayOf The delivery that was sent again by this one
+	ReplayOf   *string         `json:"replay_of,omitempty"`
+	Replayable bool            `json:"replayable"`
+	Request    DeliveryContent `json:"request"`
+	Response   DeliveryContent `json:"response"`
+
+	// Status Of the answer; absent when there was none
+	Status *int `json:"status,omitempty"`
+
+	// URL Without its query
+	URL    string  `json:"url"`
+	UserID *string `json:"user_id,omitempty"`
+}
+
+// UpstreamDeliveryList defines model for UpstreamDeliveryList.
+type UpstreamDeliveryList struct {
+	Deliveries []UpstreamDelivery `json:"deliveries"`
+
+	// NextCursor Of the page that follows; absent when there is none
+	NextCursor *string `json:"next_cursor,omitempty"`
+}
+
+// UpstreamMode defines model for UpstreamMode.
+type UpstreamMode string
+
+// UpstreamRule defines model for UpstreamRule.
+type UpstreamRule struct {
+	// Category Of connections and messages; default *
+	Category *string `json:"category,omitempty"`
+
+	// Event connected, disconnected, or names of methods; default *
+	Event *string `json:"event,omitempty"`
+
+	// Hub *, or names separated by commas; default *
+	Hub *string `json:"hub,omitempty"`
+
+	// URL May hold {hub}, {category} and {event} in its path and query
+	//
+	// Example: https://example.com/signalr/{event}
+	URL string `json:"url"`
+}
+
 // Usage defines model for Usage.
 type Usage struct {
 	From time.Time `json:"from"`
@@ -626,6 +781,34 @@ type User struct {
 	ID            string `json:"id"`
 }
 
+// WebhookSecret defines model for WebhookSecret.
+type WebhookSecret struct {
+	CreatedAt time.Time `json:"created_at"`
+
+	// ExpiresAt Of a former secret; when it stops signing
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+
+	// Hint The last characters of the secret
+	Hint string `json:"hint"`
+	ID   string `json:"id"`
+}
+
+// WebhookSecretList defines model for WebhookSecretList.
+type WebhookSecretList struct {
+	WebhookSecrets []WebhookSecret `json:"webhook_secrets"`
+}
+
+// WebhookSecretOnce defines model for WebhookSecretOnce.
+type WebhookSecretOnce struct {
+	CreatedAt time.Time `json:"created_at"`
+	ID        string    `json:"id"`
+
+	// Secret Shown once
+	//
+	// Example: whsec_...
+	Secret string `json:"secret"`
+}
+
 // HubPath Example: chat
 type HubPath = HubName
 
@@ -655,6 +838,23 @@ type Unauthenticated = Problem
 
 // Unexpected RFC 9457
 type Unexpected = Problem
+
+// ListUpstreamDeliveriesParams defines parameters for ListUpstreamDeliveries.
+type ListUpstreamDeliveriesParams struct {
+	Hub *string `form:"hub,omitempty" json:"hub,omitempty"`
+
+	// Event connected, disconnected, or the name of a method
+	Event   *string          `form:"event,omitempty" json:"event,omitempty"`
+	Outcome *DeliveryOutcome `form:"outcome,omitempty" json:"outcome,omitempty"`
+	From    *time.Time       `form:"from,omitempty" json:"from,omitempty"`
+	To      *time.Time       `form:"to,omitempty" json:"to,omitempty"`
+
+	// Cursor next_cursor of the page before
+	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit Default 50
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+}
 
 // GetUsageParams defines parameters for GetUsage.
 type GetUsageParams struct {
@@ -692,6 +892,9 @@ type PutHubJSONRequestBody = HubSettings
 
 // CreateRestTokenJSONRequestBody defines body for CreateRestToken for application/json ContentType.
 type CreateRestTokenJSONRequestBody = RestTokenRequest
+
+// RotateWebhookSecretJSONRequestBody defines body for RotateWebhookSecret for application/json ContentType.
+type RotateWebhookSecretJSONRequestBody = RotateWebhookSecretRequest
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
@@ -779,9 +982,21 @@ type ServerInterface interface {
 	// CreateRestToken A token with which a backend publishes over REST
 	// (POST /v1/tenants/{tenant}/rest-tokens)
 	CreateRestToken(w http.ResponseWriter, r *http.Request, tenant TenantPath)
+	// ListUpstreamDeliveries What was posted to upstreams of late, and what came of it
+	// (GET /v1/tenants/{tenant}/upstream-deliveries)
+	ListUpstreamDeliveries(w http.ResponseWriter, r *http.Request, tenant TenantPath, params ListUpstreamDeliveriesParams)
+	// ReplayUpstreamDelivery Send a delivery again
+	// (POST /v1/tenants/{tenant}/upstream-deliveries/{delivery}/replay)
+	ReplayUpstreamDelivery(w http.ResponseWriter, r *http.Request, tenant TenantPath, delivery string)
 	// GetUsage What a tenant used, over time and against its plan
 	// (GET /v1/tenants/{tenant}/usage)
 	GetUsage(w http.ResponseWriter, r *http.Request, tenant TenantPath, params GetUsageParams)
+	// ListWebhookSecrets What signs the requests to upstreams in native mode, without the secrets
+	// (GET /v1/tenants/{tenant}/webhook-secrets)
+	ListWebhookSecrets(w http.ResponseWriter, r *http.Request, tenant TenantPath)
+	// RotateWebhookSecret Make the webhook secret, or replace it
+	// (POST /v1/tenants/{tenant}/webhook-secrets/rotate)
+	RotateWebhookSecret(w http.ResponseWriter, r *http.Request, tenant TenantPath)
 }
 
 // Unimplemented server implementation that returns http.StatusNotImplemented for each endpoint.
@@ -956,9 +1171,33 @@ func (_ Unimplemented) CreateRestToken(w http.ResponseWriter, r *http.Request, t
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// ListUpstreamDeliveries What was posted to upstreams of late, and what came of it
+// (GET /v1/tenants/{tenant}/upstream-deliveries)
+func (_ Unimplemented) ListUpstreamDeliveries(w http.ResponseWriter, r *http.Request, tenant TenantPath, params ListUpstreamDeliveriesParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ReplayUpstreamDelivery Send a delivery again
+// (POST /v1/tenants/{tenant}/upstream-deliveries/{delivery}/replay)
+func (_ Unimplemented) ReplayUpstreamDelivery(w http.ResponseWriter, r *http.Request, tenant TenantPath, delivery string) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // GetUsage What a tenant used, over time and against its plan
 // (GET /v1/tenants/{tenant}/usage)
 func (_ Unimplemented) GetUsage(w http.ResponseWriter, r *http.Request, tenant TenantPath, params GetUsageParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ListWebhookSecrets What signs the requests to upstreams in native mode, without the secrets
+// (GET /v1/tenants/{tenant}/webhook-secrets)
+func (_ Unimplemented) ListWebhookSecrets(w http.ResponseWriter, r *http.Request, tenant TenantPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// RotateWebhookSecret Make the webhook secret, or replace it
+// (POST /v1/tenants/{tenant}/webhook-secrets/rotate)
+func (_ Unimplemented) RotateWebhookSecret(w http.ResponseWriter, r *http.Request, tenant TenantPath) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -1600,6 +1839,161 @@ func (siw *ServerInterfaceWrapper) CreateRestToken(w http.ResponseWriter, r *htt
 	handler.ServeHTTP(w, r)
 }
 
+// ListUpstreamDeliveries operation middleware
+func (siw *ServerInterfaceWrapper) ListUpstreamDeliveries(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", chi.URLParam(r, "tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tenant", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListUpstreamDeliveriesParams
+
+	// ------------- Optional query parameter "hub" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "hub", r.URL.Query(), &params.Hub, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "hub"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "hub", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "event" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "event", r.URL.Query(), &params.Event, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "event"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "event", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "outcome" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "outcome", r.URL.Query(), &params.Outcome, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "outcome"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "outcome", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", r.URL.Query(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "from"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "from", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "to", r.URL.Query(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "to"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "to", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListUpstreamDeliveries(w, r, tenant, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ReplayUpstreamDelivery operation middleware
+func (siw *ServerInterfaceWrapper) ReplayUpstreamDelivery(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", chi.URLParam(r, "tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tenant", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "delivery" -------------
+	var delivery string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "delivery", chi.URLParam(r, "delivery"), &delivery, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "delivery", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ReplayUpstreamDelivery(w, r, tenant, delivery)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // GetUsage operation middleware
 func (siw *ServerInterfaceWrapper) GetUsage(w http.ResponseWriter, r *http.Request) {
 
@@ -1659,6 +2053,58 @@ func (siw *ServerInterfaceWrapper) GetUsage(w http.ResponseWriter, r *http.Reque
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetUsage(w, r, tenant, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListWebhookSecrets operation middleware
+func (siw *ServerInterfaceWrapper) ListWebhookSecrets(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", chi.URLParam(r, "tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tenant", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListWebhookSecrets(w, r, tenant)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// RotateWebhookSecret operation middleware
+func (siw *ServerInterfaceWrapper) RotateWebhookSecret(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", chi.URLParam(r, "tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tenant", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RotateWebhookSecret(w, r, tenant)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -1834,6 +2280,18 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Put(options.BaseURL+"/v1/tenants/{tenant}/hubs/{hub}", wrapper.PutHub)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/tenants/{tenant}/webhook-secrets", wrapper.ListWebhookSecrets)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/tenants/{tenant}/webhook-secrets/rotate", wrapper.RotateWebhookSecret)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/tenants/{tenant}/upstream-deliveries", wrapper.ListUpstreamDeliveries)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/tenants/{tenant}/upstream-deliveries/{delivery}/replay", wrapper.ReplayUpstreamDelivery)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/tenants/{tenant}/limits", wrapper.GetLimits)

@@ -20,35 +20,39 @@ type operation struct {
 // operations has a row for every operation of the document; a new one without a
 // row fails the tests.
 var operations = map[string]operation{
-	"signUp":               {public: true, body: map[string]any{"email": "new@example.com", "password": password}},
-	"signIn":               {public: true, body: map[string]any{"email": "nobody@example.com", "password": password}},
-	"getSession":           {},
-	"signOut":              {public: true},
-	"verifyEmail":          {public: true, body: map[string]any{"token": "x"}},
-	"listPlans":            {public: true},
-	"listTenants":          {},
-	"createTenant":         {body: map[string]any{"name": "Another"}},
-	"getTenant":            {needs: tenants.SeeTenant},
-	"updateTenant":         {needs: tenants.ChangeTenant, body: map[string]any{"name": "Renamed"}},
-	"deleteTenant":         {needs: tenants.DeleteTenant},
-	"listKeys":             {needs: tenants.SeeKeys},
-	"regenerateKey":        {needs: tenants.RegenerateKey},
-	"listHubs":             {needs: tenants.SeeTenant},
-	"getHub":               {needs: tenants.SeeTenant},
-	"putHub":               {needs: tenants.ChangeHub, body: map[string]any{}},
-	"patchHub":             {needs: tenants.ChangeHub, body: map[string]any{"handler": "broadcast"}},
-	"deleteHub":            {needs: tenants.ChangeHub},
-	"getLimits":            {needs: tenants.SeeTenant},
-	"createClientToken":    {needs: tenants.MintToken, body: map[string]any{"hub": "chat"}},
-	"createRestToken":      {needs: tenants.MintToken, body: map[string]any{}},
-	"getUsage":             {needs: tenants.SeeTenant},
-	"getActivity":          {needs: tenants.SeeTenant},
-	"createLiveConnection": {needs: tenants.SeeTenant},
-	"listApiTokens":        {},
-	"createApiToken":       {body: map[string]any{"name": "CI"}},
-	"deleteApiToken":       {},
-	"getDevMailbox":        {public: true},
-	"getOpenapi":           {public: true},
+	"signUp":                 {public: true, body: map[string]any{"email": "new@example.com", "password": password}},
+	"signIn":                 {public: true, body: map[string]any{"email": "nobody@example.com", "password": password}},
+	"getSession":             {},
+	"signOut":                {public: true},
+	"verifyEmail":            {public: true, body: map[string]any{"token": "x"}},
+	"listPlans":              {public: true},
+	"listTenants":            {},
+	"createTenant":           {body: map[string]any{"name": "Another"}},
+	"getTenant":              {needs: tenants.SeeTenant},
+	"updateTenant":           {needs: tenants.ChangeTenant, body: map[string]any{"name": "Renamed"}},
+	"deleteTenant":           {needs: tenants.DeleteTenant},
+	"listKeys":               {needs: tenants.SeeKeys},
+	"regenerateKey":          {needs: tenants.RegenerateKey},
+	"listHubs":               {needs: tenants.SeeTenant},
+	"getHub":                 {needs: tenants.SeeTenant},
+	"putHub":                 {needs: tenants.ChangeHub, body: map[string]any{}},
+	"patchHub":               {needs: tenants.ChangeHub, body: map[string]any{"handler": "broadcast"}},
+	"deleteHub":              {needs: tenants.ChangeHub},
+	"listWebhookSecrets":     {needs: tenants.SeeKeys},
+	"rotateWebhookSecret":    {needs: tenants.RegenerateKey, body: map[string]any{}},
+	"listUpstreamDeliveries": {needs: tenants.SeeDeliveries},
+	"replayUpstreamDelivery": {needs: tenants.ReplayDelivery},
+	"getLimits":              {needs: tenants.SeeTenant},
+	"createClientToken":      {needs: tenants.MintToken, body: map[string]any{"hub": "chat"}},
+	"createRestToken":        {needs: tenants.MintToken, body: map[string]any{}},
+	"getUsage":               {needs: tenants.SeeTenant},
+	"getActivity":            {needs: tenants.SeeTenant},
+	"createLiveConnection":   {needs: tenants.SeeTenant},
+	"listApiTokens":          {},
+	"createApiToken":         {body: map[string]any{"name": "CI"}},
+	"deleteApiToken":         {},
+	"getDevMailbox":          {public: true},
+	"getOpenapi":             {public: true},
 }
 
 // eachOperation calls f with every operation of the document.
@@ -72,7 +76,7 @@ func eachOperation(t *testing.T, f func(id, method, path string, o operation)) {
 
 // address fills a path in for a tenant.
 func address(path, tenant string) string {
-	return strings.NewReplacer("{tenant}", tenant, "{hub}", "chat", "{slot}", "primary", "{api_token}", "none").Replace(path)
+	return strings.NewReplacer("{tenant}", tenant, "{hub}", "chat", "{slot}", "primary", "{api_token}", "none", "{delivery}", "1-1").Replace(path)
 }
 
 func TestOperations_without_a_caller_are_unauthenticated(t *testing.T) {
@@ -133,7 +137,7 @@ func TestOperations_follow_the_table_of_roles(t *testing.T) {
 				return
 			}
 			a := c.call(method, address(path, "acme"), o.body)
-			if role.Allows(o.needs) == (a.status == http.StatusForbidden) || a.status == http.StatusNotFound && id != "deleteHub" && id != "getHub" && id != "patchHub" {
+			if role.Allows(o.needs) == (a.status == http.StatusForbidden) || a.status == http.StatusNotFound && id != "deleteHub" && id != "getHub" && id != "patchHub" && id != "replayUpstreamDelivery" {
 				t.Errorf("%s as %s answered %d: %s", id, role, a.status, a.text)
 			}
 		})

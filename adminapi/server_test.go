@@ -39,6 +39,7 @@ type world struct {
 	service   *tenants.Service
 	logs      *lockedBuffer
 	published *publications
+	upstreams *upstreams
 	routes    routers.Router
 }
 
@@ -100,7 +101,7 @@ func newWorld(t *testing.T, s settings) *world {
 	if s.signUpsPerHour == 0 {
 		s.signUpsPerHour = 1000
 	}
-	w := &world{t: t, pool: pool, logs: new(lockedBuffer), published: &publications{count: make(map[tenants.ID]int)}}
+	w := &world{t: t, pool: pool, logs: new(lockedBuffer), published: &publications{count: make(map[tenants.ID]int)}, upstreams: new(upstreams)}
 	logger := slog.New(slog.NewJSONHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	sealer, err := tenants.NewSealer(bytes.Repeat([]byte{7}, tenants.SealingKeySize))
 	if err != nil {
@@ -112,7 +113,7 @@ func newWorld(t *testing.T, s settings) *world {
 	}
 	w.service, err = tenants.NewService(tenants.Config{
 		Store: tenantstore.New(pool, noJobs{}), Sealer: sealer, Endpoints: endpoints, ConsoleURL: "https://console.example.com",
-		Publish: w.published.publish, SignUpsPerHour: s.signUpsPerHour, Logger: logger, Now: s.now,
+		Publish: w.published.publish, Upstreams: w.upstreams, Deliveries: w.upstreams, SignUpsPerHour: s.signUpsPerHour, Logger: logger, Now: s.now,
 	})
 	if err != nil {
 		t.Fatal(err)

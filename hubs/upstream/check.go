@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/signalbox/signalbox/internal/fault"
@@ -35,13 +37,14 @@ type ControlConfig struct {
 	Log       Writer
 	// Origin is the host that asks upstreams whether they want requests.
 	Origin string
+	Logger *slog.Logger
 }
 
 var _ tenants.Upstreams = (*Control)(nil)
 
 // NewControl makes a Control.
 func NewControl(c ControlConfig) *Control {
-	g := NewGateway(Config{Transport: c.Transport, Log: noLog{}, Refused: func(tenants.ID, string, string) {}})
+	g := NewGateway(Config{Transport: c.Transport, Log: noLog{}, Refused: func(tenants.ID, string, string) {}, Logger: c.Logger})
 	return &Control{policy: c.Policy, g: g, log: c.Log, origin: c.Origin}
 }
 
@@ -55,28 +58,32 @@ const handshakeTimeout = 5 * time.Second
 
 // Check implements tenants.Upstreams.
 func (c *Control) Check(ctx context.Context, hub string, u tenants.Upstream) error {
-	var fields []fault.Field
-	asked := make(map[string]error)
+	found := make([]*fault.Field, len(u.Rules))
+	var all sync.WaitGroup
 	for i, r := range u.Rules {
 		name := fmt.Sprintf("upstream.rules.%d.url", i)
 		target, _ := r.Expand(hub, tenants.CategoryMessages, "validate")
 		if _, err := c.policy.Check(target); err != nil {
-			fields = append(fields, fault.Field{Name: name, Message: err.Error(), Accepted: c.policy.Rule()})
+			found[i] = &fault.Field{Name: name, Message: err.Error(), Accepted: c.policy.Rule()}
 			continue
 		}
 		if u.Mode != tenants.UpstreamNative {
 			continue
 		}
-		err, known := asked[target]
-		if !known {
-			err = c.ask(ctx, target)
-			asked[target] = err
-		}
-		if err != nil {
-			fields = append(fields, fault.Field{
-				Name: name, Message: err.Error(),
-				Accepted: "a URL that answers OPTIONS with the header WebHook-Allowed-Origin: " + c.origin,
-			})
+		all.Go(func() {
+			if err := c.ask(ctx, target); err != nil {
+				found[i] = &fault.Field{
+					Name: name, Message: err.Error(),
+					Accepted: "a URL that answers OPTIONS with the header WebHook-Allowed-Origin: " + c.origin,
+				}
+			}
+		})
+	}
+	all.Wait()
+	var fields []fault.Field
+	for _, f := range found {
+		if f != nil {
+			fields = append(fields, *f)
 		}
 	}
 	if len(fields) > 0 {
@@ -121,6 +128,9 @@ func (c *Control) ask(ctx context.Context, target string) error {
 	return errUnwilling
 }
 
+// replayTimeout is shorter than what a request of the control plane may take.
+const replayTimeout = 15 * time.Second
+
 // Replay implements tenants.Upstreams.
 func (c *Control) Replay(ctx context.Context, doc *tenants.Document, of tenants.Delivery) (tenants.Delivery, error) {
 	gone := fault.New(fault.Conflict, "No rule of the hub's upstream is for this message now, or its format has changed.").WithCode(codeNoRule)
@@ -141,7 +151,7 @@ func (c *Control) Replay(ctx context.Context, doc *tenants.Document, of tenants.
 	h.Set("Content-Type", of.Request.Type)
 	p := &post{
 		hub: of.Hub, category: of.Category, event: of.Event, mode: of.Mode, connection: of.ConnectionID, user: of.UserID, messageID: of.MessageID,
-		url: target, header: h, body: of.Request.Body, timeout: time.Duration(u.TimeoutSeconds) * time.Second, limit: maxResponse,
+		url: target, header: h, body: of.Request.Body, timeout: min(time.Duration(u.TimeoutSeconds)*time.Second, replayTimeout), limit: maxResponse,
 		attempt: of.Attempt + 1, replayOf: of.ID, sign: azureSignature(doc, of.ConnectionID),
 	}
 	if u.Mode == tenants.UpstreamNative {

@@ -233,7 +233,7 @@ func control(t *testing.T, p outbound.Policy) *upstream.Control {
 	t.Helper()
 	transport := outbound.NewTransport(outbound.Config{Policy: p})
 	t.Cleanup(transport.CloseIdleConnections)
-	return upstream.NewControl(upstream.ControlConfig{Policy: p, Transport: transport, Log: writer{}, Origin: "signalbox.example"})
+	return upstream.NewControl(upstream.ControlConfig{Policy: p, Transport: transport, Log: writer{}, Origin: "signalbox.example", Logger: discard})
 }
 
 type writer struct{}

@@ -65,7 +65,7 @@ func Seed(ctx context.Context, c Config, in io.Reader, out io.Writer, logger *sl
 		return errors.New("read seed: account.email and account.password are required")
 	}
 	later := func(context.Context, tenants.ID) error { return nil } // the queued jobs do it
-	k, err := openCore(ctx, c, logger, nil, later)
+	k, err := openCore(ctx, c, logger, nil, reach{publish: later})
 	if err != nil {
 		return err
 	}

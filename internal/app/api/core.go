@@ -24,8 +24,15 @@ type core struct {
 	service *tenants.Service
 }
 
+// reach is what the service has to do with edges and upstreams.
+type reach struct {
+	publish    func(context.Context, tenants.ID) error
+	upstreams  tenants.Upstreams   // nil = URLs are taken as they are
+	deliveries tenants.DeliveryLog // nil = nobody reads it
+}
+
 // openCore migrates the database and makes the service on it.
-func openCore(ctx context.Context, c Config, logger *slog.Logger, tracer pgx.QueryTracer, publish func(context.Context, tenants.ID) error) (*core, error) {
+func openCore(ctx context.Context, c Config, logger *slog.Logger, tracer pgx.QueryTracer, r reach) (*core, error) {
 	if err := postgres.Migrate(ctx, c.DatabaseURL, migrations.Files, logger); err != nil {
 		return nil, err
 	}
@@ -33,7 +40,7 @@ func openCore(ctx context.Context, c Config, logger *slog.Logger, tracer pgx.Que
 	if err != nil {
 		return nil, err
 	}
-	k, err := newCore(c, pool, logger, publish)
+	k, err := newCore(c, pool, logger, r)
 	if err != nil {
 		pool.Close()
 		return nil, err
@@ -41,7 +48,7 @@ func openCore(ctx context.Context, c Config, logger *slog.Logger, tracer pgx.Que
 	return k, nil
 }
 
-func newCore(c Config, pool *pgxpool.Pool, logger *slog.Logger, publish func(context.Context, tenants.ID) error) (*core, error) {
+func newCore(c Config, pool *pgxpool.Pool, logger *slog.Logger, r reach) (*core, error) {
 	inserter, err := river.NewClient(riverpgxv5.New(pool), &river.Config{Logger: logger})
 	if err != nil {
 		return nil, fmt.Errorf("make job inserter: %w", err)
@@ -56,7 +63,8 @@ func newCore(c Config, pool *pgxpool.Pool, logger *slog.Logger, publish func(con
 		return nil, err
 	}
 	service, err := tenants.NewService(tenants.Config{
-		Store: store, Sealer: sealer, Endpoints: endpoints, ConsoleURL: c.ConsoleURL, Publish: publish,
+		Store: store, Sealer: sealer, Endpoints: endpoints, ConsoleURL: c.ConsoleURL, Publish: r.publish,
+		Upstreams: r.upstreams, Deliveries: r.deliveries,
 		Outbound: outbound.Policy{Allowed: c.OutboundAllow}, SignUpsPerHour: c.SignUpsPerHour, Logger: logger,
 	})
 	if err != nil {

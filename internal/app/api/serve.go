@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -21,10 +22,13 @@ import (
 	"github.com/signalbox/signalbox/billing"
 	"github.com/signalbox/signalbox/billing/billingstore"
 	"github.com/signalbox/signalbox/billing/usage"
+	"github.com/signalbox/signalbox/hubs/upstream"
 	"github.com/signalbox/signalbox/internal/fleet"
 	"github.com/signalbox/signalbox/internal/httpserver"
+	"github.com/signalbox/signalbox/internal/outbound"
 	"github.com/signalbox/signalbox/internal/redisclient"
 	"github.com/signalbox/signalbox/internal/telemetry"
+	"github.com/signalbox/signalbox/tenants/deliveries"
 	"github.com/signalbox/signalbox/tenants/directory"
 	"github.com/signalbox/signalbox/tenants/tenantstore"
 	"github.com/signalbox/signalbox/web"
@@ -92,7 +96,11 @@ func open(ctx context.Context, c Config, logger *slog.Logger, console io.Writer,
 		return nil, fmt.Errorf("open Redis: %w", err)
 	}
 	a.documents = &documents{publisher: directory.NewPublisher(a.redis, secrets), fleet: secrets, logger: logger}
-	if a.core, err = openCore(ctx, c, logger, otelpgx.NewTracer(otelpgx.WithTracerProvider(signals.TracerProvider())), a.documents.publish); err != nil {
+	to, err := a.reach(c, logger)
+	if err != nil {
+		return nil, err
+	}
+	if a.core, err = openCore(ctx, c, logger, otelpgx.NewTracer(otelpgx.WithTracerProvider(signals.TracerProvider())), to); err != nil {
 		return nil, err
 	}
 	a.documents.service = a.core.service
@@ -149,6 +157,22 @@ func outer(c Config, next http.Handler) http.Handler {
 		next = httpserver.RequireHTTPS(func(r *http.Request) bool { return !strings.HasPrefix(r.URL.Path, "/v1/") })(next)
 	}
 	return httpserver.Forwarded(c.TrustedProxies)(next)
+}
+
+// reach makes what the service reaches edges and upstreams with.
+func (a *app) reach(c Config, logger *slog.Logger) (reach, error) {
+	service, err := url.Parse(c.ServiceURL)
+	if err != nil {
+		return reach{}, fmt.Errorf("read service URL: %w", err)
+	}
+	log := deliveries.New(a.redis, logger)
+	policy := outbound.Policy{Allowed: c.OutboundAllow}
+	return reach{
+		publish: a.documents.publish, deliveries: log,
+		upstreams: upstream.NewControl(upstream.ControlConfig{
+			Policy: policy, Transport: upstream.NewTransport(policy), Log: log, Origin: service.Hostname(), Logger: logger,
+		}),
+	}, nil
 }
 
 // assets returns the built console, or nil.

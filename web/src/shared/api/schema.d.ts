@@ -234,6 +234,100 @@ export interface paths {
         patch: operations["patchHub"];
         trace?: never;
     };
+    "/v1/tenants/{tenant}/webhook-secrets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+            };
+            cookie?: never;
+        };
+        /** What signs the requests to upstreams in native mode, without the secrets */
+        get: operations["listWebhookSecrets"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tenants/{tenant}/webhook-secrets/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make the webhook secret, or replace it
+         * @description Requests are signed with the former secret, too, until the overlap is over. The secret is in this
+         *     answer and nowhere else.
+         */
+        post: operations["rotateWebhookSecret"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tenants/{tenant}/upstream-deliveries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+            };
+            cookie?: never;
+        };
+        /**
+         * What was posted to upstreams of late, and what came of it
+         * @description The newest first. Up to 500 deliveries of the last 24 hours are kept, with the beginning of their
+         *     bodies and without signatures. When there are very many, not all successful ones are.
+         */
+        get: operations["listUpstreamDeliveries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tenants/{tenant}/upstream-deliveries/{delivery}/replay": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+                delivery: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send a delivery again
+         * @description It goes to where the hub's upstream is now, with a signature of now and the same `webhook-id`. What
+         *     the upstream answers is in the log; no client gets it. 409 `body_truncated` when the log doesn't hold
+         *     the whole body, 409 `upstream_no_rule` when no rule is for it any more.
+         */
+        post: operations["replayUpstreamDelivery"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/tenants/{tenant}/limits": {
         parameters: {
             query?: never;
@@ -606,6 +700,7 @@ export interface components {
             client_timeout_seconds?: number;
             /** @description Origins of browsers that may connect; empty allows any */
             allowed_origins?: string[];
+            upstream?: components["schemas"]["Upstream"];
         };
         Hub: {
             name: string;
@@ -613,6 +708,7 @@ export interface components {
             keep_alive_seconds: number;
             client_timeout_seconds: number;
             allowed_origins: string[];
+            upstream?: components["schemas"]["Upstream"];
             /**
              * @description For a SignalR client
              * @example https://acme.example.com/client/?hub=chat
@@ -635,6 +731,121 @@ export interface components {
              * @description Absent when implicit
              */
             updated_at?: string;
+        };
+        /** @enum {string} */
+        UpstreamMode: "azure" | "native";
+        /**
+         * @description Where what a hub's clients do is posted to, when no app server handles them. Without rules there is
+         *     no upstream.
+         */
+        Upstream: {
+            /** @description Default azure, the format of Azure SignalR Service */
+            mode?: components["schemas"]["UpstreamMode"];
+            /** @description The first that matches counts; what none matches is posted nowhere */
+            rules?: components["schemas"]["UpstreamRule"][];
+            /** @description For one request with its answer; default 5 */
+            timeout_seconds?: number;
+            /**
+             * @description Native mode only: how long a user whose connection has ended is waited for before `disconnected` is
+             *     told. A connection that comes meanwhile says which one it replaces. Default 0, not at all
+             */
+            reconnect_seconds?: number;
+        };
+        UpstreamRule: {
+            /**
+             * @description May hold {hub}, {category} and {event} in its path and query
+             * @example https://example.com/signalr/{event}
+             */
+            url: string;
+            /** @description *, or names separated by commas; default * */
+            hub?: string;
+            /** @description Of connections and messages; default * */
+            category?: string;
+            /** @description connected, disconnected, or names of methods; default * */
+            event?: string;
+        };
+        WebhookSecret: {
+            id: string;
+            /** @description The last characters of the secret */
+            hint: string;
+            /** Format: date-time */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @description Of a former secret; when it stops signing
+             */
+            expires_at?: string;
+        };
+        WebhookSecretList: {
+            webhook_secrets: components["schemas"]["WebhookSecret"][];
+        };
+        RotateWebhookSecretRequest: {
+            /** @description How long the former secret goes on signing; default 86400 */
+            overlap_seconds?: number;
+        };
+        WebhookSecretOnce: {
+            id: string;
+            /**
+             * @description Shown once
+             * @example whsec_...
+             */
+            secret: string;
+            /** Format: date-time */
+            created_at: string;
+        };
+        /**
+         * @description retried is a failed attempt that another one follows
+         * @enum {string}
+         */
+        DeliveryOutcome: "delivered" | "failed" | "retried";
+        DeliveryContent: {
+            content_type?: string;
+            /** @description Of the whole body */
+            bytes: number;
+            /** @description The beginning of the body, when it is text */
+            text?: string;
+            /** @description The beginning of the body, when it is not */
+            base64?: string;
+            /** @description There was more of the body */
+            truncated: boolean;
+        };
+        UpstreamDelivery: {
+            id: string;
+            /**
+             * Format: date-time
+             * @description When the request began
+             */
+            at: string;
+            hub: string;
+            category: string;
+            event: string;
+            mode: components["schemas"]["UpstreamMode"];
+            /** @description The webhook-id of the native mode, the same for every attempt */
+            message_id?: string;
+            connection_id: string;
+            user_id?: string;
+            /** @description Without its query */
+            url: string;
+            attempt: number;
+            outcome: components["schemas"]["DeliveryOutcome"];
+            /** @description Of the answer; absent when there was none */
+            status?: number;
+            /**
+             * @description What went wrong
+             * @example upstream_timeout
+             */
+            error?: string;
+            duration_ms: number;
+            request: components["schemas"]["DeliveryContent"];
+            response: components["schemas"]["DeliveryContent"];
+            /** @description The delivery that was sent again by this one */
+            replay_of?: string;
+            replayable: boolean;
+        };
+        UpstreamDeliveryList: {
+            deliveries: components["schemas"]["UpstreamDelivery"][];
+            /** @description Of the page that follows; absent when there is none */
+            next_cursor?: string;
         };
         HubList: {
             hubs: components["schemas"]["Hub"][];
@@ -1433,6 +1644,134 @@ export interface operations {
             404: components["responses"]["NotFound"];
             409: components["responses"]["Conflict"];
             413: components["responses"]["TooLarge"];
+            default: components["responses"]["Unexpected"];
+        };
+    };
+    listWebhookSecrets: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The one in use, then a former one that still signs */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookSecretList"];
+                };
+            };
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            default: components["responses"]["Unexpected"];
+        };
+    };
+    rotateWebhookSecret: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RotateWebhookSecretRequest"];
+            };
+        };
+        responses: {
+            /** @description The new secret */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookSecretOnce"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            413: components["responses"]["TooLarge"];
+            default: components["responses"]["Unexpected"];
+        };
+    };
+    listUpstreamDeliveries: {
+        parameters: {
+            query?: {
+                hub?: string;
+                /** @description connected, disconnected, or the name of a method */
+                event?: string;
+                outcome?: components["schemas"]["DeliveryOutcome"];
+                from?: string;
+                to?: string;
+                /** @description next_cursor of the page before */
+                cursor?: string;
+                /** @description Default 50 */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One page */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UpstreamDeliveryList"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            default: components["responses"]["Unexpected"];
+        };
+    };
+    replayUpstreamDelivery: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+                delivery: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What came of it */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UpstreamDelivery"];
+                };
+            };
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
             default: components["responses"]["Unexpected"];
         };
     };
