@@ -28,7 +28,7 @@ type hosted struct {
 	// Of the goroutine of orders.
 	session  pairing.Session // nil until the app server has the client
 	message  []byte          // the pieces of a message that have come
-	consumed int             // bytes not reported yet
+	consumed int             // not reported yet, in bytes with overhead
 
 	mu        sync.Mutex
 	opened    bool     // the other edge knows that there is a pairing
@@ -36,7 +36,7 @@ type hosted struct {
 	mute      bool     // nothing more is delivered
 	migrating bool     // the client's edge has been asked to move the client
 	over      bool     // the pairing has ended
-	out       int      // bytes that the client's edge hasn't consumed
+	out       int      // what the client's edge hasn't consumed, in bytes with overhead
 	flights   []flight // what it hasn't settled, oldest first
 
 	after positions // of what the app server says
@@ -180,7 +180,7 @@ func (s *hosted) data(o *order) {
 	}
 	// A server connection that is gone says so to the Downstream.
 	_ = s.session.Send(s.ctx, message, o.data)
-	if s.consumed += len(message); s.consumed >= sendWindow/4 {
+	if s.consumed += len(message) + overhead; s.consumed >= sendWindow/4 {
 		var room [32]byte
 		s.put(appendProgress(room[:0], s.id, s.consumed, 0))
 		s.consumed = 0
@@ -258,14 +258,16 @@ func (s *hosted) Deliver(after hubs.Position, payload []byte, settled *sync.Wait
 		settled.Done()
 		return
 	}
-	if s.out > 0 && s.out+len(payload) > receiveWindow {
+	pieces := (len(payload) + maxPayload - 1) / maxPayload
+	cost := len(payload) + pieces*overhead
+	if s.out > 0 && s.out+cost > receiveWindow {
 		s.mu.Unlock()
 		settled.Done()
 		s.overrun()
 		return
 	}
-	s.out += len(payload)
-	s.flights = append(s.flights, flight{(len(payload) + maxPayload - 1) / maxPayload, settled})
+	s.out += cost
+	s.flights = append(s.flights, flight{pieces, settled})
 	s.mu.Unlock()
 
 	var room [64]byte

@@ -35,39 +35,28 @@ func (q *inbox[T]) take() []T {
 	return items
 }
 
-// Payloads are copied into buffers that are used again: short ones, which nearly
-// all messages are, and whole pieces.
-var short, long = buffers(shortPayload), buffers(maxPayload)
+// overhead is what a message costs the edge that has to keep it, beyond its
+// bytes: windows count it, too, or many empty messages would take much memory.
+const overhead = 256
 
-const shortPayload = 4 << 10
+// payloads are buffers for the short messages that nearly all are.
+var payloads = sync.Pool{New: func() any { b := make([]byte, 0, pooledPayload); return &b }}
 
-func buffers(size int) *sync.Pool {
-	return &sync.Pool{New: func() any { b := make([]byte, 0, size); return &b }}
-}
+const pooledPayload = 2 * overhead
 
 // keep copies b; release gives the copy back.
 func keep(b []byte) *[]byte {
-	var p *[]byte
-	switch {
-	case len(b) <= shortPayload:
-		p = short.Get().(*[]byte)
-	case len(b) <= maxPayload:
-		p = long.Get().(*[]byte)
-	default: // of an edge that cuts messages into longer pieces
-		p = new([]byte)
+	if len(b) > pooledPayload {
+		c := append([]byte(nil), b...)
+		return &c
 	}
+	p := payloads.Get().(*[]byte)
 	*p = append((*p)[:0], b...)
 	return p
 }
 
 func release(p *[]byte) {
-	if p == nil {
-		return
-	}
-	switch cap(*p) {
-	case shortPayload:
-		short.Put(p)
-	case maxPayload:
-		long.Put(p)
+	if p != nil && cap(*p) == pooledPayload {
+		payloads.Put(p)
 	}
 }

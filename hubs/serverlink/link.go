@@ -2,6 +2,7 @@ package serverlink
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -124,9 +125,12 @@ func (l *link) cut(cause error) {
 	if l.cause != nil {
 		return
 	}
+	if l.last != nil {
+		cause = l.last
+	}
 	l.cause = cause
 	close(l.dead)
-	_ = l.conn.Close() // whatever it says, nobody uses it any more
+	_ = l.bare().Close() // whatever it says, nobody uses it any more
 	for _, ln := range l.lanes {
 		ln.wakeWaiting()
 	}
@@ -147,6 +151,24 @@ func (l *link) finish(cause error) {
 	case <-timer.C:
 		l.cut(cause)
 	}
+}
+
+// bare is the connection below TLS: closing that doesn't wait for a farewell to
+// be written.
+func (l *link) bare() net.Conn {
+	if c, ok := l.conn.(*tls.Conn); ok {
+		return c.NetConn()
+	}
+	return l.conn
+}
+
+// farewell tells the other side that nothing follows. That closes the link when
+// it has read all; closing it here would destroy what it hasn't.
+func (l *link) farewell() error {
+	if c, ok := l.conn.(*tls.Conn); ok {
+		return c.CloseWrite()
+	}
+	return l.conn.Close()
 }
 
 func (l *link) err() error {
@@ -254,7 +276,9 @@ func (l *link) write() {
 		var last error
 		if out, last = l.batch(out[:0]); len(out) == 0 {
 			if last != nil {
-				l.cut(last)
+				if l.farewell() != nil {
+					l.cut(last)
+				}
 				return
 			}
 			select {

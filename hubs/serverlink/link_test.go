@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -464,5 +465,88 @@ func TestLink_churn_with_cuts(t *testing.T) {
 	<-cuts
 	eventually(t, "nothing left", func() bool {
 		return a.fleet.Stats().Sessions == 0 && b.fleet.Stats().Hosted == 0
+	})
+}
+
+// Messages without bytes cost memory, too.
+func TestLink_window_counts_empty_messages(t *testing.T) {
+	t.Parallel()
+	a, _, app := two(t)
+	s, _ := a.mustOpen(newClient("c1"))
+	p := get(t, "pairing", app.opened)
+	hold := make(chan struct{})
+	p.hold.Store(&hold)
+	var sent atomic.Int64
+	ended := make(chan struct{})
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		defer close(ended)
+		for s.Send(ctx, nil, pairing.DataOther) == nil {
+			sent.Add(1)
+		}
+	}()
+	eventually(t, "full window", func() bool { return sent.Load() >= 1000 })
+	other, _ := a.mustOpen(newClient("c2"))
+	q := get(t, "pairing", app.opened)
+	for range 1000 { // time enough for the first to go on, if it could
+		if err := other.Send(t.Context(), []byte("x"), pairing.DataOther); err != nil {
+			t.Fatal(err)
+		}
+		get(t, "message", q.said)
+	}
+	cancel()
+	get(t, "end of the client", ended)
+	if n := sent.Load(); n > 1100 {
+		t.Errorf("%d messages were taken for an app server that takes none", n)
+	}
+	close(hold)
+}
+
+// An edge that ends says all that it has to say before it closes its links.
+func TestClose_comes_behind_what_was_said(t *testing.T) {
+	t.Parallel()
+	t.Run("of_the_clients_edge", func(t *testing.T) {
+		t.Parallel()
+		a, _, app := two(t)
+		s, _ := a.mustOpen(newClient("c1"))
+		p := get(t, "pairing", app.opened)
+		message := bytes.Repeat([]byte("x"), 10<<10)
+		for range 20 {
+			if err := s.Send(t.Context(), message, pairing.DataOther); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.End("the edge ends", "")
+		a.fleet.Close()
+		if got := get(t, "end", p.ended); got[0] != "the edge ends" || len(p.said) != 20 {
+			t.Errorf("end %q behind %d of 20 messages", got[0], len(p.said))
+		}
+	})
+	t.Run("of_the_app_servers_edge", func(t *testing.T) {
+		t.Parallel()
+		a, b, app := two(t)
+		_, d := a.mustOpen(newClient("c1"))
+		p := get(t, "pairing", app.opened)
+		_, still := a.mustOpen(newClient("c2"))
+		q := get(t, "pairing", app.opened)
+		var settled sync.WaitGroup
+		for range 50 {
+			p.down.Deliver(hubs.Position{}, bytes.Repeat([]byte("x"), 10<<10), &settled)
+		}
+		p.down.Close(hubs.Position{}, "over")
+		b.fleet.Close()
+		for range 50 {
+			if got := get(t, "delivery", d.events); got != "deliver" {
+				t.Fatalf("got %q", got)
+			}
+		}
+		if got := get(t, "end", d.events); got != "close over" {
+			t.Errorf("got %q", got)
+		}
+		if got := get(t, "end of the other", still.events); got != "lost" {
+			t.Errorf("got %q", got)
+		}
+		get(t, "end for the app server", q.ended)
+		waitFor(t, "settled", &settled)
 	})
 }

@@ -30,7 +30,7 @@ type session struct {
 	refused  error         // with answered: why there is no pairing
 	closed   bool          // over is closed
 	deaf     bool          // the Downstream gets nothing more
-	out      int           // bytes sent and not consumed
+	out      int           // what is sent and not consumed, in bytes with overhead
 	room     chan struct{} // holds one: out went down
 	pausing  chan error    // holds one: the answer to Pause
 
@@ -66,7 +66,7 @@ func (s *session) Send(ctx context.Context, payload []byte, t pairing.DataType) 
 	if len(payload) > maxMessage {
 		return fmt.Errorf("message of %d bytes, the link takes %d", len(payload), maxMessage)
 	}
-	if err := s.reserve(ctx, len(payload)); err != nil {
+	if err := s.reserve(ctx, len(payload)+overhead); err != nil {
 		return err
 	}
 	var room [32]byte
@@ -228,7 +228,7 @@ func (s *session) run() {
 		for i := range list {
 			n := &list[i]
 			if n.kind == kindDeliver {
-				consumed += len(*n.payload)
+				consumed += len(*n.payload) + overhead
 			}
 			s.pass(n)
 			release(n.payload)
