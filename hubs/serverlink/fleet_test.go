@@ -387,3 +387,43 @@ func TestRegistry_is_written_anew(t *testing.T) {
 	eventually(t, "entry", func() bool { return a.redis.HExists(t.Context(), key, b.run).Val() })
 	a.knows(chat, true)
 }
+
+// News that were missed are read: the Pub/Sub connections are killed again and
+// again while app servers come and go.
+func TestRegistry_outlives_its_doorbell(t *testing.T) {
+	t.Parallel()
+	a, b, _ := three(t)
+	leave := a.registry.Follow(chat, func() {})
+	defer leave()
+	for range 20 {
+		app := b.local.connect(chat, "app", 0)
+		if err := a.redis.ClientKillByFilter(t.Context(), "TYPE", "pubsub").Err(); err != nil {
+			t.Fatal(err)
+		}
+		a.knows(chat, true)
+		b.local.disconnect(app)
+		if err := a.redis.ClientKillByFilter(t.Context(), "TYPE", "pubsub").Err(); err != nil {
+			t.Fatal(err)
+		}
+		a.knows(chat, false)
+	}
+}
+
+// What is announced is heard without anything being read anew.
+func TestRegistry_hears_of_changes(t *testing.T) {
+	t.Parallel()
+	never := func(o *options) { o.sweep = time.Hour }
+	url := testenv.Redis(t)
+	a, b := newNode(t, url, never), newNode(t, url, never)
+	hub := func(i int) pairing.Hub { return pairing.Hub{Tenant: chat.Tenant, Name: fmt.Sprint("hub", i)} }
+	const hubs = 600 // more than one SUBSCRIBE names
+	for i := range hubs {
+		defer a.registry.Follow(hub(i), func() {})()
+	}
+	for i := range hubs {
+		b.local.connect(hub(i), "app", 0)
+	}
+	for i := range hubs {
+		a.knows(hub(i), true)
+	}
+}

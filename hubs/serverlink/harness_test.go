@@ -93,6 +93,7 @@ type options struct {
 	timing   serverlink.Timing
 	redisURL string // of this node's client
 	direct   bool   // nothing is between the edges
+	sweep    time.Duration
 }
 
 // patient is for tests that no pause of a loaded machine must disturb.
@@ -100,7 +101,7 @@ var patient = serverlink.Timing{DeadAfter: patience, OpenWithin: patience}
 
 func newNode(t testing.TB, url string, change ...func(*options)) *node {
 	t.Helper()
-	o := options{timing: patient, redisURL: url}
+	o := options{timing: patient, redisURL: url, sweep: 500 * time.Millisecond}
 	for _, f := range change {
 		f(&o)
 	}
@@ -125,7 +126,7 @@ func newNode(t testing.TB, url string, change ...func(*options)) *node {
 	n.local = newLocal()
 	n.registry, err = serverlink.NewRegistry(serverlink.RegistryConfig{
 		Redis: n.redis, EdgeRun: n.run, Address: address, Local: n.local, Logger: log,
-		LoadEvery: 100 * time.Millisecond, RefreshEvery: 200 * time.Millisecond, SweepEvery: 500 * time.Millisecond,
+		LoadEvery: 100 * time.Millisecond, RefreshEvery: 200 * time.Millisecond, SweepEvery: o.sweep,
 	})
 	if err != nil {
 		t.Fatal(err)
