@@ -15,6 +15,11 @@
 //		Message(ctx context.Context, name, text string) error
 //		Confirm(ctx context.Context, question string) (bool, error)
 //	}
+//
+// What clients know the hub's methods by is read from the call of hubs.Register,
+// so that its options Rename and Hide are in force on both sides. They must be
+// written there, with constant names. The call is looked for in the package of the
+// hub, or in the one that -register names.
 package main
 
 import (
@@ -23,7 +28,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 )
 
 func main() {
@@ -38,14 +42,13 @@ func main() {
 // config is what the flags say.
 type config struct {
 	dir, hub, client string
+	register         string // folder of the package that calls hubs.Register
 	goFile, tsFile   string
-	rename           map[string]string
-	hide             map[string]bool
 	binary           bool
 }
 
 func run(args []string, stderr io.Writer) error {
-	c := config{rename: map[string]string{}, hide: map[string]bool{}}
+	var c config
 	f := flag.NewFlagSet("hubgen", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	f.StringVar(&c.dir, "dir", ".", "the `folder` of the package")
@@ -53,19 +56,8 @@ func run(args []string, stderr io.Writer) error {
 	f.StringVar(&c.client, "client", "", "the `interface` of what the server calls")
 	f.StringVar(&c.goFile, "go", "", "the Go `file` to write")
 	f.StringVar(&c.tsFile, "ts", "", "the TypeScript `file` to write")
+	f.StringVar(&c.register, "register", "", "the `folder` of the package that registers the hub, when it is another one")
 	f.BoolVar(&c.binary, "messagepack", false, "write TypeScript for MessagePack: bytes are Uint8Array and times are Date, not string")
-	f.Func("rename", "`Method=name`, as hubs.Rename; may be repeated", func(s string) error {
-		method, name, ok := strings.Cut(s, "=")
-		if !ok || method == "" || name == "" {
-			return errors.New("want Method=name")
-		}
-		c.rename[method] = name
-		return nil
-	})
-	f.Func("hide", "`Method` to leave out, as hubs.Hide; may be repeated", func(s string) error {
-		c.hide[s] = true
-		return nil
-	})
 	if err := f.Parse(args); err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ func contents(t *testing.T, path string) string {
 
 func TestGenerated_code_is_what_is_committed(t *testing.T) {
 	t.Parallel()
-	golang, typescript, err := sample(t, "-hub", "Board", "-client", "Viewer", "-rename", "Old=Renamed", "-hide", "Secret")
+	golang, typescript, err := sample(t, "-hub", "Board", "-client", "Viewer")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ func TestTypeScript_for_MessagePack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"due?: Date;", "files: Uint8Array[];", "at: Date)", "secret(): Promise<void>", `invoke("Old", p0)`} {
+	for _, want := range []string{"due?: Date;", "files: Uint8Array[];", "at: Date)", `invoke("Renamed", p0)`} {
 		if !strings.Contains(typescript, want) {
 			t.Errorf("it lacks %s", want)
 		}
@@ -62,20 +62,23 @@ func TestTypeScript_for_MessagePack(t *testing.T) {
 func TestRun_says_what_is_wrong(t *testing.T) {
 	t.Parallel()
 	for want, args := range map[string][]string{
-		"nothing to write":                       {},
-		"-go needs -client":                      {"-go", "x", "-hub", "Board"},
-		"-ts needs -hub":                         {"-ts", "x", "-client", "Viewer"},
-		"unexpected argument":                    {"-ts", "x", "y"},
-		"has no type Nope":                       {"-ts", "x", "-hub", "Nope"},
-		"Level is no interface":                  {"-go", "x", "-client", "Level"},
-		"Wrong.NoContext: its first parameter":   {"-go", "x", "-client", "Wrong"},
-		"Wrong.NoError: it must return an error": {"-go", "x", "-client", "Wrong"},
-		"Wrong.Many: it may not be variadic":     {"-go", "x", "-client", "Wrong"},
-		"chan int has no form in TypeScript":     {"-ts", "x", "-hub", "Odd"},
-		"would both be called onChanged":         {"-ts", "x", "-hub", "Odd", "-client", "Viewer"},
-		"-rename names Nope":                     {"-ts", "x", "-hub", "Board", "-rename", "Nope=x"},
-		"-hide names Nope":                       {"-ts", "x", "-hub", "Board", "-hide", "Nope"},
-		"want Method=name":                       {"-rename", "x"},
+		"nothing to write":                        {},
+		"-go needs -client":                       {"-go", "x", "-hub", "Board"},
+		"-ts needs -hub":                          {"-ts", "x", "-client", "Viewer"},
+		"unexpected argument":                     {"-ts", "x", "y"},
+		"has no type Nope":                        {"-ts", "x", "-hub", "Nope"},
+		"Level is no interface":                   {"-go", "x", "-client", "Level"},
+		"Wrong.NoContext: its first parameter":    {"-go", "x", "-client", "Wrong"},
+		"Wrong.NoError: it must return an error":  {"-go", "x", "-client", "Wrong"},
+		"Wrong.Many: it may not be variadic":      {"-go", "x", "-client", "Wrong"},
+		"chan int has no form in TypeScript":      {"-ts", "x", "-hub", "Odd"},
+		"would both be called onChanged":          {"-ts", "x", "-hub", "Odd", "-client", "Viewer"},
+		"hubs.Rename names Nothing":               {"-ts", "x", "-hub", "Lost"},
+		"hubs.Hide names Nope":                    {"-ts", "x", "-hub", "Lost"},
+		"must be written as its arguments":        {"-ts", "x", "-hub", "Spread"},
+		"registered twice, with other names":      {"-ts", "x", "-hub", "Twice"},
+		"doesn't call hubs.Register with a Stray": {"-ts", "x", "-hub", "Stray"},
+		"package sample doesn't call":             {"-ts", "x", "-hub", "Board", "-register", "internal/sample"},
 	} {
 		var said bytes.Buffer
 		err := run(append([]string{"-dir", "internal/wrong"}, args...), &said)

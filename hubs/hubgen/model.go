@@ -38,7 +38,39 @@ type parameter struct {
 // load reads the package and finds both types. The file to be written may be
 // missing or stale: errors in bodies don't matter.
 func load(c *config) (*model, error) {
-	dir, err := filepath.Abs(c.dir)
+	loaded, err := loadPackage(c.dir)
+	if err != nil {
+		return nil, err
+	}
+	m := &model{pkg: loaded.Types, hub: c.hub, client: c.client}
+	if c.client != "" {
+		if m.calls, err = m.clientCalls(); err != nil {
+			return nil, err
+		}
+	}
+	if c.hub == "" {
+		return m, nil
+	}
+	if _, err := m.lookup(m.hub); err != nil {
+		return nil, err
+	}
+	registering := loaded
+	if c.register != "" {
+		if registering, err = loadPackage(c.register); err != nil {
+			return nil, err
+		}
+	}
+	outside, err := readRegistration(registering, loaded.PkgPath, c.hub)
+	if err != nil {
+		return nil, err
+	}
+	m.methods, err = m.hubMethods(outside)
+	return m, err
+}
+
+// loadPackage reads the package in a folder.
+func loadPackage(dir string) (*packages.Package, error) {
+	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -49,18 +81,7 @@ func load(c *config) (*model, error) {
 	if len(all) != 1 || all[0].Types == nil {
 		return nil, fmt.Errorf("no Go package in %s", dir)
 	}
-	m := &model{pkg: all[0].Types, hub: c.hub, client: c.client}
-	if c.client != "" {
-		if m.calls, err = m.clientCalls(); err != nil {
-			return nil, err
-		}
-	}
-	if c.hub != "" {
-		if m.methods, err = m.hubMethods(c); err != nil {
-			return nil, err
-		}
-	}
-	return m, nil
+	return all[0], nil
 }
 
 func (m *model) lookup(name string) (types.Type, error) {
@@ -113,7 +134,7 @@ func (m *model) clientCalls() ([]method, error) {
 var notInvocable = []string{"OnConnected", "OnDisconnected", "String", "Close", "Lock", "Unlock", "TryLock", "RLock", "RUnlock", "TryRLock", "RLocker"}
 
 // hubMethods reads the hub's exported methods.
-func (m *model) hubMethods(c *config) ([]method, error) {
+func (m *model) hubMethods(c *registration) ([]method, error) {
 	t, err := m.lookup(m.hub)
 	if err != nil {
 		return nil, err
@@ -147,12 +168,12 @@ func (m *model) hubMethods(c *config) ([]method, error) {
 	var errs []error
 	for name := range c.rename {
 		if !known[name] {
-			errs = append(errs, fmt.Errorf("-rename names %s, which %s doesn't have", name, m.hub))
+			errs = append(errs, fmt.Errorf("hubs.Rename names %s, which %s doesn't have", name, m.hub))
 		}
 	}
 	for name := range c.hide {
 		if !known[name] {
-			errs = append(errs, fmt.Errorf("-hide names %s, which %s doesn't have", name, m.hub))
+			errs = append(errs, fmt.Errorf("hubs.Hide names %s, which %s doesn't have", name, m.hub))
 		}
 	}
 	return methods, errors.Join(errs...)

@@ -8,9 +8,11 @@ import (
 	"iter"
 	"net/netip"
 	"time"
+
+	"github.com/signalbox/signalbox/hubs"
 )
 
-//go:generate go run github.com/signalbox/signalbox/hubs/hubgen -hub Board -client Viewer -rename Old=Renamed -hide Secret -go viewer.go -ts hub.ts
+//go:generate go run github.com/signalbox/signalbox/hubs/hubgen -hub Board -client Viewer -go viewer.go -ts hub.ts
 
 // Viewer is what the server may call.
 type Viewer interface {
@@ -52,6 +54,11 @@ type Level int
 
 // Board is the hub.
 type Board struct{}
+
+// New returns the hub as clients know it.
+func New() (hubs.Dispatcher, error) {
+	return hubs.Register(&Board{}, hubs.Rename("Old", "Renamed"), hubs.Hide("Secret"))
+}
 
 // Add returns the stored task.
 func (*Board) Add(_ context.Context, t Task) (Task, error) { return t, nil }
