@@ -87,3 +87,16 @@ func TestRun_says_what_is_wrong(t *testing.T) {
 		}
 	}
 }
+
+func TestNames_come_from_where_the_hub_is_registered(t *testing.T) {
+	t.Parallel()
+	_, typescript, err := sample(t, "-hub", "Board", "-client", "Viewer", "-register", "internal/elsewhere")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for call, want := range map[string]bool{`invoke("Add"`: false, `invoke("Import"`: false, `invoke("Old"`: true, `invoke("Secret"`: true, `invoke("Renamed"`: false} {
+		if strings.Contains(typescript, call) != want {
+			t.Errorf("%s is there: %t, want %t", call, !want, want)
+		}
+	}
+}

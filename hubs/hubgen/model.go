@@ -38,7 +38,7 @@ type parameter struct {
 // load reads the package and finds both types. The file to be written may be
 // missing or stale: errors in bodies don't matter.
 func load(c *config) (*model, error) {
-	loaded, err := loadPackage(c.dir)
+	loaded, err := loadPackage(c.dir, false)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +56,8 @@ func load(c *config) (*model, error) {
 	}
 	registering := loaded
 	if c.register != "" {
-		if registering, err = loadPackage(c.register); err != nil {
+		// It imports the hub's package, which may lack what is written here.
+		if registering, err = loadPackage(c.register, true); err != nil {
 			return nil, err
 		}
 	}
@@ -68,13 +69,18 @@ func load(c *config) (*model, error) {
 	return m, err
 }
 
-// loadPackage reads the package in a folder.
-func loadPackage(dir string) (*packages.Package, error) {
+// loadPackage reads the package in a folder. Other packages must compile, unless
+// fromSource is set, which takes longer.
+func loadPackage(dir string, fromSource bool) (*packages.Package, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
 	}
-	all, err := packages.Load(&packages.Config{Dir: dir, Mode: packages.NeedName | packages.NeedTypes | packages.NeedSyntax | packages.NeedTypesInfo | packages.NeedImports | packages.NeedDeps}, ".")
+	mode := packages.NeedName | packages.NeedTypes | packages.NeedSyntax | packages.NeedTypesInfo | packages.NeedImports
+	if fromSource {
+		mode |= packages.NeedDeps
+	}
+	all, err := packages.Load(&packages.Config{Dir: dir, Mode: mode}, ".")
 	if err != nil {
 		return nil, fmt.Errorf("load package: %w", err)
 	}
