@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -105,7 +106,7 @@ func newNode(t testing.TB, url string, change ...func(*options)) *node {
 	for _, f := range change {
 		f(&o)
 	}
-	n := &node{t: t, run: fmt.Sprintf("run%d", runs.Add(1)), redis: newRedis(t, o.redisURL)}
+	n := &node{t: t, run: fmt.Sprintf("run%d-%d", os.Getpid(), runs.Add(1)), redis: newRedis(t, o.redisURL)}
 	log := slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", n.run)
 	members, err := fleet.New(secret)
 	if err != nil {
