@@ -1,9 +1,11 @@
 package rest
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -29,6 +31,7 @@ const maxMessage = 1000
 // service is a Handler over memory backplanes, one per hub, with a node each.
 type service struct {
 	*Handler
+	t       testing.TB
 	matched int       // what nodes answer
 	page    hubs.Page // what nodes list
 	refuse  error     // what Admit answers
@@ -45,7 +48,7 @@ type service struct {
 
 func newService(t testing.TB) *service {
 	t.Helper()
-	s := &service{matched: 1, page: hubs.Page{Items: []hubs.Listed{{Name: "a", User: "ann", Connections: 1}}}, hubs: make(map[string]hubs.Backplane), entries: make(map[string][]*hubs.Entry)}
+	s := &service{t: t, matched: 1, page: hubs.Page{Items: []hubs.Listed{{Name: "a", User: "ann", Connections: 1}}}, hubs: make(map[string]hubs.Backplane), entries: make(map[string][]*hubs.Entry)}
 	var err error
 	s.Handler, err = NewHandler(Config{
 		Scope: s.scope, PositionKey: []byte(strings.Repeat("k", 32)), Logger: slog.New(slog.DiscardHandler),
@@ -183,9 +186,17 @@ func request(method, target, body string, header ...string) *http.Request {
 	return r
 }
 
+// do answers r, and checks the answer against openapi.yaml.
 func (s *service) do(r *http.Request) *httptest.ResponseRecorder {
+	s.t.Helper()
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
 	w := httptest.NewRecorder()
 	s.ServeHTTP(w, r)
+	conform(s.t, r, string(body), w)
 	return w
 }
 
