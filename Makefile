@@ -79,10 +79,11 @@ e2e/node_modules/.stamp: e2e/package-lock.json
 	@touch $@
 
 .PHONY: gen
-gen: web/node_modules/.stamp ## Make generated code and the tables of tests in docs again
+gen: web/node_modules/.stamp ## Make generated code, the tables of tests in docs and docs/errors again
 	cd adminapi && go tool -modfile=../tools/go.mod oapi-codegen -config oapi-codegen.yaml openapi.yaml
 	cd web && npm run --silent gen
 	go run ./e2e/conformance/table
+	go run ./internal/fault/pages
 
 .PHONY: verify
 verify: ## Check that what make gen makes is fresh

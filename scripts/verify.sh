@@ -1,7 +1,8 @@
 #!/bin/sh
 # Checks that what is generated and committed is what its generator makes: code
 # from adminapi/openapi.yaml, docs/conformance.md and docs/security-tests.md from
-# the names of tests. Nothing in the checkout is changed.
+# the names of tests, docs/errors from the table of codes. Nothing in the checkout
+# is changed.
 set -eu
 
 fresh=$(mktemp -d)
@@ -29,5 +30,10 @@ compare web/src/shared/api/schema.d.ts "$fresh/schema.d.ts"
 go run ./e2e/conformance/table -o "$fresh"
 compare docs/conformance.md "$fresh/conformance.md"
 compare docs/security-tests.md "$fresh/security-tests.md"
+
+go run ./internal/fault/pages -o "$fresh/errors"
+for page in docs/errors/*.md "$fresh"/errors/*.md; do
+	compare "docs/errors/${page##*/}" "$fresh/errors/${page##*/}"
+done
 
 exit $status

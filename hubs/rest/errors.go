@@ -19,8 +19,8 @@ const (
 	methodNotAllowed fault.Kind = "method_not_allowed"
 	unsupportedMedia fault.Kind = "unsupported_media_type"
 	notSupported     fault.Kind = "not_supported"
-	clientFailed     fault.Kind = "client_failed"
-	clientSilent     fault.Kind = "client_timeout"
+	clientFailed     fault.Kind = "answer_lost"
+	clientSilent     fault.Kind = "answer_timeout"
 )
 
 // errorCode is the header that Azure's SDKs read.
@@ -44,9 +44,9 @@ const (
 	codeBusUnavailable      = "bus_unavailable"
 	codeNotSupported        = "not_supported"
 	codeClientError         = "client_error"
-	codeClientTimeout       = "client_timeout"
+	codeAnswerTimeout       = "answer_timeout"
 	codeAnswerLost          = "answer_lost"
-	codeManyInvocations     = "too_many_pending_results"
+	codeManyInvocations     = "too_many_invocations"
 	codeBatchTooLarge       = "batch_too_large"
 )
 

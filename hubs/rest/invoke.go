@@ -135,7 +135,7 @@ func invocationFault(err error, patience time.Duration) error {
 	case errors.Is(err, hubs.ErrAnswerLost):
 		return fault.New(clientFailed, "The client answered, but the answer couldn't be brought here: it is too large, or the message bus was away.").WithCode(codeAnswerLost)
 	case errors.Is(err, errClientSilent):
-		return fault.New(clientSilent, fmt.Sprintf("The client did not answer within %s. It may still do what it was asked.", patience)).WithCode(codeClientTimeout)
+		return fault.New(clientSilent, fmt.Sprintf("The client did not answer within %s. It may still do what it was asked.", patience)).WithCode(codeAnswerTimeout)
 	}
 	return err
 }

@@ -112,7 +112,7 @@ func TestInvoke_gives_up_in_time(t *testing.T) {
 	s := newService(t)
 	n := clientOf(t, s, func(*hubs.Entry) *hubs.Entry { return nil })
 	w := s.do(request("POST", invokeC+"?timeout=1", hello))
-	refused(t, w, "POST", 504, "client_timeout", "")
+	refused(t, w, "POST", 504, "answer_timeout", "")
 	if e := <-n.seen; e.TTLSeconds != 1 {
 		t.Errorf("the client's node was told to wait %d s", e.TTLSeconds)
 	}
@@ -126,8 +126,8 @@ func TestInvoke_bounds_what_waits(t *testing.T) {
 	s.waits.tenants[tenant] = invocationsAtOnce
 	clientOf(t, s, func(*hubs.Entry) *hubs.Entry { return nil })
 	w := s.do(request("POST", invokeC, hello))
-	refused(t, w, "POST", 429, "too_many_pending_results", "invocations_at_once")
-	if w.Header().Get("Retry-After") != "1" || len(s.refusals) != 1 || s.refusals[0] != "chat too_many_pending_results" {
+	refused(t, w, "POST", 429, "too_many_invocations", "invocations_at_once")
+	if w.Header().Get("Retry-After") != "1" || len(s.refusals) != 1 || s.refusals[0] != "chat too_many_invocations" {
 		t.Errorf("headers %v, refusals %q", w.Header(), s.refusals)
 	}
 }

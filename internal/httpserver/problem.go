@@ -12,9 +12,6 @@ import (
 	"github.com/signalbox/signalbox/internal/fault"
 )
 
-// problemDocs is where the pages about codes are.
-const problemDocs = "https://signalbox.dev/problems/"
-
 // statuses maps kinds of error to HTTP statuses.
 var statuses = map[fault.Kind]int{
 	fault.Invalid:         http.StatusBadRequest,
@@ -65,7 +62,7 @@ const ProblemType = "application/problem+json"
 // Describe puts what e itself says into a Document for the request of ctx.
 func Describe(ctx context.Context, status int, e *fault.Error) Document {
 	d := Document{
-		Type: problemDocs + e.Code, Title: http.StatusText(status), Status: status,
+		Type: fault.PagesURL + e.Code, Title: http.StatusText(status), Status: status,
 		Code: e.Code, Detail: e.Message, RequestID: RequestID(ctx),
 	}
 	for _, f := range e.Fields {

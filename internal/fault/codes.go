@@ -1,0 +1,167 @@
+package fault
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Code is what is said of one error code in docs/errors.
+type Code struct {
+	Code    string
+	Status  int    // over HTTP; 0 = it is never an answer over HTTP
+	Meaning string // a sentence or two
+	Remedy  string // what the reader can do
+}
+
+// PagesURL is where the page of a code is, the code behind it.
+const PagesURL = "https://signalbox.dev/docs/errors/"
+
+// Codes returns every code that a tenant can meet: in answers over HTTP, in
+// completions and Close messages, and in the counts of what was refused. They are
+// sorted by code.
+func Codes() []Code {
+	all := slices.Concat(requestCodes, limitCodes, connectionCodes, upstreamCodes, appServerCodes, consoleCodes)
+	slices.SortFunc(all, func(a, b Code) int { return cmp.Compare(strings.ToLower(a.Code), strings.ToLower(b.Code)) })
+	return all
+}
+
+// Page is the page of a code, as Markdown.
+func (c Code) Page() []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "<!-- Made by make gen from internal/fault. -->\n\n# %s\n\n", c.Code)
+	if c.Status > 0 {
+		fmt.Fprintf(&b, "HTTP status: %d.\n\n", c.Status)
+	}
+	fmt.Fprintf(&b, "%s\n\n**What to do:** %s\n\n[All codes](README.md)\n", c.Meaning, c.Remedy)
+	return b.Bytes()
+}
+
+// Index is the page that lists all codes, as Markdown.
+func Index() []byte {
+	var b bytes.Buffer
+	b.WriteString("<!-- Made by make gen from internal/fault. -->\n\n# Error codes\n\n")
+	b.WriteString("A problem document has its code in `code`, and in `type` the address of its page here. REST answers have it in the header `x-ms-error-code`, too. What is refused is counted by these codes.\n\n")
+	b.WriteString("| code | HTTP | meaning |\n|---|---|---|\n")
+	for _, c := range Codes() {
+		status := "–"
+		if c.Status > 0 {
+			status = fmt.Sprint(c.Status)
+		}
+		fmt.Fprintf(&b, "| [%s](%s.md) | %s | %s |\n", c.Code, c.Code, status, c.Meaning)
+	}
+	return b.Bytes()
+}
+
+// requestCodes are about the form of requests and who makes them.
+var requestCodes = []Code{
+	{"invalid", 400, "A name, a parameter or the body breaks a rule. `errors` names each field, what is wrong with it and what would be accepted.", "Correct the field that is named."},
+	{"unauthenticated", 401, "The request doesn't say who makes it.", "Send `Authorization: Bearer` with an access key of the tenant or a token."},
+	{"invalid_token", 401, "The token is missing, expired, made for another URL, or signed with a key that isn't the tenant's. A tenant that doesn't exist gives the same answer.", "Check the clock, the audience (the URL without its query) and the key."},
+	{"token_revoked", 401, "The token, its user or its key was revoked.", "Get a new token, if its bearer may still have one."},
+	{"issuer_unavailable", 503, "The keys of the token's issuer can't be read now.", "Try again; check that the issuer's JWKS URL answers."},
+	{"wrong_token_kind", 403, "A good token, but one for another interface: a client's token can't call the REST API, nor the reverse.", "Use a token made for this interface."},
+	{"forbidden", 403, "Who asks may not do this.", "Ask somebody who may, or for the permission."},
+	{"cross_origin", 403, "The request comes from another origin than the console.", "Use an API token instead of the console's session."},
+	{"tenant_suspended", 403, "The tenant is suspended.", "Contact whoever runs the service."},
+	{"not_found", 404, "There is no such route, or no such thing that the caller may see.", "Check the path against the documentation."},
+	{"method_not_allowed", 405, "The route doesn't take this method.", "Use one of the methods in the `Allow` header."},
+	{"unsupported_media_type", 415, "The body is of a type that the route doesn't read, or compressed.", "Send one of the types that the message names."},
+	{"conflict", 409, "It clashes with what is there.", "Read the present state, then decide again."},
+	{"idempotency_conflict", 409, "The Idempotency-Key was used with another request to this hub.", "Use a new key for a new message; keep key and body together in repeats."},
+	{"too_large", 413, "More bytes than the limit that the message names.", "Send less."},
+	{"body_too_large", 413, "The body is larger than 1 MiB.", "Send less at once."},
+	{"message_too_large", 413, "The message is larger than `max_message_bytes` of the tenant's plan.", "Send less, or ask for a larger plan."},
+	{"batch_too_large", 400, "A batch has 1 to 100 messages.", "Split it."},
+	{"not_tried", 503, "A message of a batch wasn't tried, since a limit or an outage stopped one before it.", "Repeat what was not accepted, with the same keys; the order is kept."},
+	{"not_supported", 501, "An operation of Azure's API that has no place here.", "See the message for what to do instead."},
+	{"unavailable", 503, "Something that is needed is away.", "Try again after `Retry-After`."},
+	{"bus_unavailable", 503, "The message bus is away, or an edge didn't answer in time. Unless the message says that nothing was carried out, the outcome is unknown.", "Repeat after `Retry-After` with the same Idempotency-Key."},
+	{"outcome_unknown", 503, "It isn't known whether the request was carried out.", "Repeat it with the same Idempotency-Key."},
+	{"internal", 500, "A mistake on our side.", "Report the `request_id`. The outcome is unknown; repeat with the same Idempotency-Key."},
+	{"Warning.Connection.NotExisted", 404, "The connection doesn't exist, or ended before it was done. Azure's SDKs expect this code.", "Nothing: the client is gone. It comes back with another id."},
+	{"Error.Connection.NotExisted", 404, "The connection that should join or leave a group doesn't exist, or is in as many groups as it may be. Azure's SDKs expect this code.", "Check the id and the limit of groups per connection."},
+	{"Warning.User.NotExisted", 404, "The user has no connection. Azure's SDKs expect this code.", "Nothing: this is an answer, not a failure."},
+	{"Warning.Group.NotExisted", 404, "No connection is in the group. Azure's SDKs expect this code.", "Nothing: this is an answer, not a failure."},
+	{"Info.User.NotInGroup", 404, "No connection of the user is in the group. Azure's SDKs expect this code.", "Nothing: this is an answer, not a failure."},
+	{"client_error", 400, "The client's method failed; the message is the client's. Azure's SDK makes a HubException of it.", "Look at the client."},
+	{"answer_timeout", 504, "The client did not answer the invocation in time. It may still do what it was asked.", "Ask for a longer `timeout`, or check that the client handles the method."},
+	{"answer_lost", 502, "The client answered, but the answer is too large, has no JSON form, or the message bus was away when it came.", "Let the client answer with less; for values that JSON can't hold, ask with `Accept: application/octet-stream`."},
+}
+
+// limitCodes are those of limits.
+var limitCodes = []Code{
+	{"rate_limited", 429, "More messages per second than the tenant's plan allows, over all edges.", "Wait for `Retry-After`; the `RateLimit` fields of every answer say what is left."},
+	{"too_many_requests", 429, "More requests that send nothing than messages per second are allowed.", "Wait for `Retry-After`; ask for many things at once with lists."},
+	{"quota_exceeded", 409, "A limit of the plan is reached.", "Remove something, or ask for a larger plan."},
+	{"connection_limit", 429, "The tenant has as many connections as its plan allows, or makes new ones too fast.", "Close connections, or ask for a larger plan; clients try again by themselves."},
+	{"hub_limit", 403, "The tenant uses as many hubs as its plan allows.", "Delete a hub, or use one of those there are."},
+	{"too_many_groups", 0, "A connection is in as many groups as it may be; it didn't join one more.", "Leave groups, or ask for a larger plan."},
+	{"too_many_invocations", 429, "Too many invocations of a client, or of a tenant's clients, wait for an answer.", "Ask less at the same time."},
+	{"message_flood", 0, "A client sent more hub messages per second than a connection may; it was closed.", "Let the client send less often."},
+}
+
+// connectionCodes are counted when connections are refused or end.
+var connectionCodes = []Code{
+	{"handshake_failed", 0, "The handshake of a connection failed: too late, not valid, or a protocol that isn't served.", "Use a SignalR client, and a network that lets WebSockets through."},
+	{"no_handler", 0, "A client invoked a method of a hub that nobody handles.", "Connect an app server, set an upstream URL, or only send over REST."},
+	{"invocation_failed", 0, "A hub method failed without saying why to the client.", "See the log of the hub's server."},
+	{"connection_refused", 0, "A filter or OnConnected refused the connection.", "See what the hub's server checks."},
+	{"slow_consumer", 0, "More waited for a connection than its queue holds: it was closed rather than thinned.", "Send less to it, or let it read faster; it may come back and catch up."},
+	{"protocol_error", 0, "What came over a connection is no valid hub message.", "Check the client, and what is between it and the service."},
+	{"client_timeout", 0, "A client was silent for longer than its time-out.", "Nothing, if the network was gone; else let the client's keep-alive match the hub's."},
+	{"stream_idle", 0, "An upload stream brought nothing for too long and was ended.", "Let the client complete its streams."},
+	{"history_gone", 0, "What a connection missed is no longer kept: it was closed, to begin anew.", "Reload the state when the client reconnects."},
+	{"permission_denied", 403, "The token doesn't allow what the client asked for.", "Give the token the permission; the console can try a token in advance."},
+	{"unknown_method", 404, "There is no `$` method of that name.", "See the documentation of client methods."},
+	{"invalid_argument", 400, "An argument of a `$` method is not valid.", "See the documentation of client methods."},
+	{"not_available", 503, "A `$` method can't be carried out now, or isn't switched on for the hub.", "Check the hub's settings, or try again."},
+	{"wrong_user", 403, "The new token of a connection is for another user.", "Refresh with a token of the same user, or connect anew."},
+	{"invalid_name", 400, "A group, user or connection id breaks the rule of names.", "See the rule in the message."},
+	{"invalid_message", 400, "A message to be sent is not valid.", "Check its form."},
+}
+
+// upstreamCodes are those of webhooks.
+var upstreamCodes = []Code{
+	{"upstream_no_rule", 0, "No rule of the hub's upstream takes the invocation.", "Add a rule for it."},
+	{"upstream_unsupported", 0, "The upstream's mode can't carry this kind of call.", "Use a mode that can, or an app server."},
+	{"upstream_status", 0, "The upstream answered with a status of failure.", "See the delivery log and the upstream's own."},
+	{"upstream_response_invalid", 0, "The upstream's answer isn't of the form that the mode asks for.", "See the delivery log and the documentation of the mode."},
+	{"upstream_response_too_large", 0, "The upstream's answer is larger than 1 MiB.", "Answer with less, or stream."},
+	{"upstream_timeout", 0, "The upstream didn't answer in time.", "Answer faster, or raise the hub's time-out."},
+	{"upstream_unreachable", 0, "The upstream can't be reached: name, connection or certificate.", "Check its URL from outside."},
+	{"upstream_busy", 0, "As many calls of the tenant wait for its upstream as may.", "Answer faster, or in parallel."},
+	{"upstream_circuit_open", 0, "The upstream failed so often that it is left alone for a while.", "Repair it; it is tried again by itself."},
+	{"upstream_event_lost", 0, "An event couldn't be delivered in all its attempts.", "Replay it from the delivery log."},
+	{"upstream_cancelled", 0, "The client left before the upstream answered.", "Nothing."},
+	{"webhook_secret_missing", 409, "The mode signs with a webhook secret, and the hub has none.", "Make one first."},
+	{"body_truncated", 409, "The delivery's body was too large to be kept whole, so it can't be replayed.", "Send it again from where it came."},
+}
+
+// appServerCodes are those of app servers.
+var appServerCodes = []Code{
+	{"no_app_server", 0, "No app server of the hub takes clients now. Clients may come back.", "Start one; check its connection string and the hub's name."},
+	{"no_app_servers", 0, "The hub's settings leave its clients to others than app servers.", "Set the hub's handler to app servers or automatic."},
+	{"app_server_away", 0, "The client's token requires an app server that isn't connected.", "Let the client negotiate again."},
+	{"app_server_unreachable", 0, "The edge with the app server can't be reached.", "Nothing: clients come back by themselves."},
+	{"app_server_lost", 0, "The connection of the client's app server is gone.", "Nothing: clients come back by themselves, or move to another app server."},
+	{"server_connections", 429, "The tenant has as many server connections as it may.", "Use fewer connections per hub, or fewer app servers."},
+	{"server_timeout", 0, "An app server's connection was silent for too long.", "Check the network between; the SDK reconnects by itself."},
+	{"server_slowed", 0, "An app server's connection is read more slowly, since it sends more than the tenant's plan allows.", "Send less, or ask for a larger plan."},
+	{"filter_unsupported", 0, "An app server sent a message with a filter that isn't supported.", "Send to groups, users or connections."},
+	{"unsupported", 0, "An app server sent a message of a kind that isn't supported.", "See the documentation of the tested range of SDKs."},
+}
+
+// consoleCodes are those of the control plane's API.
+var consoleCodes = []Code{
+	{"max_tenants", 409, "The account has as many tenants as its plan allows.", "Delete one, or ask for a larger plan."},
+	{"max_hubs", 409, "The tenant has as many configured hubs as its plan allows.", "Delete one, or ask for a larger plan."},
+	{"max_hub_bytes", 409, "The settings of the tenant's hubs are together too large.", "Remove settings that aren't needed."},
+	{"max_api_tokens", 409, "The account has as many API tokens as it may.", "Delete one that isn't used."},
+	{"max_revocations", 409, "The tenant has as many revocations in force as it may.", "Rotate a key instead: that revokes all its tokens."},
+	{"max_issuers", 409, "The tenant has as many issuers of its own as it may.", "Delete one."},
+	{"slug_taken", 409, "The short name belongs to another tenant.", "Choose another one."},
+	{"wrong_credentials", 401, "Mail address and password don't match.", "Try again, or set a new password."},
+}
