@@ -47,7 +47,7 @@ func TestCodes_are_all_explained(t *testing.T) {
 				code := string(bytes.Join(m[1:], nil))
 				used[code] = true
 				if !known[code] {
-					t.Errorf("%s: the code %s is not in the table of package fault", path, code)
+					t.Errorf("%s: the code %s is not in internal/fault/codes.go: add it and run go run ./internal/fault/pages", path, code)
 				}
 			}
 			return nil
