@@ -15,6 +15,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/signalbox/signalbox/hubs/pairing"
 	"github.com/signalbox/signalbox/hubs/protocol"
 	sp "github.com/signalbox/signalbox/hubs/serviceprotocol"
 	"github.com/signalbox/signalbox/hubs/serviceprotocol/strict"
@@ -526,4 +527,8 @@ func TestRedirectedByAppServer(t *testing.T) {
 	if res, _ := c.do(http.MethodPost, c.base(0, "demo")+"/client/negotiate"+query+"&hub=news", token, "", nil); res.StatusCode != http.StatusBadRequest {
 		t.Errorf("with two hubs: %d", res.StatusCode)
 	}
+}
+
+func pairingHub(d *tenants.Document, hub string) pairing.Hub {
+	return pairing.Hub{Tenant: d.ID, Name: hub}
 }
