@@ -48,7 +48,12 @@ func FuzzHandshake(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		req, n, err := protocol.ParseHandshakeRequest(data)
+		var req protocol.HandshakeRequest
+		var n int
+		var err error
+		if cost := allocated(func() { req, n, err = protocol.ParseHandshakeRequest(data) }); cost > 4*uint64(len(data))+allocationSlack {
+			t.Fatalf("a handshake of %d bytes allocated %d", len(data), cost)
+		}
 		text, m, responseErr := protocol.ParseHandshakeResponse(data)
 		end := bytes.IndexByte(data, 0x1E) + 1
 		if err == nil && n > 0 {

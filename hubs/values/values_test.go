@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"math"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -217,7 +218,13 @@ func TestCheck_says_what_can_not_be_read(t *testing.T) {
 	}
 }
 
-// FuzzDecode holds that no checked MessagePack value breaks the reader.
+// decodeCost bounds what decoding may allocate for each byte of a value: an
+// element of one byte becomes an any of 16 in a slice that grows by doubling, a
+// pair of two becomes an entry of a map, or a struct.
+const decodeCost, decodeSlack = 512, 64 << 10
+
+// FuzzDecode holds that no checked value breaks the reader, or makes it allocate
+// for what isn't there.
 func FuzzDecode(f *testing.F) {
 	for _, v := range []any{order{At: at}, []any{1, "x", at, []byte{1}}, map[string]any{"weight": 1}} {
 		raw, err := values.Encode(protocol.MessagePack, v)
@@ -226,13 +233,30 @@ func FuzzDecode(f *testing.F) {
 		}
 		f.Add(raw.Bytes)
 	}
+	for _, killer := range []string{"\xdd\x7f\xff\xff\xff", "\xdd\x00\xff\xff\xff", "\xdf\x00\xff\xff\xff", "\xc6\x0f\xff\xff\xff", "\x92\xdc\xff\xff\xc0"} {
+		f.Add([]byte(killer))
+	}
+	f.Add([]byte(`[{"id":1e400,"at":"2026-01-01T00:00:00Z"},[[[[]]]],"\u0000"]`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		raw := protocol.Raw{Encoding: protocol.MessagePack, Bytes: b}
-		if raw.Check() != nil {
-			return
-		}
-		for _, into := range []any{new(order), new(any), new([]part), new(map[int]level), new(uint8), new(string), new(time.Time), new(json.RawMessage), new(bool)} {
-			_ = values.Decode(raw, into) // must only not panic
+		for _, encoding := range []protocol.Encoding{protocol.MessagePack, protocol.JSON} {
+			raw := protocol.Raw{Encoding: encoding, Bytes: b}
+			if raw.Check() == nil {
+				decodeAll(t, raw)
+			}
 		}
 	})
+}
+
+// decodeAll decodes a value into everything.
+func decodeAll(t *testing.T, raw protocol.Raw) {
+	t.Helper()
+	for _, into := range []any{new(order), new(any), new([]part), new(map[int]level), new(uint8), new(string), new(time.Time), new(json.RawMessage), new(bool)} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_ = values.Decode(raw, into) // must only not panic
+		runtime.ReadMemStats(&after)
+		if cost := after.TotalAlloc - before.TotalAlloc; cost > decodeCost*uint64(len(raw.Bytes))+decodeSlack {
+			t.Fatalf("%d bytes of encoding %v into %T allocated %d", len(raw.Bytes), raw.Encoding, into, cost)
+		}
+	}
 }
