@@ -300,23 +300,31 @@ func (a *App) open(l *link, m *serviceprotocol.OpenConnection) {
 	c, info := newClient(l, m), infoOf(m)
 	a.mu.Lock()
 	before := a.clients[c.id]
-	if before == nil {
+	taken := before != nil && !before.isGone()
+	if !taken {
 		a.clients[c.id] = c
 	}
 	a.mu.Unlock()
-	if before != nil {
+	if taken {
 		a.log.Warn("the service opens a client that is there", "hub", a.hubKey, "connection", c.id)
 		c.letGo("The connection id is in use.")
 		return
 	}
 	l.count(1)
 	a.group.Go(func() {
+		if before != nil {
+			<-before.served // it is on its way out
+		}
 		err := a.hub.Serve(a.ctx, info, c)
 		a.log.Debug("client has left", "hub", a.hubKey, "connection", c.id, "cause", err)
+		close(c.served)
+		c.awaitMove()
 		l.count(-1)
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		delete(a.clients, c.id)
+		if a.clients[c.id] == c {
+			delete(a.clients, c.id)
+		}
 		if len(a.clients) == 0 && a.idle != nil {
 			close(a.idle)
 			a.idle = nil

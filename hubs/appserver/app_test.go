@@ -91,8 +91,12 @@ func (*chat) Ask(ctx context.Context, connection string) (string, error) {
 }
 
 func (h *chat) Slow(ctx context.Context) (string, error) {
-	<-h.release
-	return "done", nil
+	select {
+	case <-h.release:
+		return "done", nil
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
 }
 
 func (*chat) Forever(ctx context.Context) <-chan int {

@@ -31,7 +31,10 @@ type client struct {
 	app      *App
 	link     *link
 	id       string
-	instance string // service instance that has it
+	instance string        // service instance that has it
+	served   chan struct{} // closed when the hub is done with it
+	released chan struct{} // closed when the service has let go of it
+	release  sync.Once
 
 	mu     sync.Mutex
 	in     []byte        // what has come and not been read
@@ -46,7 +49,7 @@ type client struct {
 var _ hubs.Transport = (*client)(nil)
 
 func newClient(l *link, m *serviceprotocol.OpenConnection) *client {
-	c := &client{app: l.app, link: l, id: m.ConnectionID, wake: make(chan struct{}, 1)}
+	c := &client{app: l.app, link: l, id: m.ConnectionID, wake: make(chan struct{}, 1), served: make(chan struct{}), released: make(chan struct{})}
 	for _, h := range m.Headers {
 		switch {
 		case strings.EqualFold(h.Name, serviceprotocol.HeaderInstanceID) && len(h.Values) > 0:
@@ -155,6 +158,36 @@ func (c *client) closed(err error) {
 	c.gone = true
 	c.mu.Unlock()
 	c.finish(err)
+	c.release.Do(func() { close(c.released) })
+}
+
+// moveTimeout is how long the service may take to move a client that is paused.
+const moveTimeout = 15 * time.Second
+
+// awaitMove waits, for a client that is paused, until another app server has it:
+// the service needs this one's server connection until then.
+func (c *client) awaitMove() {
+	c.mu.Lock()
+	moving := c.moving && !c.stays
+	c.mu.Unlock()
+	if !moving {
+		return
+	}
+	timer := time.NewTimer(moveTimeout)
+	defer timer.Stop()
+	select {
+	case <-c.released:
+	case <-c.link.done:
+	case <-timer.C:
+	case <-c.app.ctx.Done():
+	}
+}
+
+// isGone reports whether the service has let go of the client, or been told to.
+func (c *client) isGone() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.gone
 }
 
 // pause ends the client here since it goes on elsewhere. Close says when it is done.
@@ -172,8 +205,13 @@ func (c *client) pause() {
 // closed instead of moved.
 func (c *client) resume() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.stays = c.moving
+	acknowledged := c.moving && c.gone
+	c.mu.Unlock()
+	if acknowledged {
+		c.link.post(&serviceprotocol.CloseConnection{ConnectionID: c.id})
+		c.release.Do(func() { close(c.released) })
+	}
 }
 
 // Write implements hubs.Transport.

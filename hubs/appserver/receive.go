@@ -99,9 +99,6 @@ func (l *link) receiveFlow(m *serviceprotocol.ConnectionFlowControl) {
 	case m.Operation == serviceprotocol.FlowResume:
 		if c := l.app.client(l, m.ConnectionID); c != nil {
 			c.resume()
-		} else {
-			// It was let go of with the pause.
-			l.post(&serviceprotocol.CloseConnection{ConnectionID: m.ConnectionID})
 		}
 	}
 }

@@ -2,6 +2,7 @@ package appserver
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -20,7 +21,7 @@ const (
 // Shutdown stops the App: negotiation is refused, no connection is made any
 // more, and clients leave as Options.Migration says. Those that are still there
 // when ctx is done are asked to reconnect; the error says so. It may be called
-// more than once, and returns when the App has stopped.
+// more than once, and returns when the App has stopped, 5 s after ctx at the latest.
 func (a *App) Shutdown(ctx context.Context) error {
 	a.mu.Lock()
 	first := !a.ending
@@ -55,9 +56,21 @@ func (a *App) Shutdown(ctx context.Context) error {
 	}
 	group.Wait()
 	a.cancel()
-	a.group.Wait()
-	return err
+	stopped := make(chan struct{})
+	go func() {
+		a.group.Wait()
+		close(stopped)
+	}()
+	select {
+	case <-stopped:
+		return err
+	case <-limit.Done():
+		return errors.Join(err, errBusy)
+	}
 }
+
+// errBusy: hub methods don't return.
+var errBusy = errors.New("hub methods still run that don't obey their contexts")
 
 // emptied asks the service to take the clients, and waits until they are gone.
 func (a *App) emptied(ctx context.Context, links []*link) error {
