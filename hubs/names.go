@@ -15,7 +15,8 @@ const (
 )
 
 // NameError says that a name can't be used. A client whose invocation fails with
-// it sees its text.
+// it sees its text, unless the name is missing: that is the program's mistake and,
+// as in ASP.NET Core, not the client's to know.
 type NameError struct {
 	What     string // "group name", for example
 	Wrong    string // what is wrong with it, as a verb with what belongs to it
@@ -27,8 +28,15 @@ func (e *NameError) Error() string {
 	return fmt.Sprintf("The %s %s. Accepted: %s.", e.What, e.Wrong, e.Accepted)
 }
 
-// Unwrap returns an *Error with the same text.
-func (e *NameError) Unwrap() error { return NewError(e.Error()) }
+// Unwrap returns an *Error with the same text where clients may see it.
+func (e *NameError) Unwrap() error {
+	if e.Wrong == isMissing {
+		return nil
+	}
+	return NewError(e.Error())
+}
+
+const isMissing = "is missing"
 
 // CheckGroup returns a *NameError unless name can name a group: it must have 1 to
 // 1,024 characters of UTF-8, not all of them blanks and none of them a control
@@ -45,6 +53,8 @@ func CheckConnectionID(id string) error { return checkName("connection id", id, 
 func checkName(what, name string, most int) error {
 	var wrong string
 	switch {
+	case name == "":
+		wrong = isMissing
 	case len(name) > most*utf8.UTFMax || utf8.RuneCountInString(name) > most:
 		wrong = "is too long"
 	case !utf8.ValidString(name):
