@@ -35,6 +35,9 @@ const (
 	dialPatience = 700 * time.Millisecond
 	// dialPause is how long an edge isn't dialled again after that failed.
 	dialPause = 300 * time.Millisecond
+	// doubtFor is how long others are preferred to it: about as long as the lease
+	// of an edge that died outlives it.
+	doubtFor = 10 * time.Second
 )
 
 // errUnreachable: there is no link to the edge, so it knows nothing of the client.
@@ -52,9 +55,10 @@ type links struct {
 	cancel context.CancelCauseFunc
 	work   sync.WaitGroup
 
-	mu    sync.Mutex
-	slots map[slotKey]*slot
-	shut  bool
+	mu     sync.Mutex
+	slots  map[slotKey]*slot
+	failed map[string]time.Time // when an edge couldn't be reached, by run
+	shut   bool
 }
 
 // slotKey names one of the links to an edge.
@@ -72,7 +76,7 @@ type slot struct {
 
 func newLinks(run string, config *tls.Config, t Timing, log *slog.Logger, st *stats) *links {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	return &links{run: run, tls: config, timing: t, log: log, stats: st, ctx: ctx, cancel: cancel, slots: make(map[slotKey]*slot)}
+	return &links{run: run, tls: config, timing: t, log: log, stats: st, ctx: ctx, cancel: cancel, slots: make(map[slotKey]*slot), failed: make(map[string]time.Time)}
 }
 
 var errClosed = errors.New("this edge ends")
@@ -157,6 +161,7 @@ func (p *links) dial(key slotKey, s *slot, address string) {
 	ctx, cancel := context.WithTimeout(p.ctx, dialPatience)
 	d, in, err := p.connect(ctx, key.run, address)
 	cancel()
+	p.reached(key.run, err == nil)
 	if err != nil {
 		p.stats.dialFailures.Add(1)
 		s.err = fmt.Errorf("%w: %w", errUnreachable, err)
@@ -172,12 +177,36 @@ func (p *links) dial(key slotKey, s *slot, address string) {
 	p.stats.dials.Add(1)
 	p.stats.links.Add(1)
 	d.gone = func() { p.drop(key, s) }
+	d.doubt = func() { p.reached(key.run, false) }
 	s.d = d
 	close(s.ready)
 	d.work.Go(d.rest)
 	d.serve(d, in)
 	p.stats.links.Add(-1)
 	p.log.Info("link to edge ended", "edge", key.run, "cause", d.err())
+}
+
+// reached notes whether an edge could be reached.
+func (p *links) reached(run string, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for other, at := range p.failed {
+		if time.Since(at) > doubtFor {
+			delete(p.failed, other)
+		}
+	}
+	delete(p.failed, run)
+	if !ok {
+		p.failed[run] = time.Now()
+	}
+}
+
+// doubtful reports whether an edge couldn't be reached lately.
+func (p *links) doubtful(run string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at, ok := p.failed[run]
+	return ok && time.Since(at) <= doubtFor
 }
 
 // drop forgets a link that takes no more pairings.
@@ -236,6 +265,7 @@ type dialed struct {
 	*link
 	stats *stats
 	gone  func() // the link takes no more pairings
+	doubt func() // the edge may not be reachable
 
 	mu       sync.Mutex
 	sessions map[uint64]*session
@@ -257,6 +287,7 @@ func (d *dialed) open(ctx context.Context, c *pairing.Client, down pairing.Downs
 	}
 	if silent := d.silence(); silent > 2*d.timing.PingEvery {
 		d.mu.Unlock()
+		d.doubt()
 		return nil, fmt.Errorf("%w: no answer for %v", errUnreachable, silent.Round(time.Millisecond))
 	}
 	d.last++

@@ -93,6 +93,7 @@ func (f *Fleet) Close() {
 type place struct {
 	run, address string
 	servers      []Server
+	doubtful     bool // it couldn't be reached lately
 }
 
 // Open implements pairing.Opener: it takes the least loaded server connection
@@ -199,7 +200,18 @@ func (p *place) best() Server {
 // session nor error: none did.
 func (f *Fleet) offer(ctx context.Context, c *pairing.Client, d pairing.Downstream, places []place, tried map[string]bool) (pairing.Session, error) {
 	places = slices.DeleteFunc(slices.Clone(places), func(p place) bool { return tried[p.run] })
-	slices.SortStableFunc(places, func(a, b place) int { return cmp.Compare(a.load(), b.load()) })
+	for i := range places {
+		places[i].doubtful = places[i].address != "" && f.links.doubtful(places[i].run)
+	}
+	slices.SortStableFunc(places, func(a, b place) int {
+		if a.doubtful != b.doubtful {
+			if a.doubtful {
+				return 1
+			}
+			return -1
+		}
+		return cmp.Compare(a.load(), b.load())
+	})
 	for _, p := range places[:min(len(places), tries)] {
 		tried[p.run] = true
 		var at pairing.Opener = f.cfg.Local

@@ -190,11 +190,11 @@ func TestDrain_moves_clients_to_other_edges(t *testing.T) {
 		get(t, "pairing", leaving.opened)
 	}
 	staying := c.local.connect(chat, "staying", 0)
-	b.fleet.Drain(t.Context(), 50*time.Millisecond)
-	key := redisclient.Hub(chat.Tenant, chat.Name).Servers()
-	if a.redis.HExists(t.Context(), key, b.run).Val() {
-		t.Error("the edge is still listed")
-	}
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		b.fleet.Drain(t.Context(), 50*time.Millisecond)
+	}()
 	for i, p := range list {
 		if got := get(t, "migrate", p.d.events); got != "migrate" {
 			t.Fatalf("client %d: %q", i, got)
@@ -213,7 +213,14 @@ func TestDrain_moves_clients_to_other_edges(t *testing.T) {
 		}
 		p.s.End("", s.ServerID())
 	}
-	eventually(t, "empty edge", func() bool { return b.fleet.Stats().Hosted == 0 })
+	get(t, "end of the drain", drained)
+	if n := b.fleet.Stats().Hosted; n != 0 {
+		t.Errorf("%d clients are left", n)
+	}
+	key := redisclient.Hub(chat.Tenant, chat.Name).Servers()
+	if a.redis.HExists(t.Context(), key, b.run).Val() {
+		t.Error("the edge is still listed")
+	}
 	// Asked once each, though the app server may ask as well.
 	for _, p := range list {
 		p.d.mu.Lock()
@@ -425,5 +432,26 @@ func TestRegistry_hears_of_changes(t *testing.T) {
 	}
 	for i := range hubs {
 		a.knows(hub(i), true)
+	}
+}
+
+// An edge that swallows what is sent to it costs one client some time; the
+// others go elsewhere at once.
+func TestOpen_prefers_edges_that_can_be_reached(t *testing.T) {
+	t.Parallel()
+	a, b, c := three(t)
+	b.local.connect(chat, "mute", 0)
+	alive := c.local.connect(chat, "alive", 500)
+	a.lists(chat, "mute", "alive")
+	b.proxy.stall()
+	for i := range 50 {
+		s, _ := a.mustOpen(newClient(fmt.Sprint("c", i)))
+		if s.ServerID() != "alive" {
+			t.Fatalf("got %s", s.ServerID())
+		}
+		get(t, "pairing", alive.opened)
+	}
+	if n := a.fleet.Stats().DialFailures; n != 1 {
+		t.Errorf("dialled in vain %d times", n)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"strings"
 	"sync"
@@ -18,6 +19,7 @@ import (
 	"github.com/signalbox/signalbox/hubs/pairing"
 	"github.com/signalbox/signalbox/hubs/serverlink"
 	"github.com/signalbox/signalbox/internal/testenv"
+	"github.com/signalbox/signalbox/tenants"
 )
 
 // two returns the edge with the clients, and that with an app server which the
@@ -452,7 +454,11 @@ func TestLink_churn_with_cuts(t *testing.T) {
 						if !errors.Is(err, pairing.ErrEnded) {
 							t.Errorf("send: %v", err)
 						}
-						get(t, "lost", d.events)
+						select {
+						case <-d.events:
+						case <-time.After(patience):
+							t.Error("a client whose link was cut isn't told")
+						}
 						break
 					}
 				}
@@ -549,4 +555,83 @@ func TestClose_comes_behind_what_was_said(t *testing.T) {
 		get(t, "end for the app server", q.ended)
 		waitFor(t, "settled", &settled)
 	})
+}
+
+// Messages of all sizes, both ways at once, of several tenants on shared links,
+// under the pressure of their windows: each pairing has all of its own, in order.
+func TestLink_keeps_order_under_pressure(t *testing.T) {
+	t.Parallel()
+	a, b, _ := two(t)
+	const pairings, messages = 12, 250
+	numbered := func(i, size int) []byte {
+		return append(fmt.Appendf(nil, "%d:", i), bytes.Repeat([]byte{byte('a' + i%26)}, size)...)
+	}
+	size := func() int {
+		switch rand.IntN(10) {
+		case 0:
+			return rand.IntN(200 << 10)
+		case 1, 2:
+			return rand.IntN(40 << 10)
+		}
+		return rand.IntN(300)
+	}
+	whole := func(i int, got []byte) bool {
+		prefix := fmt.Sprintf("%d:", i)
+		rest, ok := bytes.CutPrefix(got, []byte(prefix))
+		return ok && len(bytes.Trim(rest, string(rune('a'+i%26)))) == 0
+	}
+	var work sync.WaitGroup
+	for n := range pairings {
+		hub := pairing.Hub{Tenant: tenants.ID(fmt.Sprintf("01JCTENANT%016d", n%3)), Name: fmt.Sprint("hub", n)}
+		app := b.local.connect(hub, "app", 0)
+		a.knows(hub, true)
+		c := newClient(fmt.Sprint("c", n))
+		c.Hub = hub
+		s, d := a.mustOpen(c)
+		p := get(t, "pairing", app.opened)
+		work.Go(func() { // the client
+			for i := range messages {
+				if err := s.Send(t.Context(), numbered(i, size()), pairing.DataOther); err != nil {
+					t.Errorf("send: %v", err)
+					return
+				}
+			}
+		})
+		var total atomic.Int64
+		work.Go(func() { // the app server hears and speaks
+			var settled sync.WaitGroup
+			for i := range messages {
+				select {
+				case m := <-p.said:
+					if !whole(i, []byte(m.text)) {
+						t.Errorf("message %d is %.20q and has %d bytes", i, m.text, len(m.text))
+						return
+					}
+				case <-time.After(patience):
+					t.Errorf("no message %d within %v", i, patience)
+					return
+				}
+				m := numbered(i, size())
+				total.Add(int64(len(m)))
+				p.down.Deliver(hubs.Position{}, m, &settled)
+				if i%5 == 4 {
+					settled.Wait() // it has no window of its own
+				}
+			}
+			settled.Wait()
+			rest := []byte(d.got())
+			if int64(len(rest)) != total.Load() {
+				t.Errorf("the client has %d of %d bytes", len(rest), total.Load())
+			}
+			for i := range messages {
+				var ok bool
+				if rest, ok = bytes.CutPrefix(rest, fmt.Appendf(nil, "%d:", i)); !ok {
+					t.Errorf("delivery %d begins with %.20q", i, rest)
+					return
+				}
+				rest = bytes.TrimLeft(rest, string(rune('a'+i%26)))
+			}
+		})
+	}
+	work.Wait()
 }
