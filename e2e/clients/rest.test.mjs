@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { connect, eventually, publish, rest, within } from "../service.mjs";
+import { at, connect, eventually, matrix, publish, rest, within } from "../service.mjs";
 import { stack } from "../stack.mjs";
 
 const { edge_urls: edges, tenants: [demo] } = await stack();
@@ -11,6 +11,17 @@ const hub = `/hubs/${demo.hub}`;
 
 /** The status of a request that has no body. */
 const status = async (place, method, path) => (await rest(place, demo, method, path)).status;
+
+/** Requests in the newer form of the API; the answer's body is read. */
+async function current(place, method, path, body) {
+  const response = await fetch(path.startsWith("http") ? path : `${at(place, demo).base}/api${hub}${path}`, {
+    method,
+    headers: { authorization: `Bearer ${demo.access_key}`, ...(body && { "content-type": "application/json" }) },
+    body: body && JSON.stringify(body),
+  });
+  const text = await response.text();
+  return { status: response.status, headers: response.headers, body: text && JSON.parse(text) };
+}
 
 /** Publishes a marker to all and returns what the clients received before it. */
 async function before(clients, marker) {
@@ -106,4 +117,89 @@ test("bad requests are refused with the rule, and send nothing", async (t) => {
     assert.doesNotMatch(text, /goroutine|\.go:|redis|postgres/i, name);
   }
   assert.deepEqual(await before([client], "end of bad requests"), [[]]);
+});
+
+for (const [transport, protocol] of matrix) {
+  test(`a client answers an invocation over ${transport} with ${protocol}`, async (t) => {
+    const client = await connect(t, edges[0], demo, { transport, protocol });
+    client.connection.on("add", (a, b) => a + b);
+    client.connection.on("later", () => new Promise((done) => setTimeout(() => done({ text: "ü", list: [1, null] }), 20)));
+    client.connection.on("fail", () => {
+      throw new Error("not today");
+    });
+    client.connection.on("never", () => new Promise(() => {}));
+    const invoke = (target, args = [], query = "") =>
+      current(edges[1], "POST", `/connections/${client.id}/:invoke${query}`, { target, arguments: args });
+    const sum = await invoke("add", [1, 2]);
+    assert.equal(sum.status, 200);
+    assert.deepEqual(sum.body, { result: 3 });
+    assert.match(sum.headers.get("ratelimit"), /^"messages_per_second";r=\d+;t=\d+$/);
+    assert.deepEqual((await invoke("later")).body, { result: { text: "ü", list: [1, null] } });
+    const failed = await invoke("fail");
+    assert.equal(failed.status, 400);
+    assert.equal(failed.body.code, "client_error");
+    assert.match(failed.body.message, /not today/);
+    const late = await invoke("never", [], "?timeout=1");
+    assert.equal(late.status, 504);
+    assert.equal(late.body.code, "answer_timeout");
+    const answers = await Promise.all(Array.from({ length: 20 }, (_, i) => invoke("add", [i, i])));
+    assert.deepEqual(answers.map(({ body }) => body.result), Array.from({ length: 20 }, (_, i) => 2 * i));
+    const { id } = client;
+    await client.stop();
+    await eventually(async () => (await current(edges[1], "POST", `/connections/${id}/:invoke`, { target: "add" })).status === 404, "the client to be gone");
+  });
+}
+
+test("connections, users and groups are listed and counted over all edges", async (t) => {
+  const clients = await Promise.all(
+    Array.from({ length: 7 }, (_, i) => connect(t, edges[i % edges.length], demo, { user: `lister ${i % 3}` })),
+  );
+  for (const [i, client] of clients.entries()) {
+    assert.equal((await current(edges[i % edges.length], "PUT", `/groups/listed/connections/${client.id}`)).status, 200);
+  }
+  const ids = clients.map(({ id }) => id).sort();
+  for (const place of edges) {
+    const found = [];
+    let next = "/groups/listed/connections?maxpagesize=3";
+    let pages = 0;
+    while (next) {
+      const { status: code, body } = await current(place, "GET", next);
+      assert.equal(code, 200);
+      assert.ok(body.value.length <= 3);
+      found.push(...body.value);
+      next = body.nextLink;
+      pages++;
+    }
+    assert.equal(pages, 3);
+    assert.deepEqual(found.map(({ connectionId }) => connectionId), ids);
+    assert.deepEqual(new Set(found.map(({ userId }) => userId)), new Set(["lister 0", "lister 1", "lister 2"]));
+    assert.deepEqual((await current(place, "GET", "/groups/listed/users")).body.value, [
+      { userId: "lister 0", connections: 3 },
+      { userId: "lister 1", connections: 2 },
+      { userId: "lister 2", connections: 2 },
+    ]);
+    assert.deepEqual((await current(place, "GET", "/users/lister%200/groups")).body, { value: [{ group: "listed", connections: 3 }] });
+    assert.deepEqual((await current(place, "GET", "/groups/listed/connections/:count")).body, { count: 7 });
+    assert.deepEqual((await current(place, "GET", "/groups/listed/users/:count")).body, { count: 3 });
+  }
+});
+
+test("a batch reaches clients in its order, and tells of each message", async (t) => {
+  const clients = await Promise.all([connect(t, edges[0], demo), connect(t, edges[1], demo)]);
+  const messages = Array.from({ length: 50 }, (_, i) => ({ connections: clients.map(({ id }) => id), target: "message", arguments: [`batch ${i}`] }));
+  messages.splice(10, 0, { connections: [], target: "message" });
+  const { status: code, body } = await current(edges[1], "POST", "/:batch", { messages });
+  assert.equal(code, 207);
+  assert.equal(body.accepted, 50);
+  assert.equal(body.results[10].status, 400);
+  assert.equal(new Set(body.results.map(({ position }) => position)).size, 51);
+  const want = Array.from({ length: 50 }, (_, i) => `batch ${i}`);
+  assert.deepEqual(await before(clients, "end of the batch"), [want, want]);
+});
+
+test("a token of the API connects a client", async (t) => {
+  const { status: code, body } = await current(edges[0], "POST", "/:generateToken?userId=tokened&minutesToExpire=5");
+  assert.equal(code, 200);
+  await connect(t, edges[1], demo, { token: body.token });
+  assert.equal(await status(edges[0], "HEAD", `${hub}/users/tokened`), 200);
 });

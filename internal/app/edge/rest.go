@@ -87,11 +87,10 @@ func (b *backends) scope(r *http.Request) (rest.Scope, error) {
 }
 
 // baseURL is the tenant's base URL as the request has it: its host, and the
-// path's prefix where it has one. A proxy in front may say that it speaks HTTPS;
-// whoever else says so misleads only itself.
+// path's prefix where it has one.
 func baseURL(r *http.Request) string {
 	base := url.URL{Scheme: "http", Host: r.Host}
-	if r.TLS != nil || strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https") {
+	if httpserver.Secure(r) {
 		base.Scheme = "https"
 	}
 	path, _, _ := strings.Cut(r.RequestURI, "?")
@@ -103,14 +102,14 @@ func baseURL(r *http.Request) string {
 
 // clientTokenFor makes a token with the tenant's first key.
 func clientTokenFor(t *tenants.Document, base, hub, user string, life time.Duration) (string, error) {
-	for _, key := range t.Keys {
-		minted, err := accesstoken.MintClient(key, base, accesstoken.ClientOptions{Hub: hub, UserID: user, Life: life}, time.Now())
-		if err != nil {
-			return "", fault.Wrap(fault.Invalid, "No token can be made for this host and user.", err)
-		}
-		return minted.Token, nil
+	if len(t.Keys) == 0 {
+		return "", fault.New(fault.Forbidden, "The tenant has no access key to sign tokens with.")
 	}
-	return "", fault.New(fault.Forbidden, "The tenant has no access key to sign tokens with.").WithCode(codeToken)
+	minted, err := accesstoken.MintClient(t.Keys[0], base, accesstoken.ClientOptions{Hub: hub, UserID: user, Life: life}, time.Now())
+	if err != nil {
+		return "", fault.Wrap(fault.Invalid, "No token can be made for this host and user.", err)
+	}
+	return minted.Token, nil
 }
 
 func (b *backends) backplane(t *tenants.Document, hub string) (hubs.Backplane, error) {

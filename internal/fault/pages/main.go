@@ -33,11 +33,11 @@ func write(folder string) error {
 			return err
 		}
 	}
-	if err := os.WriteFile(filepath.Join(folder, "README.md"), fault.Index(), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(folder, "README.md"), fault.Index(), 0o644); err != nil { //nolint:gosec // pages are for everybody
 		return err
 	}
 	for _, c := range fault.Codes() {
-		if err := os.WriteFile(filepath.Join(folder, c.Code+".md"), c.Page(), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(folder, c.Code+".md"), c.Page(), 0o644); err != nil { //nolint:gosec // as above
 			return err
 		}
 	}
