@@ -161,9 +161,13 @@ func (d *downstream) Close(after hubs.Position, reason string) {
 	d.c.conn.CloseAfter(after, reason, false)
 }
 
-// Lost implements Downstream.
+// Lost implements Downstream. A client that is being moved may have been let go of
+// already: whether it has, the pause says.
 func (d *downstream) Lost(cause error) {
-	if d.counts() {
+	d.c.mu.Lock()
+	counts := d.c.turn == d.turn && !d.c.done && !d.c.moving
+	d.c.mu.Unlock()
+	if counts {
 		d.c.proxy.Logger.Debug("app server lost", "hub", d.c.proxy.Hub.Name, "connection", d.c.conn.ID(), "error", cause)
 		d.c.lose()
 	}

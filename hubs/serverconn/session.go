@@ -147,7 +147,12 @@ func (s *session) Pause(ctx context.Context) error {
 	case <-s.paused:
 		return nil
 	case <-s.done:
-		return pairing.ErrEnded
+		select {
+		case <-s.paused:
+			return nil // it went right after its answer
+		default:
+			return pairing.ErrEnded
+		}
 	case <-ctx.Done():
 		return fmt.Errorf("pause client: %w", context.Cause(ctx))
 	case <-patience.C:

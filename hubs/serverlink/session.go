@@ -127,7 +127,12 @@ func (s *session) Pause(ctx context.Context) error {
 	case err := <-s.pausing:
 		return err
 	case <-s.over:
-		return pairing.ErrEnded
+		select {
+		case err := <-s.pausing:
+			return err // it went right after its answer
+		default:
+			return pairing.ErrEnded
+		}
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
