@@ -1,8 +1,13 @@
 // Command chat is a chat room: one hub on net/http, and a page with the stock
-// SignalR client. It needs no service, database or Redis.
+// SignalR client. It needs no service, database or Redis:
 //
 //	npm install @microsoft/signalr   (once, anywhere above; or set -client)
 //	go run ./examples/chat           (then open http://localhost:8080)
+//
+// With a connection string the same hub runs behind Signalbox, which then holds
+// the clients; any number of these programs may serve them:
+//
+//	SIGNALBOX_CONNECTION_STRING='Endpoint=…;AccessKey=…;Version=1.0;' go run ./examples/chat
 package main
 
 import (
@@ -10,54 +15,22 @@ import (
 	_ "embed"
 	"errors"
 	"flag"
-	"iter"
 	"log"
+	"log/slog"
 	"net/http"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/hubs/appserver"
 	"github.com/signalbox/signalbox/hubs/transport"
 )
 
 //go:embed index.html
 var page []byte
-
-// Chat is the hub. Its exported methods are what clients can call.
-type Chat struct{}
-
-// Join puts the caller into a room and tells the others.
-func (*Chat) Join(ctx context.Context, room, name string) error {
-	if name == "" {
-		return hubs.NewError("Please say who you are.") // shown to the caller; other errors are not
-	}
-	call := hubs.FromContext(ctx)
-	call.SetValue("name", name)
-	if err := call.Join(ctx, room); err != nil {
-		return err
-	}
-	return call.Group(room).Send(ctx, "Notice", name+" is here")
-}
-
-// Say sends a text to everybody in the room and answers with the time.
-func (*Chat) Say(ctx context.Context, room, text string) (time.Time, error) {
-	call := hubs.FromContext(ctx)
-	return time.Now(), call.Group(room).Send(ctx, "Message", call.Value("name"), text)
-}
-
-// Countdown streams numbers to the caller, until zero or until it cancels.
-func (*Chat) Countdown(ctx context.Context, from int) iter.Seq2[int, error] {
-	return func(yield func(int, error) bool) {
-		for n := from; n >= 0 && yield(n, nil); n-- {
-			select {
-			case <-time.After(time.Second):
-			case <-ctx.Done():
-				return
-			}
-		}
-	}
-}
 
 func main() {
 	address := flag.String("listen", "localhost:8080", "where to listen")
@@ -73,8 +46,16 @@ func main() {
 		log.Fatal(err)
 	}
 
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	mux := http.NewServeMux()
-	if err := transport.Mount(mux, "/chat", hub); err != nil {
+	var app *appserver.App
+	if service := os.Getenv("SIGNALBOX_CONNECTION_STRING"); service == "" {
+		err = transport.Mount(mux, "/chat", hub)
+	} else {
+		app, err = appserver.Mount(ctx, mux, "/chat", hub, service, appserver.Options{Logger: slog.Default()})
+	}
+	if err != nil {
 		log.Fatal(err)
 	}
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(page) })
@@ -91,6 +72,13 @@ func main() {
 
 	log.Printf("open http://%s", *address)
 	server := &http.Server{Addr: *address, Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	go func() {
+		<-ctx.Done()
+		if app != nil {
+			<-app.Done() // its clients have moved to other programs, or been asked to
+		}
+		_ = server.Close()
+	}()
 	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
 		log.Fatal(err)
 	}
