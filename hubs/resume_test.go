@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -411,6 +412,31 @@ func TestStatefulReconnect(t *testing.T) {
 		c.number(protocol.Ack, 4)
 		if got := c.want(protocol.Close, ""); got.Error != "Connection closed with an error. InvalidOperationException: Ack ID greater than amount of messages we've sent." {
 			t.Errorf("closed with %q", got.Error)
+		}
+	})
+
+	both("SEC-25 a flood of Acks or Sequences ends the connection, for good", func(t *testing.T, p protocol.Protocol) {
+		for kind, number := range map[protocol.Type]int64{protocol.Ack: 0, protocol.Sequence: 1} {
+			m := &meter{}
+			s := newServer(t, hubs.Config{Meter: m})
+			c := dialStateful(t, s, p, "a")
+			for range 2000 {
+				c.number(kind, number)
+			}
+			if got := c.want(protocol.Close, ""); !strings.HasPrefix(got.Error, "message_flood: more than 50 messages without content a second") || got.AllowReconnect {
+				t.Errorf("closed with %q, %t", got.Error, got.AllowReconnect)
+			}
+			if err := c.serveReturned(); err == nil {
+				t.Error("Serve returned no error")
+			}
+			if c.ending != hubs.EndPolicy {
+				t.Errorf("the socket is closed with %v", c.ending)
+			}
+			m.get(func() {
+				if m.refused[hubs.RefusedFlood] != 1 {
+					t.Errorf("counted %v", m.refused)
+				}
+			})
 		}
 	})
 

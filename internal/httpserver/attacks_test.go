@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -221,4 +222,47 @@ func TestSEC_26_slow_headers(t *testing.T) {
 			t.Fatal("a connection without a header is still open")
 		}
 	}
+}
+
+// SEC-26: TLS handshakes that begin and don't go on end soon, too.
+func TestSEC_26_slow_TLS(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	writePair(t, certFile, keyFile, "edge", time.Now())
+	config, err := httpserver.FileTLS(certFile, keyFile, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := httpserver.Listen(t.Context(), httpserver.Config{
+		Name: "test", Addr: "127.0.0.1:0", TLS: config, Logger: slog.New(slog.DiscardHandler), Handler: http.NotFoundHandler(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve() }()
+	t.Cleanup(func() {
+		_ = s.Shutdown(t.Context())
+		<-served
+	})
+	for _, begin := range []string{"", "\x16", "\x16\x03\x01\x02\x00\x01"} {
+		conn, err := net.Dial("tcp", s.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+		_, _ = io.WriteString(conn, begin)
+		defer func() {
+			if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("a handshake that stops behind %q is still open", begin)
+			}
+		}()
+	}
+	conn, err := tls.Dial("tcp", s.Addr(), &tls.Config{InsecureSkipVerify: true}) // the certificate is no matter here
+	if err != nil {
+		t.Fatalf("a neighbour: %v", err)
+	}
+	conn.Close()
 }
