@@ -29,8 +29,9 @@ type Admission struct {
 	// Handler is the hub's setting: app servers get clients only when it says so.
 	Handler tenants.Handler
 	// Limits returns those in force now.
-	Limits    func() tenants.Limits
-	Backplane hubs.Backplane
+	Limits func() tenants.Limits
+	// Backplane returns the hub's, with the settings in force now.
+	Backplane func() hubs.Backplane
 	// Admit takes messages out of the tenant's rate, or a request when there are
 	// none. It returns how long to wait before asking again, 0 when they are taken.
 	// An error, whose text is shown, says that they never will be.

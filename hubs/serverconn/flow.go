@@ -28,7 +28,7 @@ var errUnsettled = errors.New("a client's edge doesn't answer")
 // are the reader's; a goroutine of its own collects outcomes while there are any
 // to come.
 type flow struct {
-	backplane hubs.Backplane
+	backplane func() hubs.Backplane
 	outage    time.Duration
 	// given is told what was given up.
 	given func(i *item, err error)
@@ -42,8 +42,9 @@ type flow struct {
 	mu        sync.Mutex
 	queue     []*item // begun and not collected, oldest first
 	bytes     int
-	running   bool // collect runs
-	repeating bool // what failed is begun again: nothing else is
+	running   bool  // collect runs
+	repeating bool  // what failed is begun again: nothing else is
+	stuck     *item // couldn't be begun: until that is settled nothing else is
 	away      time.Time
 	last      hubs.Position // of the newest entry that was accepted
 	moved     chan struct{} // closed when the queue shrinks
@@ -80,13 +81,16 @@ func (f *flow) begin(ctx context.Context, i *item) error {
 		return err
 	}
 	f.mu.Lock()
-	for f.repeating || len(f.queue) >= flowEntries || len(f.queue) > 0 && f.bytes+i.size > flowBytes {
+	for f.repeating || f.stuck != nil || len(f.queue) >= flowEntries || len(f.queue) > 0 && f.bytes+i.size > flowBytes {
 		if err := f.wait(ctx); err != nil {
 			return err
 		}
 	}
 	defer f.mu.Unlock()
-	i.begun, i.err = hubs.Begin(ctx, f.backplane, i.entry, i.options, i.command)
+	i.begun, i.err = hubs.Begin(ctx, f.backplane(), i.entry, i.options, i.command)
+	if i.err != nil {
+		f.stuck = i
+	}
 	f.begun.Add(1)
 	f.queue = append(f.queue, i)
 	f.bytes += i.size
@@ -196,6 +200,9 @@ func (f *flow) take(i *item) {
 	f.queue[0] = nil
 	f.queue = f.queue[1:]
 	f.bytes -= i.size
+	if f.stuck == i {
+		f.stuck = nil
+	}
 	if i.err == nil {
 		f.last, f.away = i.at, time.Time{}
 	}
@@ -257,7 +264,7 @@ func (f *flow) repeat(ctx context.Context) {
 			case <-time.After(pause):
 			case <-ctx.Done():
 			}
-			if i.begun, i.err = hubs.Begin(lasting, f.backplane, i.entry, i.options, false); i.err == nil {
+			if i.begun, i.err = hubs.Begin(lasting, f.backplane(), i.entry, i.options, false); i.err == nil {
 				i.at, i.err = i.begun.Accepted(lasting)
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -235,7 +236,7 @@ func (k *connection) admit(m sp.Message, a *ack, messages int) (bool, error) {
 		case k.ctx.Err() != nil:
 			return false, context.Cause(k.ctx)
 		case err != nil:
-			k.refuse(m, a, err)
+			k.refuse(m, a, &refusal{codeRate, strings.TrimPrefix(err.Error(), codeRate+": ")})
 			return false, nil
 		case wait <= 0:
 			return true, nil
@@ -314,7 +315,7 @@ func (k *connection) ask(m sp.Message, q hubs.Query, id int32, problem error) er
 		return err
 	}
 	return k.await(func(ctx context.Context) {
-		n, err := k.admission.Backplane.Ask(ctx, q)
+		n, err := k.admission.Backplane().Ask(ctx, q)
 		k.answer(m, a, n, err)
 	})
 }

@@ -80,7 +80,7 @@ func newStand(t testing.TB, bus hubs.Backplane, settings ...setting) *stand {
 	s.admission = serverconn.Admission{
 		Hub: chat, ServerID: "app-1", Credential: tenants.Credential{KeyID: "key-1"},
 		Limits:    func() tenants.Limits { return tenants.Limits{MaxMessageBytes: 32 << 10, MaxConnections: 100} },
-		Backplane: bus,
+		Backplane: func() hubs.Backplane { return bus },
 		Admit:     func(context.Context, int) (time.Duration, error) { return 0, nil },
 		Refused:   s.count,
 	}

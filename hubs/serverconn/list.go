@@ -34,7 +34,7 @@ func (k *connection) listGroup(m *sp.GroupMemberQuery) error {
 		return err
 	}
 	return k.await(func(ctx context.Context) {
-		page, err := k.admission.Backplane.List(ctx, q)
+		page, err := k.admission.Backplane().List(ctx, q)
 		if err != nil {
 			k.answer(m, a, 0, err)
 			return

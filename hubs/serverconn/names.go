@@ -31,6 +31,7 @@ const (
 	codeUnsupported = "unsupported"
 	codeUnavailable = "unavailable"
 	codeUnknown     = "outcome_unknown"
+	codeRate        = "rate_limited"
 	codeSlowed      = "server_slowed"
 	codeInvocations = "too_many_invocations"
 )

@@ -90,10 +90,13 @@ func (o *outbox) force(m ...serviceprotocol.Message) bool {
 }
 
 // full reports whether data waits for room, or would soon.
-func (o *outbox) full() bool {
+func (o *outbox) full() bool { return o.size() >= outboxRoom }
+
+// size is how many bytes are not yet written.
+func (o *outbox) size() int64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return len(o.waiting)+o.writing >= outboxRoom
+	return int64(len(o.waiting) + o.writing)
 }
 
 // append encodes messages. o.mu is held.

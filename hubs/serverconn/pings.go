@@ -20,11 +20,10 @@ func (k *connection) ping() []serviceprotocol.Message {
 		return nil // nothing comes before the answer to the handshake
 	}
 	list := []serviceprotocol.Message{serviceprotocol.KeepAlive()}
-	if k.probes++; k.probes%probeEvery == 0 && k.pool.cfg.Latency != nil {
+	if k.probes++; k.probes%probeEvery == 0 {
 		now := time.Now().UnixNano()
-		if k.echoed.CompareAndSwap(0, now) {
-			list = append(list, serviceprotocol.Echo(strconv.FormatInt(now, 10)))
-		}
+		k.echoed.Store(now)
+		list = append(list, serviceprotocol.Echo(strconv.FormatInt(now, 10)))
 	}
 	return list
 }
@@ -53,7 +52,9 @@ func (k *connection) probed(value string) {
 	if at == 0 || value != strconv.FormatInt(at, 10) || !k.echoed.CompareAndSwap(at, 0) {
 		return
 	}
-	k.pool.cfg.Latency(time.Since(time.Unix(0, at)))
+	if h := k.pool.latency.Load(); h != nil {
+		(*h).Record(k.ctx, time.Since(time.Unix(0, at)).Seconds())
+	}
 }
 
 // status tells the app server whether the hub has clients, how many, and how many
@@ -63,7 +64,7 @@ func (k *connection) status(ctx context.Context) {
 	s := serviceprotocol.Status{
 		Active: true, Clients: -1, Servers: k.pool.count(k.admission.Hub), Capacity: k.admission.Limits().MaxConnections,
 	}
-	if n, err := k.admission.Backplane.Ask(ctx, hubs.Query{Kind: hubs.CountConnections}); err == nil {
+	if n, err := k.admission.Backplane().Ask(ctx, hubs.Query{Kind: hubs.CountConnections}); err == nil {
 		s.Active, s.Clients = n > 0, n
 	}
 	k.out.force(s.Ping())

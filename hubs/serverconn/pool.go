@@ -10,7 +10,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"go.opentelemetry.io/otel/metric"
 
 	"github.com/signalbox/signalbox/hubs/pairing"
 	"github.com/signalbox/signalbox/hubs/serviceprotocol"
@@ -60,9 +63,6 @@ type Config struct {
 	OnChange func(pairing.Hub)
 	// Servers returns the ids of the hub's app servers on other edges. Optional.
 	Servers func(pairing.Hub) []string
-	// Latency gets the time that an app server takes to answer. It must not block.
-	// Optional.
-	Latency func(time.Duration)
 	// MaxConnections is how many server connections one tenant may have. 0 =
 	// DefaultMaxConnections.
 	MaxConnections int
@@ -76,6 +76,8 @@ type Config struct {
 type Pool struct {
 	cfg  Config
 	work sync.WaitGroup
+	// latency of app servers; nil until Instrument.
+	latency atomic.Pointer[metric.Float64Histogram]
 
 	mu        sync.Mutex
 	closing   bool // no more server connections

@@ -57,7 +57,7 @@ func (k *connection) invoke(m *sp.ClientInvocation) error {
 	asked := make(chan struct{})
 	k.work.Go(func() {
 		defer done()
-		answer, err := hubs.NewContext(k.admission.Backplane).InvokeConnection(k.ctx, hubs.ClientInvocation{
+		answer, err := hubs.NewContext(k.admission.Backplane()).InvokeConnection(k.ctx, hubs.ClientInvocation{
 			Connection: m.ConnectionID, ID: m.InvocationID, Message: message, After: after, Charge: hubs.Units(size),
 			Asked: sync.OnceFunc(func() { close(asked) }),
 		})

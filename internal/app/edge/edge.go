@@ -221,6 +221,9 @@ func (e *Edge) link(f *fleet.Fleet, address string) (err error) {
 	if err := e.hubs.pairings.Instrument(e.telemetry.Meter()); err != nil {
 		return fmt.Errorf("instrument links: %w", err)
 	}
+	if err := e.hubs.servers.Instrument(e.telemetry.Meter()); err != nil {
+		return fmt.Errorf("instrument server connections: %w", err)
+	}
 	return nil
 }
 

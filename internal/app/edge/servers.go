@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/signalbox/signalbox/hubs"
 	"github.com/signalbox/signalbox/hubs/pairing"
 	"github.com/signalbox/signalbox/hubs/quota"
 	"github.com/signalbox/signalbox/hubs/serverconn"
@@ -89,7 +90,7 @@ func (s *servers) admission(r *http.Request) (*serverconn.Admission, *transport.
 		Hub: pairing.Hub{Tenant: t.ID, Name: hub}, ServerID: server, Credential: p.Credential(),
 		Handler:   t.Hubs[hub].Handler,
 		Limits:    func() tenants.Limits { return s.hubs.limits(t) },
-		Backplane: s.hubs.bus.Hub(t.ID, hub, settings(t)),
+		Backplane: func() hubs.Backplane { return s.hubs.bus.Hub(t.ID, hub, settings(s.hubs.current(t))) },
 		Admit:     func(ctx context.Context, messages int) (time.Duration, error) { return s.admit(ctx, t, messages) },
 		Refused:   func(code string) { s.refused(t.ID, hub, code) },
 	}, nil

@@ -121,6 +121,17 @@ func (a *appServer) next() sp.Message {
 	}
 }
 
+// nextAs is next for a message of a type.
+func nextAs[M sp.Message](a *appServer) M {
+	a.t.Helper()
+	got := a.next()
+	m, ok := got.(M)
+	if !ok {
+		a.t.Fatalf("got %T %+v, want a %T", got, got, m)
+	}
+	return m
+}
+
 // ack sends a command and returns how it is acked.
 func (a *appServer) ack(m sp.Message) sp.AckStatus {
 	a.t.Helper()
@@ -283,7 +294,7 @@ func TestServerConnectionsOfRevokedKey(t *testing.T) {
 	after := document("demo", 2)
 	after.Keys = after.Keys[1:]
 	c.publish(after)
-	if m, ok := a.next().(*sp.ServiceError); !ok || m.Message != reasonRevoked {
+	if m := nextAs[*sp.ServiceError](a); m.Message != reasonRevoked {
 		t.Errorf("told %+v", m)
 	}
 	if m := a.next(); m != nil {
@@ -297,7 +308,7 @@ func TestServerConnectionsOfRevokedKey(t *testing.T) {
 	handler.Keys = handler.Keys[1:]
 	handler.Hubs = map[string]tenants.HubSettings{"chat": {Handler: tenants.HandlerUpstream}}
 	c.publish(handler)
-	if m, ok := b.next().(*sp.ServiceError); !ok || m.Message != reasonHandler {
+	if m := nextAs[*sp.ServiceError](b); m.Message != reasonHandler {
 		t.Errorf("told %+v", m)
 	}
 }
@@ -474,9 +485,8 @@ func TestServerAsksClients(t *testing.T) {
 
 	failed := func(id, want string) {
 		t.Helper()
-		got := a.next()
-		if m, ok := got.(*sp.ErrorCompletion); !ok || m.InvocationID != id || !strings.Contains(m.Error, want) {
-			t.Errorf("got %+v, want an error with %q", got, want)
+		if m := nextAs[*sp.ErrorCompletion](a); m.InvocationID != id || !strings.Contains(m.Error, want) {
+			t.Errorf("got %+v, want an error with %q", m, want)
 		}
 	}
 	a.send(&sp.ClientInvocation{InvocationID: "inv-4", ConnectionID: "nobody", CallerServerID: "app_1", Payloads: invocation(t, "inv-4", "ask", "?")})
@@ -531,4 +541,53 @@ func TestRedirectedByAppServer(t *testing.T) {
 
 func pairingHub(d *tenants.Document, hub string) pairing.Hub {
 	return pairing.Hub{Tenant: d.ID, Name: hub}
+}
+
+// A client of one app server is asked by another, on another edge: the answer goes
+// to who asked, and the client's own app server sees neither.
+func TestServerAsksClientOfAnother(t *testing.T) {
+	t.Parallel()
+	demo := document("demo", 1)
+	c := startCluster(t, demo)
+	own := c.server(0, demo, "chat", "app_1", sp.ConnectionDefault)
+	c.eventually("the edge knows of the app server", func() bool {
+		p, err := c.edges[1].hubs.presence.Presence(t.Context(), pairingHub(demo, "chat"))
+		return err == nil && p.Now
+	})
+	asker := c.server(1, demo, "chat", "app_2", sp.ConnectionWeak)
+	var clients map[string]string
+	accepted := make(chan struct{})
+	go func() {
+		defer close(accepted)
+		clients = own.accept(1)
+	}()
+	ann := c.connect(1, demo, "chat", "ann")
+	<-accepted
+	for id := range clients {
+		for _, a := range []*appServer{asker, own} { // it may ask its own clients, too
+			a.send(&sp.ClientInvocation{InvocationID: "inv", ConnectionID: id, CallerServerID: "app", Payloads: invocation(t, "inv", "ask", "?")})
+			if f := ann.next(); f.InvocationID != "inv" {
+				t.Fatalf("asked with %+v", f)
+			}
+			ann.write(`{"type":3,"invocationId":"inv","result":"yes"}`)
+			if m := nextAs[*sp.ClientCompletion](a); string(m.Payload) != `{"type":3,"invocationId":"inv","result":"yes"}`+separator {
+				t.Fatalf("got %+v", m)
+			}
+		}
+		// What it sends otherwise goes to its own app server as ever.
+		ann.write(`{"type":3,"invocationId":"another","result":"no"}`)
+		if m := nextAs[*sp.ConnectionData](own); string(m.Payload) != `{"type":3,"invocationId":"another","result":"no"}`+separator {
+			t.Errorf("got %+v", m)
+		}
+		// A client that goes is told of to both.
+		asker.send(&sp.ClientInvocation{InvocationID: "inv", ConnectionID: id, CallerServerID: "app_2", Payloads: invocation(t, "inv", "ask", "?")})
+		ann.next()
+		ann.ws.CloseNow()
+		if m := nextAs[*sp.ErrorCompletion](asker); !strings.Contains(m.Error, "disconnected") {
+			t.Errorf("got %+v", m)
+		}
+		if m := nextAs[*sp.CloseConnection](own); m.ConnectionID != id {
+			t.Errorf("got %+v", m)
+		}
+	}
 }
