@@ -53,7 +53,7 @@ func main() {
 	if service := os.Getenv("SIGNALBOX_CONNECTION_STRING"); service == "" {
 		err = transport.Mount(mux, "/chat", hub)
 	} else {
-		app, err = appserver.Mount(ctx, mux, "/chat", hub, service, appserver.Options{Logger: slog.Default()})
+		app, err = appserver.Mount(ctx, mux, "/chat", hub, service, appserver.Options{Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))})
 	}
 	if err != nil {
 		log.Fatal(err)

@@ -71,7 +71,7 @@ func (a *App) dial(ctx context.Context, target string) (*link, error) {
 	if target != "" {
 		at += "&target=" + url.QueryEscape(target)
 	}
-	ws, response, err := websocket.Dial(ctx, at, &websocket.DialOptions{
+	ws, response, err := websocket.Dial(ctx, at, &websocket.DialOptions{ //nolint:bodyclose // Dial's answer has none to close
 		HTTPClient: a.opt.HTTPClient,
 		HTTPHeader: http.Header{
 			"Authorization":    {"Bearer " + token},

@@ -25,7 +25,7 @@ type codec struct {
 // reading, that has been done: see Parse.
 func (c *codec) open(t Type, n int) {
 	if !c.reading {
-		c.out = msgp.AppendArrayHeader(c.out, uint32(n)) //nolint:gosec // the number of items of a message
+		c.out = msgp.AppendArrayHeader(c.out, uint32(n))
 		c.out = appendInt(c.out, int64(t))
 	}
 }
@@ -63,7 +63,7 @@ func (c *codec) wideInt32(v *int32) {
 		c.int32(v)
 		return
 	}
-	n := uint32(*v) //nolint:gosec // two's complement is what MessagePack wants
+	n := uint32(*v)
 	c.out = append(c.out, 0xD2, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
 }
 
@@ -111,7 +111,7 @@ func (c *codec) optionalBytes(v *[]byte) {
 
 func (c *codec) texts(v *[]string) {
 	if !c.reading {
-		c.out = msgp.AppendArrayHeader(c.out, uint32(len(*v))) //nolint:gosec // a length
+		c.out = msgp.AppendArrayHeader(c.out, uint32(len(*v)))
 		for _, s := range *v {
 			c.out = appendText(c.out, s)
 		}
@@ -139,7 +139,7 @@ func (c *codec) rest(v *[]string) {
 
 func (c *codec) claims(v *[]Claim) {
 	if !c.reading {
-		c.out = msgp.AppendMapHeader(c.out, uint32(len(*v))) //nolint:gosec // a length
+		c.out = msgp.AppendMapHeader(c.out, uint32(len(*v)))
 		for _, claim := range *v {
 			c.out = appendText(appendText(c.out, claim.Type), claim.Value)
 		}
@@ -155,10 +155,10 @@ func (c *codec) claims(v *[]Claim) {
 
 func (c *codec) headers(v *[]Header) {
 	if !c.reading {
-		c.out = msgp.AppendMapHeader(c.out, uint32(len(*v))) //nolint:gosec // a length
+		c.out = msgp.AppendMapHeader(c.out, uint32(len(*v)))
 		for _, header := range *v {
 			c.out = appendText(c.out, header.Name)
-			c.out = msgp.AppendArrayHeader(c.out, uint32(len(header.Values))) //nolint:gosec // a length
+			c.out = msgp.AppendArrayHeader(c.out, uint32(len(header.Values)))
 			for _, value := range header.Values {
 				c.out = appendText(c.out, value)
 			}
@@ -176,7 +176,7 @@ func (c *codec) headers(v *[]Header) {
 
 func (c *codec) payloads(v *[]Payload) {
 	if !c.reading {
-		c.out = msgp.AppendMapHeader(c.out, uint32(len(*v))) //nolint:gosec // a length
+		c.out = msgp.AppendMapHeader(c.out, uint32(len(*v)))
 		for _, payload := range *v {
 			c.out = msgp.AppendBytes(appendText(c.out, payload.Protocol), payload.Data)
 		}

@@ -56,7 +56,7 @@ func (in *input) open(kind head) (int, bool) {
 	if !ok {
 		return 0, false
 	}
-	width := 0
+	var width int
 	switch c := b[0]; {
 	case c&0xF0 == kind.fix:
 		return int(c & 0x0F), true
@@ -86,14 +86,14 @@ func (in *input) integer() (int64, bool) {
 		width := 1 << (c - 0xD0)
 		v, ok := in.number(width)
 		shift := 64 - 8*width
-		return int64(v<<shift) >> shift, ok //nolint:gosec // sign extension
+		return int64(v<<shift) >> shift, ok
 	}
 	if c >= 0xE0 {
 		*in = (*in)[1:]
-		return int64(int8(c)), true //nolint:gosec // sign extension
+		return int64(int8(c)), true
 	}
 	v, ok := in.unsigned()
-	return int64(v), ok && v <= math.MaxInt64 //nolint:gosec // just checked
+	return int64(v), ok && v <= math.MaxInt64
 }
 
 // unsigned reads an integer that isn't negative, in any form.
@@ -110,7 +110,7 @@ func (in *input) unsigned() (uint64, bool) {
 		return in.number(1 << (c - 0xCC))
 	case c >= 0xD0 && c <= 0xD3:
 		v, ok := in.integer()
-		return uint64(v), ok && v >= 0 //nolint:gosec // just checked
+		return uint64(v), ok && v >= 0
 	}
 	return 0, false
 }
@@ -142,7 +142,7 @@ func (in *input) text() (string, bool) {
 	default:
 		return "", false
 	}
-	if b, ok = in.take(int(n)); !ok || !utf8.Valid(b) { //nolint:gosec // 32 bits at most
+	if b, ok = in.take(int(n)); !ok || !utf8.Valid(b) {
 		return "", false
 	}
 	return string(b), true
@@ -165,7 +165,7 @@ func (in *input) bytes() ([]byte, bool) {
 	if !ok {
 		return nil, false
 	}
-	return in.take(int(n)) //nolint:gosec // 32 bits at most
+	return in.take(int(n))
 }
 
 // skip passes over one object with all that is in it. It keeps count of the
@@ -245,5 +245,5 @@ func (in *input) skipHead() (objects int, ok bool) {
 
 func (in *input) size(width int) (int, bool) {
 	n, ok := in.number(width)
-	return int(n), ok //nolint:gosec // 32 bits at most
+	return int(n), ok
 }

@@ -4,6 +4,7 @@ package serviceprotocol
 // shorter, has says from which length on the items after it are there; the
 // numbers are those of the SDK's reader.
 
+// Type implements Message.
 func (*HandshakeRequest) Type() Type { return TypeHandshakeRequest }
 
 func (m *HandshakeRequest) layout(c *codec) {
@@ -24,6 +25,7 @@ func (m *HandshakeRequest) layout(c *codec) {
 	}
 }
 
+// Type implements Message.
 func (*HandshakeResponse) Type() Type { return TypeHandshakeResponse }
 
 func (m *HandshakeResponse) layout(c *codec) {
@@ -37,6 +39,7 @@ func (m *HandshakeResponse) layout(c *codec) {
 	}
 }
 
+// Type implements Message.
 func (*Ping) Type() Type { return TypePing }
 
 func (m *Ping) layout(c *codec) {
@@ -44,6 +47,7 @@ func (m *Ping) layout(c *codec) {
 	c.rest(&m.Items)
 }
 
+// Type implements Message.
 func (*OpenConnection) Type() Type { return TypeOpenConnection }
 
 func (m *OpenConnection) layout(c *codec) {
@@ -59,6 +63,7 @@ func (m *OpenConnection) layout(c *codec) {
 	}
 }
 
+// Type implements Message.
 func (*CloseConnection) Type() Type { return TypeCloseConnection }
 
 func (m *CloseConnection) layout(c *codec) {
@@ -71,6 +76,7 @@ func (m *CloseConnection) layout(c *codec) {
 	c.tracing(5, &m.TracingID)
 }
 
+// Type implements Message.
 func (*ConnectionData) Type() Type { return TypeConnectionData }
 
 func (m *ConnectionData) layout(c *codec) {
@@ -82,6 +88,7 @@ func (m *ConnectionData) layout(c *codec) {
 	}
 }
 
+// Type implements Message.
 func (*MultiConnectionData) Type() Type { return TypeMultiConnectionData }
 
 func (m *MultiConnectionData) layout(c *codec) {
@@ -91,6 +98,7 @@ func (m *MultiConnectionData) layout(c *codec) {
 	c.filter(4, &m.TracingID, &m.Filter)
 }
 
+// Type implements Message.
 func (*UserData) Type() Type { return TypeUserData }
 
 func (m *UserData) layout(c *codec) {
@@ -100,6 +108,7 @@ func (m *UserData) layout(c *codec) {
 	c.filter(4, &m.TracingID, &m.Filter)
 }
 
+// Type implements Message.
 func (*MultiUserData) Type() Type { return TypeMultiUserData }
 
 func (m *MultiUserData) layout(c *codec) {
@@ -109,6 +118,7 @@ func (m *MultiUserData) layout(c *codec) {
 	c.filter(4, &m.TracingID, &m.Filter)
 }
 
+// Type implements Message.
 func (*BroadcastData) Type() Type { return TypeBroadcastData }
 
 func (m *BroadcastData) layout(c *codec) {
@@ -118,6 +128,7 @@ func (m *BroadcastData) layout(c *codec) {
 	c.filter(4, &m.TracingID, &m.Filter)
 }
 
+// Type implements Message.
 func (*GroupBroadcastData) Type() Type { return TypeGroupBroadcastData }
 
 func (m *GroupBroadcastData) layout(c *codec) {
@@ -132,6 +143,7 @@ func (m *GroupBroadcastData) layout(c *codec) {
 	}
 }
 
+// Type implements Message.
 func (*MultiGroupBroadcastData) Type() Type { return TypeMultiGroupBroadcastData }
 
 func (m *MultiGroupBroadcastData) layout(c *codec) {
@@ -141,6 +153,7 @@ func (m *MultiGroupBroadcastData) layout(c *codec) {
 	c.filter(4, &m.TracingID, &m.Filter)
 }
 
+// Type implements Message.
 func (*JoinGroup) Type() Type { return TypeJoinGroup }
 
 func (m *JoinGroup) layout(c *codec) {
@@ -150,6 +163,7 @@ func (m *JoinGroup) layout(c *codec) {
 	c.tracing(4, &m.TracingID)
 }
 
+// Type implements Message.
 func (*LeaveGroup) Type() Type { return TypeLeaveGroup }
 
 func (m *LeaveGroup) layout(c *codec) {
@@ -159,6 +173,7 @@ func (m *LeaveGroup) layout(c *codec) {
 	c.tracing(4, &m.TracingID)
 }
 
+// Type implements Message.
 func (*ServiceError) Type() Type { return TypeServiceError }
 
 func (m *ServiceError) layout(c *codec) {
@@ -166,6 +181,7 @@ func (m *ServiceError) layout(c *codec) {
 	c.text(&m.Message)
 }
 
+// Type implements Message.
 func (*UserJoinGroup) Type() Type { return TypeUserJoinGroup }
 
 func (m *UserJoinGroup) layout(c *codec) {
@@ -177,6 +193,7 @@ func (m *UserJoinGroup) layout(c *codec) {
 	}
 }
 
+// Type implements Message.
 func (*UserLeaveGroup) Type() Type { return TypeUserLeaveGroup }
 
 func (m *UserLeaveGroup) layout(c *codec) {
@@ -186,6 +203,7 @@ func (m *UserLeaveGroup) layout(c *codec) {
 	c.tracing(4, &m.TracingID)
 }
 
+// Type implements Message.
 func (*JoinGroupWithAck) Type() Type { return TypeJoinGroupWithAck }
 
 func (m *JoinGroupWithAck) layout(c *codec) {
@@ -196,6 +214,7 @@ func (m *JoinGroupWithAck) layout(c *codec) {
 	c.tracing(5, &m.TracingID)
 }
 
+// Type implements Message.
 func (*LeaveGroupWithAck) Type() Type { return TypeLeaveGroupWithAck }
 
 func (m *LeaveGroupWithAck) layout(c *codec) {
@@ -206,6 +225,7 @@ func (m *LeaveGroupWithAck) layout(c *codec) {
 	c.tracing(5, &m.TracingID)
 }
 
+// Type implements Message.
 func (*Ack) Type() Type { return TypeAck }
 
 func (m *Ack) layout(c *codec) {
@@ -221,6 +241,7 @@ func (m *Ack) layout(c *codec) {
 	}
 }
 
+// Type implements Message.
 func (*CheckUserInGroupWithAck) Type() Type { return TypeCheckUserInGroupWithAck }
 
 func (m *CheckUserInGroupWithAck) layout(c *codec) {
@@ -231,6 +252,7 @@ func (m *CheckUserInGroupWithAck) layout(c *codec) {
 	c.tracing(5, &m.TracingID)
 }
 
+// Type implements Message.
 func (*ServiceEvent) Type() Type { return TypeServiceEvent }
 
 func (m *ServiceEvent) layout(c *codec) {
@@ -244,6 +266,7 @@ func (m *ServiceEvent) layout(c *codec) {
 	}
 }
 
+// Type implements Message.
 func (*CheckGroupExistenceWithAck) Type() Type { return TypeCheckGroupExistenceWithAck }
 
 func (m *CheckGroupExistenceWithAck) layout(c *codec) {
@@ -253,6 +276,7 @@ func (m *CheckGroupExistenceWithAck) layout(c *codec) {
 	c.tracing(4, &m.TracingID)
 }
 
+// Type implements Message.
 func (*CheckConnectionExistenceWithAck) Type() Type { return TypeCheckConnectionExistence }
 
 func (m *CheckConnectionExistenceWithAck) layout(c *codec) {
@@ -262,6 +286,7 @@ func (m *CheckConnectionExistenceWithAck) layout(c *codec) {
 	c.tracing(4, &m.TracingID)
 }
 
+// Type implements Message.
 func (*CheckUserExistenceWithAck) Type() Type { return TypeCheckUserExistenceWithAck }
 
 func (m *CheckUserExistenceWithAck) layout(c *codec) {
@@ -271,6 +296,7 @@ func (m *CheckUserExistenceWithAck) layout(c *codec) {
 	c.tracing(4, &m.TracingID)
 }
 
+// Type implements Message.
 func (*UserJoinGroupWithAck) Type() Type { return TypeUserJoinGroupWithAck }
 
 func (m *UserJoinGroupWithAck) layout(c *codec) {
@@ -283,6 +309,7 @@ func (m *UserJoinGroupWithAck) layout(c *codec) {
 	}
 }
 
+// Type implements Message.
 func (*UserLeaveGroupWithAck) Type() Type { return TypeUserLeaveGroupWithAck }
 
 func (m *UserLeaveGroupWithAck) layout(c *codec) {
@@ -293,6 +320,7 @@ func (m *UserLeaveGroupWithAck) layout(c *codec) {
 	c.tracing(5, &m.TracingID)
 }
 
+// Type implements Message.
 func (*AccessKeyRequest) Type() Type { return TypeAccessKeyRequest }
 
 func (m *AccessKeyRequest) layout(c *codec) {
@@ -304,6 +332,7 @@ func (m *AccessKeyRequest) layout(c *codec) {
 	}
 }
 
+// Type implements Message.
 func (*AccessKeyResponse) Type() Type { return TypeAccessKeyResponse }
 
 func (m *AccessKeyResponse) layout(c *codec) {

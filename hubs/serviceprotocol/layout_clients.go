@@ -1,5 +1,6 @@
 package serviceprotocol
 
+// Type implements Message.
 func (*CloseConnectionWithAck) Type() Type { return TypeCloseConnectionWithAck }
 
 func (m *CloseConnectionWithAck) layout(c *codec) {
@@ -10,6 +11,7 @@ func (m *CloseConnectionWithAck) layout(c *codec) {
 	c.tracing(5, &m.TracingID)
 }
 
+// Type implements Message.
 func (*CloseConnectionsWithAck) Type() Type { return TypeCloseConnectionsWithAck }
 
 func (m *CloseConnectionsWithAck) layout(c *codec) {
@@ -20,6 +22,7 @@ func (m *CloseConnectionsWithAck) layout(c *codec) {
 	c.tracing(5, &m.TracingID)
 }
 
+// Type implements Message.
 func (*CloseUserConnectionsWithAck) Type() Type { return TypeCloseUserConnectionsWithAck }
 
 func (m *CloseUserConnectionsWithAck) layout(c *codec) {
@@ -31,6 +34,7 @@ func (m *CloseUserConnectionsWithAck) layout(c *codec) {
 	c.tracing(6, &m.TracingID)
 }
 
+// Type implements Message.
 func (*CloseGroupConnectionsWithAck) Type() Type { return TypeCloseGroupConnectionsWithAck }
 
 func (m *CloseGroupConnectionsWithAck) layout(c *codec) {
@@ -42,6 +46,7 @@ func (m *CloseGroupConnectionsWithAck) layout(c *codec) {
 	c.tracing(6, &m.TracingID)
 }
 
+// Type implements Message.
 func (*ClientInvocation) Type() Type { return TypeClientInvocation }
 
 func (m *ClientInvocation) layout(c *codec) {
@@ -53,6 +58,7 @@ func (m *ClientInvocation) layout(c *codec) {
 	c.tracing(6, &m.TracingID)
 }
 
+// Type implements Message.
 func (*ClientCompletion) Type() Type { return TypeClientCompletion }
 
 func (m *ClientCompletion) layout(c *codec) {
@@ -67,6 +73,7 @@ func (m *ClientCompletion) layout(c *codec) {
 	}
 }
 
+// Type implements Message.
 func (*ErrorCompletion) Type() Type { return TypeErrorCompletion }
 
 func (m *ErrorCompletion) layout(c *codec) {
@@ -78,6 +85,7 @@ func (m *ErrorCompletion) layout(c *codec) {
 	c.tracing(6, &m.TracingID)
 }
 
+// Type implements Message.
 func (*ServiceMapping) Type() Type { return TypeServiceMapping }
 
 func (m *ServiceMapping) layout(c *codec) {
@@ -90,6 +98,7 @@ func (m *ServiceMapping) layout(c *codec) {
 	}
 }
 
+// Type implements Message.
 func (*ConnectionReconnect) Type() Type { return TypeConnectionReconnect }
 
 func (m *ConnectionReconnect) layout(c *codec) {
@@ -100,6 +109,7 @@ func (m *ConnectionReconnect) layout(c *codec) {
 	}
 }
 
+// Type implements Message.
 func (*ConnectionFlowControl) Type() Type { return TypeConnectionFlowControl }
 
 func (m *ConnectionFlowControl) layout(c *codec) {
@@ -112,6 +122,7 @@ func (m *ConnectionFlowControl) layout(c *codec) {
 	}
 }
 
+// Type implements Message.
 func (*GroupMemberQuery) Type() Type { return TypeGroupMemberQuery }
 
 func (m *GroupMemberQuery) layout(c *codec) {
@@ -123,10 +134,12 @@ func (m *GroupMemberQuery) layout(c *codec) {
 	c.optionalText(&m.Continuation)
 }
 
+// Type implements Message.
 func (*RefreshAuth) Type() Type { return TypeRefreshAuth }
 
 func (m *RefreshAuth) layout(c *codec) { c.open(TypeRefreshAuth, 1) }
 
+// Type implements Message.
 func (*GetConnectionClaims) Type() Type { return TypeGetConnectionClaims }
 
 func (m *GetConnectionClaims) layout(c *codec) {
@@ -138,6 +151,7 @@ func (m *GetConnectionClaims) layout(c *codec) {
 	}
 }
 
+// Type implements Message.
 func (*UpdateConnectionClaims) Type() Type { return TypeUpdateConnectionClaims }
 
 func (m *UpdateConnectionClaims) layout(c *codec) {

@@ -182,11 +182,11 @@ func (r *reader) claims() {
 type dictionary map[string]bool
 
 func (d dictionary) add(name string) {
-	if key := strings.ToLower(name); d[key] {
+	key := strings.ToLower(name)
+	if d[key] {
 		panic(fmt.Errorf("%q is in a dictionary twice", name))
-	} else {
-		d[key] = true
 	}
+	d[key] = true
 }
 
 func (r *reader) headers() {
