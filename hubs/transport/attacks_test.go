@@ -39,6 +39,12 @@ type rawSocket struct {
 // raw opens a connection and does the hub's handshake in the given protocol.
 func (s *site) raw(hubProtocol string) *rawSocket {
 	s.t.Helper()
+	return s.rawWith(s.negotiate("").ConnectionToken, hubProtocol, 1)
+}
+
+// rawWith is raw for a connection that has been negotiated.
+func (s *site) rawWith(token, hubProtocol string, version int) *rawSocket {
+	s.t.Helper()
 	u, err := url.Parse(s.url)
 	if err != nil {
 		s.t.Fatal(err)
@@ -53,12 +59,12 @@ func (s *site) raw(hubProtocol string) *rawSocket {
 	}
 	r := &rawSocket{t: s.t, conn: conn, in: bufio.NewReader(conn)}
 	r.write(fmt.Appendf(nil, "GET %s?id=%s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n", u.Path, s.negotiate("").ConnectionToken, u.Host))
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n", u.Path, token, u.Host))
 	resp, err := http.ReadResponse(r.in, nil)
 	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
 		s.t.Fatalf("upgrade: %v, %v", resp, err)
 	}
-	r.write(masked(0x81, []byte(`{"protocol":"`+hubProtocol+"\",\"version\":1}\x1e")))
+	r.write(masked(0x81, []byte(`{"protocol":"`+hubProtocol+fmt.Sprintf("\",\"version\":%d}\x1e", version))))
 	if _, b, err := r.frame(); err != nil || string(b) != "{}\x1e" {
 		s.t.Fatalf("handshake: %q, %v", b, err)
 	}
@@ -331,6 +337,21 @@ func TestWebSocketFrames(t *testing.T) {
 		}
 		r.conn.Close()
 		until(t, "the count", func() bool { return counted.of(hubs.RefusedTimeout) == 1 })
+	})
+	t.Run("SEC-20 stateful reconnect brings no connection back that broke the rules", func(t *testing.T) {
+		t.Parallel()
+		s := newSite(t, func(s *setup) { s.endpoint.StatefulReconnect = true })
+		n := parse[negotiation](t, s.do("POST", "/negotiate", "?negotiateVersion=1&useStatefulReconnect=true", "", nil).body)
+		r := s.rawWith(n.ConnectionToken, "json", 2)
+		r.write(masked(0xc1, []byte(ping)))
+		if status, _ := r.closed(); status != 1002 {
+			t.Errorf("closed with %d, want 1002", status)
+		}
+		r.conn.Close()
+		until(t, "its id to be unknown", func() bool {
+			return s.do("GET", "", "?id="+n.ConnectionToken, "", header{"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+				"Sec-WebSocket-Key": "MDEyMzQ1Njc4OWFiY2RlZg=="}).status == http.StatusNotFound
+		})
 	})
 	for name, row := range map[string]struct{ sent, want []byte }{
 		"pings come back as pongs, in the middle of a message too": {
