@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/internal/redisclient"
 )
 
 const (
@@ -58,13 +59,48 @@ func (f *feed) head(ctx context.Context) (head, error) {
 	return parseHead(values)
 }
 
+// signOn notes that this process follows the hub, so that lists know whom to wait
+// for, and returns the head.
+func (f *feed) signOn(ctx context.Context) (head, error) {
+	var values *redis.SliceCmd
+	if _, err := f.r.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		pipe.SAdd(ctx, f.keys.Edges(), f.r.run)
+		pipe.PExpire(ctx, f.keys.Edges(), headLife)
+		values = pipe.HMGet(ctx, f.keys.Head(), "epoch", "number", "ms")
+		return nil
+	}); err != nil {
+		return head{}, fmt.Errorf("read head: %w", err)
+	}
+	return parseHead(values.Val())
+}
+
+// signOff undoes signOn when no feed follows the hub any more.
+func (d *doorbell) signOff(channel string, keys redisclient.HubKeys) {
+	ctx, cancel := context.WithTimeout(d.r.ctx, attemptPatience)
+	defer cancel()
+	if d.follows(channel) {
+		return
+	}
+	err := d.r.client.SRem(ctx, keys.Edges(), d.r.run).Err()
+	if err == nil && d.follows(channel) { // again, meanwhile
+		err = d.r.client.SAdd(ctx, keys.Edges(), d.r.run).Err()
+	}
+	d.r.health.report(err)
+}
+
+func (d *doorbell) follows(channel string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.feeds[channel] != nil
+}
+
 // catchUp compares the position with the head and reads what lies between from
 // the stream. The first one only takes the head as the position.
 func (f *feed) catchUp() error {
 	ctx, cancel := context.WithTimeout(f.r.ctx, 10*time.Second)
 	defer cancel()
 	at, started := f.where()
-	h, err := f.head(ctx)
+	h, err := f.signOn(ctx)
 	if err != nil {
 		return err
 	}
@@ -199,6 +235,7 @@ func (r *Redis) compare(feeds []*feed) {
 		commands[i] = pipe.HMGet(ctx, f.keys.Head(), "epoch", "number", "ms")
 		if f.touch() {
 			pipe.PExpire(ctx, f.keys.Head(), headLife)
+			pipe.PExpire(ctx, f.keys.Edges(), headLife)
 		}
 	}
 	if pipe.Len() == 0 {

@@ -176,6 +176,7 @@ func (d *doorbell) unfollow(channel string, f *feed, n hubs.Node) {
 	}
 	delete(d.feeds, channel)
 	d.r.stats.followed.Add(-1)
+	d.r.start(func() { d.signOff(channel, f.keys) })
 	if d.conn == nil {
 		return
 	}

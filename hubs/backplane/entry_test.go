@@ -177,16 +177,16 @@ func TestAnswers_of_the_script(t *testing.T) {
 	}
 }
 
-func FuzzPage(f *testing.F) {
-	f.Add(appendPage(nil, hubs.Page{Items: []hubs.Listed{{Name: "c", User: "u", Connections: 1}}, More: true}))
-	f.Add([]byte{0x92, 0xc3, 0xdd, 0x7f, 0xff, 0xff, 0xff})
+func FuzzPart(f *testing.F) {
+	f.Add(appendPart(nil, part{hubs.Page{Items: []hubs.Listed{{Name: "c", User: "u", Connections: 1}}, More: true}, "r"}))
+	f.Add([]byte{0x93, 0xc3, 0xdd, 0x7f, 0xff, 0xff, 0xff})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		p, err := decodePage(data)
+		p, err := decodePart(data)
 		if err != nil {
 			return
 		}
-		again, err := decodePage(appendPage(nil, p))
-		if diff := cmp.Diff(p, again); diff != "" || err != nil {
+		again, err := decodePart(appendPart(nil, p))
+		if diff := cmp.Diff(p.Page, again.Page); diff != "" || err != nil || again.run != p.run {
 			t.Fatalf("second reading: %v (-first +second):\n%s", err, diff)
 		}
 	})

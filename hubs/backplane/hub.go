@@ -68,49 +68,110 @@ func (h *hubBackplane) Command(ctx context.Context, e *hubs.Entry, o hubs.Publis
 
 // Ask implements hubs.Backplane. The question isn't stored anywhere.
 func (h *hubBackplane) Ask(ctx context.Context, q hubs.Query) (int, error) {
-	t, err := h.ring(ctx, false, func(to address) []byte { return encodeQuery(q, to) })
+	t, _, err := h.ring(ctx, false, func(to address) []byte { return encodeQuery(q, to) })
 	if t == nil {
 		return 0, fmt.Errorf("ask: %w", err)
 	}
 	return t.matched, err
 }
 
-// List implements hubs.Backplane. Processes whose doorbell is broken at the
-// moment are not known to be missing.
+// List implements hubs.Backplane. It knows of processes whose doorbell is broken,
+// too: they are in the hub's set of edges, and their lease lives.
 func (h *hubBackplane) List(ctx context.Context, q hubs.ListQuery) (hubs.Page, error) {
 	if err := q.Validate(); err != nil {
 		return hubs.Page{}, err
 	}
-	t, err := h.ring(ctx, true, func(to address) []byte { return encodeList(q, to) })
+	t, edges, err := h.ring(ctx, true, func(to address) []byte { return encodeList(q, to) })
 	if err != nil {
 		return hubs.Page{}, fmt.Errorf("list: %w", err)
 	}
-	return hubs.MergePages(q, t.pages...), nil
+	pages := make([]hubs.Page, 0, len(t.parts))
+	for _, p := range t.parts {
+		pages = append(pages, p.Page)
+		edges = slices.DeleteFunc(edges, func(run string) bool { return run == p.run })
+	}
+	if err := h.noneOf(ctx, edges); err != nil {
+		h.r.stats.unanswered.Add(1)
+		return hubs.Page{}, fmt.Errorf("list: %w", err)
+	}
+	return hubs.MergePages(q, pages...), nil
+}
+
+// edgePause is how long an edge that has just left the hub may take to say so.
+const edgePause = 100 * time.Millisecond
+
+// noneOf returns hubs.ErrUnanswered when one of the edges, which gave no part of a
+// list, follows the hub and lives. Those that are gone are forgotten.
+func (h *hubBackplane) noneOf(ctx context.Context, edges []string) error {
+	deadline := time.Now().Add(h.r.cfg.AnswerPatience)
+	for {
+		var missing []string
+		for _, run := range edges {
+			follows, err := h.r.client.SIsMember(ctx, h.keys().Edges(), run).Result()
+			if err != nil {
+				return fmt.Errorf("%w: %w", hubs.ErrUnavailable, err)
+			}
+			if !follows {
+				continue
+			}
+			alive, err := h.r.client.Exists(ctx, redisclient.EdgeLease(run)).Result()
+			if err != nil {
+				return fmt.Errorf("%w: %w", hubs.ErrUnavailable, err)
+			}
+			if alive > 0 {
+				missing = append(missing, run)
+			} else if err := h.r.client.SRem(ctx, h.keys().Edges(), run).Err(); err != nil {
+				return fmt.Errorf("%w: %w", hubs.ErrUnavailable, err)
+			}
+		}
+		if edges = missing; len(edges) == 0 {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%w: %d edges can't be asked", hubs.ErrUnanswered, len(edges))
+		}
+		select {
+		case <-time.After(edgePause):
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", hubs.ErrUnanswered, ctx.Err())
+		}
+	}
 }
 
 // ring puts a question to all processes of the hub and waits for their answers.
 // With hubs.ErrUnanswered the tally has those that came; with other errors it is
-// nil.
-func (h *hubBackplane) ring(ctx context.Context, list bool, encode func(to address) []byte) (*tally, error) {
+// nil. For a list it also returns the edges that followed the hub before.
+func (h *hubBackplane) ring(ctx context.Context, list bool, encode func(to address) []byte) (*tally, []string, error) {
 	if h.r.health.open() {
-		return nil, hubs.ErrUnavailable
+		return nil, nil, hubs.ErrUnavailable
 	}
 	if err := h.r.replies.listening(ctx); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	to, t := h.r.replies.ask(list)
 	defer h.r.replies.forget(to)
 	attempt, cancel := context.WithTimeout(ctx, attemptPatience)
 	defer cancel()
-	processes, err := h.r.client.Publish(attempt, h.keys().Doorbell(), encode(to)).Result()
+	var edges *redis.StringSliceCmd
+	var processes *redis.IntCmd
+	_, err := h.r.client.Pipelined(attempt, func(pipe redis.Pipeliner) error {
+		if list {
+			edges = pipe.SMembers(attempt, h.keys().Edges())
+		}
+		processes = pipe.Publish(attempt, h.keys().Doorbell(), encode(to))
+		return nil
+	})
 	if ctx.Err() == nil {
 		h.r.health.report(err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", hubs.ErrUnavailable, err)
+		return nil, nil, fmt.Errorf("%w: %w", hubs.ErrUnavailable, err)
 	}
-	_, err = h.r.replies.wait(ctx, t, int(processes))
-	return t.now(), err
+	_, err = h.r.replies.wait(ctx, t, int(processes.Val()))
+	if edges == nil {
+		return t.now(), nil, err
+	}
+	return t.now(), edges.Val(), err
 }
 
 // Subscribe implements hubs.Backplane.

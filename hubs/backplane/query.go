@@ -14,6 +14,7 @@ import (
 const (
 	queryElements = 6
 	listElements  = 10
+	partElements  = 3
 	listedSize    = 3
 )
 
@@ -86,9 +87,14 @@ func openQuestion(payload string, elements int) (*reader, error) {
 	return r, nil
 }
 
-// appendPage appends a process's part of a list.
-func appendPage(b []byte, p hubs.Page) []byte {
-	b = msgp.AppendArrayHeader(b, 2)
+// part is one process's part of a list.
+type part struct {
+	hubs.Page
+	run string // of the process
+}
+
+func appendPart(b []byte, p part) []byte {
+	b = msgp.AppendArrayHeader(b, partElements)
 	b = msgp.AppendBool(b, p.More)
 	b = msgp.AppendArrayHeader(b, uint32(len(p.Items)))
 	for _, item := range p.Items {
@@ -97,30 +103,32 @@ func appendPage(b []byte, p hubs.Page) []byte {
 		b = msgp.AppendString(b, item.User)
 		b = msgp.AppendInt(b, item.Connections)
 	}
-	return b
+	return msgp.AppendString(b, p.run)
 }
 
-func decodePage(data []byte) (hubs.Page, error) {
+func decodePart(data []byte) (part, error) {
 	r := reader{rest: data}
-	if n := r.array(); r.err == nil && n != 2 {
-		return hubs.Page{}, fmt.Errorf("page of %d elements", n)
+	if n := r.array(); r.err == nil && n < partElements {
+		return part{}, fmt.Errorf("part of %d elements", n)
 	}
-	p := hubs.Page{More: r.bool()}
+	var p part
+	p.More = r.bool()
 	count := r.array()
 	if count > hubs.MaxListedHashes {
-		return hubs.Page{}, errLength
+		return part{}, errLength
 	}
 	for range count {
 		if n := r.array(); r.err == nil && n != listedSize {
-			return hubs.Page{}, fmt.Errorf("listed of %d elements", n)
+			return part{}, fmt.Errorf("listed of %d elements", n)
 		}
 		p.Items = append(p.Items, hubs.Listed{Name: r.string(), User: r.string(), Connections: int(r.int64())})
 		if r.err != nil {
 			break
 		}
 	}
+	p.run = r.string()
 	if r.err != nil {
-		return hubs.Page{}, fmt.Errorf("decode page: %w", r.err)
+		return part{}, fmt.Errorf("decode part of a list: %w", r.err)
 	}
 	return p, nil
 }

@@ -3,6 +3,7 @@ package backplane
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -369,5 +370,42 @@ func TestList_is_never_silently_short(t *testing.T) {
 	a.replies.forget(to)
 	if page, err := h.List(t.Context(), q); len(page.Items) != 1 || err != nil {
 		t.Errorf("all answer: %+v, %v", page, err)
+	}
+
+	// An edge whose doorbell is broken is known by its lease; a dead one has none.
+	c := newClient(t, url)
+	edges, lease := redisclient.Hub(tenant, hub).Edges(), redisclient.EdgeLease("deaf")
+	if err := errors.Join(c.SAdd(t.Context(), edges, "deaf", "dead").Err(), c.HSet(t.Context(), lease, "addr", "-").Err()); err != nil {
+		t.Fatal(err)
+	}
+	if page, err := h.List(t.Context(), q); len(page.Items) > 0 || !errors.Is(err, hubs.ErrUnanswered) {
+		t.Errorf("an edge is deaf: %+v, %v", page, err)
+	}
+	if err := c.Del(t.Context(), lease).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if page, err := h.List(t.Context(), q); len(page.Items) != 1 || err != nil {
+		t.Errorf("the deaf edge is dead: %+v, %v", page, err)
+	}
+	if left := c.SMembers(t.Context(), edges).Val(); slices.Contains(left, "dead") || slices.Contains(left, "deaf") {
+		t.Errorf("edges %q", left)
+	}
+}
+
+func TestList_forgets_edges_that_leave(t *testing.T) {
+	url := newRedis(t)
+	a, b := process(t, url), process(t, url)
+	subscribe(t, a, newNode())
+	leave := subscribe(t, b, newNode())
+	c := newClient(t, url)
+	edges := func() int64 { return c.SCard(t.Context(), redisclient.Hub(tenant, hub).Edges()).Val() }
+	if n := edges(); n != 2 {
+		t.Errorf("%d edges", n)
+	}
+	leave()
+	eventually(t, "the edge has left", func() bool { return edges() == 1 })
+	subscribe(t, b, newNode())
+	if n := edges(); n != 2 {
+		t.Errorf("%d edges", n)
 	}
 }

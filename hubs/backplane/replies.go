@@ -33,17 +33,17 @@ type replies struct {
 type reply struct {
 	to      address
 	matched int
-	page    []byte // encoded; nil when no list was asked for
+	part    []byte // encoded; nil when no list was asked for
 }
 
 // tally sums the answers to one question.
 type tally struct {
-	list bool // answers without a page don't count
+	list bool // answers without a part don't count
 
 	mu      sync.Mutex
 	got     int
 	matched int
-	pages   []hubs.Page
+	parts   []part
 	came    chan struct{} // holds one
 }
 
@@ -72,21 +72,21 @@ func (p *replies) answer(to address, matched int) {
 // answerList is answer for a part of a list.
 func (p *replies) answerList(to address, page hubs.Page) {
 	if to.run == p.r.run {
-		p.count(to.id, 0, &page)
+		p.count(to.id, 0, &part{page, p.r.run})
 		return
 	}
-	p.queue(reply{to: to, page: appendPage(nil, page)})
+	p.queue(reply{to: to, part: appendPart(nil, part{page, p.r.run})})
 }
 
 func (p *replies) queue(a reply) {
-	if p.pages.Add(int64(len(a.page))) <= pagesWaiting || a.page == nil {
+	if p.pages.Add(int64(len(a.part))) <= pagesWaiting || a.part == nil {
 		select {
 		case p.out <- a:
 			return
 		default:
 		}
 	}
-	p.pages.Add(-int64(len(a.page)))
+	p.pages.Add(-int64(len(a.part)))
 	p.r.stats.overflows.Add(1)
 }
 
@@ -111,9 +111,9 @@ func (p *replies) publish(first reply) {
 	for a, more := first, true; more; {
 		b := msgp.AppendUint64(nil, a.to.id)
 		b = msgp.AppendInt(b, a.matched)
-		pipe.Publish(ctx, redisclient.EdgeReplies(a.to.run), append(b, a.page...))
-		p.pages.Add(-int64(len(a.page)))
-		if bytes += len(a.page); pipe.Len() == replyBatch || bytes >= pagesBatch {
+		pipe.Publish(ctx, redisclient.EdgeReplies(a.to.run), append(b, a.part...))
+		p.pages.Add(-int64(len(a.part)))
+		if bytes += len(a.part); pipe.Len() == replyBatch || bytes >= pagesBatch {
 			break
 		}
 		select {
@@ -169,8 +169,8 @@ func (p *replies) listen() error {
 		}
 		if len(rest) == 0 {
 			p.count(id, matched, nil)
-		} else if page, err := decodePage(rest); err == nil {
-			p.count(id, matched, &page)
+		} else if list, err := decodePart(rest); err == nil {
+			p.count(id, matched, &list)
 		}
 	}, func(*redis.Subscription) { p.up() })
 }
@@ -214,18 +214,18 @@ func (p *replies) listening(ctx context.Context) error {
 	return fmt.Errorf("%w: no way for answers", hubs.ErrUnavailable)
 }
 
-func (p *replies) count(id uint64, matched int, page *hubs.Page) {
+func (p *replies) count(id uint64, matched int, list *part) {
 	p.mu.Lock()
 	t := p.waiting[id]
 	p.mu.Unlock()
-	if t == nil || t.list && page == nil {
+	if t == nil || t.list && list == nil {
 		return // too late, or no answer
 	}
 	t.mu.Lock()
 	t.got++
 	t.matched += matched
-	if page != nil {
-		t.pages = append(t.pages, *page)
+	if list != nil {
+		t.parts = append(t.parts, *list)
 	}
 	t.mu.Unlock()
 	select {
@@ -254,7 +254,7 @@ func (p *replies) forget(a address) {
 func (t *tally) now() *tally {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return &tally{list: t.list, got: t.got, matched: t.matched, pages: slices.Clone(t.pages)}
+	return &tally{list: t.list, got: t.got, matched: t.matched, parts: slices.Clone(t.parts)}
 }
 
 // wait returns the sum once the given number of processes has answered. In an

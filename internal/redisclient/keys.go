@@ -42,6 +42,10 @@ func (k HubKeys) Publisher(id string) string { return k.tag + "pub:" + id }
 // Owner says which edge run serves a connection.
 func (k HubKeys) Owner(connection string) string { return k.tag + "owner:" + connection }
 
+// Edges is the set of the edge runs that follow the hub. A member counts only
+// while the edge's lease lives.
+func (k HubKeys) Edges() string { return k.tag + "edges" }
+
 // Servers is the hash of the edges that have server connections of the hub, by
 // edge run. An entry counts only while the edge's lease lives.
 func (k HubKeys) Servers() string { return k.tag + "servers" }
