@@ -31,8 +31,6 @@ const (
 const (
 	// linksPerEdge is how many links join two edges; tenants are spread over them.
 	linksPerEdge = 4
-	// dialPatience bounds connecting, TLS and the upgrade together.
-	dialPatience = 700 * time.Millisecond
 	// dialPause is how long an edge isn't dialled again after that failed.
 	dialPause = 300 * time.Millisecond
 	// doubtFor is how long others are preferred to it: about as long as the lease
@@ -158,7 +156,7 @@ func slotOf(t tenants.ID) uint32 {
 // dial makes the link and serves it. It isn't bound to the client that wanted
 // it first: others wait for it, too.
 func (p *links) dial(key slotKey, s *slot, address string) {
-	ctx, cancel := context.WithTimeout(p.ctx, dialPatience)
+	ctx, cancel := context.WithTimeout(p.ctx, p.timing.DialWithin) // with TLS and the upgrade
 	d, in, err := p.connect(ctx, key.run, address)
 	cancel()
 	p.reached(key.run, err == nil)

@@ -117,7 +117,7 @@ func (f *Fleet) Open(ctx context.Context, c *pairing.Client, d pairing.Downstrea
 }
 
 func (f *Fleet) open(ctx context.Context, c *pairing.Client, d pairing.Downstream) (pairing.Session, error) {
-	tried := make(map[string]bool)
+	o := offers{fleet: f, down: d, tried: make(map[string]bool)}
 	var failure error // of reading the registry
 	for _, fresh := range []bool{false, true} {
 		places, err := f.places(ctx, c, fresh)
@@ -125,7 +125,7 @@ func (f *Fleet) open(ctx context.Context, c *pairing.Client, d pairing.Downstrea
 		if c.Sticky != pairing.Anywhere {
 			own := *c
 			own.Sticky = pairing.Required
-			if s, err := f.offer(ctx, &own, d, narrowed(places, c.Server), tried); s != nil || err != nil {
+			if s, err := o.make(ctx, &own, narrowed(places, c.Server)); s != nil || err != nil {
 				return s, err
 			}
 		}
@@ -134,18 +134,20 @@ func (f *Fleet) open(ctx context.Context, c *pairing.Client, d pairing.Downstrea
 		if c.Sticky == pairing.Required || c.Sticky == pairing.Preferred && !fresh {
 			continue
 		}
-		any := *c
-		any.Sticky = pairing.Anywhere
+		anyone := *c
+		anyone.Sticky = pairing.Anywhere
 		if fresh && c.Sticky == pairing.Preferred {
-			clear(tried) // those were asked for the server alone
+			clear(o.tried) // those were asked for the server alone
 		}
-		if s, err := f.offer(ctx, &any, d, places, tried); s != nil || err != nil {
+		if s, err := o.make(ctx, &anyone, places); s != nil || err != nil {
 			return s, err
 		}
 	}
 	switch {
 	case failure != nil:
 		return nil, fmt.Errorf("find app servers: %w", failure)
+	case o.unreachable != nil: // that edge may have some
+		return nil, o.unreachable
 	case c.Sticky == pairing.Required:
 		return nil, pairing.ErrServerAway
 	}
@@ -196,12 +198,20 @@ func (p *place) best() Server {
 	return slices.MinFunc(p.servers, func(a, b Server) int { return cmp.Compare(a.Load, b.Load) })
 }
 
-// offer opens c at the best place that takes it and hasn't been tried. Neither
+// offers are the places that one client was offered to.
+type offers struct {
+	fleet       *Fleet
+	down        pairing.Downstream
+	tried       map[string]bool // by edge run
+	unreachable error           // of the last edge that couldn't be reached
+}
+
+// make opens c at the best place that takes it and hasn't been tried. Neither
 // session nor error: none did.
-func (f *Fleet) offer(ctx context.Context, c *pairing.Client, d pairing.Downstream, places []place, tried map[string]bool) (pairing.Session, error) {
-	places = slices.DeleteFunc(slices.Clone(places), func(p place) bool { return tried[p.run] })
+func (o *offers) make(ctx context.Context, c *pairing.Client, places []place) (pairing.Session, error) {
+	places = slices.DeleteFunc(slices.Clone(places), func(p place) bool { return o.tried[p.run] })
 	for i := range places {
-		places[i].doubtful = places[i].address != "" && f.links.doubtful(places[i].run)
+		places[i].doubtful = places[i].address != "" && o.fleet.links.doubtful(places[i].run)
 	}
 	slices.SortStableFunc(places, func(a, b place) int {
 		if a.doubtful != b.doubtful {
@@ -213,20 +223,22 @@ func (f *Fleet) offer(ctx context.Context, c *pairing.Client, d pairing.Downstre
 		return cmp.Compare(a.load(), b.load())
 	})
 	for _, p := range places[:min(len(places), tries)] {
-		tried[p.run] = true
-		var at pairing.Opener = f.cfg.Local
+		o.tried[p.run] = true
+		var at pairing.Opener = o.fleet.cfg.Local
 		if p.address != "" {
-			at = f.links.edge(p.run, p.address)
+			at = o.fleet.links.edge(p.run, p.address)
 		}
-		s, err := at.Open(ctx, c, d)
+		s, err := at.Open(ctx, c, o.down)
 		switch {
 		case err == nil:
 			if p.address != "" {
-				f.cfg.Registry.took(c.Hub, p.run, s.ServerID())
+				o.fleet.cfg.Registry.took(c.Hub, p.run, s.ServerID())
 			}
 			return s, nil
-		case errors.Is(err, pairing.ErrNoServer), errors.Is(err, pairing.ErrServerAway), errors.Is(err, errUnreachable):
-			// The next one may.
+		case errors.Is(err, errUnreachable):
+			o.unreachable = err
+		case errors.Is(err, pairing.ErrNoServer), errors.Is(err, pairing.ErrServerAway):
+			// The next one may have some.
 		default:
 			return nil, err
 		}

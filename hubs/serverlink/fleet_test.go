@@ -439,7 +439,9 @@ func TestRegistry_hears_of_changes(t *testing.T) {
 // others go elsewhere at once.
 func TestOpen_prefers_edges_that_can_be_reached(t *testing.T) {
 	t.Parallel()
-	a, b, c := three(t)
+	url := testenv.Redis(t)
+	a := newNode(t, url, func(o *options) { o.timing.DialWithin = 3 * time.Second })
+	b, c := newNode(t, url), newNode(t, url)
 	b.local.connect(chat, "mute", 0)
 	alive := c.local.connect(chat, "alive", 500)
 	a.lists(chat, "mute", "alive")

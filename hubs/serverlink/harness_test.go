@@ -98,7 +98,7 @@ type options struct {
 }
 
 // patient is for tests that no pause of a loaded machine must disturb.
-var patient = serverlink.Timing{DeadAfter: patience, OpenWithin: patience}
+var patient = serverlink.Timing{DeadAfter: patience, DialWithin: patience, OpenWithin: patience}
 
 func newNode(t testing.TB, url string, change ...func(*options)) *node {
 	t.Helper()
@@ -127,7 +127,7 @@ func newNode(t testing.TB, url string, change ...func(*options)) *node {
 	n.local = newLocal()
 	n.registry, err = serverlink.NewRegistry(serverlink.RegistryConfig{
 		Redis: n.redis, EdgeRun: n.run, Address: address, Local: n.local, Logger: log,
-		LoadEvery: 100 * time.Millisecond, RefreshEvery: 200 * time.Millisecond, SweepEvery: o.sweep,
+		LoadEvery: 100 * time.Millisecond, RefreshEvery: time.Second, SweepEvery: o.sweep,
 	})
 	if err != nil {
 		t.Fatal(err)

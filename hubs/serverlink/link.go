@@ -22,6 +22,8 @@ type Timing struct {
 	DeadAfter time.Duration
 	// IdleAfter without a pairing a link is closed; 1 min.
 	IdleAfter time.Duration
+	// DialWithin bounds making a link; 700 ms.
+	DialWithin time.Duration
 	// OpenWithin bounds the whole of Fleet.Open; 1.5 s.
 	OpenWithin time.Duration
 }
@@ -34,6 +36,7 @@ func (t Timing) withDefaults() Timing {
 		{&t.PingEvery, 500 * time.Millisecond},
 		{&t.DeadAfter, 1500 * time.Millisecond},
 		{&t.IdleAfter, time.Minute},
+		{&t.DialWithin, 700 * time.Millisecond},
 		{&t.OpenWithin, 1500 * time.Millisecond},
 	} {
 		if *d.value <= 0 {

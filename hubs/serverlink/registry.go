@@ -81,6 +81,7 @@ type Registry struct {
 	cfg  RegistryConfig
 	bell *bell
 	wake chan struct{} // holds one: something changed here
+	look chan struct{} // holds one: some views are due
 
 	// Of the goroutine of Run.
 	mine    map[pairing.Hub]bool // that have server connections here
@@ -118,7 +119,7 @@ func NewRegistry(cfg RegistryConfig) (*Registry, error) {
 		}
 	}
 	r := &Registry{
-		cfg: cfg, wake: make(chan struct{}, 1),
+		cfg: cfg, wake: make(chan struct{}, 1), look: make(chan struct{}, 1),
 		mine: make(map[pairing.Hub]bool), written: make(map[pairing.Hub]writtenEntry),
 		changed: make(map[pairing.Hub]bool), views: make(map[pairing.Hub]*view), edges: make(map[string]*edgeLife),
 	}

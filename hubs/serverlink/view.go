@@ -18,6 +18,8 @@ const (
 	unheard = 500 * time.Millisecond
 	// viewIdle is how long a hub that nobody follows is kept.
 	viewIdle = time.Minute
+	// readsAtOnce bounds the readings that nobody waits for.
+	readsAtOnce = 64
 	// lifeGood is how long an edge is taken to be alive, or not, without asking.
 	lifeGood = time.Second
 )
@@ -29,6 +31,7 @@ type view struct {
 	readAt    time.Time          // zero = never
 	heard     bool               // its doorbell was heard when it was read, and has been since
 	live      bool               // the subscription is confirmed
+	silences  int                // how often it was lost
 	seenUntil time.Time          // until when the hub has had an app server recently
 	used      time.Time
 	reading   chan struct{} // closed when the reading under way is over; nil = none
@@ -274,13 +277,15 @@ func (r *Registry) start(v *view) <-chan struct{} {
 		return done
 	}
 	v.reading = done
-	heard := v.live
+	heard, silences := v.live, v.silences
 	r.readings.Go(func() { // bounded by redisPatience
-		err := r.load(v, heard)
+		err := r.load(v)
 		r.mu.Lock()
 		v.reading, v.failure = nil, err
 		if err != nil {
 			r.away = time.Now().Add(awayFor)
+		} else if v.heard = heard && v.silences == silences; !v.heard && v.live {
+			r.glance() // it was confirmed meanwhile
 		}
 		r.mu.Unlock()
 		close(done)
@@ -291,9 +296,8 @@ func (r *Registry) start(v *view) <-chan struct{} {
 
 var errRedisAway = fmt.Errorf("read server connections: Redis failed within the last %v", awayFor)
 
-// load reads what all edges have told of a hub. heard says that the doorbell
-// has been heard since before.
-func (r *Registry) load(v *view, heard bool) error {
+// load reads what all edges have told of a hub.
+func (r *Registry) load(v *view) error {
 	ctx, cancel := context.WithTimeout(context.Background(), redisPatience)
 	defer cancel()
 	began := time.Now()
@@ -335,7 +339,6 @@ func (r *Registry) load(v *view, heard bool) error {
 		}
 	}
 	v.edges, v.readAt = list, time.Now()
-	v.heard = heard && v.live
 	if ttl := seen.Val(); ttl > 0 {
 		v.seenUntil = v.readAt.Add(min(ttl, recently))
 	} else if len(list) == 0 {
@@ -424,82 +427,5 @@ func (r *Registry) arrived(hub pairing.Hub) {
 	r.mu.Unlock()
 	for _, f := range tell {
 		f.first()
-	}
-}
-
-// listen notes whether the doorbells of hubs are heard, and reads anew those
-// that haven't been.
-func (r *Registry) listen(hub pairing.Hub, live bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	v := r.views[hub]
-	if v == nil {
-		return
-	}
-	v.live = live
-	if !live {
-		v.heard = false
-	} else if !v.heard {
-		r.start(v)
-	}
-}
-
-// sweep reads anew what is followed, forgets what isn't, and asks for leases,
-// until ctx ends.
-func (r *Registry) sweep(ctx context.Context) {
-	lives, views := time.NewTicker(lifeGood), time.NewTicker(r.cfg.SweepEvery)
-	defer lives.Stop()
-	defer views.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-lives.C:
-			r.sweepLives(ctx)
-		case <-views.C:
-			r.sweepViews()
-		}
-	}
-}
-
-// sweepLives asks for the leases of all edges that some view knows.
-func (r *Registry) sweepLives(ctx context.Context) {
-	used := make(map[string]bool)
-	r.mu.Lock()
-	for _, v := range r.views {
-		for run := range v.edges {
-			used[run] = true
-		}
-	}
-	runs := make([]string, 0, len(used))
-	for run := range used {
-		runs = append(runs, run)
-	}
-	for run := range r.edges {
-		if !used[run] {
-			delete(r.edges, run)
-		}
-	}
-	r.mu.Unlock()
-	if len(runs) == 0 {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, redisPatience)
-	defer cancel()
-	if err := r.askLives(ctx, runs); err != nil {
-		r.cfg.Logger.DebugContext(ctx, "edge leases are not read", "error", err) // the next sweep asks again
-	}
-}
-
-func (r *Registry) sweepViews() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for hub, v := range r.views {
-		if len(v.follow) == 0 && v.reading == nil && time.Since(v.used) >= viewIdle {
-			delete(r.views, hub)
-			r.bell.remove(hub)
-			continue
-		}
-		r.start(v)
 	}
 }
