@@ -591,3 +591,24 @@ func TestServerAsksClientOfAnother(t *testing.T) {
 		}
 	}
 }
+
+// A tenant with a host of its own, as unmodified SDKs need it: they drop a path, and
+// the port in the audience.
+func TestServerOfOwnHost(t *testing.T) {
+	t.Parallel()
+	acme := document("acme", 1)
+	acme.Hosts = []string{"acme.example.test"}
+	c := startCluster(t, acme)
+	token := serverJWT(t, jwt.SigningMethodHS256, acme, 0, "https://acme.example.test/server/?hub=chat", "app_1")
+	for host, want := range map[string]int{"acme.example.test": 101, "ACME.example.test:8443": 101, "other.example.test": 401} {
+		ws, res, err := websocket.Dial(t.Context(), "http://"+c.edges[0].Addr()+"/server/?hub=chat", &websocket.DialOptions{
+			Host: host, HTTPHeader: http.Header{"Authorization": {"Bearer " + token}},
+		})
+		if res == nil || res.StatusCode != want {
+			t.Errorf("%s: %+v, %v, want %d", host, res, err, want)
+		}
+		if err == nil {
+			_ = ws.CloseNow()
+		}
+	}
+}
