@@ -3,6 +3,7 @@ package rest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/tinylib/msgp/msgp"
 
@@ -106,6 +108,31 @@ func TestInvoke_answers_with_the_clients_result(t *testing.T) {
 		refused(t, s.do(request("POST", invokeC+"?timeout="+timeout, hello)), "POST", 400, "invalid", "timeout")
 	}
 	refused(t, s.do(request("POST", invokeC, hello, "Content-Type", "text/plain")), "POST", 415, "unsupported_media_type", "")
+}
+
+// The rows of the routes matrix that :invoke shares with every other route.
+func TestInvoke_is_a_route_like_others(t *testing.T) {
+	s := newService(t)
+	r := request("POST", invokeC, hello)
+	r.Header.Del("Authorization")
+	refused(t, s.do(r), "POST", 401, "unauthenticated", "")
+	for path, name := range map[string]string{
+		"/api/hubs/%20/connections/c/:invoke": "hub", "/api/hubs/chat/connections/%20/:invoke": "connection",
+		invokeC + "?api-version=1": "api-version", invokeC + "?application=1": "application",
+	} {
+		refused(t, s.do(request("POST", path, hello)), "POST", 400, "invalid", name)
+	}
+	refused(t, s.do(request("POST", invokeC, "{")), "POST", 400, "invalid", "body")
+	refused(t, s.do(request("POST", invokeC, `{"target":"a","arguments":["`+strings.Repeat("x", maxMessage)+`"]}`)), "POST", 413, "message_too_large", "")
+	refused(t, s.do(request("POST", invokeC, strings.Repeat(" ", maxBodyBytes+1))), "POST", 413, "body_too_large", "")
+	refused(t, s.do(request("GET", invokeC, "")), "GET", 405, "method_not_allowed", "")
+	s.refuse = &LimitError{Code: "rate_limited", Name: "messages_per_second", Limit: 10, Window: time.Second, RetryAfter: time.Second, Text: "Too many."}
+	refused(t, s.do(request("POST", invokeC, hello)), "POST", 429, "rate_limited", "messages_per_second")
+	s.refuse = nil
+	s.broken = hubs.ErrUnavailable
+	refused(t, s.do(request("POST", invokeC, hello)), "POST", 503, "bus_unavailable", "")
+	s.broken = errors.New("secret")
+	refused(t, s.do(request("POST", invokeC, hello)), "POST", 500, "internal", "")
 }
 
 func TestInvoke_gives_up_in_time(t *testing.T) {
