@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -23,7 +24,7 @@ const (
 	textPostWebSocket   = "POST requests are not allowed for WebSocket connections."
 	textDelete          = "Cannot terminate this connection using the DELETE endpoint."
 	textOtherUser       = "This connection belongs to another user."
-	textForgeries       = "Too many unknown connection IDs come from this address: at most 20 a minute are answered."
+	textForgeries       = "Too many unknown connection IDs come from this address: at most %d a minute are answered."
 )
 
 // Handler is the HTTP side of any number of hubs: whatever path it is mounted
@@ -172,9 +173,9 @@ func (h *Handler) transport(q *request) {
 	}
 	var err error
 	if q.token, err = h.tokens.open(text, q.ep.Scope); err != nil {
-		if h.strangers.tooMany(q.r) {
+		if h.strangers.tooMany(q.r, h.opt.ForgedTokensPerMinute) {
 			q.w.Header().Set("Retry-After", "60")
-			writeText(q.w, http.StatusTooManyRequests, textForgeries)
+			writeText(q.w, http.StatusTooManyRequests, fmt.Sprintf(textForgeries, h.opt.ForgedTokensPerMinute))
 			return
 		}
 		writeText(q.w, http.StatusNotFound, textUnknownID)

@@ -84,6 +84,9 @@ type Options struct {
 	// BodyTimeout bounds the reading of one POST, and of one WebSocket message
 	// from its first frame on. Default 10 s.
 	BodyTimeout time.Duration
+	// ForgedTokensPerMinute is how many connection tokens that were never issued
+	// one address may present in a minute before it gets 429. Default 20.
+	ForgedTokensPerMinute int
 	// MaxBodyBytes bounds one POST, which may hold many messages. Default 32 MiB.
 	MaxBodyBytes int64
 }
@@ -117,6 +120,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.BodyTimeout <= 0 {
 		o.BodyTimeout = 10 * time.Second
+	}
+	if o.ForgedTokensPerMinute <= 0 {
+		o.ForgedTokensPerMinute = 20
 	}
 	if o.MaxBodyBytes <= 0 {
 		o.MaxBodyBytes = 32 << 20

@@ -9,16 +9,8 @@ import (
 	"github.com/signalbox/signalbox/hubs/internal/pace"
 )
 
-const (
-	// forgeries is how many connection tokens that were never issued one address
-	// may present in a minute.
-	forgeries = 20
-	// maxStrangers bounds how many addresses are remembered at a time.
-	maxStrangers = 4096
-)
-
-// forgeryLimit is in events per minute: strangers counts with a clock of its own.
-var forgeryLimit = pace.Limit{PerSecond: forgeries, Burst: forgeries}
+// maxStrangers bounds how many addresses are remembered at a time.
+const maxStrangers = 4096
 
 // strangers counts forged connection tokens by the address that they came from.
 // No guess has a chance, with or without it; it keeps guessing cheap for others.
@@ -27,8 +19,8 @@ type strangers struct {
 	seen map[string]*pace.Meter
 }
 
-// tooMany counts one forgery and reports whether there were too many.
-func (s *strangers) tooMany(r *http.Request) bool {
+// tooMany counts one forgery and reports whether there were more than perMinute.
+func (s *strangers) tooMany(r *http.Request, perMinute int) bool {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		host = r.RemoteAddr
@@ -43,6 +35,6 @@ func (s *strangers) tooMany(r *http.Request) bool {
 		m = new(pace.Meter)
 		s.seen[host] = m
 	}
-	// A minute takes a second of the clock.
-	return m.Over(int64(time.Since(started)/60)+1, forgeryLimit)
+	// By this clock a minute is a second.
+	return m.Over(int64(time.Since(started)/60)+1, pace.Limit{PerSecond: int64(perMinute), Burst: int64(perMinute)})
 }
