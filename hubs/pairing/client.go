@@ -44,7 +44,8 @@ func (c *client) begin(s Session) {
 	c.startMove()
 }
 
-// Message implements hubs.ProxySession.
+// Message implements hubs.ProxySession. When the app server can't be told any more,
+// the client is being closed, or that is seen to here.
 func (c *client) Message(ctx context.Context, m *protocol.Message, raw []byte) error {
 	select {
 	case c.sending <- struct{}{}:
@@ -53,11 +54,15 @@ func (c *client) Message(ctx context.Context, m *protocol.Message, raw []byte) e
 	}
 	defer func() { <-c.sending }()
 	c.mu.Lock()
-	s := c.session
+	s, done := c.session, c.done
 	c.mu.Unlock()
+	if done {
+		return nil
+	}
 	err := s.Send(ctx, raw, dataType(m.Type))
 	if err != nil && ctx.Err() == nil {
 		c.lose()
+		return nil
 	}
 	return err
 }
@@ -94,7 +99,7 @@ func endReason(cause error) string {
 	switch {
 	case cause == nil:
 		return ""
-	case errors.Is(cause, hubs.ErrSlowConsumer), errors.Is(cause, hubs.ErrClientTimeout), errors.Is(cause, hubs.ErrClosedByServer), errors.Is(cause, hubs.ErrServerClosed):
+	case errors.Is(cause, hubs.ErrHandshake), errors.Is(cause, hubs.ErrSlowConsumer), errors.Is(cause, hubs.ErrClientTimeout), errors.Is(cause, hubs.ErrClosedByServer), errors.Is(cause, hubs.ErrServerClosed):
 		return cause.Error()
 	}
 	return "the connection to the client is lost" // the cause may name addresses

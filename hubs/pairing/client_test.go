@@ -3,12 +3,14 @@ package pairing_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
 
 	"github.com/signalbox/signalbox/hubs"
 	"github.com/signalbox/signalbox/hubs/pairing"
+	"github.com/signalbox/signalbox/hubs/protocol"
 )
 
 func TestClient_messages_have_their_types(t *testing.T) {
@@ -70,6 +72,27 @@ func TestClient_whose_app_server_closes_it(t *testing.T) {
 	if h.count(pairing.CodeServerLost) != 0 {
 		t.Error("counted as lost")
 	}
+}
+
+func TestClient_is_closed_behind_what_it_is_still_owed(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	c, s := h.paired()
+	after, err := h.server.Backplane().Publish(t.Context(), &hubs.Entry{Kind: hubs.SendToGroups, Groups: []string{"none"}, Message: &hubs.Broadcast{Target: "t"}}, hubs.PublishOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.set(func() { s.sendErr = pairing.ErrEnded }) // it has forgotten the client
+	after.Number += 2
+	s.d.Close(after, "Go home.")
+	c.send(invocation(1))
+	for i := range 2 {
+		entry := &hubs.Entry{Kind: hubs.SendToAll, Message: &hubs.Broadcast{Target: fmt.Sprint("t", i), Arguments: protocol.Raw{Bytes: []byte("[]")}}}
+		if _, err := h.server.Backplane().Publish(t.Context(), entry, hubs.PublishOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.expect("{\"type\":1,\"target\":\"t0\",\"arguments\":[]}\x1e", "{\"type\":1,\"target\":\"t1\",\"arguments\":[]}\x1e", "{\"type\":7,\"error\":\"Go home.\"}\x1e")
 }
 
 func TestClient_whose_app_server_is_lost_may_come_back(t *testing.T) {

@@ -33,9 +33,10 @@ var _ appServers = fleetServers{}
 const (
 	codeServersUnknown = "app_servers_unknown"
 	textServersUnknown = codeServersUnknown + ": The service can't tell now whether an app server is connected. Connect again."
+	codeHandlerChanged = "handler_changed"
 	// reasonOtherHandler is why clients are closed that are served by who should no
 	// longer serve them.
-	reasonOtherHandler = "handler_changed: Something else handles this hub's clients now. Connect again."
+	reasonOtherHandler = codeHandlerChanged + ": Something else handles this hub's clients now. Connect again."
 	// handOver is the time over which such clients are closed, so that they don't all
 	// come back at once.
 	handOver = 2 * time.Second
@@ -124,7 +125,7 @@ func (h *handlers) handle(ctx context.Context, c *hubs.Connection, _ hubs.Openin
 // sees a change, or settle sees the connection.
 func (h *handlers) OnConnected(ctx context.Context, c *hubs.Connection, next func(context.Context) error) error {
 	if wrong := h.wrong(ctx); wrong(c) {
-		c.Close(reasonOtherHandler, true)
+		h.close(c)
 		return nil
 	}
 	return next(ctx)
@@ -149,6 +150,14 @@ func (h *handlers) wrong(ctx context.Context) func(*hubs.Connection) bool {
 	}
 }
 
+// close asks a client to come back to another handler.
+func (h *handlers) close(c *hubs.Connection) {
+	if c.Context().Err() == nil {
+		h.refused(codeHandlerChanged)
+		c.Close(reasonOtherHandler, true)
+	}
+}
+
 // presenceWithin bounds settle's question, whose answer is known as a rule.
 const presenceWithin = 5 * time.Second
 
@@ -165,7 +174,7 @@ func (h *handlers) settle() {
 		}
 	})
 	for i, c := range list {
-		time.AfterFunc(handOver*time.Duration(i)/time.Duration(len(list)), func() { c.Close(reasonOtherHandler, true) })
+		time.AfterFunc(handOver*time.Duration(i)/time.Duration(len(list)), func() { h.close(c) })
 	}
 	if len(list) > 0 {
 		h.log.Info("clients get another handler", "hub", h.hub.Name, "count", len(list))
