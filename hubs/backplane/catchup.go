@@ -51,14 +51,6 @@ func parseHead(values []any) (head, error) {
 	return h, nil
 }
 
-func (f *feed) head(ctx context.Context) (head, error) {
-	values, err := f.r.client.HMGet(ctx, f.keys.Head(), "epoch", "number", "ms").Result()
-	if err != nil {
-		return head{}, fmt.Errorf("read head: %w", err)
-	}
-	return parseHead(values)
-}
-
 // signOn notes that this process follows the hub, so that lists know whom to wait
 // for, and returns the head.
 func (f *feed) signOn(ctx context.Context) (head, error) {

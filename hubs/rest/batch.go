@@ -77,7 +77,7 @@ func (h *Handler) sendBatch(w http.ResponseWriter, c *call) (int, error) {
 	if n := len(batch.Messages); n == 0 || n > maxBatch {
 		return 0, fault.InvalidFields(fault.Field{Name: "messages", Message: fmt.Sprintf("There are %d messages.", n), Accepted: fmt.Sprintf("1 to %d", maxBatch)}).WithCode(codeBatchTooLarge)
 	}
-	b, err := c.Backplane(c.hub)
+	b, err := c.bus()
 	if err != nil {
 		return 0, err
 	}

@@ -61,6 +61,9 @@ func TestBatch_keeps_the_order_and_tells_of_each(t *testing.T) {
 	for _, e := range s.entries["chat"] {
 		targets = append(targets, e.Message.Target)
 	}
+	if got := len(s.refusals); got != 8 || s.refusals[0] != "chat invalid" {
+		t.Errorf("counted as refused: %q", s.refusals)
+	}
 	if got := strings.Join(targets, ""); got != "abdg" {
 		t.Errorf("published %s", got)
 	}
@@ -116,6 +119,9 @@ func TestBatch_checks_its_form(t *testing.T) {
 		`[`:                               {"invalid", "body"},
 	} {
 		refused(t, s.do(request("POST", "/api/hubs/chat/:batch", body)), "POST", 400, want[0], want[1])
+	}
+	if got := s.refusals[0]; got != " batch_too_large" && got != " invalid" {
+		t.Errorf("counted as refused before the hub is known: %q", got)
 	}
 	refused(t, s.do(request("POST", "/api/hubs/chat/:batch", "x", "Content-Type", "text/plain")), "POST", 415, "unsupported_media_type", "")
 	refused(t, s.do(request("POST", "/api/hubs/chat/:batch", strings.Repeat(" ", maxBodyBytes+1))), "POST", 413, "body_too_large", "")

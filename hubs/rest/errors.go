@@ -151,24 +151,29 @@ func (h *Handler) faultOf(r *http.Request, err error) *fault.Error {
 	return fault.New(fault.Internal, "Something went wrong on our side.")
 }
 
-// refused counts err for the tenant when it is the request's fault.
+// refused counts err for the tenant when it is the request's fault. Names of hubs
+// that the tenant doesn't use are not counted apart: there is no end of them.
 func (c *call) refused(err error) {
 	if c.Refused == nil {
 		return
+	}
+	hub := ""
+	if c.known {
+		hub = c.hub
 	}
 	var limit *LimitError
 	var f *fault.Error
 	switch {
 	case errors.As(err, &limit):
 		if limit.Code == codeManyInvocations { // others are counted by who refused
-			c.Refused(c.hub, limit.Code)
+			c.Refused(hub, limit.Code)
 		}
 	case errors.Is(err, hubs.ErrIdempotencyConflict):
-		c.Refused(c.hub, codeIdempotencyConflict)
+		c.Refused(hub, codeIdempotencyConflict)
 	case errors.Is(err, hubs.ErrEntryTooLarge):
-		c.Refused(c.hub, codeMessageTooLarge)
+		c.Refused(hub, codeMessageTooLarge)
 	case errors.As(err, &f) && f.Code != codeClientError && (f.Kind == fault.Invalid || f.Kind == fault.TooLarge || f.Kind == unsupportedMedia):
-		c.Refused(c.hub, f.Code)
+		c.Refused(hub, f.Code)
 	}
 }
 

@@ -212,6 +212,7 @@ type call struct {
 
 	w     http.ResponseWriter
 	sends bool // it counts against the limit of messages
+	known bool // the tenant may use the hub
 }
 
 // operation answers a call: with a status of success, or an error, or by itself
@@ -274,11 +275,18 @@ func (h *Handler) call(w http.ResponseWriter, r *http.Request, s style, sends bo
 // first use of a hub makes it, and a bad request must not. Then it asks the
 // tenant's limits.
 func (c *call) open(messages int) (hubs.Backplane, error) {
-	b, err := c.Backplane(c.hub)
+	b, err := c.bus()
 	if err != nil {
 		return nil, err
 	}
 	return b, c.admit(messages)
+}
+
+// bus is open without asking the limits.
+func (c *call) bus() (hubs.Backplane, error) {
+	b, err := c.Backplane(c.hub)
+	c.known = err == nil
+	return b, err
 }
 
 // admit asks the tenant's limits.
