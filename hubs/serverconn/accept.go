@@ -22,9 +22,13 @@ const spare = 20
 func (p *Pool) Accept(w http.ResponseWriter, r *http.Request, a Admission) {
 	refusal, err := p.admit(a.Hub.Tenant)
 	if err != nil {
-		a.Refused(codeConnections)
+		status := http.StatusServiceUnavailable
+		if !errors.Is(err, errClosing) {
+			a.Refused(codeConnections)
+			status = http.StatusTooManyRequests
+		}
 		w.Header().Set("Retry-After", "5")
-		http.Error(w, err.Error(), http.StatusTooManyRequests)
+		http.Error(w, err.Error(), status)
 		return
 	}
 	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{

@@ -211,6 +211,7 @@ func (k *connection) why(err error) error {
 		k.admission.Refused(codeProtocol)
 		k.out.force(&serviceprotocol.ServiceError{Message: codeProtocol + ": " + broken.Message})
 	case errors.Is(err, errUnsettled):
+		k.admission.Refused(codeUnavailable)
 		k.out.force(&serviceprotocol.ServiceError{Message: "internal: " + err.Error()})
 	}
 	return err

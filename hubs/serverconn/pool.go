@@ -204,6 +204,9 @@ func (p *Pool) Hubs() []pairing.Hub {
 	return list
 }
 
+// Connected reports whether a hub has server connections here, of any kind.
+func (p *Pool) Connected(h pairing.Hub) bool { return p.count(h) > 0 }
+
 // InUse reports whether a tenant has server connections here.
 func (p *Pool) InUse(t tenants.ID) bool {
 	p.mu.Lock()

@@ -251,7 +251,7 @@ func (g *registry) takeIdle(now time.Time) []*servedHub {
 			}
 		}
 		for name, used := range th.implicit {
-			if _, served := th.served[name]; !served && now.Sub(used) >= nameIdle {
+			if _, served := th.served[name]; !served && now.Sub(used) >= nameIdle && !g.servers.Connected(pairing.Hub{Tenant: id, Name: name}) {
 				delete(th.implicit, name)
 			}
 		}
