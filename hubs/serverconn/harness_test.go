@@ -433,3 +433,13 @@ func packed(target, argument string) []byte {
 	b[0] = byte(len(b) - 1)
 	return b
 }
+
+// quietDown is a client's edge that nobody looks at.
+type quietDown struct{}
+
+func newQuietDown() pairing.Downstream { return quietDown{} }
+
+func (quietDown) Deliver(hubs.Position, []byte, *sync.WaitGroup) {}
+func (quietDown) Close(hubs.Position, string)                    {}
+func (quietDown) Migrate()                                       {}
+func (quietDown) Lost(error)                                     {}
