@@ -41,6 +41,10 @@ func (k *connection) pinged(m *serviceprotocol.Ping) error {
 		k.out.force(serviceprotocol.Servers(at, ids))
 	}
 	if _, ok := m.Status(); ok {
+		// It asks every edge, as other questions do.
+		if ok, err := k.admit(m, nil, 0); !ok {
+			return err
+		}
 		return k.await(k.status)
 	}
 	return nil
