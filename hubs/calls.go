@@ -22,6 +22,8 @@ const (
 	// may go on before their contexts are cancelled: it may have sent them just
 	// before.
 	leaveGrace = 5 * time.Second
+	// moveGrace is the same for a client that moves: it waits for its next server.
+	moveGrace = time.Second
 )
 
 // calls is what is open between the server and one client: invocations of a
@@ -229,7 +231,11 @@ func (c *Connection) endCalls(err error) {
 		k.cancel(context.Canceled)
 	}
 	if idle != nil {
-		timer := time.NewTimer(leaveGrace)
+		grace := leaveGrace
+		if moved {
+			grace = moveGrace
+		}
+		timer := time.NewTimer(grace)
 		defer timer.Stop()
 		select {
 		case <-idle:

@@ -166,3 +166,28 @@ func TestExpectAnswer_takes_the_answer_to_somebody_elses_invocation(t *testing.T
 		}
 	})
 }
+
+// A method that takes longer is cancelled, and its caller is told.
+func TestMoved_client_does_not_wait_for_long_methods(t *testing.T) {
+	t.Parallel()
+	s := registered(t, hubs.Config{}, lasting{})
+	c := dial(t, s, protocol.NewJSON(), "", "c")
+	c.invoke("1", "Last")
+	c.invoke("2", "Last")
+	c.move()
+	for _, id := range []string{"2", "1"} { // what hasn't begun is answered first
+		if m := c.next(); m.InvocationID != id || m.Error != "The connection moved to another server." {
+			t.Errorf("got %+v", m)
+		}
+	}
+	if err := c.expectEnd(); !errors.Is(err, hubs.ErrMoved) {
+		t.Errorf("Serve returned %v", err)
+	}
+}
+
+type lasting struct{}
+
+func (lasting) Last(ctx context.Context) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
