@@ -122,6 +122,63 @@ describe("hubs", () => {
   });
 });
 
+describe("upstreams", () => {
+  const upstream = { mode: "native" as const, timeout_seconds: 5, rules: [{ url: "https://example.com/{event}", category: "messages" }] };
+
+  it("are set where a hub is edited, and an address that may not be reached is refused at its field", async () => {
+    renderConsole(`${base}/hubs`);
+    await userEvent.click(await screen.findByRole("button", { name: "Edit chat" }));
+    const dialog = await screen.findByRole("dialog", { name: "Edit chat" });
+    await userEvent.click(within(dialog).getByRole("button", { name: "Add an address" }));
+    const address = within(dialog).getByLabelText("Address");
+    await userEvent.type(address, "http://10.0.0.1/");
+    await userEvent.click(within(dialog).getByRole("button", { name: "Save hub" }));
+    expect(await within(dialog).findByText("The address is not one that may be reached.")).toBeInTheDocument();
+    await userEvent.clear(address);
+    await userEvent.type(address, "https://example.com/x");
+    await userEvent.click(within(dialog).getByRole("button", { name: "Save hub" }));
+    expect(await screen.findByText("upstream set")).toBeVisible();
+    expect(state.hubs[0]?.upstream?.rules).toEqual([{ url: "https://example.com/x" }]);
+  });
+
+  it("show what was posted, and send it again", async () => {
+    state.hubs = [{ ...hub, upstream }];
+    renderConsole(`${base}/hubs`);
+    await userEvent.click(await screen.findByRole("button", { name: "Details of send, 1-0" }));
+    let dialog = await screen.findByRole("dialog", { name: "Delivery of send" });
+    expect(within(dialog).getByRole("button", { name: "Send again" })).toBeDisabled();
+    await userEvent.click(within(dialog).getByRole("button", { name: "Done" }));
+    await waitFor(() => expect(screen.queryByRole("dialog")).not.toBeInTheDocument());
+
+    await userEvent.click(screen.getByRole("button", { name: "Details of say, 2-0" }));
+    dialog = await screen.findByRole("dialog", { name: "Delivery of say" });
+    await userEvent.click(within(dialog).getByRole("button", { name: "Send again" }));
+    expect(await screen.findByText("Sent again; the upstream answered 204.")).toBeInTheDocument();
+  });
+
+  it("have nothing that axe objects to", async () => {
+    state.hubs = [{ ...hub, upstream }];
+    renderConsole(`${base}/hubs`);
+    await screen.findByRole("region", { name: "Upstream deliveries" });
+    await userEvent.click(screen.getByRole("button", { name: "Edit chat" }));
+    await screen.findByRole("dialog", { name: "Edit chat" });
+    const { violations } = await axe.run(document, { rules: { "color-contrast": { enabled: false } } });
+    expect(violations.map(({ id, nodes }) => [id, nodes[0]?.html])).toEqual([]);
+  });
+});
+
+it("rotates the webhook secret and shows it once", async () => {
+  renderConsole(`${base}/keys`);
+  await userEvent.click(await screen.findByRole("button", { name: "Rotate webhook secret" }));
+  const asked = await screen.findByRole("dialog", { name: "Rotate webhook secret?" });
+  await userEvent.click(within(asked).getByRole("button", { name: "Rotate webhook secret" }));
+  const dialog = await screen.findByRole("dialog", { name: "Your new webhook secret" });
+  expect(within(dialog).getByRole("status", { name: "Webhook secret" })).toHaveTextContent("whsec_");
+  await userEvent.click(within(dialog).getByRole("button", { name: "Done" }));
+  await waitFor(() => expect(screen.queryByRole("dialog")).not.toBeInTheDocument());
+  expect(screen.queryByText(/whsec_MfKQ/)).not.toBeInTheDocument();
+});
+
 it("regenerates a key only when asked twice, and shows the secret once", async () => {
   renderConsole(`${base}/keys`);
   await userEvent.click(await screen.findByRole("button", { name: "Regenerate secondary key" }));

@@ -32,6 +32,22 @@ export const hub: Schemas["Hub"] = {
   implicit: false,
 };
 
+/** What was posted to an upstream: one that arrived, and one too large to repeat. */
+export const deliveries: Schemas["UpstreamDelivery"][] = [
+  {
+    id: "2-0", at: "2026-11-22T10:00:05Z", hub: "chat", category: "messages", event: "say", mode: "azure", connection_id: "c1", user_id: "ann",
+    url: "https://example.com/say", attempt: 1, outcome: "failed", status: 500, error: "upstream_status", duration_ms: 12, replayable: true,
+    request: { content_type: "application/json", bytes: 21, text: '{"type":1,"target":1}', truncated: false },
+    response: { bytes: 0, truncated: false },
+  },
+  {
+    id: "1-0", at: "2026-11-22T10:00:00Z", hub: "chat", category: "messages", event: "send", mode: "azure", connection_id: "c1",
+    url: "https://example.com/send", attempt: 1, outcome: "delivered", status: 204, duration_ms: 8, replayable: false,
+    request: { content_type: "application/x-msgpack", bytes: 9000, base64: "lgGA", truncated: true },
+    response: { bytes: 0, truncated: false },
+  },
+];
+
 /** Someone who is signed in. */
 export const session: Schemas["Session"] = {
   user: { id: "01JD00000000000000000000U1", email: "ada@example.com", email_verified: false },

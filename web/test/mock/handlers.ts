@@ -1,7 +1,7 @@
 import { http, HttpResponse, type DefaultBodyType, type StrictRequest } from "msw";
 
 import type { components } from "@/shared/api/schema";
-import { hub, limits, secret, session, tenant, usage } from "./data.ts";
+import { deliveries, hub, limits, secret, session, tenant, usage } from "./data.ts";
 
 type Schemas = components["schemas"];
 
@@ -81,6 +81,31 @@ export function handlers(state: MockState) {
       state.hubs = [...state.hubs.filter((each) => each.name !== name), saved];
       return saved;
     })),
+    http.patch("*/v1/tenants/:tenant/hubs/:hub", guarded(async (request, { hub: name }) => {
+      const settings = (await request.json()) as Schemas["HubSettings"];
+      if (settings.upstream?.rules?.some(({ url }) => url.includes("10.0.0.1"))) {
+        const errors = [{ field: "upstream.rules.0.url", message: "the address is not one that may be reached" }];
+        return problem(400, "invalid", { errors });
+      }
+      state.hubs = state.hubs.map((each) => (each.name === name ? { ...each, ...settings } : each));
+      return state.hubs.find((each) => each.name === name);
+    })),
+    http.get("*/v1/tenants/:tenant/webhook-secrets", guarded(() => ({
+      webhook_secrets: [
+        { id: "w2", hint: "b7k=", created_at: tenant.created_at },
+        { id: "w1", hint: "3Fs=", created_at: tenant.created_at, expires_at: expiry() },
+      ],
+    }))),
+    http.post("*/v1/tenants/:tenant/webhook-secrets/rotate", guarded(() => ({
+      id: "w3", secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", created_at: tenant.created_at,
+    }))),
+    http.get("*/v1/tenants/:tenant/upstream-deliveries", guarded((request) => {
+      const outcome = new URL(request.url).searchParams.get("outcome");
+      return { deliveries: deliveries.filter((each) => !outcome || each.outcome === outcome) };
+    })),
+    http.post("*/v1/tenants/:tenant/upstream-deliveries/:delivery/replay", guarded((_, { delivery: id }) => ({
+      ...deliveries.find((each) => each.id === id), id: "9-0", outcome: "delivered", status: 204, replay_of: id,
+    }))),
     http.delete("*/v1/tenants/:tenant/hubs/:hub", guarded((_, { hub: name }) => {
       state.hubs = state.hubs.filter((each) => each.name !== name);
       return new HttpResponse(null, { status: 204 });

@@ -14,10 +14,14 @@ import {
   checkKeepAlive,
   checkName,
   checkOrigins,
+  checkReconnect,
+  checkRuleURL,
+  checkTimeout,
   fieldNames,
   initialForm,
   settingsOf,
 } from "./settings";
+import { UpstreamFields } from "./UpstreamFields";
 import classes from "./HubDialog.module.css";
 
 interface Props {
@@ -46,16 +50,23 @@ function HubSettingsForm({ tenant, hub, onDone }: { tenant: Tenant; hub: Hub | u
       keepAlive: checkKeepAlive,
       clientTimeout: (value, { keepAlive }) => checkClientTimeout(value, keepAlive),
       origins: checkOrigins,
+      rules: { url: checkRuleURL },
+      timeout: checkTimeout,
+      reconnect: checkReconnect,
     },
   });
-  const save = query.useMutation("put", "/v1/tenants/{tenant}/hubs/{hub}", {
-    onSuccess: async (saved) => {
+  const outcome = {
+    onSuccess: async (saved: Hub) => {
       await queryClient.invalidateQueries({ queryKey: hubsQuery(tenant.slug).queryKey });
       notifications.show({ message: `Hub ${saved.name} is saved and in force on every edge.`, color: "signal" });
       onDone();
     },
-    onError: (error) => form.setErrors(formProblem(error, fieldNames).fields),
-  });
+    onError: (error: unknown) => form.setErrors(formProblem(error, fieldNames).fields),
+  };
+  const create = query.useMutation("put", "/v1/tenants/{tenant}/hubs/{hub}", outcome);
+  // What this form doesn't show stays as it is.
+  const change = query.useMutation("patch", "/v1/tenants/{tenant}/hubs/{hub}", outcome);
+  const save = hub ? change : create;
   const explanation = handlers.find(({ value }) => value === form.values.handler)?.explanation;
 
   return (
@@ -117,6 +128,7 @@ function HubSettingsForm({ tenant, hub, onDone }: { tenant: Tenant; hub: Hub | u
           acceptValueOnBlur
           {...form.getInputProps("origins")}
         />
+        <UpstreamFields form={form} />
         <Group justify="flex-end">
           <Button variant="default" onClick={onDone}>
             Cancel

@@ -14,6 +14,7 @@ import { Page, Panel } from "@/shared/ui/Page";
 import { EmptyState, ErrorState, FormAlert, SkeletonRows } from "@/shared/ui/states";
 import { Tag } from "@/shared/ui/Tag";
 import { secondaryCell, WideTable } from "@/shared/ui/WideTable";
+import { DeliveriesPanel } from "./DeliveriesPanel";
 import { HubDialog } from "./HubDialog";
 import { handlerLabel } from "./handlers";
 import classes from "./HubsPage.module.css";
@@ -64,6 +65,7 @@ export function HubsPage({ tenant }: { tenant: Tenant }) {
           later, without touching this page.
         </Text>
       </Panel>
+      {list.some(({ upstream }) => upstream) && <DeliveriesPanel tenant={tenant} hubs={list} />}
       <HubDialog tenant={tenant} hub={editing} opened={opened} onClose={dialog.close} />
       <RemoveDialog tenant={tenant} hub={removing} onClose={() => setRemoving(undefined)} />
     </Page>
@@ -102,7 +104,10 @@ function HubTable({ hubs, onEdit, onRemove }: TableProps) {
                 </span>
               </Table.Td>
               <Table.Td>
-                <Tag tone={hub.handler === "auto" ? "neutral" : "good"}>{handlerLabel(hub.handler)}</Tag>
+                <span className={classes["name"]}>
+                  <Tag tone={hub.handler === "auto" ? "neutral" : "good"}>{handlerLabel(hub.handler)}</Tag>
+                  {hub.upstream && hub.handler !== "upstream" && <Tag tone="neutral">upstream set</Tag>}
+                </span>
               </Table.Td>
               <Table.Td className={secondaryCell}>{hub.keep_alive_seconds} s</Table.Td>
               <Table.Td className={secondaryCell}>{hub.client_timeout_seconds} s</Table.Td>

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 
-import { checkClientTimeout, checkKeepAlive, checkName, checkOrigins, initialForm, settingsOf } from "./settings";
+import { hub } from "../../../test/mock/data";
+import { checkClientTimeout, checkKeepAlive, checkName, checkOrigins, checkRuleURL, initialForm, settingsOf } from "./settings";
 
 describe("hub settings", () => {
   it("begin with the service's defaults", () => {
@@ -9,8 +10,30 @@ describe("hub settings", () => {
       keep_alive_seconds: 15,
       client_timeout_seconds: 30,
       allowed_origins: [],
+      upstream: { mode: "azure", rules: [], timeout_seconds: 5, reconnect_seconds: 0 },
     });
   });
+
+  it("keep the rules of an upstream, with the patterns that the form doesn't show", () => {
+    const upstream = {
+      mode: "native" as const,
+      timeout_seconds: 10,
+      reconnect_seconds: 3,
+      rules: [{ url: "https://example.com/{event}", event: "send", category: "messages" }, { url: "https://example.com/" }],
+    };
+    const form = initialForm({ ...hub, upstream });
+    expect(settingsOf(form).upstream).toEqual(upstream);
+    expect(settingsOf({ ...form, mode: "azure" }).upstream?.reconnect_seconds).toBe(0);
+  });
+
+  it.each(["https://example.com", "http://127.0.0.1:7071/api?code=x", "https://example.com/{hub}/{event}?c={category}"])(
+    "allow the upstream %s",
+    (url) => expect(checkRuleURL(url)).toBeNull(),
+  );
+  it.each(["", "example.com", "ftp://example.com", "https://{hub}.example.com/", "https://a@example.com/", "https://example.com/#x", "https://example.com/a b"])(
+    "refuse the upstream %s",
+    (url) => expect(checkRuleURL(url)).not.toBeNull(),
+  );
 
   it.each(["chat", "Chat_2", "a-b", "a`,.[]"])("allow the name %s", (name) => expect(checkName(name)).toBeNull());
   it.each(["", "2chat", "a b", "ä", "a".repeat(129)])("refuse the name %s", (name) => expect(checkName(name)).not.toBeNull());

@@ -1,4 +1,4 @@
-import type { Handler, Hub, HubSettings } from "@/shared/api/types";
+import type { Handler, Hub, HubSettings, UpstreamMode } from "@/shared/api/types";
 
 /** The values of the hub form. */
 export interface HubForm {
@@ -7,17 +7,39 @@ export interface HubForm {
   keepAlive: number | string;
   clientTimeout: number | string;
   origins: string[];
+  mode: UpstreamMode;
+  rules: RuleForm[];
+  timeout: number | string;
+  reconnect: number | string;
 }
 
+/** One rule of the upstream. Patterns are empty where everything matches. */
+export interface RuleForm {
+  url: string;
+  event: string;
+  category: string;
+  hub: string;
+}
+
+/** How many rules a hub may have. */
+export const maxRules = 10;
+
+/** A rule that matches everything and leads nowhere yet. */
+export const newRule = (): RuleForm => ({ url: "", event: "", category: "", hub: "" });
+
 /** API fields by the form's names, for problems. */
-export const fieldNames = {
+export const fieldNames: Record<string, string> = {
   hub: "name",
   name: "name",
   handler: "handler",
   keep_alive_seconds: "keepAlive",
   client_timeout_seconds: "clientTimeout",
   allowed_origins: "origins",
-} as const;
+  "upstream.mode": "mode",
+  "upstream.timeout_seconds": "timeout",
+  "upstream.reconnect_seconds": "reconnect",
+  ...Object.fromEntries(Array.from({ length: maxRules }, (_, i) => [`upstream.rules.${i}.url`, `rules.${i}.url`])),
+};
 
 /** What the form begins with: the hub's settings, or the defaults. */
 export function initialForm(hub: Hub | undefined): HubForm {
@@ -27,6 +49,10 @@ export function initialForm(hub: Hub | undefined): HubForm {
     keepAlive: hub?.keep_alive_seconds ?? 15,
     clientTimeout: hub?.client_timeout_seconds ?? 30,
     origins: hub?.allowed_origins ?? [],
+    mode: hub?.upstream?.mode ?? "azure",
+    rules: (hub?.upstream?.rules ?? []).map((rule) => ({ ...newRule(), ...rule })),
+    timeout: hub?.upstream?.timeout_seconds ?? 5,
+    reconnect: hub?.upstream?.reconnect_seconds ?? 0,
   };
 }
 
@@ -37,6 +63,15 @@ export function settingsOf(form: HubForm): HubSettings {
     keep_alive_seconds: Number(form.keepAlive),
     client_timeout_seconds: Number(form.clientTimeout),
     allowed_origins: form.origins,
+    upstream: {
+      mode: form.mode,
+      timeout_seconds: Number(form.timeout),
+      reconnect_seconds: form.mode === "native" ? Number(form.reconnect) : 0,
+      rules: form.rules.map(({ url, ...patterns }) => ({
+        url,
+        ...Object.fromEntries(Object.entries(patterns).filter(([, pattern]) => pattern !== "")),
+      })),
+    },
   };
 }
 
@@ -61,6 +96,22 @@ export function checkOrigins(origins: readonly string[]): string | null {
   const bad = origins.find((origin) => !/^https?:\/\/[^/?#\s]+$/.test(origin));
   return bad === undefined ? null : `${bad} is no origin. Write it like https://app.example.com, without a path.`;
 }
+
+/** What is wrong with the address of a rule; null when nothing is. */
+export function checkRuleURL(url: string): string | null {
+  if (url === "") return "Write the address, or remove the rule.";
+  return /^https?:\/\/[^/?#\s@{}]+([/?][^#\s]*)?$/.test(url)
+    ? null
+    : "An absolute address like https://example.com/signalr/{event}, with placeholders in its path or query only.";
+}
+
+/** What is wrong with the time-out of the upstream; null when nothing is. */
+export const checkTimeout = (value: number | string): string | null =>
+  inRange(value, 1, 30) ? null : "Whole seconds from 1 to 30.";
+
+/** What is wrong with the wait for users who come back; null when nothing is. */
+export const checkReconnect = (value: number | string): string | null =>
+  inRange(value, 0, 60) ? null : "Whole seconds from 0 to 60.";
 
 function inRange(value: number | string, min: number, max: number): boolean {
   const number = Number(value);

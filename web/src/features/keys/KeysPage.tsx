@@ -13,6 +13,7 @@ import { Page, Panel } from "@/shared/ui/Page";
 import { RelativeTime } from "@/shared/ui/RelativeTime";
 import { SecretOnce } from "@/shared/ui/SecretOnce";
 import { ErrorState, FormAlert, SkeletonRows } from "@/shared/ui/states";
+import { WebhookSecretPanel } from "./WebhookSecretPanel";
 import classes from "./KeysPage.module.css";
 
 const slotNames: Record<KeySlot, string> = { primary: "Primary key", secondary: "Secondary key" };
@@ -45,6 +46,7 @@ export function KeysPage({ tenant }: { tenant: Tenant }) {
           <KeyRow key={key.slot} tenant={tenant} masked={key} />
         ))}
       </Panel>
+      <WebhookSecretPanel tenant={tenant} />
       <Panel title="Rotate without downtime">
         <ol className={classes["steps"]}>
           <li>Regenerate the secondary key and give it to your backend.</li>
