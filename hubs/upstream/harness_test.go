@@ -126,7 +126,6 @@ type world struct {
 type setting struct {
 	config func(*upstream.Config)
 	up     func(*tenants.Upstream)
-	client func(*hubs.Principal)
 }
 
 // allowed lets tests reach upstreams on this machine.

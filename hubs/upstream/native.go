@@ -188,7 +188,7 @@ func (k *call) invokeNative(n *now) (a *answer, f *failure, ok bool) {
 	if err != nil {
 		s.d.refuse(codeInvalid)
 		k.complete(hubs.InvocationError(k.m.Target, hubs.NewError("The arguments have no form in JSON."), false))
-		return nil, nil, false
+		return nil, nil, false //nolint:nilerr // the client was told
 	}
 	if k.uploads == nil {
 		k.asksForAnswer(p)
