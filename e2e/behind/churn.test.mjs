@@ -1,0 +1,97 @@
+// App servers are killed, drained and started again while their clients work:
+// every call is answered or refused, every client is served on or told.
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { after, test } from "node:test";
+
+import { connect, eventually, matrix, within } from "../service.mjs";
+import { stack } from "../stack.mjs";
+
+const { service_url: front, tenants: [demo] } = await stack();
+const hub = "churnhub";
+const servers = new Set();
+after(() => servers.forEach((server) => server.kill("SIGKILL")));
+
+/** Starts an app server of the hub. */
+async function appServer() {
+  const server = spawn(process.execPath, [join(import.meta.dirname, "peerserver.mjs")], {
+    stdio: ["pipe", "pipe", "inherit"],
+    env: { ...process.env, SIGNALBOX_CONNECTION_STRING: demo.connection_string, SIGNALBOX_HUB_PREFIX: "churn", SIGNALBOX_MOUNTS: "hub" },
+  });
+  servers.add(server);
+  server.exited = new Promise((done) => server.once("exit", (code, signal) => (servers.delete(server), done({ code, signal }))));
+  await within(new Promise((done) => createInterface(server.stdout).once("line", done)), "an app server to start");
+  return server;
+}
+
+/** A client that calls and calls, and keeps what became of it. */
+async function worker(t, i) {
+  const [transport, protocol] = matrix[i % matrix.length];
+  const client = await connect(t, front, demo, { hub, transport, protocol, user: `worker${i}`, reconnect: [0, 50, 100, 200, 400, 800, 1600, 3200] });
+  const state = { i, client, answered: 0, failed: 0, told: 0, closed: undefined, stop: false };
+  client.connection.onreconnecting(() => state.told++);
+  client.connection.onclose((error) => (state.closed = error ?? null));
+  state.done = (async () => {
+    for (let n = 0; !state.stop; n++) {
+      if (client.connection.state !== "Connected") {
+        await new Promise((done) => setTimeout(done, 10));
+        continue;
+      }
+      const answer = await within(client.connection.invoke("Add", n, i).catch((error) => error), `the answer to call ${n} of worker ${i}`);
+      if (answer instanceof Error) state.failed++;
+      else {
+        assert.equal(answer, n + i);
+        state.answered++;
+      }
+    }
+  })();
+  return state;
+}
+
+/** Everybody gets answers again from now on. */
+async function allServed(workers) {
+  const before = workers.map(({ answered }) => answered);
+  await eventually(() => workers.every(({ answered }, i) => answered > before[i] + 2), "every worker to be served", 30_000);
+  assert.deepEqual(workers.filter(({ closed }) => closed !== undefined), [], "no client was closed for good");
+}
+
+test("app servers are killed, drained and started again under load", async (t) => {
+  const [first, second] = await Promise.all([appServer(), appServer()]);
+  const workers = await Promise.all(Array.from({ length: 20 }, (_, i) => worker(t, i)));
+  t.after(() => workers.forEach((w) => (w.stop = true)));
+  await allServed(workers);
+
+  await t.test("killed: its clients come back to the other", async () => {
+    first.kill("SIGKILL");
+    await first.exited;
+    await allServed(workers);
+    const told = workers.filter((w) => w.told > 0).length;
+    assert.ok(told > 0, "some were on the app server that was killed");
+    assert.ok(told < workers.length, "some were not, and noticed nothing");
+  });
+
+  await t.test("drained: its clients move to a new one and notice nothing", async () => {
+    const before = workers.map(({ told, failed }) => [told, failed]);
+    await appServer();
+    second.kill("SIGTERM");
+    assert.deepEqual(await within(second.exited, "the app server to be done", 40_000), { code: 0, signal: null });
+    await allServed(workers);
+    assert.deepEqual(workers.map(({ told, failed }) => [told, failed]), before, "nobody was told of anything");
+  });
+
+  await t.test("all gone and back: clients are told, and served again", async () => {
+    for (const server of [...servers]) {
+      server.kill("SIGKILL");
+      await server.exited;
+    }
+    await eventually(() => workers.every(({ told, client }) => told > 0 && client.connection.state !== "Connected"), "every client to be told");
+    await appServer();
+    await allServed(workers);
+  });
+
+  for (const w of workers) w.stop = true;
+  await Promise.all(workers.map(({ done }) => done));
+  t.diagnostic(`${workers.reduce((n, w) => n + w.answered, 0)} calls answered, ${workers.reduce((n, w) => n + w.failed, 0)} refused`);
+});

@@ -1,0 +1,4 @@
+// The Go server of the conformance tests, behind the service: the same tests
+// as without it, to the official client over every transport and protocol.
+process.env.SIGNALBOX_BEHIND = "go";
+for (const file of ["invocations", "streams", "targets", "reconnect"]) await import(`../conformance/${file}.test.mjs`);

@@ -1,0 +1,4 @@
+// An app server that acts as the .NET SDK does, behind the service: the same tests
+// as without it, to the official client over every transport and protocol.
+process.env.SIGNALBOX_BEHIND = "peer";
+for (const file of ["invocations", "streams", "targets", "reconnect"]) await import(`../conformance/${file}.test.mjs`);
