@@ -58,6 +58,27 @@ func (e HubHandler) Valid() bool {
 	}
 }
 
+// Defines values for IssuerSettingsAlgorithms.
+const (
+	ES256 IssuerSettingsAlgorithms = "ES256"
+	EdDSA IssuerSettingsAlgorithms = "EdDSA"
+	RS256 IssuerSettingsAlgorithms = "RS256"
+)
+
+// Valid indicates whether the value is a known member of the IssuerSettingsAlgorithms enum.
+func (e IssuerSettingsAlgorithms) Valid() bool {
+	switch e {
+	case ES256:
+		return true
+	case EdDSA:
+		return true
+	case RS256:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for KeySlot.
 const (
 	Primary   KeySlot = "primary"
@@ -115,6 +136,75 @@ func (e LimitSource) Valid() bool {
 	case LimitSourceOverride:
 		return true
 	case LimitSourcePlan:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PermissionCheckRequestAction.
+const (
+	Connect      PermissionCheckRequestAction = "connect"
+	JoinGroup    PermissionCheckRequestAction = "joinGroup"
+	LeaveGroup   PermissionCheckRequestAction = "leaveGroup"
+	ReadHistory  PermissionCheckRequestAction = "readHistory"
+	ReadPresence PermissionCheckRequestAction = "readPresence"
+	SendToGroup  PermissionCheckRequestAction = "sendToGroup"
+)
+
+// Valid indicates whether the value is a known member of the PermissionCheckRequestAction enum.
+func (e PermissionCheckRequestAction) Valid() bool {
+	switch e {
+	case Connect:
+		return true
+	case JoinGroup:
+		return true
+	case LeaveGroup:
+		return true
+	case ReadHistory:
+		return true
+	case ReadPresence:
+		return true
+	case SendToGroup:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PermissionRuleSource.
+const (
+	PermissionRuleSourceHub   PermissionRuleSource = "hub"
+	PermissionRuleSourceToken PermissionRuleSource = "token"
+)
+
+// Valid indicates whether the value is a known member of the PermissionRuleSource enum.
+func (e PermissionRuleSource) Valid() bool {
+	switch e {
+	case PermissionRuleSourceHub:
+		return true
+	case PermissionRuleSourceToken:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for RevocationKind.
+const (
+	RevocationKindKey   RevocationKind = "key"
+	RevocationKindToken RevocationKind = "token"
+	RevocationKindUser  RevocationKind = "user"
+)
+
+// Valid indicates whether the value is a known member of the RevocationKind enum.
+func (e RevocationKind) Valid() bool {
+	switch e {
+	case RevocationKindKey:
+		return true
+	case RevocationKindToken:
+		return true
+	case RevocationKindUser:
 		return true
 	default:
 		return false
@@ -286,13 +376,43 @@ type APITokenSecret struct {
 	Secret string `json:"secret"`
 }
 
+// CheckedToken What a good token says
+type CheckedToken struct {
+	ExpiresAt time.Time `json:"expires_at"`
+	Groups    []string  `json:"groups"`
+
+	// ID Its jti; absent when it has none
+	ID *string `json:"id,omitempty"`
+
+	// Ignored Permissions that can't be read; they allow nothing
+	Ignored []struct {
+		Permission string `json:"permission"`
+		Reason     string `json:"reason"`
+	} `json:"ignored"`
+	IssuedAt *time.Time `json:"issued_at,omitempty"`
+
+	// IssuerID Absent when an access key signed it
+	IssuerID *string `json:"issuer_id,omitempty"`
+
+	// KeyID The key that signed it: an access key's id, or the kid of an issuer's
+	KeyID       string   `json:"key_id"`
+	Permissions []string `json:"permissions"`
+	UserID      *string  `json:"user_id,omitempty"`
+}
+
 // ClientTokenRequest defines model for ClientTokenRequest.
 type ClientTokenRequest struct {
-	ExpiresInSeconds *int `json:"expires_in_seconds,omitempty"`
+	// CloseOnExpiry Close connections when the token expires and was not refreshed
+	CloseOnExpiry    *bool `json:"close_on_expiry,omitempty"`
+	ExpiresInSeconds *int  `json:"expires_in_seconds,omitempty"`
+
+	// Groups Joined by connections made with the token
+	Groups *[]string `json:"groups,omitempty"`
 
 	// Hub Example: chat
-	Hub    HubName `json:"hub"`
-	UserID *string `json:"user_id,omitempty"`
+	Hub         HubName       `json:"hub"`
+	Permissions *[]Permission `json:"permissions,omitempty"`
+	UserID      *string       `json:"user_id,omitempty"`
 }
 
 // CreateAPITokenRequest defines model for CreateApiTokenRequest.
@@ -325,7 +445,10 @@ type CreatedTenant struct {
 // DataPlaneToken defines model for DataPlaneToken.
 type DataPlaneToken struct {
 	ExpiresAt time.Time `json:"expires_at"`
-	Token     string    `json:"token"`
+
+	// ID The token's `jti`, by which it can be revoked
+	ID    string `json:"id"`
+	Token string `json:"token"`
 
 	// URL For a client token, the hub's client address; for a REST token, the tenant's base address
 	URL string `json:"url"`
@@ -378,6 +501,7 @@ type FieldError struct {
 // Hub defines model for Hub.
 type Hub struct {
 	AllowedOrigins       []string `json:"allowed_origins"`
+	ClientPermissions    []string `json:"client_permissions"`
 	ClientTimeoutSeconds int      `json:"client_timeout_seconds"`
 
 	// ClientURL For a SignalR client
@@ -427,6 +551,9 @@ type HubSettings struct {
 	// AllowedOrigins Origins of browsers that may connect; empty allows any
 	AllowedOrigins *[]string `json:"allowed_origins,omitempty"`
 
+	// ClientPermissions What every client of the hub may do without a backend, besides what its token permits
+	ClientPermissions *[]Permission `json:"client_permissions,omitempty"`
+
 	// ClientTimeoutSeconds Default 30; at least twice the keep-alive
 	ClientTimeoutSeconds *int `json:"client_timeout_seconds,omitempty"`
 
@@ -441,6 +568,52 @@ type HubSettings struct {
 	// no upstream.
 	Upstream *Upstream `json:"upstream,omitempty"`
 }
+
+// Issuer defines model for Issuer.
+type Issuer struct {
+	Algorithms    []string  `json:"algorithms"`
+	Audiences     []string  `json:"audiences"`
+	CloseOnExpiry bool      `json:"close_on_expiry"`
+	CreatedAt     time.Time `json:"created_at"`
+	ID            string    `json:"id"`
+	Issuer        string    `json:"issuer"`
+	JwksURL       string    `json:"jwks_url"`
+	UpdatedAt     time.Time `json:"updated_at"`
+	UserClaim     string    `json:"user_claim"`
+}
+
+// IssuerList defines model for IssuerList.
+type IssuerList struct {
+	Issuers []Issuer `json:"issuers"`
+}
+
+// IssuerSettings defines model for IssuerSettings.
+type IssuerSettings struct {
+	// Algorithms All three when left out
+	Algorithms *[]IssuerSettingsAlgorithms `json:"algorithms,omitempty"`
+
+	// Audiences A token's `aud` must hold one of them; when left out, the hub's client URL
+	Audiences *[]string `json:"audiences,omitempty"`
+
+	// CloseOnExpiry Close connections when their token expires and was not refreshed
+	CloseOnExpiry *bool `json:"close_on_expiry,omitempty"`
+
+	// Issuer The tokens' `iss`, exactly
+	//
+	// Example: https://id.example.com/
+	Issuer string `json:"issuer"`
+
+	// JwksURL Where the public keys are
+	//
+	// Example: https://id.example.com/.well-known/jwks.json
+	JwksURL string `json:"jwks_url"`
+
+	// UserClaim The claim with the user's id; `sub` when left out
+	UserClaim *string `json:"user_claim,omitempty"`
+}
+
+// IssuerSettingsAlgorithms defines model for IssuerSettings.Algorithms.
+type IssuerSettingsAlgorithms string
 
 // KeySlot defines model for KeySlot.
 type KeySlot string
@@ -515,6 +688,57 @@ type Name = string
 // Password defines model for Password.
 type Password = string
 
+// Permission What a client may do without a backend: `joinGroup`, `leaveGroup`, `sendToGroup`, `readPresence` or
+// `readHistory`, alone or with a pattern of groups as in `joinGroup:room-*`; or a role of Web PubSub.
+//
+// Example: joinGroup:room-*
+type Permission = string
+
+// PermissionCheck defines model for PermissionCheck.
+type PermissionCheck struct {
+	Allowed bool `json:"allowed"`
+
+	// Code allowed, or the code of the refusal
+	//
+	// Example: permission_denied
+	Code string `json:"code"`
+
+	// Reason For people
+	Reason string          `json:"reason"`
+	Rule   *PermissionRule `json:"rule,omitempty"`
+
+	// Token What a good token says
+	Token *CheckedToken `json:"token,omitempty"`
+}
+
+// PermissionCheckRequest defines model for PermissionCheckRequest.
+type PermissionCheckRequest struct {
+	Action PermissionCheckRequestAction `json:"action"`
+
+	// Group Needed for every action but connect
+	Group *string `json:"group,omitempty"`
+
+	// Hub Example: chat
+	Hub         HubName   `json:"hub"`
+	Permissions *[]string `json:"permissions,omitempty"`
+
+	// Token A client's token; without it the two below describe one
+	Token  *string `json:"token,omitempty"`
+	UserID *string `json:"user_id,omitempty"`
+}
+
+// PermissionCheckRequestAction defines model for PermissionCheckRequest.Action.
+type PermissionCheckRequestAction string
+
+// PermissionRule defines model for PermissionRule.
+type PermissionRule struct {
+	Permission string               `json:"permission"`
+	Source     PermissionRuleSource `json:"source"`
+}
+
+// PermissionRuleSource defines model for PermissionRule.Source.
+type PermissionRuleSource string
+
 // Plan defines model for Plan.
 type Plan struct {
 	ConnectionMinutesPerMonth int64   `json:"connection_minutes_per_month"`
@@ -550,6 +774,36 @@ type Problem struct {
 // RestTokenRequest defines model for RestTokenRequest.
 type RestTokenRequest struct {
 	ExpiresInSeconds *int `json:"expires_in_seconds,omitempty"`
+}
+
+// Revocation defines model for Revocation.
+type Revocation struct {
+	CreatedAt time.Time `json:"created_at"`
+
+	// ExpiresAt When no such token can be good any more
+	ExpiresAt time.Time `json:"expires_at"`
+	ID        string    `json:"id"`
+
+	// IssuedBefore Tokens of a user or a key are concerned that were issued until then
+	IssuedBefore time.Time      `json:"issued_before"`
+	Kind         RevocationKind `json:"kind"`
+	Value        string         `json:"value"`
+}
+
+// RevocationKind defines model for RevocationKind.
+type RevocationKind string
+
+// RevocationList defines model for RevocationList.
+type RevocationList struct {
+	Revocations []Revocation `json:"revocations"`
+}
+
+// RevocationRequest defines model for RevocationRequest.
+type RevocationRequest struct {
+	Kind RevocationKind `json:"kind"`
+
+	// Value The token's id (`jti`), the user's id, or the key's id
+	Value string `json:"value"`
 }
 
 // Role defines model for Role.
@@ -890,8 +1144,20 @@ type PatchHubJSONRequestBody = HubSettings
 // PutHubJSONRequestBody defines body for PutHub for application/json ContentType.
 type PutHubJSONRequestBody = HubSettings
 
+// CreateIssuerJSONRequestBody defines body for CreateIssuer for application/json ContentType.
+type CreateIssuerJSONRequestBody = IssuerSettings
+
+// ReplaceIssuerJSONRequestBody defines body for ReplaceIssuer for application/json ContentType.
+type ReplaceIssuerJSONRequestBody = IssuerSettings
+
+// CheckPermissionJSONRequestBody defines body for CheckPermission for application/json ContentType.
+type CheckPermissionJSONRequestBody = PermissionCheckRequest
+
 // CreateRestTokenJSONRequestBody defines body for CreateRestToken for application/json ContentType.
 type CreateRestTokenJSONRequestBody = RestTokenRequest
+
+// CreateRevocationJSONRequestBody defines body for CreateRevocation for application/json ContentType.
+type CreateRevocationJSONRequestBody = RevocationRequest
 
 // RotateWebhookSecretJSONRequestBody defines body for RotateWebhookSecret for application/json ContentType.
 type RotateWebhookSecretJSONRequestBody = RotateWebhookSecretRequest
@@ -967,6 +1233,18 @@ type ServerInterface interface {
 	// PutHub Create a hub or replace its settings
 	// (PUT /v1/tenants/{tenant}/hubs/{hub})
 	PutHub(w http.ResponseWriter, r *http.Request, tenant TenantPath, hub HubPath)
+	// ListIssuers The identity providers whose tokens the tenant's clients may use
+	// (GET /v1/tenants/{tenant}/issuers)
+	ListIssuers(w http.ResponseWriter, r *http.Request, tenant TenantPath)
+	// CreateIssuer Let clients use the tokens of an identity provider
+	// (POST /v1/tenants/{tenant}/issuers)
+	CreateIssuer(w http.ResponseWriter, r *http.Request, tenant TenantPath)
+	// DeleteIssuer Remove an issuer; connections that its tokens made are closed
+	// (DELETE /v1/tenants/{tenant}/issuers/{issuer})
+	DeleteIssuer(w http.ResponseWriter, r *http.Request, tenant TenantPath, issuer string)
+	// ReplaceIssuer Replace an issuer's settings
+	// (PUT /v1/tenants/{tenant}/issuers/{issuer})
+	ReplaceIssuer(w http.ResponseWriter, r *http.Request, tenant TenantPath, issuer string)
 	// ListKeys The two access keys, without their secrets
 	// (GET /v1/tenants/{tenant}/keys)
 	ListKeys(w http.ResponseWriter, r *http.Request, tenant TenantPath)
@@ -979,9 +1257,21 @@ type ServerInterface interface {
 	// CreateLiveConnection Where and with which token to hear of a tenant's usage and activity as it happens
 	// (POST /v1/tenants/{tenant}/live)
 	CreateLiveConnection(w http.ResponseWriter, r *http.Request, tenant TenantPath)
+	// CheckPermission Would this be allowed, and why
+	// (POST /v1/tenants/{tenant}/permission-checks)
+	CheckPermission(w http.ResponseWriter, r *http.Request, tenant TenantPath)
 	// CreateRestToken A token with which a backend publishes over REST
 	// (POST /v1/tenants/{tenant}/rest-tokens)
 	CreateRestToken(w http.ResponseWriter, r *http.Request, tenant TenantPath)
+	// ListRevocations The tokens that were taken back before they expire
+	// (GET /v1/tenants/{tenant}/revocations)
+	ListRevocations(w http.ResponseWriter, r *http.Request, tenant TenantPath)
+	// CreateRevocation Revoke a token, or all tokens of a user or a key
+	// (POST /v1/tenants/{tenant}/revocations)
+	CreateRevocation(w http.ResponseWriter, r *http.Request, tenant TenantPath)
+	// DeleteRevocation Lift a revocation; its tokens are good again
+	// (DELETE /v1/tenants/{tenant}/revocations/{revocation})
+	DeleteRevocation(w http.ResponseWriter, r *http.Request, tenant TenantPath, revocation string)
 	// ListUpstreamDeliveries What was posted to upstreams of late, and what came of it
 	// (GET /v1/tenants/{tenant}/upstream-deliveries)
 	ListUpstreamDeliveries(w http.ResponseWriter, r *http.Request, tenant TenantPath, params ListUpstreamDeliveriesParams)
@@ -1141,6 +1431,30 @@ func (_ Unimplemented) PutHub(w http.ResponseWriter, r *http.Request, tenant Ten
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// ListIssuers The identity providers whose tokens the tenant's clients may use
+// (GET /v1/tenants/{tenant}/issuers)
+func (_ Unimplemented) ListIssuers(w http.ResponseWriter, r *http.Request, tenant TenantPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// CreateIssuer Let clients use the tokens of an identity provider
+// (POST /v1/tenants/{tenant}/issuers)
+func (_ Unimplemented) CreateIssuer(w http.ResponseWriter, r *http.Request, tenant TenantPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// DeleteIssuer Remove an issuer; connections that its tokens made are closed
+// (DELETE /v1/tenants/{tenant}/issuers/{issuer})
+func (_ Unimplemented) DeleteIssuer(w http.ResponseWriter, r *http.Request, tenant TenantPath, issuer string) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ReplaceIssuer Replace an issuer's settings
+// (PUT /v1/tenants/{tenant}/issuers/{issuer})
+func (_ Unimplemented) ReplaceIssuer(w http.ResponseWriter, r *http.Request, tenant TenantPath, issuer string) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // ListKeys The two access keys, without their secrets
 // (GET /v1/tenants/{tenant}/keys)
 func (_ Unimplemented) ListKeys(w http.ResponseWriter, r *http.Request, tenant TenantPath) {
@@ -1165,9 +1479,33 @@ func (_ Unimplemented) CreateLiveConnection(w http.ResponseWriter, r *http.Reque
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// CheckPermission Would this be allowed, and why
+// (POST /v1/tenants/{tenant}/permission-checks)
+func (_ Unimplemented) CheckPermission(w http.ResponseWriter, r *http.Request, tenant TenantPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // CreateRestToken A token with which a backend publishes over REST
 // (POST /v1/tenants/{tenant}/rest-tokens)
 func (_ Unimplemented) CreateRestToken(w http.ResponseWriter, r *http.Request, tenant TenantPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ListRevocations The tokens that were taken back before they expire
+// (GET /v1/tenants/{tenant}/revocations)
+func (_ Unimplemented) ListRevocations(w http.ResponseWriter, r *http.Request, tenant TenantPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// CreateRevocation Revoke a token, or all tokens of a user or a key
+// (POST /v1/tenants/{tenant}/revocations)
+func (_ Unimplemented) CreateRevocation(w http.ResponseWriter, r *http.Request, tenant TenantPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// DeleteRevocation Lift a revocation; its tokens are good again
+// (DELETE /v1/tenants/{tenant}/revocations/{revocation})
+func (_ Unimplemented) DeleteRevocation(w http.ResponseWriter, r *http.Request, tenant TenantPath, revocation string) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -1700,6 +2038,128 @@ func (siw *ServerInterfaceWrapper) PutHub(w http.ResponseWriter, r *http.Request
 	handler.ServeHTTP(w, r)
 }
 
+// ListIssuers operation middleware
+func (siw *ServerInterfaceWrapper) ListIssuers(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", chi.URLParam(r, "tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tenant", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListIssuers(w, r, tenant)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CreateIssuer operation middleware
+func (siw *ServerInterfaceWrapper) CreateIssuer(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", chi.URLParam(r, "tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tenant", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CreateIssuer(w, r, tenant)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeleteIssuer operation middleware
+func (siw *ServerInterfaceWrapper) DeleteIssuer(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", chi.URLParam(r, "tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tenant", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "issuer" -------------
+	var issuer string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "issuer", chi.URLParam(r, "issuer"), &issuer, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "issuer", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteIssuer(w, r, tenant, issuer)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ReplaceIssuer operation middleware
+func (siw *ServerInterfaceWrapper) ReplaceIssuer(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", chi.URLParam(r, "tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tenant", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "issuer" -------------
+	var issuer string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "issuer", chi.URLParam(r, "issuer"), &issuer, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "issuer", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ReplaceIssuer(w, r, tenant, issuer)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ListKeys operation middleware
 func (siw *ServerInterfaceWrapper) ListKeys(w http.ResponseWriter, r *http.Request) {
 
@@ -1813,6 +2273,32 @@ func (siw *ServerInterfaceWrapper) CreateLiveConnection(w http.ResponseWriter, r
 	handler.ServeHTTP(w, r)
 }
 
+// CheckPermission operation middleware
+func (siw *ServerInterfaceWrapper) CheckPermission(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", chi.URLParam(r, "tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tenant", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CheckPermission(w, r, tenant)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // CreateRestToken operation middleware
 func (siw *ServerInterfaceWrapper) CreateRestToken(w http.ResponseWriter, r *http.Request) {
 
@@ -1830,6 +2316,93 @@ func (siw *ServerInterfaceWrapper) CreateRestToken(w http.ResponseWriter, r *htt
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.CreateRestToken(w, r, tenant)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListRevocations operation middleware
+func (siw *ServerInterfaceWrapper) ListRevocations(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", chi.URLParam(r, "tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tenant", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListRevocations(w, r, tenant)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CreateRevocation operation middleware
+func (siw *ServerInterfaceWrapper) CreateRevocation(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", chi.URLParam(r, "tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tenant", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CreateRevocation(w, r, tenant)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeleteRevocation operation middleware
+func (siw *ServerInterfaceWrapper) DeleteRevocation(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", chi.URLParam(r, "tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tenant", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "revocation" -------------
+	var revocation string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "revocation", chi.URLParam(r, "revocation"), &revocation, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "revocation", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteRevocation(w, r, tenant, revocation)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -2298,6 +2871,30 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Post(options.BaseURL+"/v1/tenants/{tenant}/client-tokens", wrapper.CreateClientToken)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/tenants/{tenant}/permission-checks", wrapper.CheckPermission)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/tenants/{tenant}/issuers", wrapper.ListIssuers)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/tenants/{tenant}/issuers", wrapper.CreateIssuer)
+	})
+	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/v1/tenants/{tenant}/issuers/{issuer}", wrapper.DeleteIssuer)
+	})
+	r.Group(func(r chi.Router) {
+		r.Put(options.BaseURL+"/v1/tenants/{tenant}/issuers/{issuer}", wrapper.ReplaceIssuer)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/tenants/{tenant}/revocations", wrapper.ListRevocations)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/tenants/{tenant}/revocations", wrapper.CreateRevocation)
+	})
+	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/v1/tenants/{tenant}/revocations/{revocation}", wrapper.DeleteRevocation)
 	})
 	r.Group(func(r chi.Router) {
 		r.Post(options.BaseURL+"/v1/tenants/{tenant}/rest-tokens", wrapper.CreateRestToken)

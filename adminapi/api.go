@@ -17,6 +17,7 @@ import (
 	"github.com/signalbox/signalbox/internal/fault"
 	"github.com/signalbox/signalbox/internal/httpserver"
 	"github.com/signalbox/signalbox/tenants"
+	"github.com/signalbox/signalbox/tenants/accesstoken"
 )
 
 // maxBody bounds request bodies, in bytes; deadline what one request may take.
@@ -30,6 +31,8 @@ type Config struct {
 	Tenants  *tenants.Service
 	Billing  *billing.Service
 	Sessions scs.Store
+	// Keys finds the keys of tenants' issuers, for judging tokens.
+	Keys accesstoken.PublicKeys
 	// Console is the built console; nil when there is none.
 	Console fs.FS
 	// Dev serves the mailbox and lets cookies travel without TLS.
@@ -43,6 +46,7 @@ type server struct {
 	tenants  *tenants.Service
 	billing  *billing.Service
 	sessions *scs.SessionManager
+	keys     accesstoken.PublicKeys
 	spec     json.RawMessage
 	dev      bool
 	logger   *slog.Logger
@@ -64,7 +68,7 @@ func New(c Config) (http.Handler, error) {
 	}
 	s := &server{
 		tenants: c.Tenants, billing: c.Billing, spec: document, dev: c.Dev, logger: c.Logger, now: c.Now,
-		sessions: newSessions(c.Sessions, c.Dev),
+		sessions: newSessions(c.Sessions, c.Dev), keys: c.Keys,
 	}
 	if s.now == nil {
 		s.now = time.Now

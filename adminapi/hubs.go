@@ -76,6 +76,7 @@ func patch(in HubSettings) tenants.HubPatch {
 	return tenants.HubPatch{
 		Handler: (*tenants.Handler)(in.Handler), KeepAliveSeconds: in.KeepAliveSeconds,
 		ClientTimeoutSeconds: in.ClientTimeoutSeconds, AllowedOrigins: in.AllowedOrigins, Upstream: upstreamOf(in.Upstream),
+		ClientPermissions: in.ClientPermissions,
 	}
 }
 
@@ -86,8 +87,9 @@ func (s *server) hub(t tenants.MemberTenant, h tenants.Hub) Hub {
 	return Hub{
 		Name: h.Name, Handler: HubHandler(settings.Handler), KeepAliveSeconds: settings.KeepAliveSeconds,
 		ClientTimeoutSeconds: settings.ClientTimeoutSeconds, AllowedOrigins: append([]string{}, settings.AllowedOrigins...),
-		Upstream:  shownUpstream(settings.Upstream),
-		ClientURL: base + "/client/?hub=" + url.QueryEscape(h.Name), RestURL: base + "/api/v1/hubs/" + url.PathEscape(h.Name),
+		ClientPermissions: append([]string{}, settings.ClientPermissions...),
+		Upstream:          shownUpstream(settings.Upstream),
+		ClientURL:         base + "/client/?hub=" + url.QueryEscape(h.Name), RestURL: base + "/api/v1/hubs/" + url.PathEscape(h.Name),
 		Implicit: h.Implicit(), CreatedAt: optional(h.CreatedAt), UpdatedAt: optional(h.UpdatedAt),
 	}
 }

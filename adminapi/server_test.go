@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -24,9 +25,11 @@ import (
 	"github.com/signalbox/signalbox/adminapi"
 	"github.com/signalbox/signalbox/billing"
 	"github.com/signalbox/signalbox/billing/billingstore"
+	"github.com/signalbox/signalbox/internal/outbound"
 	"github.com/signalbox/signalbox/internal/postgres"
 	"github.com/signalbox/signalbox/internal/testenv"
 	"github.com/signalbox/signalbox/tenants"
+	"github.com/signalbox/signalbox/tenants/jwks"
 	"github.com/signalbox/signalbox/tenants/tenantstore"
 )
 
@@ -89,7 +92,11 @@ type settings struct {
 	production     bool
 	signUpsPerHour int
 	now            func() time.Time
+	outbound       outbound.Policy
 }
+
+// thisMachine lets issuers be where tests run them.
+var thisMachine = outbound.Policy{Allowed: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
 
 func newWorld(t *testing.T, s settings) *world {
 	t.Helper()
@@ -113,14 +120,18 @@ func newWorld(t *testing.T, s settings) *world {
 	}
 	w.service, err = tenants.NewService(tenants.Config{
 		Store: tenantstore.New(pool, noJobs{}), Sealer: sealer, Endpoints: endpoints, ConsoleURL: "https://console.example.com",
-		Publish: w.published.publish, Upstreams: w.upstreams, Deliveries: w.upstreams, SignUpsPerHour: s.signUpsPerHour, Logger: logger, Now: s.now,
+		Publish: w.published.publish, Outbound: s.outbound, Upstreams: w.upstreams, Deliveries: w.upstreams, SignUpsPerHour: s.signUpsPerHour, Logger: logger, Now: s.now,
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := jwks.New(jwks.Config{Transport: outbound.NewTransport(outbound.Config{Policy: thisMachine}), Logger: logger, Now: s.now})
 	if err != nil {
 		t.Fatal(err)
 	}
 	handler, err := adminapi.New(adminapi.Config{
 		Tenants: w.service, Billing: billing.NewService(billingstore.New(pool), s.now),
-		Sessions: tenantstore.NewSessions(pool), Dev: !s.production, Logger: logger, Now: s.now,
+		Sessions: tenantstore.NewSessions(pool), Keys: keys, Dev: !s.production, Logger: logger, Now: s.now,
 	})
 	if err != nil {
 		t.Fatal(err)

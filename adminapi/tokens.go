@@ -1,12 +1,15 @@
 package adminapi
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
 	"github.com/signalbox/signalbox/internal/fault"
 	"github.com/signalbox/signalbox/tenants"
 	"github.com/signalbox/signalbox/tenants/accesstoken"
+	"github.com/signalbox/signalbox/tenants/permissions"
 )
 
 // ConsoleHub is the system tenant's hub to which consoles connect.
@@ -34,15 +37,23 @@ func (s *server) CreateClientToken(w http.ResponseWriter, r *http.Request, ref T
 		s.problem(w, r, fault.InvalidFields(fault.Field{Name: "user_id", Message: "is too long", Accepted: "at most 256 bytes"}))
 		return
 	}
+	if i, err := permissions.Check(value(in.Permissions)); err != nil {
+		s.problem(w, r, fault.InvalidFields(fault.Field{Name: fmt.Sprintf("permissions.%d", i), Message: err.Error(), Accepted: permissions.Rule}))
+		return
+	}
 	t, key, err := s.tenants.SigningKey(r.Context(), callerOf(r), ref)
 	if err != nil {
 		s.problem(w, r, err)
 		return
 	}
 	minted, err := accesstoken.MintClient(key, s.tenants.Endpoints().Base(t.Tenant), accesstoken.ClientOptions{
-		Hub: hub, UserID: value(in.UserID), Life: seconds(in.ExpiresInSeconds),
+		Hub: hub, UserID: value(in.UserID), Life: seconds(in.ExpiresInSeconds), CloseOnExpiry: value(in.CloseOnExpiry),
+		Groups: value(in.Groups), Permissions: value(in.Permissions),
 	}, s.now())
-	s.answer(w, r, http.StatusCreated, DataPlaneToken{Token: minted.Token, URL: minted.URL, ExpiresAt: minted.ExpiresAt.UTC()}, err)
+	if errors.Is(err, accesstoken.ErrTooLong) {
+		err = fault.Wrap(fault.Invalid, fmt.Sprintf("The token would be longer than %d bytes: give it fewer groups and permissions.", accesstoken.MaxLength), err).WithCode("token_too_long")
+	}
+	s.answer(w, r, http.StatusCreated, dataPlaneToken(minted, minted.URL), err)
 }
 
 // CreateRestToken implements ServerInterface.
@@ -59,7 +70,11 @@ func (s *server) CreateRestToken(w http.ResponseWriter, r *http.Request, ref Ten
 	}
 	base := s.tenants.Endpoints().Base(t.Tenant)
 	minted, err := accesstoken.MintREST(key, base, seconds(in.ExpiresInSeconds), s.now())
-	s.answer(w, r, http.StatusCreated, DataPlaneToken{Token: minted.Token, URL: base, ExpiresAt: minted.ExpiresAt.UTC()}, err)
+	s.answer(w, r, http.StatusCreated, dataPlaneToken(minted, base), err)
+}
+
+func dataPlaneToken(m accesstoken.Minted, url string) DataPlaneToken {
+	return DataPlaneToken{Token: m.Token, ID: m.ID, URL: url, ExpiresAt: m.ExpiresAt.UTC()}
 }
 
 // CreateLiveConnection implements ServerInterface. The token is for exactly one

@@ -49,6 +49,17 @@ func (s *Service) Document(ctx context.Context, id ID) (Document, error) {
 	return doc, err
 }
 
+// DocumentFor returns what the data plane knows of the tenant that the caller
+// names, for judging tokens on the caller's behalf. It holds secrets.
+func (s *Service) DocumentFor(ctx context.Context, c Caller, ref string) (MemberTenant, Document, error) {
+	t, err := s.tenantFor(ctx, c, ref, MintToken)
+	if err != nil {
+		return MemberTenant{}, Document{}, err
+	}
+	doc, err := s.Document(ctx, t.ID)
+	return t, doc, err
+}
+
 // DocumentBySlug is Document for the tenant that has a slug now.
 func (s *Service) DocumentBySlug(ctx context.Context, slug string) (Document, error) {
 	t, err := s.store.TenantBySlug(ctx, slug)

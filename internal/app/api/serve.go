@@ -30,6 +30,7 @@ import (
 	"github.com/signalbox/signalbox/internal/telemetry"
 	"github.com/signalbox/signalbox/tenants/deliveries"
 	"github.com/signalbox/signalbox/tenants/directory"
+	"github.com/signalbox/signalbox/tenants/jwks"
 	"github.com/signalbox/signalbox/tenants/tenantstore"
 	"github.com/signalbox/signalbox/web"
 )
@@ -122,9 +123,13 @@ func open(ctx context.Context, c Config, logger *slog.Logger, console io.Writer,
 	if a.jobs, err = newJobs(a.core, ledger, a.documents.publish, send, logger); err != nil {
 		return nil, err
 	}
+	keys, err := jwks.New(jwks.Config{Transport: outbound.NewTransport(outbound.Config{Policy: outbound.Policy{Allowed: c.OutboundAllow}}), Logger: logger})
+	if err != nil {
+		return nil, err
+	}
 	public, err := adminapi.New(adminapi.Config{
 		Tenants: a.core.service, Billing: money,
-		Sessions: tenantstore.NewSessions(a.core.pool),
+		Sessions: tenantstore.NewSessions(a.core.pool), Keys: keys,
 		Console:  assets(), Dev: c.Dev, Logger: logger,
 	})
 	if err != nil {
