@@ -162,6 +162,8 @@ var consoleCodes = []Code{
 	{"max_hubs", 409, "The tenant has as many configured hubs as its plan allows.", "Delete one, or ask for a larger plan."},
 	{"max_hub_bytes", 409, "The settings of the tenant's hubs are together too large.", "Remove settings that aren't needed."},
 	{"max_api_tokens", 409, "The account has as many API tokens as it may.", "Delete one that isn't used."},
+	{"token_too_long", 400, "The token that was asked for would be longer than 4,096 bytes.", "Give it fewer groups and permissions; a pattern does for many."},
+	{"issuer_taken", 409, "The tenant has an issuer of this name already.", "Change that one."},
 	{"max_revocations", 409, "The tenant has as many revocations in force as it may.", "Rotate a key instead: that revokes all its tokens."},
 	{"max_issuers", 409, "The tenant has as many issuers of its own as it may.", "Delete one."},
 	{"slug_taken", 409, "The short name belongs to another tenant.", "Choose another one."},
