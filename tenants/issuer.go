@@ -138,7 +138,7 @@ func (s *Service) CreateIssuer(ctx context.Context, c Caller, ref string, settin
 		if len(have) >= maxIssuers {
 			return fault.New(fault.QuotaExceeded, fmt.Sprintf("A tenant may have %d issuers, and this one has them.", maxIssuers)).WithCode("max_issuers")
 		}
-		return tx.PutIssuer(ctx, t.ID, made)
+		return putIssuer(ctx, tx, t.ID, have, made)
 	})
 	return made, err
 }
@@ -160,9 +160,18 @@ func (s *Service) ReplaceIssuer(ctx context.Context, c Caller, ref, id string, s
 			return fault.New(fault.NotFound, "There is no such issuer.")
 		}
 		made = Issuer{ID: id, IssuerSettings: settings, CreatedAt: have[i].CreatedAt, UpdatedAt: s.now()}
-		return tx.PutIssuer(ctx, t.ID, made)
+		return putIssuer(ctx, tx, t.ID, have, made)
 	})
 	return made, err
+}
+
+// putIssuer writes an issuer, unless another one of those that the tenant has
+// goes by the same name: tokens could not tell the two apart.
+func putIssuer(ctx context.Context, tx Store, t ID, have []Issuer, made Issuer) error {
+	if slices.ContainsFunc(have, func(i Issuer) bool { return i.ID != made.ID && i.Issuer == made.Issuer }) {
+		return fault.New(fault.Conflict, "This tenant has an issuer of this name already.").WithCode("issuer_taken")
+	}
+	return tx.PutIssuer(ctx, t, made)
 }
 
 // DeleteIssuer ends the use of an issuer: connections that its tokens made are

@@ -107,7 +107,7 @@ type Registry interface {
 
 	// Issuers come with the oldest first.
 	Issuers(ctx context.Context, t ID) ([]Issuer, error)
-	// PutIssuer creates or replaces an issuer, or answers issuer_taken.
+	// PutIssuer creates or replaces an issuer, whose name no other of the tenant has.
 	PutIssuer(ctx context.Context, t ID, i Issuer) error
 	DeleteIssuer(ctx context.Context, t ID, id string) error
 

@@ -99,10 +99,9 @@ func notFound(what string) error {
 
 // taken says, by constraint, what is taken.
 var taken = map[string]struct{ code, message string }{
-	"users_email_key":      {"email_taken", "There is already a user with this email address."},
-	"tenants_slug":         {"slug_taken", "This slug is taken."},
-	"token_issuers_issuer": {"issuer_taken", "This tenant has an issuer of this name already."},
-	"tenant_hosts_pkey":    {"host_taken", "This host belongs to a tenant already."},
+	"users_email_key":   {"email_taken", "There is already a user with this email address."},
+	"tenants_slug":      {"slug_taken", "This slug is taken."},
+	"tenant_hosts_pkey": {"host_taken", "This host belongs to a tenant already."},
 }
 
 // conflict turns the violation of a known unique constraint into a Conflict.
