@@ -368,6 +368,125 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/tenants/{tenant}/permission-checks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Would this be allowed, and why
+         * @description Says what the data plane would answer a client that has this token, or a token like the one described,
+         *     and which permission decides. Nothing is changed or sent, and the token is not kept.
+         */
+        post: operations["checkPermission"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tenants/{tenant}/issuers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+            };
+            cookie?: never;
+        };
+        /** The identity providers whose tokens the tenant's clients may use */
+        get: operations["listIssuers"];
+        put?: never;
+        /** Let clients use the tokens of an identity provider */
+        post: operations["createIssuer"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tenants/{tenant}/issuers/{issuer}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+                /** @description The issuer's id */
+                issuer: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Replace an issuer's settings
+         * @description Connections that its tokens made stay.
+         */
+        put: operations["replaceIssuer"];
+        post?: never;
+        /** Remove an issuer; connections that its tokens made are closed */
+        delete: operations["deleteIssuer"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tenants/{tenant}/revocations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+            };
+            cookie?: never;
+        };
+        /** The tokens that were taken back before they expire */
+        get: operations["listRevocations"];
+        put?: never;
+        /**
+         * Revoke a token, or all tokens of a user or a key
+         * @description Connections that such tokens made are closed within a second, and the tokens are refused until they
+         *     expire. Those of a user or a key are concerned when they were issued up to the second of the
+         *     revocation; later ones are good. Revoking again renews the revocation.
+         */
+        post: operations["createRevocation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tenants/{tenant}/revocations/{revocation}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+                /** @description The revocation's id */
+                revocation: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Lift a revocation; its tokens are good again */
+        delete: operations["deleteRevocation"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/tenants/{tenant}/rest-tokens": {
         parameters: {
             query?: never;
@@ -701,6 +820,8 @@ export interface components {
             /** @description Origins of browsers that may connect; empty allows any */
             allowed_origins?: string[];
             upstream?: components["schemas"]["Upstream"];
+            /** @description What every client of the hub may do without a backend, besides what its token permits */
+            client_permissions?: components["schemas"]["Permission"][];
         };
         Hub: {
             name: string;
@@ -709,6 +830,7 @@ export interface components {
             client_timeout_seconds: number;
             allowed_origins: string[];
             upstream?: components["schemas"]["Upstream"];
+            client_permissions: string[];
             /**
              * @description For a SignalR client
              * @example https://acme.example.com/client/?hub=chat
@@ -890,6 +1012,129 @@ export interface components {
             user_id?: string;
             /** @default 3600 */
             expires_in_seconds: number;
+            /** @description Joined by connections made with the token */
+            groups?: string[];
+            permissions?: components["schemas"]["Permission"][];
+            /** @description Close connections when the token expires and was not refreshed */
+            close_on_expiry?: boolean;
+        };
+        /**
+         * @description What a client may do without a backend: `joinGroup`, `leaveGroup`, `sendToGroup`, `readPresence` or
+         *     `readHistory`, alone or with a pattern of groups as in `joinGroup:room-*`; or a role of Web PubSub.
+         * @example joinGroup:room-*
+         */
+        Permission: string;
+        PermissionCheckRequest: {
+            hub: components["schemas"]["HubName"];
+            /** @enum {string} */
+            action: "connect" | "joinGroup" | "leaveGroup" | "sendToGroup" | "readPresence" | "readHistory";
+            /** @description Needed for every action but connect */
+            group?: string;
+            /** @description A client's token; without it the two below describe one */
+            token?: string;
+            user_id?: string;
+            permissions?: string[];
+        };
+        PermissionRule: {
+            /** @enum {string} */
+            source: "token" | "hub";
+            permission: string;
+        };
+        /** @description What a good token says */
+        CheckedToken: {
+            /** @description Its jti; absent when it has none */
+            id?: string;
+            user_id?: string;
+            /** @description The key that signed it: an access key's id, or the kid of an issuer's */
+            key_id: string;
+            /** @description Absent when an access key signed it */
+            issuer_id?: string;
+            /** Format: date-time */
+            issued_at?: string;
+            /** Format: date-time */
+            expires_at: string;
+            groups: string[];
+            permissions: string[];
+            /** @description Permissions that can't be read; they allow nothing */
+            ignored: {
+                permission: string;
+                reason: string;
+            }[];
+        };
+        PermissionCheck: {
+            allowed: boolean;
+            /**
+             * @description allowed, or the code of the refusal
+             * @example permission_denied
+             */
+            code: string;
+            /** @description For people */
+            reason: string;
+            rule?: components["schemas"]["PermissionRule"];
+            token?: components["schemas"]["CheckedToken"];
+        };
+        IssuerSettings: {
+            /**
+             * @description The tokens' `iss`, exactly
+             * @example https://id.example.com/
+             */
+            issuer: string;
+            /**
+             * @description Where the public keys are
+             * @example https://id.example.com/.well-known/jwks.json
+             */
+            jwks_url: string;
+            /** @description All three when left out */
+            algorithms?: ("RS256" | "ES256" | "EdDSA")[];
+            /** @description A token's `aud` must hold one of them; when left out, the hub's client URL */
+            audiences?: string[];
+            /** @description The claim with the user's id; `sub` when left out */
+            user_claim?: string;
+            /** @description Close connections when their token expires and was not refreshed */
+            close_on_expiry?: boolean;
+        };
+        Issuer: {
+            id: string;
+            issuer: string;
+            jwks_url: string;
+            algorithms: string[];
+            audiences: string[];
+            user_claim: string;
+            close_on_expiry: boolean;
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            updated_at: string;
+        };
+        IssuerList: {
+            issuers: components["schemas"]["Issuer"][];
+        };
+        /** @enum {string} */
+        RevocationKind: "token" | "user" | "key";
+        RevocationRequest: {
+            kind: components["schemas"]["RevocationKind"];
+            /** @description The token's id (`jti`), the user's id, or the key's id */
+            value: string;
+        };
+        Revocation: {
+            id: string;
+            kind: components["schemas"]["RevocationKind"];
+            value: string;
+            /**
+             * Format: date-time
+             * @description Tokens of a user or a key are concerned that were issued until then
+             */
+            issued_before: string;
+            /**
+             * Format: date-time
+             * @description When no such token can be good any more
+             */
+            expires_at: string;
+            /** Format: date-time */
+            created_at: string;
+        };
+        RevocationList: {
+            revocations: components["schemas"]["Revocation"][];
         };
         RestTokenRequest: {
             /** @default 3600 */
@@ -897,6 +1142,8 @@ export interface components {
         };
         DataPlaneToken: {
             token: string;
+            /** @description The token's `jti`, by which it can be revoked */
+            id: string;
             /** @description For a client token, the hub's client address; for a REST token, the tenant's base address */
             url: string;
             /** Format: date-time */
@@ -1831,6 +2078,251 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             413: components["responses"]["TooLarge"];
+            default: components["responses"]["Unexpected"];
+        };
+    };
+    checkPermission: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PermissionCheckRequest"];
+            };
+        };
+        responses: {
+            /** @description What would happen */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PermissionCheck"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            413: components["responses"]["TooLarge"];
+            default: components["responses"]["Unexpected"];
+        };
+    };
+    listIssuers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The issuers, the oldest first */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IssuerList"];
+                };
+            };
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            default: components["responses"]["Unexpected"];
+        };
+    };
+    createIssuer: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["IssuerSettings"];
+            };
+        };
+        responses: {
+            /** @description The issuer */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Issuer"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            default: components["responses"]["Unexpected"];
+        };
+    };
+    replaceIssuer: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+                /** @description The issuer's id */
+                issuer: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["IssuerSettings"];
+            };
+        };
+        responses: {
+            /** @description The issuer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Issuer"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            default: components["responses"]["Unexpected"];
+        };
+    };
+    deleteIssuer: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+                /** @description The issuer's id */
+                issuer: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Removed */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            default: components["responses"]["Unexpected"];
+        };
+    };
+    listRevocations: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The revocations in force, the newest first */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RevocationList"];
+                };
+            };
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            default: components["responses"]["Unexpected"];
+        };
+    };
+    createRevocation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RevocationRequest"];
+            };
+        };
+        responses: {
+            /** @description The revocation */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Revocation"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            default: components["responses"]["Unexpected"];
+        };
+    };
+    deleteRevocation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+                /** @description The revocation's id */
+                revocation: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Lifted */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
             default: components["responses"]["Unexpected"];
         };
     };
