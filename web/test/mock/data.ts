@@ -25,6 +25,7 @@ export const hub: Schemas["Hub"] = {
   keep_alive_seconds: 15,
   client_timeout_seconds: 30,
   allowed_origins: [],
+  client_permissions: [],
   client_url: `${endpoint}/client/?hub=chat`,
   rest_url: `${endpoint}/api/v1/hubs/chat`,
   created_at: "2026-11-20T09:00:00Z",
