@@ -255,7 +255,7 @@ func TestWouldThisBeAllowed(t *testing.T) {
 		"permissions.1":        {"hub": "chat", "permissions": []string{"joinGroup", "fly"}},
 		"client_permissions.0": nil,
 	} {
-		a := answer{}
+		var a answer
 		if body != nil {
 			a = c.call("POST", "/v1/tenants/acme/client-tokens", body)
 		} else {

@@ -130,7 +130,7 @@ func open(ctx context.Context, c Config, logger *slog.Logger, console io.Writer,
 	public, err := adminapi.New(adminapi.Config{
 		Tenants: a.core.service, Billing: money,
 		Sessions: tenantstore.NewSessions(a.core.pool), Keys: keys,
-		Console:  assets(), Dev: c.Dev, Logger: logger,
+		Console: assets(), Dev: c.Dev, Logger: logger,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make API: %w", err)
