@@ -111,8 +111,8 @@ export function handlers(state: MockState) {
       return new HttpResponse(null, { status: 204 });
     })),
     http.get("*/v1/tenants/:tenant/limits", guarded(() => limits)),
-    http.post("*/v1/tenants/:tenant/client-tokens", guarded(() => ({ token, url: hub.client_url, expires_at: expiry() }))),
-    http.post("*/v1/tenants/:tenant/rest-tokens", guarded(() => ({ token, url: tenant.endpoint, expires_at: expiry() }))),
+    http.post("*/v1/tenants/:tenant/client-tokens", guarded(() => ({ token, id: "TOKEN1", url: hub.client_url, expires_at: expiry() }))),
+    http.post("*/v1/tenants/:tenant/rest-tokens", guarded(() => ({ token, id: "TOKEN2", url: tenant.endpoint, expires_at: expiry() }))),
     http.get("*/v1/tenants/:tenant/usage", guarded((request) => {
       const step = new URL(request.url).searchParams.get("step");
       return usage(step === "minute" || step === "day" ? step : "hour", state.quiet);
