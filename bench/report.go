@@ -16,8 +16,9 @@ func (b *benchmark) report(rows []row) string {
 	var text strings.Builder
 	say := func(format string, args ...any) { fmt.Fprintf(&text, format, args...) }
 	say("# Benchmarks\n\n")
+	model, cores := processors()
 	say("Made by `make bench` on %s: %s, %s/%s, %d cores, %s. Signalbox runs as `make dev` runs it, with tenancy, limits, metering and its Redis backplane switched on, also where the peer keeps everything in memory. ",
-		time.Now().UTC().Format("2 January 2006"), processor(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU()+1, runtime.Version())
+		time.Now().UTC().Format("2 January 2006"), model, runtime.GOOS, runtime.GOARCH, cores, runtime.Version())
 	say("Every server has one core to itself; Redis, Postgres, the control plane and the load generator share another. Messages have %d bytes. Each figure is the median of %d runs of %s, with the smallest and the largest; ours and the peer's take turns.\n\n", size, b.runs, b.window)
 	say("| measure | unit | Signalbox | peer | its figure | ratio | accept → aim | verdict |\n|---|---|---|---|---|---|---|---|\n")
 	for _, r := range rows {
@@ -71,17 +72,24 @@ func verdict(r row) string {
 	return "**short**"
 }
 
-// processor is what the machine says that it has.
-func processor() string {
+// processors are what the machine says that it has. This program is kept on one of
+// them, so the runtime doesn't know.
+func processors() (model string, cores int) {
+	model, cores = "unknown processor", runtime.NumCPU()
 	data, err := os.ReadFile("/proc/cpuinfo")
-	if err == nil {
-		for _, line := range strings.Split(string(data), "\n") {
-			if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
-				return strings.TrimSpace(value)
-			}
+	if err != nil {
+		return model, cores
+	}
+	listed := 0
+	for _, line := range strings.Split(string(data), "\n") {
+		switch name, value, _ := strings.Cut(line, ":"); strings.TrimSpace(name) {
+		case "processor":
+			listed++
+		case "model name":
+			model = strings.TrimSpace(value)
 		}
 	}
-	return "unknown processor"
+	return model, max(cores, listed)
 }
 
 // versions names the versions of modules that this program is built with.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"strconv"
 	"sync"
 	"testing"
@@ -34,7 +35,7 @@ func newRemote(t testing.TB) *remote {
 	go func() {
 		for f := range r.link {
 			for range rand.IntN(50) {
-				time.Sleep(0) // others run
+				runtime.Gosched()
 			}
 			f()
 		}
