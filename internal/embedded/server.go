@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	random "math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -33,14 +34,27 @@ const (
 // errPortTaken means that the server found its port in use.
 var errPortTaken = errors.New("port is taken")
 
+// The ports that FreePort gives: below those that kernels take for outgoing
+// connections (32768 on Linux, 49152 on macOS), one of which could get a port
+// before its server does.
+const (
+	firstFreePort = 10_000
+	freePorts     = 10_000
+	portsTried    = 100
+)
+
 // FreePort returns a TCP port of 127.0.0.1 that nobody listened on a moment ago.
 func FreePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a bind on loopback does not block
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
+	for attempt := 1; ; attempt++ {
+		port := firstFreePort + random.IntN(freePorts)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)) //nolint:noctx // a bind on loopback does not block
+		if err == nil {
+			return port, l.Close()
+		}
+		if attempt == portsTried {
+			return 0, fmt.Errorf("find a free port: %w", err)
+		}
 	}
-	defer l.Close() //nolint:errcheck // nothing was sent
-	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 // onPort calls start with the port, or, when that is 0, with free ports until
