@@ -2,6 +2,7 @@ package hubs
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 
@@ -14,6 +15,23 @@ type inbound struct {
 	c         *Connection
 	transport Transport // what is read from
 	buf       *readBuffer
+	framed    Framed // transport when it is one
+	frame     uint64 // of the bytes that were read last
+	inFrame   int    // hub messages that have ended in it
+}
+
+// newInbound returns what reads the connection's first socket.
+func newInbound(c *Connection) *inbound {
+	in := &inbound{c: c}
+	in.readFrom(c.transport)
+	return in
+}
+
+// readFrom makes t what is read from.
+func (in *inbound) readFrom(t Transport) {
+	in.transport = t
+	in.framed, _ = t.(Framed)
+	in.frame, in.inFrame = 0, 0
 }
 
 // readBuffer is what a connection borrows while it has something to read.
@@ -100,6 +118,9 @@ func (in *inbound) read(t Transport) (int, error) {
 	}
 	if n > 0 {
 		b.data = b.data[:len(b.data)+n]
+		if in.framed != nil && in.frame != in.framed.Frame() {
+			in.frame, in.inFrame = in.framed.Frame(), 0
+		}
 		in.c.lastRead.Store(clock())
 		if in.c.resume == nil { // else parse counts what isn't a resend
 			in.c.server.meter.Received(n)
@@ -168,6 +189,9 @@ func (in *inbound) parse() error {
 			break
 		}
 		taken += n
+		if err := in.crowded(m); err != nil {
+			return err
+		}
 		if c.resume != nil {
 			fresh, err := c.admit(m)
 			if err != nil {
@@ -192,6 +216,21 @@ func (in *inbound) parse() error {
 		in.take(taken)
 	}
 	return nil
+}
+
+// crowded counts the hub messages of a frame; an error means that there are too
+// many. Items of streams don't count: clients put those that a program gives them
+// in one go into one frame, and the hub method's pace bounds them.
+func (in *inbound) crowded(m *protocol.Message) error {
+	if in.framed == nil || m.Type == protocol.StreamItem {
+		return nil
+	}
+	limit := in.c.server.options.Load().MaximumMessagesPerFrame
+	if in.inFrame++; in.inFrame <= limit {
+		return nil
+	}
+	in.c.server.meter.Refused(RefusedFlood)
+	return &floodError{text: fmt.Sprintf("%s: more than %d hub messages in one WebSocket message. Connect again and send them in several.", RefusedFlood, limit)}
 }
 
 // handle does what one message asks; raw are its bytes.

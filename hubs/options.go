@@ -30,6 +30,10 @@ type Options struct {
 	// StreamBufferCapacity is how many items of a client's stream wait for the
 	// hub method before the connection is no longer read. Default 10.
 	StreamBufferCapacity int
+	// MaximumMessagesPerFrame is how many hub messages a client may put into one
+	// WebSocket message, items of streams aside. Default 1,000; ASP.NET Core has no
+	// such limit.
+	MaximumMessagesPerFrame int
 	// UploadIdleTimeout is how long a client's stream may go without an item before
 	// it fails. Default 5 min, where ASP.NET Core would wait for ever.
 	UploadIdleTimeout time.Duration
@@ -73,6 +77,7 @@ func (o Options) withDefaults() Options {
 	num(&o.MaximumReceiveMessageSize, 32<<10)
 	num(&o.MaximumParallelInvocationsPerClient, 1)
 	num(&o.StreamBufferCapacity, 10)
+	num(&o.MaximumMessagesPerFrame, 1000)
 	num(&o.OutboundMessages, 1000)
 	num(&o.OutboundBytes, 1<<20)
 	num(&o.StatefulReconnectBufferSize, 100_000)
@@ -105,6 +110,7 @@ func (o Options) Validate() error {
 		{"MaximumReceiveMessageSize", o.MaximumReceiveMessageSize},
 		{"MaximumParallelInvocationsPerClient", o.MaximumParallelInvocationsPerClient},
 		{"StreamBufferCapacity", o.StreamBufferCapacity},
+		{"MaximumMessagesPerFrame", o.MaximumMessagesPerFrame},
 		{"OutboundMessages", o.OutboundMessages},
 		{"OutboundBytes", o.OutboundBytes},
 		{"MaximumGroups", o.MaximumGroups},

@@ -234,7 +234,7 @@ func (in *inbound) reattach(err error) bool {
 	}
 	for {
 		if t := in.c.socket(); t != in.transport {
-			in.transport = t
+			in.readFrom(t)
 			in.release() // half a message is of no use any more
 			in.c.resume.strange = true
 			return true

@@ -40,7 +40,7 @@ func (s *Server) Serve(ctx context.Context, info ConnectionInfo, t Transport) er
 	timers.add(c, c.handshakeTimeout())
 	defer timers.remove(c)
 
-	in := &inbound{c: c, transport: t}
+	in := newInbound(c)
 	err := s.shakeHands(c, in)
 	if err != nil {
 		var deliberate *Error

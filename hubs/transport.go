@@ -56,8 +56,8 @@ type Transport interface {
 	// another server, a *Violation when it broke the transport's rules, and another
 	// error when it is gone.
 	Wait() error
-	// Read copies bytes that have arrived and returns how many; frame borders
-	// mean nothing. 0 and no error: call Wait again.
+	// Read copies bytes that have arrived and returns how many, all of one frame,
+	// whose borders mean nothing else. 0 and no error: call Wait again.
 	Read(p []byte) (int, error)
 	// Write sends p as a whole. It returns within 10 s; an error means that the
 	// client is gone. It doesn't keep p.
@@ -70,6 +70,15 @@ type Transport interface {
 	// Abort ends the connection at once without blocking: all other methods
 	// then return an error.
 	Abort()
+}
+
+// Framed is a Transport that tells the client's frames apart, each of which may
+// hold many hub messages.
+type Framed interface {
+	Transport
+	// Frame is the number of the frame that Read gave bytes of last. Only the
+	// reader calls it.
+	Frame() uint64
 }
 
 // Intermittent is a Transport that can't be written to at all times, such as

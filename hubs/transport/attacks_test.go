@@ -14,12 +14,14 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/coder/websocket"
 
 	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/hubs/transport"
 )
 
 const ping = "{\"type\":6}\x1e"
@@ -130,8 +132,10 @@ func (r *rawSocket) closed() (status int, before []byte) {
 // has a token is served from the same address.
 func TestSEC_11_guesses(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, nil)
+	counted := new(refusalMeter)
+	s := newSite(t, func(s *setup) { s.options.Refused = counted.request })
 	neighbour, _ := s.connected("ada")
+	refused := 0
 	for i := range 1000 {
 		guess := fmt.Sprintf("%0172d", i)
 		a := s.do([]string{"GET", "POST", "DELETE"}[i%3], "", "?id="+guess, "", as("eve"))
@@ -141,6 +145,12 @@ func TestSEC_11_guesses(t *testing.T) {
 		if i == 999 && a.status != 429 {
 			t.Errorf("the last guess is answered %d", a.status)
 		}
+		if a.status == 429 {
+			refused++
+		}
+	}
+	if n := counted.of(transport.RefusedGuesses); n != refused {
+		t.Errorf("%d of %d refusals are counted", n, refused)
 	}
 	neighbour.expect(s.publish("still here"))
 	other, _ := s.connected("ada")
@@ -477,6 +487,69 @@ func TestFloods(t *testing.T) {
 	}
 }
 
+// SEC-25: what one WebSocket message may hold, in one frame or in many.
+func TestSEC_25_hub_messages_in_one_frame(t *testing.T) {
+	t.Parallel()
+	const most = 1000
+	last := "{\"type\":1,\"invocationId\":\"7\",\"target\":\"last\",\"arguments\":[]}\x1e"
+	t.Run("a thousand, and a thousand in the next, are fine", func(t *testing.T) {
+		t.Parallel()
+		s, counted := frameSite(t, 0)
+		r := s.raw("json")
+		r.write(masked(0x81, []byte(strings.Repeat(call("a"), most))))
+		r.write(masked(0x81, []byte(strings.Repeat(call("a"), most-1)+last)))
+		if _, b, err := r.frame(); err != nil || !bytes.Contains(b, []byte(`"invocationId":"7"`)) {
+			t.Errorf("got %q, %v; counted %v", b, err, counted)
+		}
+	})
+	t.Run("items of a stream don't count", func(t *testing.T) {
+		t.Parallel()
+		s, counted := frameSite(t, 0)
+		r := s.raw("json")
+		r.write(masked(0x81, []byte(strings.Repeat("{\"type\":2,\"invocationId\":\"1\",\"item\":1}\x1e", 3*most)+last)))
+		if _, b, err := r.frame(); err != nil || !bytes.Contains(b, []byte(`"invocationId":"7"`)) {
+			t.Errorf("got %q, %v; counted %v", b, err, counted)
+		}
+	})
+	for name, sent := range map[string][]byte{
+		"one more":                    masked(0x81, []byte(strings.Repeat(call("a"), most+1))),
+		"one more, torn into frames":  append(masked(0x01, []byte(strings.Repeat(call("a"), most))), masked(0x80, []byte(call("a")))...),
+		"one more than an option has": masked(0x81, []byte(strings.Repeat(call("a"), 4))),
+	} {
+		t.Run(name+" ends the connection", func(t *testing.T) {
+			t.Parallel()
+			counted, limit, handled := new(refusalMeter), most, newRecorder()
+			s := newSite(t, func(s *setup) {
+				s.config.Meter, s.config.Dispatcher = counted, handled
+				if strings.Contains(name, "option") {
+					limit = 3
+				}
+				s.config.Options.MaximumMessagesPerFrame = limit
+			})
+			neighbour := s.raw("json")
+			r := s.raw("json")
+			go r.write(sent)
+			status, last := r.closed()
+			want := fmt.Sprintf(`{"type":7,"error":"message_flood: more than %d hub messages in one WebSocket message. Connect again and send them in several."}`, limit)
+			if status != 1008 || !strings.HasPrefix(string(last), want) {
+				t.Errorf("closed with %d after %q, want 1008 and %q", status, last, want)
+			}
+			r.conn.Close()
+			frame := s.publish("still here")
+			if _, b, err := neighbour.frame(); err != nil || string(b) != frame {
+				t.Errorf("the neighbour got %q, %v", b, err)
+			}
+			<-handled.disconnected
+			if n := len(handled.targets); n != limit {
+				t.Errorf("%d messages were handled, want the %d before it", n, limit)
+			}
+			if n := counted.of(hubs.RefusedFlood); n != 1 {
+				t.Errorf("counted %v, want it once", counted)
+			}
+		})
+	}
+}
+
 func TestKillerFrames(t *testing.T) {
 	t.Parallel()
 	// sized is a message with its length before it.
@@ -612,7 +685,11 @@ func TestStrayMessages(t *testing.T) {
 // connection that it was for.
 func TestSEC_26_slow_bodies(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, func(s *setup) { s.options.BodyTimeout = 100 * time.Millisecond })
+	counted := new(refusalMeter)
+	s := newSite(t, func(s *setup) {
+		s.options.BodyTimeout = 100 * time.Millisecond
+		s.options.Refused = counted.request
+	})
 	neighbour, _ := s.connected("")
 	n := s.negotiate("")
 	events := s.events("?id="+n.ConnectionToken, nil)
@@ -637,8 +714,72 @@ func TestSEC_26_slow_bodies(t *testing.T) {
 	if err != nil || resp.StatusCode != http.StatusBadRequest {
 		t.Errorf("the slow body is answered %v, %v", resp, err)
 	}
+	if n := counted.of(transport.RefusedSlowBody); n != 1 {
+		t.Errorf("counted %v, want it once", counted)
+	}
 	s.do("POST", "", query, call("m"), nil).want(t, 200, "")
 	frame := s.publish("still here")
 	events.expect(frame)
 	neighbour.expect(frame)
+}
+
+// SEC-26: a reader of Server-Sent Events that takes a byte a second is closed for
+// what waits for it, within the time of a write, and nobody else waits for it.
+func TestSEC_26_slow_event_readers(t *testing.T) {
+	t.Parallel()
+	counted := new(refusalMeter)
+	s := newSite(t, func(s *setup) { s.config.Meter = counted })
+	neighbour, _ := s.connected("")
+	n := s.negotiate("")
+	u, err := url.Parse(s.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dialer := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
+		return c.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4<<10) })
+	}}
+	conn, err := dialer.DialContext(t.Context(), "tcp", u.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := fmt.Fprintf(conn, "GET %s?id=%s HTTP/1.1\r\nHost: %s\r\nAccept: text/event-stream\r\n\r\n", u.Path, n.ConnectionToken, u.Host); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		second := time.NewTicker(time.Second)
+		defer second.Stop()
+		for {
+			select {
+			case <-second.C:
+				_, _ = conn.Read(make([]byte, 1))
+			case <-ended:
+				return
+			}
+		}
+	}()
+	until(t, "the stream to be open", func() bool {
+		return s.do("POST", "", "?id="+n.ConnectionToken, handshake, nil).status == http.StatusOK && s.hub.Connections() == 2
+	})
+	// More than its queue and the buffers of its socket hold.
+	began := time.Now()
+	large := strings.Repeat("x", 256<<10)
+	for counted.of(hubs.RefusedSlowConsumer) == 0 {
+		if time.Since(began) > wait {
+			t.Fatal("no slow consumer was counted")
+		}
+		neighbour.expect(s.publish(large))
+	}
+	for deadline := time.Now().Add(3 * wait); s.hub.Connections() != 1; {
+		if time.Now().After(deadline) {
+			t.Fatal("the connection is still there")
+		}
+		neighbour.expect(s.publish("still here"))
+		time.Sleep(10 * time.Millisecond)
+	}
+	close(ended)
+	<-read
 }

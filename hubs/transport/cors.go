@@ -20,6 +20,7 @@ func (h *Handler) checkOrigin(w http.ResponseWriter, r *http.Request) bool {
 		return true // not a browser, or its own page: the token decides
 	}
 	if !h.originAllowed(r, origin) {
+		h.opt.Refused(r, RefusedOrigin)
 		writeText(w, http.StatusForbidden, "This origin is not allowed.")
 		return false
 	}

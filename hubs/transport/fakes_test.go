@@ -80,6 +80,9 @@ func (r *refusalMeter) Refused(code string) {
 	r.codes[code]++
 }
 
+// request is Options.Refused.
+func (r *refusalMeter) request(_ *http.Request, code string) { r.Refused(code) }
+
 func (r *refusalMeter) of(code string) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()

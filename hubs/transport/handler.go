@@ -174,6 +174,7 @@ func (h *Handler) transport(q *request) {
 	var err error
 	if q.token, err = h.tokens.open(text, q.ep.Scope); err != nil {
 		if h.strangers.tooMany(q.r, h.opt.ForgedTokensPerMinute) {
+			h.opt.Refused(q.r, RefusedGuesses)
 			q.w.Header().Set("Retry-After", "60")
 			writeText(q.w, http.StatusTooManyRequests, fmt.Sprintf(textForgeries, h.opt.ForgedTokensPerMinute))
 			return
@@ -182,6 +183,7 @@ func (h *Handler) transport(q *request) {
 		return
 	}
 	if !q.token.isFor(q.ep.Principal.UserID) {
+		h.opt.Refused(q.r, RefusedOtherUser)
 		writeText(q.w, http.StatusForbidden, textOtherUser)
 		return
 	}

@@ -46,6 +46,15 @@ func (e *Endpoint) allows(k hubs.TransportKind) bool {
 	return len(e.Transports) == 0 || slices.Contains(e.Transports, k)
 }
 
+// The codes that go to Options.Refused.
+const (
+	RefusedGuesses   = "connection_token_guesses" // forged connection tokens, many of them
+	RefusedOrigin    = "origin_not_allowed"
+	RefusedOtherUser = "wrong_user" // a connection token of another user
+	RefusedBody      = "body_too_large"
+	RefusedSlowBody  = hubs.RefusedTimeout
+)
+
 // Error is a refusal with an HTTP status and a text for the client.
 type Error struct {
 	Status int
@@ -74,6 +83,10 @@ type Options struct {
 	// KeepHeaders are the request headers that ConnectionInfo shows. Nil: user
 	// agents, language and origin. Credentials are never kept.
 	KeepHeaders []string
+	// Refused is told the code of every request that the Handler itself refused,
+	// whatever Resolve thought of it; those of Resolve and Endpoint.Admit are theirs
+	// to count. Nil: nobody is.
+	Refused func(r *http.Request, code string)
 	// Logger gets failures; never tokens, queries or payloads. Nil: silent.
 	Logger *slog.Logger
 
@@ -108,6 +121,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.KeepHeaders == nil {
 		o.KeepHeaders = []string{"User-Agent", "X-SignalR-User-Agent", "Accept-Language", "Origin"}
+	}
+	if o.Refused == nil {
+		o.Refused = func(*http.Request, string) {}
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

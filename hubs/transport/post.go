@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -30,8 +31,12 @@ func (h *Handler) post(q *request, c *connection) {
 	case errors.Is(err, errEnded):
 		writeText(q.w, http.StatusNotFound, textUnknownID)
 	case isTooLarge(err):
+		h.opt.Refused(q.r, RefusedBody)
 		writeText(q.w, http.StatusRequestEntityTooLarge, "")
 	default:
+		if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
+			h.opt.Refused(q.r, RefusedSlowBody)
+		}
 		writeText(q.w, http.StatusBadRequest, "")
 	}
 }

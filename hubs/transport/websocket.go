@@ -80,12 +80,13 @@ type webSocket struct {
 	resumable bool
 
 	// Only the reader uses these.
-	message io.Reader
-	isText  bool
-	text    text
+	messages uint64 // begun
+	message  io.Reader
+	isText   bool
+	text     text
 }
 
-var _ hubs.Transport = (*webSocket)(nil)
+var _ hubs.Framed = (*webSocket)(nil)
 
 func (*webSocket) Kind() hubs.TransportKind { return hubs.WebSockets }
 
@@ -104,6 +105,7 @@ func (ws *webSocket) Wait() error {
 		return ws.readError(err)
 	}
 	ws.net.messageBegins()
+	ws.messages++
 	// As in ASP.NET Core, either kind of message may carry either protocol.
 	ws.message, ws.isText = r, kind == websocket.MessageText
 	return nil
@@ -152,6 +154,10 @@ func (ws *webSocket) readError(err error) error {
 	}
 	return err
 }
+
+// Frame implements hubs.Framed: a WebSocket message counts, in however many
+// frames it came.
+func (ws *webSocket) Frame() uint64 { return ws.messages }
 
 func (ws *webSocket) Write(p []byte) error {
 	format := ws.format

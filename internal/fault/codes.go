@@ -100,7 +100,8 @@ var limitCodes = []Code{
 	{"hub_limit", 403, "The tenant uses as many hubs as its plan allows.", "Delete a hub, or use one of those there are."},
 	{"too_many_groups", 0, "A connection is in as many groups as it may be; it didn't join one more.", "Leave groups, or ask for a larger plan."},
 	{"too_many_invocations", 429, "Too many invocations of a client, or of a tenant's clients, wait for an answer.", "Ask less at the same time."},
-	{"message_flood", 0, "A client sent more hub messages per second than a connection may; it was closed.", "Let the client send less often."},
+	{"message_flood", 0, "A client sent more hub messages per second, or in one frame, than a connection may; it was closed.", "Let the client send less often, or less at once."},
+	{"connection_token_guesses", 429, "One address presented more than 20 connection tokens in a minute that were never issued.", "Let clients negotiate again when their connection has ended; wait for `Retry-After`."},
 }
 
 // connectionCodes are counted when connections are refused or end.
@@ -118,7 +119,8 @@ var connectionCodes = []Code{
 	{"unknown_method", 404, "There is no `$` method of that name.", "See the documentation of client methods."},
 	{"invalid_argument", 400, "An argument of a `$` method is not valid.", "See the documentation of client methods."},
 	{"not_available", 503, "A `$` method can't be carried out now, or isn't switched on for the hub.", "Check the hub's settings, or try again."},
-	{"wrong_user", 403, "The new token of a connection is for another user.", "Refresh with a token of the same user, or connect anew."},
+	{"wrong_user", 403, "The new token of a connection, or a request for it, is of another user.", "Use a token of the same user, or connect anew."},
+	{"origin_not_allowed", 403, "The page's origin is not among the allowed origins of the hub.", "Add the origin to the hub's settings, exactly as browsers send it."},
 	{"invalid_name", 400, "A group, user or connection id breaks the rule of names.", "See the rule in the message."},
 	{"invalid_message", 400, "A message to be sent is not valid.", "Check its form."},
 }

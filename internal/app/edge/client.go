@@ -27,6 +27,9 @@ const (
 	codeTokenKind = "wrong_token_kind"
 	codeSuspended = "tenant_suspended"
 	codeHubs      = "hub_limit"
+	codeInvalid   = "invalid"
+
+	codeUnavailable = "unavailable"
 )
 
 // refuse is an answer in plain text, as SignalR clients show it.
@@ -83,6 +86,7 @@ func (c *clients) resolve(r *http.Request) (*transport.Endpoint, error) {
 	t := d.tenant
 	hub, err := hubOf(r)
 	if err != nil {
+		c.refused(t.ID, "", codeInvalid)
 		return nil, refuse(http.StatusBadRequest, "Bad request: "+err.Error()+".")
 	}
 	p, err := c.auth.client(t, r, hub)
@@ -136,6 +140,19 @@ func (c *clients) resolve(r *http.Request) (*transport.Endpoint, error) {
 	return ep, nil
 }
 
+// refusedRequest counts what the transports refuse for the tenant of the URL.
+func (c *clients) refusedRequest(r *http.Request, code string) {
+	d := destinationOf(r)
+	if d.err != nil {
+		return // nobody's
+	}
+	hub, err := hubOf(r)
+	if err != nil || !c.hubs.uses(d.tenant, hub) {
+		hub = "" // anybody may name any, which must not grow what is counted
+	}
+	c.refused(d.tenant.ID, hub, code)
+}
+
 // refusal turns what says no into an answer; nil stays nil.
 func (c *clients) refusal(t *tenants.Document, hub string, err error) error {
 	var limit *quota.Refusal
@@ -150,6 +167,7 @@ func (c *clients) refusal(t *tenants.Document, hub string, err error) error {
 		c.refused(t.ID, "", codeHubs)
 		return refuse(http.StatusForbidden, many.Error())
 	case errors.Is(err, errDraining):
+		c.refused(t.ID, hub, codeUnavailable)
 		return retryable(refuse(http.StatusServiceUnavailable, "This node is being replaced; connect again."), time.Second)
 	}
 	return err

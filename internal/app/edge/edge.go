@@ -241,6 +241,7 @@ func (e *Edge) handlers(f *fleet.Fleet) (public, internal http.Handler, err erro
 	c := &clients{auth: auth, hubs: e.hubs, connections: e.connections, refused: refused}
 	if e.transports, err = transport.NewHandler(transport.Options{
 		Resolve: c.resolve, Origins: c.origins, TokenKey: f.Key(fleet.PurposeConnectionToken), Ownership: e.ownership, Logger: e.log,
+		Refused: c.refusedRequest,
 	}); err != nil {
 		return nil, nil, err
 	}

@@ -109,6 +109,22 @@ func (th *tenantHubs) allow(t *tenants.Document, hub string, now time.Time) erro
 	return nil
 }
 
+// uses reports whether the hub is one of the tenant's: it has settings, or is in
+// use here.
+func (g *registry) uses(t *tenants.Document, hub string) bool {
+	if _, configured := t.Hubs[hub]; configured {
+		return true
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	th := g.tenants[t.ID]
+	if th == nil {
+		return false
+	}
+	_, known := th.implicit[hub]
+	return known
+}
+
 // tenant returns the tenant's entry; g.mu is held.
 func (g *registry) tenant(id tenants.ID) *tenantHubs {
 	th := g.tenants[id]
