@@ -124,6 +124,7 @@ func TestRevocations(t *testing.T) {
 		{issued(now), tenants.RevokedUser}, {issued(now.Add(time.Second)), ""}, {issued(time.Time{}), tenants.RevokedUser},
 		{tenants.Credential{TokenID: "t1", IssuedAt: now.Add(time.Hour)}, tenants.RevokedToken},
 		{tenants.Credential{KeyID: "k1", UserID: "bob", IssuedAt: now}, tenants.RevokedKey},
+		{tenants.Credential{KeyID: "k1", UserID: "bob", IssuedAt: now.Add(time.Hour)}, tenants.RevokedKey},
 		{tenants.Credential{KeyID: "ann", UserID: "k1", TokenID: "zoe", IssuedAt: now}, ""},
 		{tenants.Credential{}, ""},
 	} {
@@ -137,19 +138,73 @@ func TestRevocations(t *testing.T) {
 	if a := c.call("DELETE", "/v1/tenants/acme/revocations/"+again.at("id"), nil); a.status != http.StatusNoContent {
 		t.Errorf("answered %d: %s", a.status, a.text)
 	}
-	// What has expired is in nobody's way.
+	// What has expired is in nobody's way; a key stays revoked.
 	now = now.Add(25 * time.Hour)
-	if a := c.call("GET", "/v1/tenants/acme/revocations", nil); a.text != "{\"revocations\":[]}\n" {
+	if a := c.call("GET", "/v1/tenants/acme/revocations", nil); strings.Count(a.text, "kind") != 1 || !strings.Contains(a.text, `"k1"`) {
 		t.Errorf("lists %s", a.text)
 	}
 	if _, err := w.pool.Exec(t.Context(), `INSERT INTO token_revocations (tenant_id, id, kind, value, issued_before, expires_at)
-		SELECT $1, 'id-' || n, 'user', 'user-' || n, $2, $2 FROM generate_series(1, 2000) n`, id, now.Add(time.Hour)); err != nil {
+		SELECT $1, 'id-' || n, 'user', 'user-' || n, $2, $2 FROM generate_series(1, 1999) n`, id, now.Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	want(t, revoke("user", "one more"), http.StatusConflict, "max_revocations")
 	now = now.Add(2 * time.Hour)
 	if a := revoke("user", "one more"); a.status != http.StatusCreated {
 		t.Errorf("answered %d: %s", a.status, a.text)
+	}
+}
+
+// A revoked access key signs nothing more, not for the control plane either; a
+// regenerated one is another key, and its predecessor's revocation is gone.
+func TestRevokedKeys(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, settings{})
+	c, _ := w.signUp("ada@example.com", "acme")
+	keyOf := func() map[string]string {
+		var list struct{ Keys []struct{ ID, Slot string } }
+		if err := json.Unmarshal([]byte(c.call("GET", "/v1/tenants/acme/keys", nil).text), &list); err != nil {
+			t.Fatal(err)
+		}
+		all := make(map[string]string)
+		for _, k := range list.Keys {
+			all[k.Slot] = k.ID
+		}
+		return all
+	}
+	signedBy := func() string {
+		a := c.call("POST", "/v1/tenants/acme/client-tokens", map[string]any{"hub": "chat", "user_id": "ann"})
+		token, _, err := jwt.NewParser().ParseUnverified(a.at("token"), jwt.MapClaims{})
+		if err != nil {
+			t.Fatalf("answered %d: %s", a.status, a.text)
+		}
+		kid, _ := token.Header["kid"].(string)
+		return kid
+	}
+	keys := keyOf()
+	if got := signedBy(); got != keys["primary"] {
+		t.Fatalf("signed by %s, want the primary key of %v", got, keys)
+	}
+	revoke := func(slot string) {
+		t.Helper()
+		if a := c.call("POST", "/v1/tenants/acme/revocations", map[string]any{"kind": "key", "value": keys[slot]}); a.status != http.StatusCreated {
+			t.Fatalf("answered %d: %s", a.status, a.text)
+		}
+	}
+	revoke("primary")
+	if got := signedBy(); got != keys["secondary"] {
+		t.Errorf("signed by %s, want the secondary key of %v", got, keys)
+	}
+	revoke("secondary")
+	want(t, c.call("POST", "/v1/tenants/acme/client-tokens", map[string]any{"hub": "chat"}), http.StatusConflict, "keys_revoked")
+	want(t, c.call("POST", "/v1/tenants/acme/rest-tokens", map[string]any{}), http.StatusConflict, "keys_revoked")
+	if a := c.call("POST", "/v1/tenants/acme/keys/primary/regenerate", nil); a.status != http.StatusOK {
+		t.Fatalf("answered %d: %s", a.status, a.text)
+	}
+	if got, now := signedBy(), keyOf(); got != now["primary"] || got == keys["primary"] {
+		t.Errorf("signed by %s, want the new primary key of %v", got, now)
+	}
+	if a := c.call("GET", "/v1/tenants/acme/revocations", nil); strings.Contains(a.text, keys["primary"]) || !strings.Contains(a.text, keys["secondary"]) {
+		t.Errorf("lists %s, want the secondary key's alone", a.text)
 	}
 }
 

@@ -25,6 +25,7 @@ type progress struct {
 	// heads are those connections by what their first frames wait for, so that an
 	// entry costs nothing for the others. It may name some that wait no more.
 	heads map[Position][]*Connection
+	moved chan struct{} // closed with the next entry; nil while nobody awaits one
 }
 
 // waiting is what waits for one connection, in order.
@@ -69,6 +70,10 @@ func (p *progress) applied(e *Entry) {
 		p.before = p.at.Epoch
 	}
 	p.at = Position{Epoch: e.Epoch, Number: e.Number}
+	if p.moved != nil {
+		close(p.moved)
+		p.moved = nil
+	}
 	if len(p.waiting) == 0 {
 		clear(p.heads)
 		return
@@ -233,6 +238,30 @@ func (c *Connection) AwaitWritten(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 		o.mu.Lock()
+	}
+}
+
+// AwaitApplied waits until this node has applied the entry at p, so that what is
+// sent to a connection afterwards comes behind it. A position that is older than
+// this node's subscription may never count as applied: ctx must have an end.
+func (s *Server) AwaitApplied(ctx context.Context, p Position) error {
+	at := &s.progress
+	for {
+		at.mu.Lock()
+		if at.reached(p) {
+			at.mu.Unlock()
+			return nil
+		}
+		if at.moved == nil {
+			at.moved = make(chan struct{})
+		}
+		moved := at.moved
+		at.mu.Unlock()
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
 }
 

@@ -23,14 +23,27 @@ func (s *Service) RegenerateKey(ctx context.Context, c Caller, ref string, slot 
 	}
 	var key NewKey
 	t, err := s.change(ctx, c, ref, RegenerateKey, "key.regenerated", string(slot), func(tx Store, t MemberTenant) error {
+		former, err := tx.Keys(ctx, t.ID)
+		if err != nil {
+			return err
+		}
 		key = s.sealer.makeKey(t.ID, slot, newSecret(), s.now())
-		return tx.PutKey(ctx, t.ID, key.AccessKey)
+		if err := tx.PutKey(ctx, t.ID, key.AccessKey); err != nil {
+			return err
+		}
+		for _, f := range former {
+			if f.Slot == slot {
+				return forgetKey(ctx, tx, t.ID, f.ID, s.now())
+			}
+		}
+		return nil
 	})
 	return t, key, err
 }
 
 // SigningKey returns the tenant with its primary key in the clear, for minting
-// tokens on behalf of the caller.
+// tokens on behalf of the caller; with the secondary key while the primary one is
+// revoked.
 func (s *Service) SigningKey(ctx context.Context, c Caller, ref string) (MemberTenant, DocKey, error) {
 	t, err := s.tenantFor(ctx, c, ref, MintToken)
 	if err != nil {
@@ -40,7 +53,16 @@ func (s *Service) SigningKey(ctx context.Context, c Caller, ref string) (MemberT
 	if err != nil {
 		return MemberTenant{}, DocKey{}, err
 	}
-	return t, keys[0], nil
+	revoked, err := s.store.Revocations(ctx, t.ID, s.now())
+	if err != nil {
+		return MemberTenant{}, DocKey{}, err
+	}
+	doc := &Document{Keys: keys, Revocations: docRevocations(revoked)}
+	key, ok := doc.SigningKey()
+	if !ok {
+		return MemberTenant{}, DocKey{}, fault.New(fault.Conflict, "Both access keys are revoked: nothing that they sign is good. Regenerate one of them.").WithCode("keys_revoked")
+	}
+	return t, key, nil
 }
 
 // openKeys returns a tenant's keys in the clear, the primary one first.

@@ -17,21 +17,24 @@ type RevocationKind string
 const (
 	RevokedToken RevocationKind = "token" // one token, by its jti
 	RevokedUser  RevocationKind = "user"  // a user's tokens
-	RevokedKey   RevocationKind = "key"   // those that a key signed: an access key's id, or the kid of an issuer's
+	RevokedKey   RevocationKind = "key"   // a key, with all that it signed: an access key's id, or the kid of an issuer's
 )
 
 // RevocationKinds lists the kinds.
 var RevocationKinds = []RevocationKind{RevokedToken, RevokedUser, RevokedKey}
 
-// Revocation takes back tokens before they expire. Those of a user or a key are
-// concerned when they were issued at IssuedBefore or earlier: the clock of tokens
-// has whole seconds, so a token made in the second of the revocation is refused.
+// Revocation takes back tokens before they expire. Those of a user are concerned
+// when they were issued at IssuedBefore or earlier: the clock of tokens has whole
+// seconds, so a token made in the second of the revocation is refused. Of a key,
+// every token is, and the key itself as a bearer: whoever has it could date new
+// tokens as they like.
 type Revocation struct {
 	ID           string
 	Kind         RevocationKind
 	Value        string
 	IssuedBefore time.Time
-	// ExpiresAt is when no such token can be good any more.
+	// ExpiresAt is when no such token can be good any more. Keys stay revoked until
+	// they are regenerated or the revocation is lifted.
 	ExpiresAt time.Time
 	CreatedAt time.Time
 }
@@ -47,6 +50,8 @@ const (
 	// revocationLife is the longest life of a token, with the leeway of
 	// accesstoken at both ends.
 	revocationLife = 24*time.Hour + 2*time.Minute
+	// keyRevocationYears is for ever.
+	keyRevocationYears = 100
 )
 
 // DocRevocation is a revocation inside a document.
@@ -80,11 +85,23 @@ func (d *Document) Revoked(c Credential) RevocationKind {
 			continue
 		}
 		i, found := slices.BinarySearchFunc(d.Revocations, DocRevocation{Kind: by.kind, Value: by.value}, compareRevocations)
-		if found && (by.kind == RevokedToken || c.IssuedAt.IsZero() || c.IssuedAt.Unix() <= d.Revocations[i].Before) {
+		if found && (by.kind != RevokedUser || c.IssuedAt.IsZero() || c.IssuedAt.Unix() <= d.Revocations[i].Before) {
 			return by.kind
 		}
 	}
 	return ""
+}
+
+// KeyRevoked reports whether an access key was taken back, with all that it signed.
+func (d *Document) KeyRevoked(id string) bool { return d.Revoked(Credential{KeyID: id}) != "" }
+
+// SigningKey returns the first access key that isn't revoked, for minting tokens.
+func (d *Document) SigningKey() (DocKey, bool) {
+	i := slices.IndexFunc(d.Keys, func(k DocKey) bool { return !d.KeyRevoked(k.ID) })
+	if i < 0 {
+		return DocKey{}, false
+	}
+	return d.Keys[i], true
 }
 
 // Vouched reports whether what signed the token is still the tenant's.
@@ -117,7 +134,11 @@ func (s *Service) Revoke(ctx context.Context, c Caller, ref string, kind Revocat
 		return Revocation{}, fault.InvalidFields(fields...)
 	}
 	now := s.now()
-	made := Revocation{ID: newID(), Kind: kind, Value: value, IssuedBefore: now, ExpiresAt: now.Add(revocationLife), CreatedAt: now}
+	expires := now.Add(revocationLife)
+	if kind == RevokedKey {
+		expires = now.AddDate(keyRevocationYears, 0, 0)
+	}
+	made := Revocation{ID: newID(), Kind: kind, Value: value, IssuedBefore: now, ExpiresAt: expires, CreatedAt: now}
 	_, err := s.change(ctx, c, ref, RevokeToken, "token.revoked", string(kind)+":"+value, func(tx Store, t MemberTenant) error {
 		if err := tx.DropRevocations(ctx, t.ID, now); err != nil {
 			return err
@@ -137,6 +158,20 @@ func (s *Service) Revoke(ctx context.Context, c Caller, ref string, kind Revocat
 		return nil
 	})
 	return made, err
+}
+
+// forgetKey drops the revocation of an access key that is no more.
+func forgetKey(ctx context.Context, tx Store, t ID, key string, now time.Time) error {
+	all, err := tx.Revocations(ctx, t, now)
+	if err != nil {
+		return err
+	}
+	for _, r := range all {
+		if r.Kind == RevokedKey && r.Value == key {
+			return tx.DeleteRevocation(ctx, t, r.ID)
+		}
+	}
+	return nil
 }
 
 // LiftRevocation ends a revocation: tokens that it concerned are good again.

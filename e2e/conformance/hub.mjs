@@ -21,12 +21,29 @@ const root = resolve(import.meta.dirname, "..", "..");
 /**
  * Who serves the test hub: "" is the Go server by itself; "go" is the same
  * server behind the service; "peer" is an app server behind the service that
- * shares no code with either.
+ * shares no code with either; "azure" and "native" are upstreams in these formats.
  */
 export const behind = process.env.SIGNALBOX_BEHIND ?? "";
+const native = behind === "native";
+const upstream = native || behind === "azure";
+
+/** What only some can do, and why: the reason to skip a test, or false. */
+export const lacks = {
+  streams: behind === "azure" && "Azure's upstream format has no streams",
+  binary: native && "the native format is JSON both ways",
+  headers: upstream && "an upstream isn't told the headers of clients",
+  freedom: upstream && "messages of one connection are posted one after the other",
+  earlyAnswers: native && "the answer to the last items is the answer",
+  reconnectClose: upstream && "the REST API closes for good",
+  onConnected: upstream && "a client can be asked once it is connected; refusals are in hubs/upstream",
+};
+
+/** What clients are told of an error that isn't for them. */
+export const hidden = (method) => `An unexpected error occurred invoking '${method}' on the server.${native ? " HubException: The upstream answered with status code 500." : ""}`;
 
 /** The command that serves the test hub. */
 async function program() {
+  if (upstream) return [process.execPath, [join(root, "e2e", "upstream", "server.mjs")]];
   if (behind === "peer") return [process.execPath, [join(root, "e2e", "behind", "peerserver.mjs")]];
   const file = join(root, "bin", "conformance-server");
   await promisify(execFile)("go", ["build", "-o", file, "./e2e/conformance/server"], { cwd: root });
@@ -42,7 +59,7 @@ export async function startHub() {
   const env = { ...process.env };
   const prefix = `${behind}${++started}`;
   const { service_url: front, tenants: [tenant] } = behind ? await stack() : { tenants: [] };
-  if (behind) Object.assign(env, { SIGNALBOX_CONNECTION_STRING: tenant.connection_string, SIGNALBOX_HUB_PREFIX: prefix });
+  if (behind) Object.assign(env, { SIGNALBOX_CONNECTION_STRING: tenant.connection_string, SIGNALBOX_HUB_PREFIX: prefix, SIGNALBOX_UPSTREAM: behind });
   const [file, args] = await program();
   const server = spawn(file, args, { stdio: ["pipe", "pipe", "inherit"], env });
   after(() => server.stdin.end());

@@ -5,7 +5,7 @@ import { describe, test } from "node:test";
 import { Subject } from "@microsoft/signalr";
 
 import { matrix } from "../service.mjs";
-import { call, collect, connect, dialed, failure, shake, startHub, unique } from "./hub.mjs";
+import { behind, call, collect, connect, dialed, failure, hidden, lacks, shake, startHub, unique } from "./hub.mjs";
 
 const url = await startHub();
 const generic = (method) => `An unexpected error occurred invoking '${method}' on the server.`;
@@ -31,7 +31,7 @@ for (const [transport, protocol] of matrix) {
   const client = (t, path = "/hub") => connect(t, url + path, { transport, protocol });
 
   describe(`${transport}, ${protocol}`, () => {
-    test("S-01 S-02 streams come whole and end, empty ones too", async (t) => {
+    test("S-01 S-02 streams come whole and end, empty ones too", { skip: lacks.streams }, async (t) => {
       const c = await client(t);
       for (const method of ["Count", "Channel"]) {
         assert.deepEqual(await collect(c.stream(method, 5)), { items: numbers(5) });
@@ -39,19 +39,21 @@ for (const [transport, protocol] of matrix) {
       }
     });
 
-    test("S-03 S-04 S-14 errors before and while streaming; items come first", async (t) => {
+    test("S-03 S-04 S-14 errors before and while streaming; items come first", { skip: lacks.streams }, async (t) => {
       const c = await client(t);
       const d = await client(t, "/detailed");
-      assert.equal((await collect(c.stream("FailFirst"))).error.message, generic("FailFirst"));
-      assert.equal((await collect(d.stream("FailFirst"))).error.message, `${generic("FailFirst")} Exception: too early`);
+      assert.equal((await collect(c.stream("FailFirst"))).error.message, hidden("FailFirst"));
+      assert.ok((await collect(d.stream("FailFirst"))).error.message.endsWith("Exception: too early"));
       for (const [connection, text] of [[c, whileStreaming], [d, `${whileStreaming} Exception: too late`]]) {
         const { items, error } = await collect(connection.stream("FailLater"));
         assert.deepEqual(items, [1, 2]);
-        assert.equal(error.message, text);
+        // An upstream in the native format has words of its own.
+        if (behind === "native") assert.match(error.message, /^An error occurred on the server while streaming results\. HubException: ./);
+        else assert.equal(error.message, text);
       }
     });
 
-    test("S-05 S-12 cancelling a stream ends it on the server and no other", async (t) => {
+    test("S-05 S-12 cancelling a stream ends it on the server and no other", { skip: lacks.streams }, async (t) => {
       const c = await client(t);
       const [one, two] = [unique("cancelled"), unique("kept")];
       const other = collect(c.stream("Endless", two), { items: 4 });
@@ -62,7 +64,7 @@ for (const [transport, protocol] of matrix) {
       assert.equal(await c.invoke("Await", two), "nobody has cancelled this one");
     });
 
-    test("S-06 the end of the connection cancels its streams", async (t) => {
+    test("S-06 the end of the connection cancels its streams", { skip: lacks.streams }, async (t) => {
       const [c, observer] = [await client(t), await client(t)];
       const name = unique("left");
       const left = collect(c.stream("Endless", name));
@@ -72,7 +74,7 @@ for (const [transport, protocol] of matrix) {
       assert.equal(await observer.invoke("Await", name), "cancelled");
     });
 
-    test("I-12 a method that becomes a stream lets others run from then on", async (t) => {
+    test("I-12 a method that becomes a stream lets others run from then on", { skip: lacks.streams }, async (t) => {
       const [c, observer] = [await client(t), await client(t)];
       const name = unique("starting");
       const stream = collect(c.stream("Starting", name));
@@ -87,26 +89,26 @@ for (const [transport, protocol] of matrix) {
       assert.deepEqual(await stream, { items: ["now a stream", "and its end"] });
     });
 
-    test("S-09 S-10 S-11 streams and plain methods are not taken for each other", async (t) => {
+    test("S-09 S-10 S-11 streams and plain methods are not taken for each other", { skip: lacks.streams }, async (t) => {
       const c = await client(t);
       assert.ok((await failure(c.invoke("Count", 1))).endsWith("The client attempted to invoke the streaming 'Count' method with a non-streaming invocation."));
-      assert.equal((await collect(c.stream("Add", 1, 1))).error.message, "The client attempted to invoke the non-streaming 'Add' method with a streaming invocation.");
-      assert.equal((await collect(c.stream("NoStream"))).error.message, "The value returned by the streaming method 'NoStream' is not a ChannelReader<> or IAsyncEnumerable<>.");
+      assert.ok((await collect(c.stream("Add", 1, 1))).error.message.endsWith("The client attempted to invoke the non-streaming 'Add' method with a streaming invocation."));
+      assert.ok((await collect(c.stream("NoStream"))).error.message.endsWith("The value returned by the streaming method 'NoStream' is not a ChannelReader<> or IAsyncEnumerable<>."));
     });
 
-    test("S-13 a thousand items come in order", async (t) => {
+    test("S-13 a thousand items come in order", { skip: lacks.streams }, async (t) => {
       const c = await client(t);
       assert.deepEqual(await collect(c.stream("Count", 1000)), { items: numbers(1000) });
     });
 
-    test("U-01 U-11 a method gets what is uploaded, and the end at once when it is nothing", async (t) => {
+    test("U-01 U-11 a method gets what is uploaded, and the end at once when it is nothing", { skip: lacks.streams }, async (t) => {
       const c = await client(t);
       assert.equal(await c.invoke("Concat", upload(["a", "", "ö", "z"])), "aöz");
       assert.equal(await c.invoke("Concat", upload([])), "");
       assert.equal(await c.invoke("Sum", upload([1, 2, 3]), 10), 16);
     });
 
-    test("U-02 an upload that fails fails the method", async (t) => {
+    test("U-02 an upload that fails fails the method", { skip: lacks.streams }, async (t) => {
       const c = await client(t);
       const subject = new Subject();
       const answer = failure(c.invoke("Concat", subject));
@@ -115,26 +117,26 @@ for (const [transport, protocol] of matrix) {
       assert.equal(await answer, `${generic("Concat")} HubException: something bad`);
     });
 
-    test("U-03 U-04 several uploads are matched by position; a stream can go both ways", async (t) => {
+    test("U-03 U-04 several uploads are matched by position; a stream can go both ways", { skip: lacks.streams }, async (t) => {
       const c = await client(t);
       assert.equal(await c.invoke("Zip", upload(["x", "y"]), "-", upload([1, 2])), "x-y-1-2");
       assert.deepEqual(await collect(c.stream("Double", upload([1, 2, 3]))), { items: [2, 4, 6] });
     });
 
-    test("U-05 an item of the wrong type fails its stream, and the connection lives", async (t) => {
+    test("U-05 an item of the wrong type fails its stream, and the connection lives", { skip: lacks.streams }, async (t) => {
       const c = await client(t);
       assert.match(await failure(c.invoke("Sum", upload([1, "two"]), 0)), /HubException: Failed to bind Stream message\.$/);
       await settled(c);
     });
 
-    test("U-07 the number of uploads must be right", async (t) => {
+    test("U-07 the number of uploads must be right", { skip: lacks.streams }, async (t) => {
       const c = await client(t);
       assert.ok((await failure(c.invoke("Zip", upload(["x"]), "-"))).endsWith(`${generic("Zip")} HubException: Client sent 1 stream(s), Hub method expects 2.`));
       assert.ok((await failure(c.invoke("Nothing", upload([])))).endsWith(`${generic("Nothing")} HubException: Client sent 1 stream(s), Hub method expects 0.`));
       await settled(c);
     });
 
-    test("U-08 U-10 other calls go on while five hundred items are uploaded", async (t) => {
+    test("U-08 U-10 other calls go on while five hundred items are uploaded", { skip: lacks.streams }, async (t) => {
       const c = await client(t);
       const subject = new Subject();
       const sum = c.invoke("Sum", subject, 0);
@@ -145,7 +147,7 @@ for (const [transport, protocol] of matrix) {
       assert.equal(await sum, 124_750);
     });
 
-    test("U-09 items after the method has returned are ignored", async (t) => {
+    test("U-09 items after the method has returned are ignored", { skip: lacks.streams || lacks.earlyAnswers }, async (t) => {
       const c = await client(t);
       const subject = new Subject();
       const first = c.invoke("First", subject);
@@ -176,7 +178,7 @@ for (const [transport, protocol] of matrix) {
       assert.match(await ask("number"), /HubException: Error trying to deserialize result to string\. /);
     });
 
-    test("C-04 while a client thinks, its other messages are handled", async (t) => {
+    test("C-04 while a client thinks, its other messages are handled", { skip: lacks.freedom }, async (t) => {
       const c = await client(t);
       let answer;
       const asked = new Promise((asks) => c.on("question", () => new Promise((done) => asks((answer = done)))));
@@ -201,7 +203,7 @@ for (const [transport, protocol] of matrix) {
   });
 }
 
-test("S-05 a cancelled stream completes without an error and without more items", async (t) => {
+test("S-05 a cancelled stream completes without an error and without more items", { skip: lacks.streams }, async (t) => {
   const socket = await shake(t, `${url}/hub`);
   const name = unique("raw");
   socket.send({ type: 4, invocationId: "s", target: "Endless", arguments: [name] });
@@ -216,7 +218,7 @@ test("S-07 a cancel of nothing is ignored", async (t) => {
   assert.equal((await call(socket, { target: "Add", arguments: [1, 1] })).result, 2);
 });
 
-test("S-08 an invocation id that a stream uses is refused to another", async (t) => {
+test("S-08 an invocation id that a stream uses is refused to another", { skip: lacks.streams }, async (t) => {
   const socket = await shake(t, `${url}/hub`);
   const stream = { type: 4, invocationId: "s", target: "Endless", arguments: [unique("twice")] };
   socket.send(stream);
@@ -237,13 +239,13 @@ test("C-01 C-08 an answer counts from the client that was asked only, and once",
   const { invocationId, ...question } = await asked.next();
   assert.deepEqual(question, { type: 1, target: "question", arguments: [5] });
   stranger.send({ type: 3, invocationId, result: "forged" });
-  assert.equal((await call(stranger, { target: "NoSuchMethod", arguments: [] })).error, "Failed to invoke 'NoSuchMethod' due to an error on the server. HubException: Method does not exist.");
+  assert.match((await call(stranger, { target: "NoSuchMethod", arguments: [] })).error, /invok(e|ing) 'NoSuchMethod' .*on the server\. HubException: Method does not exist\.$/);
   asked.send({ type: 3, invocationId, result: "mine" }, { type: 3, invocationId, result: "again" });
   assert.deepEqual(await stranger.next(), { type: 3, invocationId: "ask", result: "mine" });
   assert.equal((await call(asked, { target: "Add", arguments: [1, 1] })).result, 2);
 });
 
-test("C-10 E-08 in OnConnected no client can be asked, and its error ends the connection", async (t) => {
+test("C-10 E-08 in OnConnected no client can be asked, and its error ends the connection", { skip: lacks.onConnected }, async (t) => {
   const { error: refusal } = await closing(t, "/detailed?connected=asks");
   assert.equal(refusal, "Connection closed with an error. InvalidOperationException: Client results inside OnConnectedAsync Hub methods are not allowed.");
   assert.deepEqual(await closing(t, "/detailed?connected=fails"), { type: 7, error: "Connection closed with an error. Exception: not today" });

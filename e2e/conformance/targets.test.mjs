@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 
 import { matrix } from "../service.mjs";
-import { behind, build, connect, failure, inbox, startHub, unique } from "./hub.mjs";
+import { behind, build, connect, failure, hidden, inbox, lacks, startHub, unique } from "./hub.mjs";
 
 const url = await startHub();
 
@@ -117,7 +117,7 @@ for (const [transport, protocol] of matrix) {
       assert.deepEqual(await news.of(1), ["caller"]);
     });
 
-    test("L-03 E-10 a Close that allows it makes a client with automatic reconnect come back, and no other", async (t) => {
+    test("L-03 E-10 a Close that allows it makes a client with automatic reconnect come back, and no other", { skip: lacks.reconnectClose }, async (t) => {
       const plain = await connect(t, `${url}/hub`, how);
       const closed = new Promise((done) => plain.onclose(done));
       await failure(plain.invoke("Close", "come back", true));
@@ -147,7 +147,7 @@ for (const [transport, protocol] of matrix) {
     test("L-06 L-07 the hub sees transport, protocol and query", async (t) => {
       const c = await connect(t, `${url}/hub?colour=green&colour=blue`, how);
       const me = await c.invoke("WhoAmI");
-      assert.deepEqual([me.protocol, me.query.colour], [protocol, ["green", "blue"]]);
+      assert.deepEqual([me.protocol, me.query.colour], [lacks.binary ? "json" : protocol, ["green", "blue"]]);
       if (!behind) assert.equal(me.transport, transport); // the service keeps it from app servers
     });
 
@@ -158,7 +158,7 @@ for (const [transport, protocol] of matrix) {
       assert.ok(!JSON.stringify([me.query, me.headers]).includes("carol"), "no credentials among what the hub sees");
     });
 
-    test("T-37 T-38 T-39 user agent, headers of the user and cookies reach the hub", async (t) => {
+    test("T-37 T-38 T-39 user agent, headers of the user and cookies reach the hub", { skip: lacks.headers }, async (t) => {
       const read = async (options) => (await (await connect(t, `${url}/hub`, { ...how, options })).invoke("WhoAmI")).headers;
       const plain = await read({});
       assert.match(plain["User-Agent"][0], /^Microsoft SignalR\/10\.0 \(10\.0\.11; /);
@@ -172,7 +172,7 @@ for (const [transport, protocol] of matrix) {
   });
 }
 
-test("P-07 M-11 clients of both protocols hear the same, bytes as base64 in JSON", async (t) => {
+test("P-07 M-11 clients of both protocols hear the same, bytes as base64 in JSON", { skip: lacks.binary }, async (t) => {
   const [json, binary] = [await connect(t, `${url}/hub`), await connect(t, `${url}/hub`, { protocol: "messagepack" })];
   const [text, bytes] = [inbox(json, "news"), inbox(binary, "news")];
   const user = unique("both");
@@ -187,8 +187,8 @@ test("P-07 M-11 clients of both protocols hear the same, bytes as base64 in JSON
 
 test("G-07 a group without a name is an error of the method that names it", async (t) => {
   const c = await connect(t, `${url}/hub`);
-  for (const method of ["Join", "Leave"]) assert.match(await failure(c.invoke(method, "")), new RegExp(`invoking '${method}' on the server\\.$`));
-  assert.match(await failure(c.invoke("Send", "group", [""], "news", 1)), /invoking 'Send' on the server\.$/);
+  for (const method of ["Join", "Leave"]) assert.match(await failure(c.invoke(method, "")), new RegExp(`${hidden(method)}$`));
+  assert.match(await failure(c.invoke("Send", "group", [""], "news", 1)), new RegExp(`${hidden("Send")}$`));
   assert.equal(await c.invoke("Add", 1, 1), 2);
 });
 

@@ -133,7 +133,7 @@ func (k *call) postAzure(n *now) {
 		return
 	}
 	p.body = payload(proto, framed)
-	a, f := s.d.tenant.send(k.ctx, p)
+	a, f := k.send(p)
 	switch {
 	case f != nil && f.code == codeCancelled:
 	case f != nil || a.status != http.StatusOK && a.status != http.StatusNoContent:

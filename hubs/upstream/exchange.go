@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/signalbox/signalbox/hubs"
 	"github.com/signalbox/signalbox/tenants"
 )
 
@@ -22,6 +23,10 @@ const (
 	maxResponse      = 1 << 20
 	maxEventResponse = 64 << 10
 )
+
+// headerPosition is where an answer says what it follows: the token that the REST
+// API gave for what the upstream sent meanwhile.
+const headerPosition = "X-Signalbox-Position"
 
 // post is one request to an upstream.
 type post struct {
@@ -47,6 +52,8 @@ type answer struct {
 	status      int
 	contentType string
 	post        *post // what it answers
+	// after is the entry of the hub that the client must have got before it.
+	after  hubs.Position
 	body        []byte
 	stream      io.ReadCloser
 }
@@ -120,7 +127,7 @@ func (t *tenant) try(ctx context.Context, p *post) (*answer, *failure) {
 	switch {
 	case f != nil && f.code == codeCancelled && breaker.IsClosed():
 		// Nobody can say how it would have ended.
-	case f != nil && f.code != codeTooLarge, a != nil && a.status >= 500:
+	case f != nil && f.code != codeTooLarge && f.code != codePosition, a != nil && a.status >= 500:
 		breaker.RecordFailure()
 	default:
 		breaker.RecordSuccess()
@@ -170,6 +177,12 @@ func (t *tenant) exchange(ctx context.Context, p *post, u *url.URL) (*answer, *f
 		return nil, failed(ctx, err)
 	}
 	a := &answer{post: p, status: res.StatusCode, contentType: res.Header.Get("Content-Type")}
+	if token := res.Header.Get(headerPosition); token != "" && t.g.position != nil {
+		if a.after, err = t.g.position(t.id, p.hub, token); err != nil {
+			_ = res.Body.Close() // what it says isn't used
+			return nil, &failure{code: codePosition, status: a.status, cause: err}
+		}
+	}
 	if a.ok() && p.streams != nil && p.streams(a.contentType) {
 		a.stream = res.Body
 		return a, nil
@@ -267,6 +280,8 @@ func failureText(a *answer, f *failure) string {
 		return fmt.Sprintf("The upstream answered with status code %d.", a.status)
 	case f.code == codeTooLarge:
 		return fmt.Sprintf("The upstream's answer is larger than %d bytes.", maxResponse)
+	case f.code == codePosition:
+		return "The upstream's answer follows no position of this hub that could be reached."
 	case f.code == codeTimeout:
 		return "The upstream didn't answer in time."
 	case f.code == codeOpen:

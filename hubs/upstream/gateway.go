@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/signalbox/signalbox/hubs"
 	"github.com/signalbox/signalbox/internal/outbound"
 	"github.com/signalbox/signalbox/tenants"
 )
@@ -26,6 +27,7 @@ const (
 	codeBusy        = "upstream_busy"
 	codeOpen        = "upstream_circuit_open"
 	codeEventLost   = "upstream_event_lost"
+	codePosition    = "upstream_position"
 	codeCancelled   = "upstream_cancelled" // in the log only: the client has left
 )
 
@@ -43,6 +45,9 @@ type Config struct {
 	Log   Log
 	// Refused counts what wasn't carried out, for the tenant.
 	Refused func(t tenants.ID, hub, code string)
+	// Position opens the token of a position in a hub, which an answer may have to
+	// follow. nil = answers follow nothing.
+	Position func(t tenants.ID, hub, token string) (hubs.Position, error)
 	Logger  *slog.Logger
 	// RetryAfter are the pauses before further attempts of an event in native
 	// mode; nil = 1 s, 5 s, 25 s.
@@ -57,6 +62,7 @@ type Gateway struct {
 	redis        redis.UniversalClient
 	log          Log
 	refused      func(t tenants.ID, hub, code string)
+	position     func(t tenants.ID, hub, token string) (hubs.Position, error)
 	logger       *slog.Logger
 	retryAfter   []time.Duration
 	breakerPause time.Duration
@@ -75,7 +81,7 @@ type Gateway struct {
 func NewGateway(c Config) *Gateway {
 	g := &Gateway{
 		client: &http.Client{Transport: c.Transport, CheckRedirect: outbound.NoRedirects},
-		redis:  c.Redis, log: c.Log, refused: c.Refused, logger: c.Logger,
+		redis:  c.Redis, log: c.Log, refused: c.Refused, position: c.Position, logger: c.Logger,
 		retryAfter: c.RetryAfter, breakerPause: c.BreakerPause,
 		tenants: make(map[tenants.ID]*tenant),
 	}

@@ -193,7 +193,7 @@ func (k *call) invokeNative(n *now) (a *answer, f *failure, ok bool) {
 	if k.uploads == nil {
 		k.asksForAnswer(p)
 	}
-	a, f = s.d.tenant.send(k.ctx, p)
+	a, f = k.send(p)
 	return a, f, true
 }
 

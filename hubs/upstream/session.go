@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -196,6 +197,35 @@ func (k *call) result(v protocol.Raw) error {
 	}
 	return k.s.c.Send(&protocol.Message{Type: protocol.Completion, InvocationID: k.m.InvocationID, Result: v})
 }
+
+// positionPatience is how long an answer waits for what it has to follow.
+const positionPatience = 2 * time.Second
+
+// send posts p for the call. The answer is there once the client has been sent
+// what it follows.
+func (k *call) send(p *post) (*answer, *failure) {
+	t := k.s.d.tenant
+	a, f := t.send(k.ctx, p)
+	if a == nil || a.after.Number == 0 {
+		return a, f
+	}
+	ctx, cancel := context.WithTimeoutCause(k.ctx, positionPatience, errNotReached)
+	defer cancel()
+	err := k.s.c.Server().AwaitApplied(ctx, a.after)
+	if err == nil {
+		return a, f
+	}
+	if a.stream != nil {
+		_ = a.stream.Close() // nobody reads it
+	}
+	if !errors.Is(err, errNotReached) {
+		return nil, &failure{code: codeCancelled, cause: err}
+	}
+	k.s.d.refuse(codePosition)
+	return nil, &failure{code: codePosition, status: a.status, cause: err}
+}
+
+var errNotReached = errors.New("the position was not reached in time")
 
 // close makes the ids of the call's streams free for others: a client may use
 // them again once it has the completion.

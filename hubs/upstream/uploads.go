@@ -205,7 +205,7 @@ func (k *call) forward(n *now) {
 		if last {
 			k.asksForAnswer(p)
 		}
-		a, f := s.d.tenant.send(k.ctx, p)
+		a, f := k.send(p)
 		switch {
 		case last && f == nil && a.stream != nil:
 			k.copyStream(a)

@@ -59,7 +59,10 @@ func (a *authenticator) server(t *tenants.Document, r *http.Request, hub string)
 // rest verifies the token of a REST request, which may be an access key itself.
 func (a *authenticator) rest(t *tenants.Document, r *http.Request) error {
 	bearer := bearerToken(r)
-	if _, ok := accesstoken.CheckKey(t.Keys, bearer); ok {
+	if key, ok := accesstoken.CheckKey(t.Keys, bearer); ok {
+		if t.KeyRevoked(key) {
+			return errRevoked
+		}
 		return nil
 	}
 	target := a.target(t, accesstoken.REST)

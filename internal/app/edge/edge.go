@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/signalbox/signalbox/billing/usage"
+	"github.com/signalbox/signalbox/hubs"
 	"github.com/signalbox/signalbox/hubs/backplane"
 	"github.com/signalbox/signalbox/hubs/pairing"
 	"github.com/signalbox/signalbox/hubs/quota"
@@ -147,6 +148,7 @@ func (e *Edge) shared(f *fleet.Fleet) error {
 			e.recorder.Refused(t, hub, code)
 			metrics.Refused(code)
 		},
+		Position: func(t tenants.ID, hub, token string) (hubs.Position, error) { return e.hubs.openPosition(t, hub, token) },
 	})
 	keys, err := jwks.New(jwks.Config{Transport: outbound.NewTransport(outbound.Config{
 		Policy: outbound.Policy{Allowed: e.cfg.OutboundAllow}, AnswerTimeout: answerTimeout,
@@ -251,6 +253,7 @@ func (e *Edge) handlers(f *fleet.Fleet) (public, internal http.Handler, err erro
 		return nil, nil, err
 	}
 	e.hubs.position = api.SealPosition
+	e.hubs.openPosition = api.OpenPosition
 	srv := &servers{auth: auth, hubs: e.hubs, messages: e.messages, requests: e.requests, refused: refused}
 	hosts := make(map[string]bool, len(e.cfg.ServiceHosts))
 	for _, h := range e.cfg.ServiceHosts {

@@ -62,7 +62,9 @@ type registry struct {
 	auth        *authenticator
 	// position makes the token of a position, see rest.Handler.SealPosition.
 	position func(t tenants.ID, hub string, p hubs.Position) string
-	log      *slog.Logger
+	// openPosition undoes it, see rest.Handler.OpenPosition.
+	openPosition func(t tenants.ID, hub, token string) (hubs.Position, error)
+	log          *slog.Logger
 
 	mu       sync.Mutex
 	draining bool

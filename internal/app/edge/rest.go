@@ -63,6 +63,9 @@ func (b *backends) scope(r *http.Request) (rest.Scope, error) {
 	case wrongKind(err):
 		b.refused(t.ID, "", codeTokenKind)
 		return rest.Scope{}, fault.New(fault.Forbidden, "The access token is not one for the REST API.").WithCode(codeTokenKind)
+	case errors.Is(err, errRevoked):
+		b.refused(t.ID, "", codeRevoked)
+		return rest.Scope{}, denied
 	case err != nil:
 		b.refused(t.ID, "", codeToken)
 		return rest.Scope{}, denied
@@ -100,12 +103,13 @@ func baseURL(r *http.Request) string {
 	return base.String()
 }
 
-// clientTokenFor makes a token with the tenant's first key.
+// clientTokenFor makes a token with the first of the tenant's keys that is good.
 func clientTokenFor(t *tenants.Document, base, hub, user string, life time.Duration) (string, error) {
-	if len(t.Keys) == 0 {
+	key, ok := t.SigningKey()
+	if !ok {
 		return "", fault.New(fault.Forbidden, "The tenant has no access key to sign tokens with.")
 	}
-	minted, err := accesstoken.MintClient(t.Keys[0], base, accesstoken.ClientOptions{Hub: hub, UserID: user, Life: life}, time.Now())
+	minted, err := accesstoken.MintClient(key, base, accesstoken.ClientOptions{Hub: hub, UserID: user, Life: life}, time.Now())
 	if err != nil {
 		return "", fault.Wrap(fault.Invalid, "No token can be made for this host and user.", err)
 	}

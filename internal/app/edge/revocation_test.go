@@ -87,15 +87,36 @@ func TestRevocationsOverThreeEdges(t *testing.T) {
 				k.refused("token_revoked", "$refreshToken", token.Token)
 				k.done("$refreshToken", mintClient(t, demo, accesstoken.ClientOptions{UserID: "ann"}).Token)
 			}
-			// What is issued later is good.
+			// What is issued later is good, unless the key itself is revoked.
 			later, err := accesstoken.MintClient(demo.Keys[0], "http://localhost/t/demo", accesstoken.ClientOptions{Hub: "chat", UserID: "ann"}, now.Add(2*time.Second))
 			if err != nil {
 				t.Fatal(err)
 			}
-			kept = append(kept, c.with(2, demo, later.Token))
-			for _, d := range []*tenants.Document{demo, other} { // by the key itself: its tokens are revoked
-				res, body := c.do(http.MethodPost, c.base(0, d.Slug)+"/api/v1/hubs/chat", d.Keys[0].Secret, `{"target":"still","arguments":["here"]}`, nil)
-				if res.StatusCode != http.StatusAccepted {
+			still := `{"target":"still","arguments":["here"]}`
+			good := demo.Keys[0]
+			if row.kind == tenants.RevokedKey {
+				if status := c.negotiates(2, demo, later.Token); status != http.StatusUnauthorized {
+					t.Errorf("a later token of the revoked key is answered with %d", status)
+				}
+				res, body := c.do(http.MethodPost, c.base(0, "demo")+"/api/v1/hubs/chat", good.Secret, still, nil)
+				if res.StatusCode != http.StatusUnauthorized || res.Header.Get("X-Ms-Error-Code") != "invalid_token" {
+					t.Errorf("the revoked key as a bearer is answered with %d %s", res.StatusCode, body)
+				}
+				good = demo.Keys[1]
+				res, body = c.do(http.MethodPost, c.base(1, "demo")+"/api/hubs/chat/:generateToken?api-version=2022-11-01", good.Secret, "", nil)
+				var made struct{ Token string }
+				if json.Unmarshal([]byte(body), &made) != nil || c.negotiates(1, demo, made.Token) != http.StatusOK {
+					t.Errorf("a token made by the REST API isn't good: %d %s", res.StatusCode, body)
+				}
+			} else {
+				kept = append(kept, c.with(2, demo, later.Token))
+			}
+			for _, d := range []*tenants.Document{demo, other} {
+				key := good.Secret
+				if d == other {
+					key = other.Keys[0].Secret
+				}
+				if res, body := c.do(http.MethodPost, c.base(0, d.Slug)+"/api/v1/hubs/chat", key, still, nil); res.StatusCode != http.StatusAccepted {
 					t.Fatalf("send: %d %s", res.StatusCode, body)
 				}
 			}
