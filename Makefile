@@ -59,6 +59,14 @@ bench: build ## Measure Signalbox beside its peers; writes docs/benchmarks.md (t
 	cd bench && go build -o ../$(BIN)/bench .
 	@if command -v taskset >/dev/null; then exec taskset -c 1 $(BIN)/bench -programs $(BIN) -report docs/benchmarks.md; else exec $(BIN)/bench -programs $(BIN) -report docs/benchmarks.md; fi
 
+ROWS ?=
+SEEDS ?= 1
+CHAOS ?=
+.PHONY: chaos
+chaos: build ## Break things under load: make chaos ROWS=F-01,F-03 SEEDS=1,2; writes docs/faults.md
+	cd e2e/chaos && go build -o ../../$(BIN)/chaos .
+	@exec $(BIN)/chaos -programs $(BIN) -rows "$(ROWS)" -seeds "$(SEEDS)" $(CHAOS)
+
 .PHONY: build
 build: web compile ## Build the console and the programs into bin/
 	go build -o $(BIN)/ ./cmd/...
@@ -101,6 +109,7 @@ verify: ## Check that what make gen makes is fresh
 .PHONY: lint
 lint: ## Check formatting and run the linters
 	$(GO_TOOL) golangci-lint run --allow-parallel-runners
+	cd e2e/chaos && go tool -modfile=../../tools/go.mod golangci-lint run --allow-parallel-runners
 
 .PHONY: fmt
 fmt: ## Format the Go code

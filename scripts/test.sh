@@ -41,7 +41,12 @@ suite() {
 }
 
 go_tests() {
-	go test -race -json ./... 2>"$results/go.stderr" | tee "$results/go.json" | "$results/testsum" watch
+	# The fault suite is a module of its own.
+	{
+		local root=0
+		go test -race -json ./... || root=$?
+		(cd e2e/chaos && go test -race -json ./...) && [ "$root" -eq 0 ]
+	} 2>"$results/go.stderr" | tee "$results/go.json" | "$results/testsum" watch
 	local status=${PIPESTATUS[0]}
 	[ "$status" -eq 0 ] || cat "$results/go.stderr"
 	return "$status"

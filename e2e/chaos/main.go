@@ -1,0 +1,209 @@
+// Command chaos breaks what the product stands on, one thing at a time, while
+// clients talk through it, and checks from the outside that it keeps its promises.
+//
+//	chaos -rows F-01,F-03 -seeds 1
+//
+// It runs the real programs, a real Redis and Postgres, all on loopback, with a
+// fault proxy between any two of them. Every run is kept in a results file; rows
+// and seeds that passed are not run again unless they are asked for with -again.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	sysload "github.com/shirou/gopsutil/v4/load"
+)
+
+// config is the command line.
+type config struct {
+	programs string
+	rows     []*row
+	seeds    []uint64
+	phase    time.Duration
+	outage   time.Duration // of F-05
+	scale    scale
+	again    bool
+	keep     bool // the folders of runs
+	results  string
+	report   string
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "chaos:", err)
+		os.Exit(1)
+	}
+}
+
+func parse(args []string) (config, error) {
+	c := config{scale: scale{payload: 256}}
+	f := flag.NewFlagSet("chaos", flag.ContinueOnError)
+	f.StringVar(&c.programs, "programs", "bin", "`folder` of the programs api and edge")
+	names := f.String("rows", "", "rows, with commas; empty: all")
+	seeds := f.String("seeds", "1", "seeds, with commas")
+	f.DurationVar(&c.phase, "phase", 20*time.Second, "length of a phase: half of one before the fault, about one with it, one after it")
+	f.DurationVar(&c.outage, "outage", time.Minute, "how long Redis is away in F-05, which asks for 5m")
+	f.IntVar(&c.scale.connections, "connections", 40, "connections of each tenant")
+	f.IntVar(&c.scale.groups, "groups", 20, "groups of each tenant")
+	f.IntVar(&c.scale.perClient, "groups-per-client", 4, "groups of each client")
+	f.IntVar(&c.scale.publishers, "publishers", 4, "publishers of each tenant, half over REST, half as clients")
+	f.Float64Var(&c.scale.rate, "rate", 20, "publishes per second of each tenant")
+	f.BoolVar(&c.again, "again", false, "also run what has passed")
+	f.BoolVar(&c.keep, "keep", false, "keep the folders of all runs, with logs; those of failed ones are kept anyway")
+	f.StringVar(&c.results, "results", "e2e/chaos/results.json", "`file` that runs are kept in")
+	f.StringVar(&c.report, "report", "docs/faults.md", "`page` that is made of it; empty: none")
+	if err := f.Parse(args); err != nil {
+		return c, err
+	}
+	var problems []error
+	c.rows = matrix
+	if *names != "" {
+		c.rows = nil
+		for _, id := range strings.Split(*names, ",") {
+			r := rowOf(strings.TrimSpace(id))
+			if r == nil {
+				problems = append(problems, fmt.Errorf("-rows: there is no row %q", id))
+				continue
+			}
+			c.rows = append(c.rows, r)
+		}
+	}
+	for _, text := range strings.Split(*seeds, ",") {
+		n, err := strconv.ParseUint(strings.TrimSpace(text), 10, 64)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("-seeds: %q is no number", text))
+		}
+		c.seeds = append(c.seeds, n)
+	}
+	if c.phase < time.Second || c.phase > 10*time.Minute {
+		problems = append(problems, fmt.Errorf("-phase is %v: accepted is 1s to 10m", c.phase))
+	}
+	if c.scale.connections < 1 || c.scale.groups < 1 || c.scale.perClient < 1 || c.scale.publishers < 1 || c.scale.rate <= 0 {
+		problems = append(problems, errors.New("-connections, -groups, -groups-per-client, -publishers and -rate must be above 0"))
+	}
+	absolute, err := filepath.Abs(c.programs)
+	c.programs = absolute
+	return c, errors.Join(append(problems, err)...)
+}
+
+func rowOf(id string) *row {
+	for _, r := range matrix {
+		if r.id == id {
+			return r
+		}
+	}
+	return nil
+}
+
+func run(ctx context.Context, args []string) error {
+	c, err := parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	kept, err := readResults(c.results)
+	if err != nil {
+		return err
+	}
+	bad := 0
+	for _, r := range c.rows {
+		for _, seed := range c.seeds {
+			if !c.again && kept.has(r.id, seed) {
+				fmt.Printf("%s seed %d: passed already\n", r.id, seed)
+				continue
+			}
+			x := execute(ctx, c, r, seed, os.Stdout)
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if x.Verdict == violated {
+				bad++
+			}
+			if err := kept.keep(x); err != nil {
+				return err
+			}
+		}
+	}
+	if c.report != "" {
+		if err := replaceFile(c.report, []byte(report(matrix, kept))); err != nil {
+			return err
+		}
+	}
+	if bad > 0 {
+		return fmt.Errorf("%d runs failed", bad)
+	}
+	return nil
+}
+
+// execute runs a row once, in a world of its own, and prints it.
+func execute(ctx context.Context, c config, r *row, seed uint64, out *os.File) (x result) {
+	x = result{
+		Row: r.id, Seed: seed, At: time.Now().Round(time.Second), Machine: machine(), Phase: c.phase.String(),
+		Scale: fmt.Sprintf("3 tenants with %d connections, %d groups and %g publishes/s each", c.scale.connections, c.scale.groups, c.scale.rate),
+	}
+	if l, err := sysload.Avg(); err == nil {
+		x.Load = l.Load1
+	}
+	fmt.Fprintf(out, "\n%s seed %d: %s\n  injected  %s\n  expected  %s\n", r.id, seed, r.fault, r.injected, r.expected)
+	t := &trial{Context: ctx, config: c, row: r, seed: seed, random: rand.New(rand.NewPCG(seed, seedOf(r.id))),
+		say: func(format string, args ...any) { fmt.Fprintf(out, "  …         "+format+"\n", args...) }}
+	err := t.do()
+	x.Bounds, x.Verdict = t.bounds, verdictOf(t.bounds, err)
+	if err != nil {
+		x.Error = err.Error()
+	}
+	for _, b := range x.Bounds {
+		mark := "ok"
+		switch {
+		case b.OK:
+		case b.Time:
+			mark = "LATE"
+		default:
+			mark = "FAIL"
+		}
+		fmt.Fprintf(out, "  measured  %-4s %s: %s", mark, b.What, b.Measured)
+		if b.Bound != "" {
+			fmt.Fprintf(out, " (%s)", b.Bound)
+		}
+		fmt.Fprintln(out)
+	}
+	if err != nil {
+		fmt.Fprintf(out, "  error     %v\n", err)
+	}
+	fmt.Fprintf(out, "  verdict   %s in %v\n", x.Verdict, time.Since(x.At).Round(time.Second))
+	if x.Verdict == violated || c.keep {
+		fmt.Fprintf(out, "  logs      %s\n", t.dir)
+	} else if t.dir != "" {
+		_ = os.RemoveAll(t.dir)
+	}
+	return x
+}
+
+// do makes the world, runs the row in it and ends it.
+func (t *trial) do() (err error) {
+	if t.dir, err = os.MkdirTemp("", "signalbox-chaos-"+t.row.id+"-"); err != nil {
+		return err
+	}
+	if t.w, err = startWorld(t, t.config.programs, t.dir, t.row.setting); err != nil {
+		return fmt.Errorf("start the world: %w", err)
+	}
+	defer t.w.close()
+	t.load = newLoad(t.w, t.config.scale)
+	defer func() { t.load.endSend(); t.load.endRead() }()
+	return t.row.run(t)
+}

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/shirou/gopsutil/v4/cpu"
+	"github.com/shirou/gopsutil/v4/host"
+	"github.com/shirou/gopsutil/v4/mem"
+)
+
+// The verdicts of a run.
+const (
+	passed   = "pass"
+	late     = "late" // every bound but those of time holds
+	violated = "FAIL"
+)
+
+// result is one run of one row, as it is kept.
+type result struct {
+	Row     string    `json:"row"`
+	Seed    uint64    `json:"seed"`
+	At      time.Time `json:"at"`
+	Machine string    `json:"machine"`
+	Scale   string    `json:"scale"`
+	Phase   string    `json:"phase"`
+	Load    float64   `json:"machine_load"` // of the last minute, when the run began
+	Race    bool      `json:"race,omitempty"`
+	Bounds  []bound   `json:"bounds"`
+	Error   string    `json:"error,omitempty"`
+	Verdict string    `json:"verdict"`
+}
+
+func verdictOf(bounds []bound, err error) string {
+	verdict := passed
+	for _, b := range bounds {
+		switch {
+		case b.OK:
+		case b.Time && verdict == passed:
+			verdict = late
+		case !b.Time:
+			verdict = violated
+		}
+	}
+	if err != nil {
+		return violated
+	}
+	return verdict
+}
+
+// results are all that were kept, in a file.
+type results struct {
+	path string
+	All  []result `json:"results"`
+}
+
+func readResults(path string) (*results, error) {
+	r := &results{path: path}
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return r, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r, json.Unmarshal(text, r)
+}
+
+// has reports whether the row ran with the seed.
+func (r *results) has(id string, seed uint64) bool {
+	return slices.ContainsFunc(r.All, func(x result) bool { return x.Row == id && x.Seed == seed && x.Verdict != violated })
+}
+
+// keep replaces what was known of the row and seed, and writes the file.
+func (r *results) keep(x result) error {
+	r.All = slices.DeleteFunc(r.All, func(old result) bool { return old.Row == x.Row && old.Seed == x.Seed })
+	r.All = append(r.All, x)
+	slices.SortFunc(r.All, func(a, b result) int {
+		return cmp.Or(strings.Compare(a.Row, b.Row), cmp.Compare(a.Seed, b.Seed))
+	})
+	text, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
+		return err
+	}
+	return replaceFile(r.path, append(text, '\n'))
+}
+
+func replaceFile(path string, text []byte) error {
+	if err := os.WriteFile(path+".new", text, 0o644); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}
+
+// machine describes where the runs are made.
+func machine() string {
+	model := "unknown processor"
+	if info, err := cpu.Info(); err == nil && len(info) > 0 {
+		model = strings.TrimSpace(info[0].ModelName)
+	}
+	memory := ""
+	if m, err := mem.VirtualMemory(); err == nil {
+		memory = fmt.Sprintf(", %.0f GiB", float64(m.Total)/(1<<30))
+	}
+	system := ""
+	if h, err := host.Info(); err == nil {
+		system = fmt.Sprintf(", %s %s, Linux %s", h.Platform, h.PlatformVersion, h.KernelVersion)
+	}
+	return fmt.Sprintf("%d cores of %s%s%s, %s", runtime.NumCPU(), model, memory, system, runtime.Version())
+}

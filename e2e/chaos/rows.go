@@ -1,0 +1,6 @@
+package main
+
+// matrix is every row, in the order of its ids.
+var matrix = []*row{
+	edgeKilled, redisBlink, redisAway, redisEmptied, streamTrimmed,
+}
