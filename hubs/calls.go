@@ -128,6 +128,7 @@ func (s *calls) schedule() {
 		}
 		n++
 		s.conn.invocations.Add(1)
+		s.conn.invoking.Add(1)
 		go k.run()
 	}
 	if n > 0 {

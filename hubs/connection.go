@@ -46,6 +46,8 @@ type Connection struct {
 	open       atomic.Bool  // the handshake is done
 	unread     atomic.Bool  // the reader waits for invocations, see reading
 	born       int64        // clock() when the client arrived
+	retiring   atomic.Int64 // clock() since when it waits to be closed by a drain; 0 = it doesn't
+	invoking   atomic.Int32 // invocations that run, streams among them
 
 	// slots has room for each invocation that may run beside the reader; it is
 	// made by the reader when it is first needed.

@@ -220,6 +220,7 @@ func (k *call) release() {
 func (k *call) run() {
 	s := k.calls
 	defer s.conn.invocations.Done()
+	defer s.conn.invoking.Add(-1)
 	defer func() {
 		if p := recover(); p != nil {
 			k.answer(k.panicked(p))

@@ -133,6 +133,9 @@ func (c *Connection) forwardFirst(b *back, after Position, data []byte) (int, er
 	switch m.Type {
 	case protocol.Invocation, protocol.StreamItem, protocol.Completion:
 		next.item.units = Units(n)
+		if m.Type == protocol.Completion {
+			defer c.proxied.unanswered.Add(-1) // behind it in the queue comes the Close message
+		}
 	case protocol.StreamInvocation, protocol.CancelInvocation:
 		// Numbered, but nothing that is delivered.
 	case protocol.Ping:

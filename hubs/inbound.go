@@ -235,6 +235,9 @@ func (in *inbound) crowded(m *protocol.Message) error {
 
 // handle does what one message asks; raw are its bytes.
 func (c *Connection) handle(m *protocol.Message, raw []byte) error {
+	if m.InvocationID != "" && (m.Type == protocol.Invocation || m.Type == protocol.StreamInvocation) && !c.takesCalls() {
+		return nil
+	}
 	if c.proxied != nil {
 		return c.proxied.handle(m, raw)
 	}

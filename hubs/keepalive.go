@@ -24,6 +24,9 @@ func (c *Connection) check(now int64) time.Duration {
 		_ = c.refuseHandshake(protocol.ErrHandshakeCanceled.Message)
 		return closeWithin
 	}
+	if c.checkRetiring(now) {
+		return retireCheck
+	}
 	idle := c.checkUploads(now, opt.UploadIdleTimeout)
 	if c.intermittent != nil {
 		// Polls are the client's sign of life and ours.

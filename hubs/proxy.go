@@ -3,6 +3,7 @@ package hubs
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/signalbox/signalbox/hubs/protocol"
@@ -65,6 +66,9 @@ type proxied struct {
 	// of it at their end.
 	raw    []byte
 	failed error
+	// unanswered are the client's invocations that the hub server has and hasn't
+	// answered.
+	unanswered atomic.Int64
 
 	back back
 }
@@ -79,6 +83,9 @@ func (*proxied) Disconnected(context.Context, *Connection, error) {}
 
 // Message implements Dispatcher for what the filters let through.
 func (p *proxied) Message(ctx context.Context, _ *Connection, m *protocol.Message) error {
+	if m.InvocationID != "" {
+		p.unanswered.Add(1)
+	}
 	// A session that can't go on is no refusal of the message: see handle.
 	p.failed = p.session.Message(ctx, m, p.raw)
 	return nil

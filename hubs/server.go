@@ -194,40 +194,6 @@ func (s *Server) Lost(g Gap) {
 	}
 }
 
-// Drain closes all connections evenly over a time, asking their clients to
-// reconnect, and waits for their end or ctx. New ones are refused from now on.
-func (s *Server) Drain(ctx context.Context, over time.Duration) error {
-	s.stop()
-	all := s.store.snapshot()
-	if len(all) > 0 {
-		pause := time.NewTicker(max(over/time.Duration(len(all)), time.Microsecond))
-		defer pause.Stop()
-		for i, c := range all {
-			c.Close("", true)
-			if i == len(all)-1 || over == 0 {
-				continue
-			}
-			select {
-			case <-pause.C:
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
-		}
-	}
-	s.abortEarly()
-	for {
-		select {
-		case <-s.drained:
-			return s.unsubscribe(ctx)
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(endAgain):
-			// One more may have finished its handshake meanwhile.
-			s.CloseWhere(func(*Connection) bool { return true }, "", true)
-		}
-	}
-}
-
 // endAgain is how often Drain and Close look for connections that they have
 // missed.
 const endAgain = 20 * time.Millisecond

@@ -21,7 +21,10 @@ type Dispatcher struct {
 	listeners hubs.Dispatcher // for the time without an upstream
 }
 
-var _ hubs.Dispatcher = (*Dispatcher)(nil)
+var (
+	_ hubs.Dispatcher = (*Dispatcher)(nil)
+	_ hubs.Busy       = (*Dispatcher)(nil)
+)
 
 // Hub returns the Dispatcher of a tenant's hub. document returns what is known of
 // the tenant now. Close must be called.
@@ -112,6 +115,12 @@ func (d *Dispatcher) Message(ctx context.Context, c *hubs.Connection, m *protoco
 }
 
 var errNoSession = errors.New("upstream: a message of a connection that was not connected")
+
+// Busy implements hubs.Busy.
+func (d *Dispatcher) Busy(c *hubs.Connection) bool {
+	s := sessionOf(c)
+	return s != nil && s.busy()
+}
 
 // Disconnected implements hubs.Dispatcher. What a client has sent before it left
 // in the orderly way is still posted, for a while.

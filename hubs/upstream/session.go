@@ -138,6 +138,13 @@ func (s *session) begin(k *call) (refusal string) {
 	return ""
 }
 
+// busy reports whether the client waits for something of its upstream.
+func (s *session) busy() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.running || len(s.queue) > 0 || len(s.streams) > 0 || len(s.uploads) > 0
+}
+
 // run posts what is queued, one call after the other.
 func (s *session) run() {
 	defer s.open.Done()

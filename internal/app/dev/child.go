@@ -25,7 +25,7 @@ const (
 	// the first.
 	healthyAfter = 10 * time.Second
 	// stopTimeout is how long a child may drain before it is killed.
-	stopTimeout = 10 * time.Second
+	stopTimeout = 20 * time.Second
 )
 
 // child is one of the product's own processes.
@@ -44,6 +44,17 @@ type supervisor struct {
 	logger  *slog.Logger
 	// started is called with the process id of each start of a child.
 	started func(name string, pid int)
+
+	mu       sync.Mutex
+	running  map[string]*embedded.Process // by name
+	replaced map[string]bool              // those that replace has stopped
+}
+
+func newSupervisor(guard *embedded.Guard, logs string, console io.Writer, logger *slog.Logger, started func(name string, pid int)) *supervisor {
+	return &supervisor{
+		guard: guard, logs: logs, console: console, logger: logger, started: started,
+		running: make(map[string]*embedded.Process), replaced: make(map[string]bool),
+	}
 }
 
 // run starts c, and starts it again when it dies, until ctx ends; then it stops
@@ -69,6 +80,9 @@ func (s *supervisor) run(ctx context.Context, c child) error {
 			return p.Stop(stopping)
 		case <-p.Done():
 		}
+		if s.isReplaced(c.name) {
+			continue
+		}
 		if time.Since(began) > healthyAfter {
 			delay = restartDelay
 		}
@@ -90,6 +104,9 @@ func (s *supervisor) start(c child, out *childLog) (*embedded.Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", c.name, err)
 	}
+	s.mu.Lock()
+	s.running[c.name] = p
+	s.mu.Unlock()
 	s.started(c.name, p.PID())
 	return p, nil
 }

@@ -27,6 +27,7 @@ type AdminURLs struct {
 
 // PIDs are process ids; 0 = not run by this program.
 type PIDs struct {
+	Dev      int   `json:"dev"` // this program; SIGUSR1 replaces the edges one by one
 	API      int   `json:"api"`
 	Edges    []int `json:"edges"`
 	Postgres int   `json:"postgres"`

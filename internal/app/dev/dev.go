@@ -1,6 +1,7 @@
 package dev
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -111,7 +112,11 @@ func (w *world) serve(ctx context.Context) error {
 	tenants := describeTenants(w.config.EdgePort, ids, w.secrets)
 
 	group, running := errgroup.WithContext(ctx)
-	supervisor := &supervisor{guard: w.guard, logs: filepath.Join(w.config.Dir, "logs"), console: w.console, logger: w.logger, started: w.started}
+	supervisor := newSupervisor(w.guard, filepath.Join(w.config.Dir, "logs"), w.console, w.logger, w.started)
+	group.Go(func() error {
+		w.roll(running, supervisor)
+		return nil
+	})
 	for _, c := range w.children() {
 		group.Go(func() error { return supervisor.run(running, c) })
 	}
@@ -145,8 +150,13 @@ func (w *world) serveFront(ctx context.Context, group *errgroup.Group) error {
 	for i := range edges {
 		edges[i] = &url.URL{Scheme: "http", Host: loopback(w.ports.edge[i])}
 	}
+	turns := newRoundRobin(edges)
+	group.Go(func() error {
+		turns.watch(ctx, w.edgeAdminURLs())
+		return nil
+	})
 	server := &http.Server{
-		Handler:           newFront(edges, w.logger),
+		Handler:           newFront(turns, w.logger),
 		ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog:          slog.NewLogLogger(w.logger.Handler(), slog.LevelDebug),
 	}
@@ -204,6 +214,7 @@ func (w *world) awaitReady(ctx context.Context, tenants []DescribeTenant) error 
 type check struct {
 	method, url, key string
 	want             int
+	client           *http.Client // nil = the default one
 }
 
 func (c check) await(ctx context.Context) error {
@@ -234,7 +245,7 @@ func (c check) ask(ctx context.Context) (status int, err error) {
 	if c.key != "" {
 		request.Header.Set("Authorization", "Bearer "+c.key)
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := cmp.Or(c.client, http.DefaultClient).Do(request)
 	if err != nil {
 		return 0, err
 	}
@@ -257,7 +268,7 @@ func (w *world) started(name string, pid int) {
 
 // processIDs is called with mu held.
 func (w *world) processIDs() PIDs {
-	ids := PIDs{API: w.pids[apiName], Postgres: w.pids[postgresName], Redis: w.pids[redisName]}
+	ids := PIDs{Dev: os.Getpid(), API: w.pids[apiName], Postgres: w.pids[postgresName], Redis: w.pids[redisName]}
 	for i := range w.config.Edges {
 		ids.Edges = append(ids.Edges, w.pids[edgeName(i)])
 	}
@@ -280,9 +291,18 @@ func (w *world) describe(tenants []DescribeTenant) error {
 	}
 	for i := range w.config.Edges {
 		w.descriptor.EdgeURLs = append(w.descriptor.EdgeURLs, loopbackURL("http", w.ports.edge[i]))
-		w.descriptor.AdminURLs.Edges = append(w.descriptor.AdminURLs.Edges, loopbackURL("http", w.ports.edgeAdmin[i]))
 	}
+	w.descriptor.AdminURLs.Edges = w.edgeAdminURLs()
 	return writeJSON(w.descriptorPath(), w.descriptor)
+}
+
+// edgeAdminURLs are the admin addresses of the edges.
+func (w *world) edgeAdminURLs() []string {
+	urls := make([]string, w.config.Edges)
+	for i := range urls {
+		urls[i] = loopbackURL("http", w.ports.edgeAdmin[i])
+	}
+	return urls
 }
 
 // forget removes dev.json: it is there only while everything serves.

@@ -9,7 +9,9 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 )
@@ -108,6 +110,63 @@ func TestFront_passes_websockets_and_streams_through(t *testing.T) {
 	}
 }
 
+func TestFront_leaves_out_edges_that_drain(t *testing.T) {
+	t.Parallel()
+	var ready atomic.Bool
+	admin := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if !ready.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}))
+	turns := newRoundRobin([]*url.URL{startEdge(t, "a"), startEdge(t, "b")})
+	always := serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	go turns.watch(t.Context(), []string{admin.String(), always.String()})
+	front := serve(t, newFront(turns, slog.New(slog.DiscardHandler)))
+	until := func(what string, ok func() bool) {
+		t.Helper()
+		for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal(what)
+			}
+		}
+	}
+	until("edge a is left out", func() bool { return turns.unfit[0].Load() })
+	for range 6 {
+		if got := post(t, front, "body"); got != "b acme.example body" {
+			t.Errorf("answered %q, want edge b", got)
+		}
+	}
+	ready.Store(true)
+	until("edge a is back", func() bool { return strings.HasPrefix(post(t, front, "body"), "a ") })
+}
+
+func TestFront_asks_another_edge_when_one_takes_nothing_more(t *testing.T) {
+	t.Parallel()
+	draining := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set(drainingHeader, "1")
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	for name, c := range map[string]struct {
+		edges []*url.URL
+		want  int
+	}{
+		"another is there":   {[]*url.URL{draining, startEdge(t, "b")}, http.StatusOK},
+		"nobody else could ": {[]*url.URL{draining, draining}, http.StatusServiceUnavailable},
+	} {
+		front := startFront(t, c.edges...)
+		for range 4 {
+			response, err := http.Post(front.String()+"/client/negotiate", "", http.NoBody)
+			if err != nil {
+				t.Fatal(err)
+			}
+			response.Body.Close()
+			if response.StatusCode != c.want {
+				t.Errorf("%s: %d, want %d", name, response.StatusCode, c.want)
+			}
+		}
+	}
+}
+
 // startEdge answers with its name, the host it was asked for, and the body.
 func startEdge(t *testing.T, name string) *url.URL {
 	t.Helper()
@@ -119,7 +178,7 @@ func startEdge(t *testing.T, name string) *url.URL {
 
 func startFront(t *testing.T, edges ...*url.URL) *url.URL {
 	t.Helper()
-	return serve(t, newFront(edges, slog.New(slog.DiscardHandler)))
+	return serve(t, newFront(newRoundRobin(edges), slog.New(slog.DiscardHandler)))
 }
 
 func serve(t *testing.T, handler http.Handler) *url.URL {

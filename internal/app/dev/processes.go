@@ -2,6 +2,7 @@ package dev
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -58,6 +59,9 @@ func (w *world) edgeEnvironment(i int) []string {
 		"SIGNALBOX_SERVICE_HOSTS":      "127.0.0.1,localhost",
 		"SIGNALBOX_DEFAULT_TENANT":     demoSlug,
 		"SIGNALBOX_OUTBOUND_ALLOW":     thisMachine,
+		// The front notices at once, and nobody wants to wait on Ctrl-C.
+		"SIGNALBOX_EDGE_DRAIN_GRACE": cmp.Or(os.Getenv("SIGNALBOX_EDGE_DRAIN_GRACE"), "500ms"),
+		"SIGNALBOX_EDGE_DRAIN":       cmp.Or(os.Getenv("SIGNALBOX_EDGE_DRAIN"), "3s"),
 	})
 }
 

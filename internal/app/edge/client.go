@@ -32,6 +32,10 @@ const (
 	codeUnavailable = "unavailable"
 )
 
+// HeaderDraining is on the answers of an edge that takes no new connections any
+// more: nothing was done, another edge will do it.
+const HeaderDraining = "Signalbox-Draining"
+
 // refuse is an answer in plain text, as SignalR clients show it.
 func refuse(status int, text string) *transport.Error {
 	return &transport.Error{Status: status, Text: text, Header: http.Header{}}
@@ -119,6 +123,9 @@ func (c *clients) resolve(r *http.Request) (*transport.Endpoint, error) {
 
 		StatefulReconnect: resumable(t.Limits),
 		Admit: func(ctx context.Context, _ string) (func(), error) {
+			if err := c.hubs.admits(); err != nil {
+				return nil, c.refusal(t, hub, err)
+			}
 			release, err := c.connections.Admit(ctx, t.ID, c.hubs.limits(t).MaxConnections)
 			return release, c.refusal(t, hub, err)
 		},
@@ -127,7 +134,7 @@ func (c *clients) resolve(r *http.Request) (*transport.Endpoint, error) {
 	if negotiation(r) {
 		// Nothing is kept for it, so nothing of the hub is made yet. A tenant that
 		// is full is told now, before its clients try three transports.
-		if err := c.hubs.allowed(t, hub); err != nil {
+		if err := errors.Join(c.hubs.admits(), c.hubs.allowed(t, hub)); err != nil {
 			return nil, c.refusal(t, hub, err)
 		}
 		return ep, c.refusal(t, hub, c.connections.Check(r.Context(), t.ID, t.Limits.MaxConnections))
@@ -168,7 +175,9 @@ func (c *clients) refusal(t *tenants.Document, hub string, err error) error {
 		return refuse(http.StatusForbidden, many.Error())
 	case errors.Is(err, errDraining):
 		c.refused(t.ID, hub, codeUnavailable)
-		return retryable(refuse(http.StatusServiceUnavailable, "This node is being replaced; connect again."), time.Second)
+		e := retryable(refuse(http.StatusServiceUnavailable, "This node is being replaced; connect again."), time.Second)
+		e.Header.Set(HeaderDraining, "1")
+		return e
 	}
 	return err
 }

@@ -47,9 +47,12 @@ type Config struct {
 	// OutboundAllow are private networks, as 127.0.0.0/8, in which webhooks and the
 	// keys of issuers may be, over plain HTTP too. For development only.
 	OutboundAllow []netip.Prefix `env:"SIGNALBOX_OUTBOUND_ALLOW"`
-	// DrainOver is the time over which connections are closed at the end, so
-	// that their clients don't all reconnect at once.
-	DrainOver time.Duration `env:"SIGNALBOX_EDGE_DRAIN" envDefault:"5s"`
+	// DrainGrace is how long a stopping edge serves on, no longer ready, so that
+	// balancers send new connections elsewhere.
+	DrainGrace time.Duration `env:"SIGNALBOX_EDGE_DRAIN_GRACE" envDefault:"10s"`
+	// DrainOver is the time after it over which connections are closed, so that
+	// their clients don't all reconnect at once.
+	DrainOver time.Duration `env:"SIGNALBOX_EDGE_DRAIN" envDefault:"120s"`
 	// TLSCertFile and TLSKeyFile are PEM files for Addr, read again when they
 	// change; empty = plain HTTP, behind a balancer that ends TLS.
 	TLSCertFile string `env:"SIGNALBOX_TLS_CERT_FILE"`
@@ -68,7 +71,7 @@ type Config struct {
 	Environment string `env:"SIGNALBOX_ENVIRONMENT"`
 }
 
-// maxDrain bounds DrainOver.
+// maxDrain bounds DrainGrace and DrainOver.
 const maxDrain = 10 * time.Minute
 
 // ReadConfig reads and checks the environment. The error lists every problem.
@@ -116,6 +119,9 @@ func (c Config) Validate() error {
 	if err := httpserver.CheckProxies(c.TrustedProxies); err != nil {
 		bad("SIGNALBOX_TRUSTED_PROXIES", "%v", err)
 	}
+	if c.DrainGrace < 0 || c.DrainGrace > maxDrain {
+		bad("SIGNALBOX_EDGE_DRAIN_GRACE", "must be 0s to %s", maxDrain)
+	}
 	if c.DrainOver < 0 || c.DrainOver > maxDrain {
 		bad("SIGNALBOX_EDGE_DRAIN", "must be 0s to %s", maxDrain)
 	}
@@ -135,6 +141,7 @@ func (c Config) LogValue() slog.Value {
 		slog.String("api_internal_url", c.APIInternalURL),
 		slog.String("service_hosts", strings.Join(c.ServiceHosts, ",")),
 		slog.String("default_tenant", c.DefaultTenant),
+		slog.Duration("drain_grace", c.DrainGrace),
 		slog.Duration("drain", c.DrainOver),
 	)
 }

@@ -260,7 +260,7 @@ func (e *Edge) handlers(f *fleet.Fleet) (public, internal http.Handler, err erro
 		hosts[strings.ToLower(h)] = true
 	}
 	resolve := &resolver{directory: e.directory, serviceHosts: hosts, defaultTenant: e.cfg.DefaultTenant}
-	return e.forwarded(e.outer(true, resolve.handler(route(e.transports, srv, bounded(api))))),
+	return e.lastAnswers(e.forwarded(e.outer(true, resolve.handler(route(e.transports, srv, bounded(api)))))),
 		e.among(e.outer(false, resolve.handler(route(http.HandlerFunc(e.transports.ServeRelayed), http.NotFoundHandler(), http.NotFoundHandler())))), nil
 }
 

@@ -67,7 +67,7 @@ func TestProgram(t *testing.T) {
 	good := exec.CommandContext(t.Context(), program)
 	good.Env = append(os.Environ(),
 		"REDIS_URL=redis://"+c.redis.Options().Addr, "SIGNALBOX_FLEET_SECRET="+secret, "SIGNALBOX_EDGE_ADDR=127.0.0.1:0",
-		"SIGNALBOX_EDGE_ADMIN_ADDR=127.0.0.1:0", "SIGNALBOX_EDGE_DRAIN=10ms")
+		"SIGNALBOX_EDGE_ADMIN_ADDR=127.0.0.1:0", "SIGNALBOX_EDGE_DRAIN_GRACE=10ms", "SIGNALBOX_EDGE_DRAIN=10ms")
 	logs := new(syncBuffer)
 	good.Stderr = logs
 	if err := good.Start(); err != nil {

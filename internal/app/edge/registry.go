@@ -9,8 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/signalbox/signalbox/billing/usage"
 	"github.com/signalbox/signalbox/hubs"
 	"github.com/signalbox/signalbox/hubs/backplane"
@@ -141,9 +139,6 @@ func (g *registry) tenant(id tenants.ID) *tenantHubs {
 func (g *registry) get(t *tenants.Document, hub string) (*servedHub, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.draining {
-		return nil, errDraining
-	}
 	now := time.Now()
 	th := g.tenant(t.ID)
 	if err := th.allow(t, hub, now); err != nil {
@@ -152,6 +147,9 @@ func (g *registry) get(t *tenants.Document, hub string) (*servedHub, error) {
 	if s := th.served[hub]; s != nil {
 		s.used = now
 		return s, nil
+	}
+	if g.draining {
+		return nil, errDraining
 	}
 	t = g.current(t)
 	m := newMeter(g.recorder.Hub(t.ID, hub), g.metrics)
@@ -290,22 +288,29 @@ func (g *registry) end(s *servedHub) {
 }
 
 // drain closes all connections over a time, asking their clients to reconnect,
-// and waits until they are gone or ctx ends.
+// and waits until they are gone or ctx ends. New ones are refused from now on;
+// requests of those that are there go on.
 func (g *registry) drain(ctx context.Context, over time.Duration) error {
 	g.mu.Lock()
 	g.draining = true
-	var all []*servedHub
+	var all []*hubs.Server
 	for _, th := range g.tenants {
 		for _, s := range th.served {
-			all = append(all, s)
+			all = append(all, s.server)
 		}
 	}
 	g.mu.Unlock()
-	var group errgroup.Group
-	for _, s := range all {
-		group.Go(func() error { return s.server.Drain(ctx, over) })
+	return hubs.Drain(ctx, over, all...)
+}
+
+// admits returns errDraining once no new connection is taken.
+func (g *registry) admits() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.draining {
+		return errDraining
 	}
-	return group.Wait()
+	return nil
 }
 
 // close ends what drain has left.

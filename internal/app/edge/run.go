@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -13,16 +14,22 @@ import (
 )
 
 const (
-	// drainSlack is what connections get beyond DrainOver to say their last words.
-	drainSlack = 10 * time.Second
+	// drainSlack is what connections get beyond DrainOver: the last one may wait 10 s
+	// for what is under way, and says its last words.
+	drainSlack = 15 * time.Second
+	// lastRequests is what requests get that are under way after that; net/http takes
+	// a socket that hasn't asked for anything for 5 s to be at rest.
+	lastRequests = 8 * time.Second
 	// closeTimeout bounds each later step of the shutdown.
 	closeTimeout = 5 * time.Second
 )
 
-// Run serves until ctx is done and then shuts down in order: no longer ready, no
-// new connections, clients asked to reconnect over Config.DrainOver, usage
-// flushed, shares and leases given back. It returns an error when a listener
-// failed or not everything could be told. Cancelling forced cuts the drain short.
+// Run serves until ctx is done and then shuts down in order: no longer ready;
+// after Config.DrainGrace no new connections, clients asked to reconnect over
+// Config.DrainOver, each once what is under way for it is answered; then no more
+// requests, upstreams told, usage flushed, shares and leases given back. It
+// returns an error when a listener failed or not everything could be told.
+// Cancelling forced cuts the drain short.
 func (e *Edge) Run(ctx, forced context.Context) error {
 	defer e.Close()
 	e.log.InfoContext(ctx, "edge starts", "config", e.cfg)
@@ -58,8 +65,12 @@ func (e *Edge) Run(ctx, forced context.Context) error {
 	}
 	<-serving.Done()
 
+	failed := ctx.Err() == nil // there is nothing to wait for: a listener is gone
 	e.ready.draining.Store(true)
-	e.log.Info("edge drains", "over", e.cfg.DrainOver)
+	e.log.Info("edge drains", "grace", e.cfg.DrainGrace, "over", e.cfg.DrainOver)
+	if !failed {
+		e.grace(forced)
+	}
 	err := e.drain(forced)
 	e.hubs.close() // what didn't end in time ends now, and is counted
 	e.hubs.servers.Close()
@@ -82,14 +93,21 @@ func (e *Edge) tellUpstreams() error {
 	return e.hubs.upstreams.Close(ctx)
 }
 
-// drain takes no more connections and ends those that are there.
+// grace serves on, without being ready, until balancers must have noticed.
+func (e *Edge) grace(forced context.Context) {
+	select {
+	case <-time.After(e.cfg.DrainGrace):
+	case <-forced.Done():
+	}
+}
+
+// drain takes no more connections, ends those that are there and then takes no
+// more requests.
 func (e *Edge) drain(forced context.Context) error {
 	ctx, cancel := context.WithTimeout(forced, e.cfg.DrainOver+drainSlack)
 	defer cancel()
 	e.hubs.servers.Drain()
 	var all errgroup.Group
-	// Waits for requests under way, which Server-Sent Events and polls are.
-	all.Go(func() error { return e.public.Shutdown(ctx) })
 	all.Go(func() error {
 		e.hubs.pairings.Drain(ctx, e.cfg.DrainOver)
 		return nil
@@ -100,7 +118,22 @@ func (e *Edge) drain(forced context.Context) error {
 		}
 		return nil
 	})
-	return all.Wait()
+	err := all.Wait()
+	// Waits for requests under way: backends are served up to here.
+	last, cancel := context.WithTimeout(forced, lastRequests)
+	defer cancel()
+	return errors.Join(err, e.public.Shutdown(last))
+}
+
+// lastAnswers marks answers of an edge that drains as the last on their socket, so
+// that balancers keep none to it.
+func (e *Edge) lastAnswers(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if e.ready.draining.Load() && r.Header.Get("Upgrade") == "" {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // checkRedis returns an error for a Redis that can't be used, and warns about one

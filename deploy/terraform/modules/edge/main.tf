@@ -11,7 +11,8 @@ locals {
     SIGNALBOX_API_INTERNAL_URL   = var.api_internal_url
     SIGNALBOX_SERVICE_HOSTS      = var.service_domain
     SIGNALBOX_TRUSTED_PROXIES    = join(",", var.trusted_proxies)
-    SIGNALBOX_EDGE_DRAIN         = "${var.drain_seconds - 20}s" # fifteen more for last words and usage, and some to spare
+    SIGNALBOX_EDGE_DRAIN_GRACE   = "10s"
+    SIGNALBOX_EDGE_DRAIN         = "${var.drain_seconds - 40}s" # the rest is for the grace before and last words after
     OTEL_RESOURCE_ATTRIBUTES     = "deployment.environment.name=${var.environment}"
     }, var.otlp_endpoint == "" ? {} : {
     OTEL_EXPORTER_OTLP_ENDPOINT = var.otlp_endpoint

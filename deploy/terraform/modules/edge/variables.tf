@@ -136,13 +136,13 @@ variable "memory_target" {
 }
 
 variable "drain_seconds" {
-  description = "Time that a stopping edge has to send its clients elsewhere and to flush its usage, 30 to 120."
+  description = "Time that a stopping edge has to send its clients elsewhere and to flush its usage, 60 to 120. Fewer than 40 s of it are not spent on sending clients elsewhere."
   type        = number
-  default     = 60
+  default     = 120
 
   validation {
-    condition     = var.drain_seconds >= 30 && var.drain_seconds <= 120
-    error_message = "drain_seconds must be 30 to 120: Fargate kills a task after 120 s."
+    condition     = var.drain_seconds >= 60 && var.drain_seconds <= 120
+    error_message = "drain_seconds must be 60 to 120: Fargate kills a task after 120 s."
   }
 }
 
