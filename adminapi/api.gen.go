@@ -780,11 +780,11 @@ type RestTokenRequest struct {
 type Revocation struct {
 	CreatedAt time.Time `json:"created_at"`
 
-	// ExpiresAt When no such token can be good any more
+	// ExpiresAt When no such token can be good any more; for a key, far in the future
 	ExpiresAt time.Time `json:"expires_at"`
 	ID        string    `json:"id"`
 
-	// IssuedBefore Tokens of a user or a key are concerned that were issued until then
+	// IssuedBefore Tokens of a user are concerned that were issued until then
 	IssuedBefore time.Time      `json:"issued_before"`
 	Kind         RevocationKind `json:"kind"`
 	Value        string         `json:"value"`

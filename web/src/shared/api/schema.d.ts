@@ -455,8 +455,9 @@ export interface paths {
         /**
          * Revoke a token, or all tokens of a user or a key
          * @description Connections that such tokens made are closed within a second, and the tokens are refused until they
-         *     expire. Those of a user or a key are concerned when they were issued up to the second of the
-         *     revocation; later ones are good. Revoking again renews the revocation.
+         *     expire. Those of a user are concerned when they were issued up to the second of the revocation; later
+         *     ones are good. Of a key, everything is that it signed or will sign, and an access key itself as a
+         *     bearer, until the key is regenerated or the revocation lifted. Revoking again renews the revocation.
          */
         post: operations["createRevocation"];
         delete?: never;
@@ -1122,12 +1123,12 @@ export interface components {
             value: string;
             /**
              * Format: date-time
-             * @description Tokens of a user or a key are concerned that were issued until then
+             * @description Tokens of a user are concerned that were issued until then
              */
             issued_before: string;
             /**
              * Format: date-time
-             * @description When no such token can be good any more
+             * @description When no such token can be good any more; for a key, far in the future
              */
             expires_at: string;
             /** Format: date-time */
