@@ -116,8 +116,7 @@ export class Client {
  * @param t the test's context
  */
 export async function connect(t, place, tenant, options = {}) {
-  const { transport = "WebSockets", protocol = "json", hub, user, reconnect, targets = ["message"] } = options;
-  let { token } = options;
+  const { transport = "WebSockets", protocol = "json", hub, user, token, reconnect, targets = ["message"] } = options;
   const builder = new HubConnectionBuilder()
     .withUrl(at(place, tenant).client(hub), {
       transport: HttpTransportType[transport],
@@ -130,7 +129,5 @@ export async function connect(t, place, tenant, options = {}) {
   const client = new Client(connection, targets);
   await within(connection.start(), `${transport} with ${protocol} to connect to ${place}`);
   t.after(() => connection.stop());
-  /** Has further requests of the transport carry another token. */
-  client.use = (newer) => (token = newer);
   return client;
 }

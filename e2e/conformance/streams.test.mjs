@@ -234,14 +234,14 @@ test("U-06 what belongs to no upload is ignored", async (t) => {
 });
 
 test("C-01 C-08 an answer counts from the client that was asked only, and once", async (t) => {
-  const [asked, stranger] = [await shake(t, `${url}/hub`), await shake(t, `${url}/hub`)];
-  stranger.send({ type: 1, invocationId: "ask", target: "Ask", arguments: [asked.id, "question", 5] });
+  const [asked, asker, stranger] = [await shake(t, `${url}/hub`), await shake(t, `${url}/hub`), await shake(t, `${url}/hub`)];
+  asker.send({ type: 1, invocationId: "ask", target: "Ask", arguments: [asked.id, "question", 5] });
   const { invocationId, ...question } = await asked.next();
   assert.deepEqual(question, { type: 1, target: "question", arguments: [5] });
-  stranger.send({ type: 3, invocationId, result: "forged" });
+  for (const socket of [asker, stranger]) socket.send({ type: 3, invocationId, result: "forged" });
   assert.match((await call(stranger, { target: "NoSuchMethod", arguments: [] })).error, /invok(e|ing) 'NoSuchMethod' .*on the server\. HubException: Method does not exist\.$/);
   asked.send({ type: 3, invocationId, result: "mine" }, { type: 3, invocationId, result: "again" });
-  assert.deepEqual(await stranger.next(), { type: 3, invocationId: "ask", result: "mine" });
+  assert.deepEqual(await asker.next(), { type: 3, invocationId: "ask", result: "mine" });
   assert.equal((await call(asked, { target: "Add", arguments: [1, 1] })).result, 2);
 });
 

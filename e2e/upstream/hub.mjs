@@ -272,8 +272,7 @@ export class UpstreamHub {
       const position = await caller.settle();
       if (position) response.setHeader("x-signalbox-position", position);
       if (streaming) return await this.#stream(response, target, result, signal);
-      if (result === undefined || result === null) return response.writeHead(204).end();
-      return response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(result));
+      return response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(result ?? null));
     } catch (error) {
       await caller.settle();
       return this.#failed(response, error, target);

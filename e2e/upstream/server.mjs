@@ -3,15 +3,17 @@
 // first line of its output and ends, with its hubs, when its input does.
 import { createServer } from "node:http";
 
+import { HubConnectionBuilder, LogLevel } from "@microsoft/signalr";
+
 import { testHub } from "../behind/testhub.mjs";
 import { call } from "../account.mjs";
-import { clientToken } from "../service.mjs";
+import { at, clientToken, eventually } from "../service.mjs";
 import { stack } from "../stack.mjs";
 import { UpstreamHub } from "./hub.mjs";
 
 const mode = process.env.SIGNALBOX_UPSTREAM;
 const prefix = process.env.SIGNALBOX_HUB_PREFIX;
-const { api_url: api, api_token: token, service_url: front, tenants: [tenant] } = await stack();
+const { api_url: api, api_token: token, service_url: front, edge_urls: edges, tenants: [tenant] } = await stack();
 const bearer = { authorization: `Bearer ${token}` };
 
 /** The hubs by path, with what is special about them. */
@@ -45,7 +47,18 @@ const url = `http://127.0.0.1:${server.address().port}`;
 
 for (const [name, hub] of Object.entries(hubs)) {
   const rules = [{ url: `${url}/${name}/{category}/{event}` }];
-  await call(api, bearer, "PUT", `/v1/tenants/${tenant.slug}/hubs/${hub.name}`, { handler: "upstream", upstream: { mode, rules, timeout_seconds: 30 } });
+  await call(api, bearer, "PUT", `/v1/tenants/${tenant.slug}/hubs/${hub.name}`, { handler: "upstream", upstream: { mode, rules, timeout_seconds: 30 } }, 201);
+}
+// The settings of all hubs travel together: once each edge goes by the last ones, it has all.
+const { name: last } = Object.values(hubs).at(-1);
+for (const edge of edges) {
+  await eventually(async () => {
+    const client = new HubConnectionBuilder().withUrl(at(edge, tenant).client(last), { accessTokenFactory: () => clientToken(tenant, { hub: last }) }).configureLogging(LogLevel.None).build();
+    await client.start();
+    const served = await client.invoke("Nothing").then(() => true, () => false);
+    await client.stop();
+    return served;
+  }, `${edge} to serve ${last}`);
 }
 console.log(url);
 

@@ -188,6 +188,9 @@ func (h *Handler) transport(q *request) {
 		return
 	}
 	q.id = q.token.connectionID()
+	if q.ep.Lapsed != nil && !h.continued(q) {
+		return
+	}
 	switch q.r.Method {
 	case http.MethodPost:
 		h.withOwned(q, h.post)
@@ -196,6 +199,26 @@ func (h *Handler) transport(q *request) {
 	default:
 		h.get(q, kind)
 	}
+}
+
+// continued reports whether a request with a lapsed token goes on here; otherwise
+// it has been answered, by the node that serves its connection if need be.
+func (h *Handler) continued(q *request) bool {
+	_, here := h.find(q)
+	if !here && !q.relayed {
+		if owner, err := h.opt.Ownership.Owner(q.r.Context(), q.ep.Scope, q.id); err != nil || owner != "" {
+			h.relay(q, owner, err)
+			return false
+		}
+	}
+	if err := q.ep.Lapsed(q.id); err != nil {
+		h.writeError(q.w, err)
+		return false
+	}
+	if !here { // it has just ended
+		writeText(q.w, http.StatusNotFound, textUnknownID)
+	}
+	return here
 }
 
 // kindOf tells which transport a GET asks for.

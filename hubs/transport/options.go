@@ -33,6 +33,11 @@ type Endpoint struct {
 	// HandshakeTimeout is how long the client may take for its handshake; 0 = as
 	// long as the hub's options say.
 	HandshakeTimeout time.Duration
+	// Lapsed, when set, says that what the request was authenticated with has run
+	// out since: it is good for nothing but a connection that is there and lives by
+	// something newer. It is asked by the node that serves the connection, and its
+	// error is the answer; without such a connection, too.
+	Lapsed func(connectionID string) error
 	// Request goes into hubs.ConnectionInfo.
 	Request any
 	// Admit, when set, is asked once for each new connection, after Ownership

@@ -3,6 +3,7 @@ package accesstoken
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -102,6 +103,25 @@ func Verify(keys []tenants.DocKey, token string, target Target, now time.Time) (
 		return nil, err
 	}
 	return p, nil
+}
+
+// Lapsed returns when a token expired. It has verified nothing. ok is false for a
+// token that hasn't expired by now, or doesn't say when it does.
+//
+// Whoever verifies such a token as of that time learns whose it was.
+func Lapsed(token string, now time.Time) (at time.Time, ok bool) {
+	form, err := read(token)
+	if err != nil {
+		return time.Time{}, false
+	}
+	var claims struct {
+		Expires jwt.NumericDate `json:"exp"`
+	}
+	if err := json.Unmarshal([]byte(`{"exp":`+string(form.claims["exp"])+`}`), &claims); err != nil {
+		return time.Time{}, false
+	}
+	at = claims.Expires.Time
+	return at, !at.IsZero() && now.Sub(at) > Leeway
 }
 
 // CheckKey reports whether bearer is one of the tenant's access keys itself,

@@ -316,3 +316,20 @@ func FuzzToken(f *testing.F) {
 		}
 	})
 }
+
+func TestLapsed(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_800_000_000, 0)
+	for _, row := range []struct {
+		claims string
+		want   bool
+	}{
+		{fmt.Sprintf(`{"exp":%d}`, now.Unix()-61), true}, {fmt.Sprintf(`{"exp":%d}`, now.Unix()-60), false}, {fmt.Sprintf(`{"exp":%d}`, now.Unix()+60), false},
+		{`{}`, false}, {`{"exp":null}`, false}, {`{"exp":1e400}`, false}, {`{"exp":[1]}`, false}, {`{"exp":1,"exp":2}`, false},
+	} {
+		token := "e30." + base64.RawURLEncoding.EncodeToString([]byte(row.claims)) + ".x"
+		if at, ok := Lapsed(token, now); ok != row.want || ok && at.Unix() != now.Unix()-61 {
+			t.Errorf("%s: %v %v, want %v", row.claims, at, ok, row.want)
+		}
+	}
+}

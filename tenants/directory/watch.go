@@ -18,6 +18,10 @@ import (
 const (
 	// startPoll is the time between looks at Redis until documents are there.
 	startPoll = 250 * time.Millisecond
+	// lookEvery is the mean time between looks at whether Redis answers: while it
+	// doesn't, the control plane is asked that often, because nothing announces that
+	// a key was revoked.
+	lookEvery = time.Second
 	// pollBatch is how many revisions one round trip asks for.
 	pollBatch = 500
 )
@@ -92,20 +96,38 @@ func (d *Directory) reload(ctx context.Context, id tenants.ID) bool {
 }
 
 func (d *Directory) poll(ctx context.Context) {
+	// Jitter keeps the edges of a fleet from asking at once.
+	jittered := func(mean time.Duration) time.Duration { return mean/2 + rand.N(mean) }
+	due := time.Now().Add(jittered(d.cfg.PollEvery))
 	for {
 		wait := startPoll
 		if d.Ready() {
-			// Jitter keeps the edges of a fleet from asking at once.
-			wait = d.cfg.PollEvery/2 + rand.N(d.cfg.PollEvery)
+			wait = jittered(min(lookEvery, d.cfg.PollEvery))
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(wait):
 		}
+		if d.Ready() && time.Now().Before(due) && d.look(ctx) == nil {
+			continue
+		}
 		d.refresh(ctx)
 		d.forget(time.Now())
+		due = time.Now().Add(jittered(d.cfg.PollEvery))
 	}
+}
+
+// look asks Redis whether documents are there, and notes it. The error is that
+// of a Redis that didn't answer.
+func (d *Directory) look(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout/2)
+	defer cancel()
+	complete, err := d.cfg.Redis.Exists(ctx, redisclient.DocumentsGeneration).Result()
+	if err == nil && complete == 1 {
+		d.ready.Store(true)
+	}
+	return err
 }
 
 // refresh compares the revisions of all documents in memory with Redis and
@@ -113,17 +135,23 @@ func (d *Directory) poll(ctx context.Context) {
 // asked for one after the other, as fast as the limit allows: a revoked key
 // must end although Redis is away.
 func (d *Directory) refresh(ctx context.Context) {
-	timed, cancel := context.WithTimeout(ctx, fetchTimeout)
-	complete, err := d.cfg.Redis.Exists(timed, redisclient.DocumentsGeneration).Result()
-	cancel()
-	if err == nil && complete == 1 {
-		d.ready.Store(true)
+	err := d.look(ctx)
+	away := err != nil
+	if away {
+		d.away.Store(time.Now().Add(awayPause).UnixMilli())
+		if d.cfg.Source == nil {
+			return // there is nobody else to ask
+		}
 	}
 	began, known := time.Now(), d.revisions()
 	for len(known) > 0 && ctx.Err() == nil {
 		batch := known[:min(pollBatch, len(known))]
 		known = known[len(batch):]
-		for _, id := range d.differing(ctx, batch) {
+		ids := everyone(batch)
+		if !away {
+			ids = d.differing(ctx, batch)
+		}
+		for _, id := range ids {
 			if !d.reload(ctx, id) {
 				err = errAway
 			}
@@ -132,6 +160,14 @@ func (d *Directory) refresh(ctx context.Context) {
 	if err == nil && ctx.Err() == nil {
 		d.fresh.Store(began.UnixMilli())
 	}
+}
+
+func everyone(batch []known) []tenants.ID {
+	ids := make([]tenants.ID, len(batch))
+	for i, k := range batch {
+		ids[i] = k.id
+	}
+	return ids
 }
 
 type known struct {

@@ -42,6 +42,21 @@ func (a *authenticator) client(t *tenants.Document, r *http.Request, hub string)
 	return a.verify(r.Context(), t, clientToken(r), target)
 }
 
+// lapsed verifies the token of a client whose token has expired since it connected,
+// which may have shown the hub a newer one. ok is false for a token that is
+// refused for another reason.
+func (a *authenticator) lapsed(t *tenants.Document, r *http.Request, hub string) (p *accesstoken.Principal, ok bool) {
+	token := clientToken(r)
+	at, ok := accesstoken.Lapsed(token, time.Now())
+	if !ok {
+		return nil, false
+	}
+	target := a.target(t, accesstoken.Client)
+	target.Hub = hub
+	p, err := a.verifyAt(r.Context(), t, token, target, at)
+	return p, err == nil
+}
+
 // again verifies a token that a client of hub shows after it has connected.
 func (a *authenticator) again(ctx context.Context, t *tenants.Document, token, hub string) (*accesstoken.Principal, error) {
 	target := a.target(t, accesstoken.Client)
@@ -81,12 +96,16 @@ func (a *authenticator) nobody(r *http.Request) error {
 // verify judges a token by the tenant's access keys, or its issuers, and its
 // revocations.
 func (a *authenticator) verify(ctx context.Context, t *tenants.Document, token string, target accesstoken.Target) (*accesstoken.Principal, error) {
+	return a.verifyAt(ctx, t, token, target, time.Now())
+}
+
+func (a *authenticator) verifyAt(ctx context.Context, t *tenants.Document, token string, target accesstoken.Target, at time.Time) (*accesstoken.Principal, error) {
 	var p *accesstoken.Principal
 	var err error
 	if len(t.Issuers) > 0 && accesstoken.IsIssued(token) {
-		p, err = accesstoken.VerifyIssued(ctx, t, a.keys, token, target, time.Now())
+		p, err = accesstoken.VerifyIssued(ctx, t, a.keys, token, target, at)
 	} else {
-		p, err = accesstoken.Verify(t.Keys, token, target, time.Now())
+		p, err = accesstoken.Verify(t.Keys, token, target, at)
 	}
 	if err == nil && t.Revoked(p.Credential()) != "" {
 		err = errRevoked

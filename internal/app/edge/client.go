@@ -94,6 +94,14 @@ func (c *clients) resolve(r *http.Request) (*transport.Endpoint, error) {
 		return nil, refuse(http.StatusBadRequest, "Bad request: "+err.Error()+".")
 	}
 	p, err := c.auth.client(t, r, hub)
+	lapsed := false
+	if errors.Is(err, accesstoken.ErrInvalid) && continues(r) {
+		// Clients go on sending the token that they connected with.
+		var old *accesstoken.Principal
+		if old, lapsed = c.auth.lapsed(t, r, hub); lapsed {
+			p, err = old, nil
+		}
+	}
 	switch {
 	case wrongKind(err):
 		c.refused(t.ID, hub, codeTokenKind)
@@ -144,6 +152,15 @@ func (c *clients) resolve(r *http.Request) (*transport.Endpoint, error) {
 		return nil, c.refusal(t, hub, err)
 	}
 	ep.Server = served.server
+	if lapsed {
+		ep.Lapsed = func(id string) error {
+			if k, ok := served.server.Connection(id); ok && time.Since(tokenOf(k).ExpiresAt) <= accesstoken.Leeway {
+				return nil
+			}
+			c.refused(t.ID, "", codeToken)
+			return unauthorized()
+		}
+	}
 	return ep, nil
 }
 
@@ -184,6 +201,12 @@ func (c *clients) refusal(t *tenants.Document, hub string, err error) error {
 
 // negotiation reports whether r only asks for a connection token.
 func negotiation(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/negotiate") }
+
+// continues reports whether r may be one of a connection that has begun. WebSockets
+// are authenticated when they begin, so theirs always show a token that is good.
+func continues(r *http.Request) bool {
+	return !negotiation(r) && r.URL.Query().Has("id") && !strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
+}
 
 // clientPath reports whether a path is one of the client endpoint.
 func clientPath(path string) bool {
