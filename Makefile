@@ -101,6 +101,7 @@ gen: web/node_modules/.stamp ## Make generated code, the tables of tests in docs
 	cd web && npm run --silent gen
 	go run ./e2e/conformance/table
 	go run ./internal/fault/pages
+	go run ./adminapi/rolespage
 
 .PHONY: verify
 verify: ## Check that what make gen makes is fresh

@@ -13,6 +13,72 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for APITokenKind.
+const (
+	Personal APITokenKind = "personal"
+	Service  APITokenKind = "service"
+)
+
+// Valid indicates whether the value is a known member of the APITokenKind enum.
+func (e APITokenKind) Valid() bool {
+	switch e {
+	case Personal:
+		return true
+	case Service:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for APITokenScope.
+const (
+	DeliveriesRead   APITokenScope = "deliveries:read"
+	DeliveriesReplay APITokenScope = "deliveries:replay"
+	HubsWrite        APITokenScope = "hubs:write"
+	KeysRead         APITokenScope = "keys:read"
+	KeysWrite        APITokenScope = "keys:write"
+	MembersRead      APITokenScope = "members:read"
+	MembersWrite     APITokenScope = "members:write"
+	TenantsRead      APITokenScope = "tenants:read"
+	TenantsWrite     APITokenScope = "tenants:write"
+	TokensMint       APITokenScope = "tokens:mint"
+	TokensRevoke     APITokenScope = "tokens:revoke"
+	UsageRead        APITokenScope = "usage:read"
+)
+
+// Valid indicates whether the value is a known member of the APITokenScope enum.
+func (e APITokenScope) Valid() bool {
+	switch e {
+	case DeliveriesRead:
+		return true
+	case DeliveriesReplay:
+		return true
+	case HubsWrite:
+		return true
+	case KeysRead:
+		return true
+	case KeysWrite:
+		return true
+	case MembersRead:
+		return true
+	case MembersWrite:
+		return true
+	case TenantsRead:
+		return true
+	case TenantsWrite:
+		return true
+	case TokensMint:
+		return true
+	case TokensRevoke:
+		return true
+	case UsageRead:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for DeliveryOutcome.
 const (
 	Delivered DeliveryOutcome = "delivered"
@@ -238,6 +304,21 @@ func (e Role) Valid() bool {
 	}
 }
 
+// Defines values for SecondStepSecondFactor.
+const (
+	Totp SecondStepSecondFactor = "totp"
+)
+
+// Valid indicates whether the value is a known member of the SecondStepSecondFactor enum.
+func (e SecondStepSecondFactor) Valid() bool {
+	switch e {
+	case Totp:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for TenantStatus.
 const (
 	Active    TenantStatus = "active"
@@ -295,6 +376,12 @@ func (e UsageStep) Valid() bool {
 	}
 }
 
+// AcceptInvitationRequest defines model for AcceptInvitationRequest.
+type AcceptInvitationRequest struct {
+	Password *Password `json:"password,omitempty"`
+	Token    string    `json:"token"`
+}
+
 // AccessKey defines model for AccessKey.
 type AccessKey struct {
 	CreatedAt time.Time `json:"created_at"`
@@ -329,11 +416,26 @@ type Account struct {
 	ID   string `json:"id"`
 	Name string `json:"name"`
 
+	// NeedsSecondFactor The account requires a second factor and the caller has none
+	NeedsSecondFactor *bool `json:"needs_second_factor,omitempty"`
+
 	// Plan The plan's id
 	//
 	// Example: free
 	Plan string `json:"plan"`
 	Role Role   `json:"role"`
+}
+
+// AccountDetails defines model for AccountDetails.
+type AccountDetails struct {
+	CreatedAt time.Time `json:"created_at"`
+	ID        string    `json:"id"`
+	Name      string    `json:"name"`
+
+	// Plan The plan's id
+	Plan                string `json:"plan"`
+	RequireSecondFactor bool   `json:"require_second_factor"`
+	Role                Role   `json:"role"`
 }
 
 // Activity Also the argument of the live method `activity`.
@@ -354,17 +456,44 @@ type APIToken struct {
 	AccountID string    `json:"account_id"`
 	CreatedAt time.Time `json:"created_at"`
 
+	// ExpiresAt Absent = it doesn't expire
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+
 	// Hint The last four characters of the secret
-	Hint       string     `json:"hint"`
-	ID         string     `json:"id"`
+	Hint string       `json:"hint"`
+	ID   string       `json:"id"`
+	Kind APITokenKind `json:"kind"`
+
+	// LastUsedAt To the minute
 	LastUsedAt *time.Time `json:"last_used_at,omitempty"`
 	Name       string     `json:"name"`
+
+	// Role At most this; a personal token has its person's role
+	Role Role `json:"role"`
+
+	// Scopes What it may be used for; empty = all that its role allows
+	Scopes []APITokenScope `json:"scopes"`
+
+	// UserEmail Whose token it is; absent for service tokens
+	UserEmail *string `json:"user_email,omitempty"`
 }
+
+// APITokenDays Left out: it doesn't expire
+type APITokenDays = int
+
+// APITokenKind defines model for ApiTokenKind.
+type APITokenKind string
 
 // APITokenList defines model for ApiTokenList.
 type APITokenList struct {
 	APITokens []APIToken `json:"api_tokens"`
 }
+
+// APITokenScope defines model for ApiTokenScope.
+type APITokenScope string
+
+// APITokenScopes Left out or empty: all that the role allows
+type APITokenScopes = []APITokenScope
 
 // APITokenSecret defines model for ApiTokenSecret.
 type APITokenSecret struct {
@@ -415,13 +544,45 @@ type ClientTokenRequest struct {
 	UserID      *string       `json:"user_id,omitempty"`
 }
 
+// CreateAccountRequest defines model for CreateAccountRequest.
+type CreateAccountRequest struct {
+	// Name Shown to people
+	Name Name `json:"name"`
+}
+
 // CreateAPITokenRequest defines model for CreateApiTokenRequest.
 type CreateAPITokenRequest struct {
 	// AccountID Needed by members of more than one account
 	AccountID *string `json:"account_id,omitempty"`
 
+	// ExpiresInDays Left out: it doesn't expire
+	ExpiresInDays *APITokenDays `json:"expires_in_days,omitempty"`
+
 	// Name Shown to people
 	Name Name `json:"name"`
+
+	// Scopes Left out or empty: all that the role allows
+	Scopes *APITokenScopes `json:"scopes,omitempty"`
+}
+
+// CreateInvitationRequest defines model for CreateInvitationRequest.
+type CreateInvitationRequest struct {
+	// Email Example: ada@example.com
+	Email Email `json:"email"`
+	Role  Role  `json:"role"`
+}
+
+// CreateServiceTokenRequest defines model for CreateServiceTokenRequest.
+type CreateServiceTokenRequest struct {
+	// ExpiresInDays Left out: it doesn't expire
+	ExpiresInDays *APITokenDays `json:"expires_in_days,omitempty"`
+
+	// Name Shown to people
+	Name Name `json:"name"`
+	Role Role `json:"role"`
+
+	// Scopes Left out or empty: all that the role allows
+	Scopes *APITokenScopes `json:"scopes,omitempty"`
 }
 
 // CreateTenantRequest defines model for CreateTenantRequest.
@@ -475,6 +636,13 @@ type DeliveryOutcome string
 
 // Email Example: ada@example.com
 type Email = string
+
+// EmailChange defines model for EmailChange.
+type EmailChange struct {
+	// Email Example: ada@example.com
+	Email    Email  `json:"email"`
+	Password string `json:"password"`
+}
 
 // EmailVerification defines model for EmailVerification.
 type EmailVerification struct {
@@ -567,6 +735,36 @@ type HubSettings struct {
 	// Upstream Where what a hub's clients do is posted to, when no app server handles them. Without rules there is
 	// no upstream.
 	Upstream *Upstream `json:"upstream,omitempty"`
+}
+
+// Invitation defines model for Invitation.
+type Invitation struct {
+	CreatedAt time.Time `json:"created_at"`
+	Email     string    `json:"email"`
+	ExpiresAt time.Time `json:"expires_at"`
+	ID        string    `json:"id"`
+
+	// InvitedBy Address of whoever invited
+	InvitedBy string    `json:"invited_by"`
+	Role      Role      `json:"role"`
+	SentAt    time.Time `json:"sent_at"`
+}
+
+// InvitationList defines model for InvitationList.
+type InvitationList struct {
+	Invitations []Invitation `json:"invitations"`
+}
+
+// InvitationOffer defines model for InvitationOffer.
+type InvitationOffer struct {
+	AccountName string    `json:"account_name"`
+	Email       string    `json:"email"`
+	ExpiresAt   time.Time `json:"expires_at"`
+
+	// HasUser The address has a user, who must sign in to accept
+	HasUser   bool   `json:"has_user"`
+	InvitedBy string `json:"invited_by"`
+	Role      Role   `json:"role"`
 }
 
 // Issuer defines model for Issuer.
@@ -682,11 +880,52 @@ type Mailbox struct {
 	Mails []Mail `json:"mails"`
 }
 
+// Member defines model for Member.
+type Member struct {
+	Email         string    `json:"email"`
+	EmailVerified bool      `json:"email_verified"`
+	JoinedAt      time.Time `json:"joined_at"`
+
+	// LastSeenAt Of the member's sessions there are; absent when there is none
+	LastSeenAt   *time.Time `json:"last_seen_at,omitempty"`
+	Role         Role       `json:"role"`
+	SecondFactor bool       `json:"second_factor"`
+	UserID       string     `json:"user_id"`
+}
+
+// MemberList defines model for MemberList.
+type MemberList struct {
+	Members []Member `json:"members"`
+}
+
 // Name Shown to people
 type Name = string
 
 // Password defines model for Password.
 type Password = string
+
+// PasswordChange defines model for PasswordChange.
+type PasswordChange struct {
+	CurrentPassword string   `json:"current_password"`
+	NewPassword     Password `json:"new_password"`
+}
+
+// PasswordConfirmation defines model for PasswordConfirmation.
+type PasswordConfirmation struct {
+	Password string `json:"password"`
+}
+
+// PasswordResetCompletion defines model for PasswordResetCompletion.
+type PasswordResetCompletion struct {
+	Password Password `json:"password"`
+	Token    string   `json:"token"`
+}
+
+// PasswordResetRequest defines model for PasswordResetRequest.
+type PasswordResetRequest struct {
+	// Email Example: ada@example.com
+	Email Email `json:"email"`
+}
 
 // Permission What a client may do without a backend: `joinGroup`, `leaveGroup`, `sendToGroup`, `readPresence` or
 // `readHistory`, alone or with a pattern of groups as in `joinGroup:room-*`; or a role of Web PubSub.
@@ -771,6 +1010,11 @@ type Problem struct {
 	Type string `json:"type"`
 }
 
+// RecoveryCodes defines model for RecoveryCodes.
+type RecoveryCodes struct {
+	RecoveryCodes []string `json:"recovery_codes"`
+}
+
 // RestTokenRequest defines model for RestTokenRequest.
 type RestTokenRequest struct {
 	ExpiresInSeconds *int `json:"expires_in_seconds,omitempty"`
@@ -815,10 +1059,79 @@ type RotateWebhookSecretRequest struct {
 	OverlapSeconds *int `json:"overlap_seconds,omitempty"`
 }
 
+// SecondFactor defines model for SecondFactor.
+type SecondFactor struct {
+	Enabled           bool       `json:"enabled"`
+	EnabledAt         *time.Time `json:"enabled_at,omitempty"`
+	RecoveryCodesLeft int        `json:"recovery_codes_left"`
+}
+
+// SecondFactorCodeRequest defines model for SecondFactorCodeRequest.
+type SecondFactorCodeRequest struct {
+	// Code Six digits, or a recovery code
+	Code string `json:"code"`
+}
+
+// SecondFactorProof defines model for SecondFactorProof.
+type SecondFactorProof struct {
+	Code     string `json:"code"`
+	Password string `json:"password"`
+}
+
+// SecondFactorSetup defines model for SecondFactorSetup.
+type SecondFactorSetup struct {
+	// Secret In base32, to type in
+	Secret string `json:"secret"`
+
+	// URI To show as a QR code
+	//
+	// Example: otpauth://totp/...
+	URI string `json:"uri"`
+}
+
+// SecondStep defines model for SecondStep.
+type SecondStep struct {
+	ExpiresAt    time.Time              `json:"expires_at"`
+	SecondFactor SecondStepSecondFactor `json:"second_factor"`
+}
+
+// SecondStepSecondFactor defines model for SecondStep.SecondFactor.
+type SecondStepSecondFactor string
+
 // Session defines model for Session.
 type Session struct {
 	Accounts []Account `json:"accounts"`
-	User     User      `json:"user"`
+
+	// ID Of the session; absent for API tokens
+	ID   *string `json:"id,omitempty"`
+	User User    `json:"user"`
+}
+
+// SessionInfo defines model for SessionInfo.
+type SessionInfo struct {
+	CreatedAt time.Time `json:"created_at"`
+
+	// Current The one that asks
+	Current bool `json:"current"`
+
+	// Device Browser and system as far as they say
+	//
+	// Example: Firefox on Linux
+	Device string `json:"device"`
+
+	// ExpiresAt At the latest
+	ExpiresAt time.Time `json:"expires_at"`
+	ID        string    `json:"id"`
+	IP        string    `json:"ip"`
+
+	// LastSeenAt To the minute
+	LastSeenAt time.Time `json:"last_seen_at"`
+	Remembered bool      `json:"remembered"`
+}
+
+// SessionList defines model for SessionList.
+type SessionList struct {
+	Sessions []SessionInfo `json:"sessions"`
 }
 
 // SignInRequest defines model for SignInRequest.
@@ -826,6 +1139,9 @@ type SignInRequest struct {
 	// Email Example: ada@example.com
 	Email    Email  `json:"email"`
 	Password string `json:"password"`
+
+	// Remember Keep the session over weeks
+	Remember *bool `json:"remember,omitempty"`
 }
 
 // SignUpRequest defines model for SignUpRequest.
@@ -884,6 +1200,23 @@ type TenantList struct {
 
 // TenantStatus defines model for TenantStatus.
 type TenantStatus string
+
+// TokenRequest defines model for TokenRequest.
+type TokenRequest struct {
+	Token string `json:"token"`
+}
+
+// UpdateAccountRequest defines model for UpdateAccountRequest.
+type UpdateAccountRequest struct {
+	// Name Shown to people
+	Name                *Name `json:"name,omitempty"`
+	RequireSecondFactor *bool `json:"require_second_factor,omitempty"`
+}
+
+// UpdateMemberRequest defines model for UpdateMemberRequest.
+type UpdateMemberRequest struct {
+	Role Role `json:"role"`
+}
 
 // UpdateTenantRequest defines model for UpdateTenantRequest.
 type UpdateTenantRequest struct {
@@ -1030,9 +1363,13 @@ type UsageValues struct {
 
 // User defines model for User.
 type User struct {
+	// Email Empty for a service token
 	Email         string `json:"email"`
 	EmailVerified bool   `json:"email_verified"`
 	ID            string `json:"id"`
+
+	// SecondFactor Signing in takes a second step
+	SecondFactor *bool `json:"second_factor,omitempty"`
 }
 
 // WebhookSecret defines model for WebhookSecret.
@@ -1063,11 +1400,26 @@ type WebhookSecretOnce struct {
 	Secret string `json:"secret"`
 }
 
+// APITokenPath defines model for APITokenPath.
+type APITokenPath = string
+
+// AccountPath defines model for AccountPath.
+type AccountPath = string
+
 // HubPath Example: chat
 type HubPath = HubName
 
+// InvitationPath defines model for InvitationPath.
+type InvitationPath = string
+
+// SessionPath defines model for SessionPath.
+type SessionPath = string
+
 // TenantPath defines model for TenantPath.
 type TenantPath = string
+
+// UserPath defines model for UserPath.
+type UserPath = string
 
 // BadRequest RFC 9457
 type BadRequest = Problem
@@ -1117,17 +1469,50 @@ type GetUsageParams struct {
 	Step *UsageStep `form:"step,omitempty" json:"step,omitempty"`
 }
 
+// CreateAccountJSONRequestBody defines body for CreateAccount for application/json ContentType.
+type CreateAccountJSONRequestBody = CreateAccountRequest
+
+// UpdateAccountJSONRequestBody defines body for UpdateAccount for application/json ContentType.
+type UpdateAccountJSONRequestBody = UpdateAccountRequest
+
+// CreateServiceTokenJSONRequestBody defines body for CreateServiceToken for application/json ContentType.
+type CreateServiceTokenJSONRequestBody = CreateServiceTokenRequest
+
+// CreateInvitationJSONRequestBody defines body for CreateInvitation for application/json ContentType.
+type CreateInvitationJSONRequestBody = CreateInvitationRequest
+
+// UpdateMemberJSONRequestBody defines body for UpdateMember for application/json ContentType.
+type UpdateMemberJSONRequestBody = UpdateMemberRequest
+
 // CreateAPITokenJSONRequestBody defines body for CreateAPIToken for application/json ContentType.
 type CreateAPITokenJSONRequestBody = CreateAPITokenRequest
 
 // VerifyEmailJSONRequestBody defines body for VerifyEmail for application/json ContentType.
 type VerifyEmailJSONRequestBody = EmailVerificationRequest
 
+// AcceptInvitationJSONRequestBody defines body for AcceptInvitation for application/json ContentType.
+type AcceptInvitationJSONRequestBody = AcceptInvitationRequest
+
+// LookUpInvitationJSONRequestBody defines body for LookUpInvitation for application/json ContentType.
+type LookUpInvitationJSONRequestBody = TokenRequest
+
+// RequestPasswordResetJSONRequestBody defines body for RequestPasswordReset for application/json ContentType.
+type RequestPasswordResetJSONRequestBody = PasswordResetRequest
+
+// ResetPasswordJSONRequestBody defines body for ResetPassword for application/json ContentType.
+type ResetPasswordJSONRequestBody = PasswordResetCompletion
+
 // SignInJSONRequestBody defines body for SignIn for application/json ContentType.
 type SignInJSONRequestBody = SignInRequest
 
+// FinishSignInJSONRequestBody defines body for FinishSignIn for application/json ContentType.
+type FinishSignInJSONRequestBody = SecondFactorCodeRequest
+
 // SignUpJSONRequestBody defines body for SignUp for application/json ContentType.
 type SignUpJSONRequestBody = SignUpRequest
+
+// ConfirmSignUpJSONRequestBody defines body for ConfirmSignUp for application/json ContentType.
+type ConfirmSignUpJSONRequestBody = TokenRequest
 
 // CreateTenantJSONRequestBody defines body for CreateTenant for application/json ContentType.
 type CreateTenantJSONRequestBody = CreateTenantRequest
@@ -1162,11 +1547,71 @@ type CreateRevocationJSONRequestBody = RevocationRequest
 // RotateWebhookSecretJSONRequestBody defines body for RotateWebhookSecret for application/json ContentType.
 type RotateWebhookSecretJSONRequestBody = RotateWebhookSecretRequest
 
+// ChangeEmailJSONRequestBody defines body for ChangeEmail for application/json ContentType.
+type ChangeEmailJSONRequestBody = EmailChange
+
+// ChangePasswordJSONRequestBody defines body for ChangePassword for application/json ContentType.
+type ChangePasswordJSONRequestBody = PasswordChange
+
+// BeginSecondFactorJSONRequestBody defines body for BeginSecondFactor for application/json ContentType.
+type BeginSecondFactorJSONRequestBody = PasswordConfirmation
+
+// ConfirmSecondFactorJSONRequestBody defines body for ConfirmSecondFactor for application/json ContentType.
+type ConfirmSecondFactorJSONRequestBody = SecondFactorCodeRequest
+
+// RenewRecoveryCodesJSONRequestBody defines body for RenewRecoveryCodes for application/json ContentType.
+type RenewRecoveryCodesJSONRequestBody = SecondFactorProof
+
+// RemoveSecondFactorJSONRequestBody defines body for RemoveSecondFactor for application/json ContentType.
+type RemoveSecondFactorJSONRequestBody = SecondFactorProof
+
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
 	// GetOpenapi This document
 	// (GET /openapi.json)
 	GetOpenapi(w http.ResponseWriter, r *http.Request)
+	// CreateAccount Create an account of which the caller is the owner
+	// (POST /v1/accounts)
+	CreateAccount(w http.ResponseWriter, r *http.Request)
+	// GetAccount One account
+	// (GET /v1/accounts/{account})
+	GetAccount(w http.ResponseWriter, r *http.Request, account AccountPath)
+	// UpdateAccount Rename an account, or require a second factor of its members
+	// (PATCH /v1/accounts/{account})
+	UpdateAccount(w http.ResponseWriter, r *http.Request, account AccountPath)
+	// ListAccountTokens All API tokens of an account, without their secrets
+	// (GET /v1/accounts/{account}/api-tokens)
+	ListAccountTokens(w http.ResponseWriter, r *http.Request, account AccountPath)
+	// CreateServiceToken Create a service token
+	// (POST /v1/accounts/{account}/api-tokens)
+	CreateServiceToken(w http.ResponseWriter, r *http.Request, account AccountPath)
+	// DeleteAccountToken Revoke any token of an account
+	// (DELETE /v1/accounts/{account}/api-tokens/{api_token})
+	DeleteAccountToken(w http.ResponseWriter, r *http.Request, account AccountPath, apiToken APITokenPath)
+	// ListInvitations Invitations that were not accepted yet
+	// (GET /v1/accounts/{account}/invitations)
+	ListInvitations(w http.ResponseWriter, r *http.Request, account AccountPath)
+	// CreateInvitation Invite somebody by mail
+	// (POST /v1/accounts/{account}/invitations)
+	CreateInvitation(w http.ResponseWriter, r *http.Request, account AccountPath)
+	// RevokeInvitation Withdraw an invitation
+	// (DELETE /v1/accounts/{account}/invitations/{invitation})
+	RevokeInvitation(w http.ResponseWriter, r *http.Request, account AccountPath, invitation InvitationPath)
+	// ResendInvitation Send an invitation again, with a new link
+	// (POST /v1/accounts/{account}/invitations/{invitation}/resend)
+	ResendInvitation(w http.ResponseWriter, r *http.Request, account AccountPath, invitation InvitationPath)
+	// LeaveAccount Leave an account
+	// (POST /v1/accounts/{account}/leave)
+	LeaveAccount(w http.ResponseWriter, r *http.Request, account AccountPath)
+	// ListMembers The members of an account
+	// (GET /v1/accounts/{account}/members)
+	ListMembers(w http.ResponseWriter, r *http.Request, account AccountPath)
+	// RemoveMember Remove a member
+	// (DELETE /v1/accounts/{account}/members/{user})
+	RemoveMember(w http.ResponseWriter, r *http.Request, account AccountPath, user UserPath)
+	// UpdateMember Change a member's role
+	// (PATCH /v1/accounts/{account}/members/{user})
+	UpdateMember(w http.ResponseWriter, r *http.Request, account AccountPath, user UserPath)
 	// ListAPITokens The caller's API tokens, without their secrets
 	// (GET /v1/api-tokens)
 	ListAPITokens(w http.ResponseWriter, r *http.Request)
@@ -1182,6 +1627,18 @@ type ServerInterface interface {
 	// VerifyEmail Confirm an email address with the token that was sent to it
 	// (POST /v1/email-verification)
 	VerifyEmail(w http.ResponseWriter, r *http.Request)
+	// AcceptInvitation Accept an invitation
+	// (POST /v1/invitations/acceptance)
+	AcceptInvitation(w http.ResponseWriter, r *http.Request)
+	// LookUpInvitation What an invitation is for
+	// (POST /v1/invitations/lookup)
+	LookUpInvitation(w http.ResponseWriter, r *http.Request)
+	// RequestPasswordReset Ask for a mail with which a new password can be set
+	// (POST /v1/password-reset)
+	RequestPasswordReset(w http.ResponseWriter, r *http.Request)
+	// ResetPassword Set a new password with the token of the mail
+	// (POST /v1/password-reset/completion)
+	ResetPassword(w http.ResponseWriter, r *http.Request)
 	// ListPlans The plans and what they allow
 	// (GET /v1/plans)
 	ListPlans(w http.ResponseWriter, r *http.Request)
@@ -1194,9 +1651,24 @@ type ServerInterface interface {
 	// SignIn Sign in
 	// (POST /v1/session)
 	SignIn(w http.ResponseWriter, r *http.Request)
+	// FinishSignIn Second step of signing in
+	// (POST /v1/session/second-factor)
+	FinishSignIn(w http.ResponseWriter, r *http.Request)
+	// EndOtherSessions End all sessions of the caller but this one
+	// (DELETE /v1/sessions)
+	EndOtherSessions(w http.ResponseWriter, r *http.Request)
+	// ListSessions The caller's sessions
+	// (GET /v1/sessions)
+	ListSessions(w http.ResponseWriter, r *http.Request)
+	// EndSession End one session
+	// (DELETE /v1/sessions/{session})
+	EndSession(w http.ResponseWriter, r *http.Request, session SessionPath)
 	// SignUp Create a user with an account, a first tenant, its keys and a hub
 	// (POST /v1/signup)
 	SignUp(w http.ResponseWriter, r *http.Request)
+	// ConfirmSignUp Finish a sign-up with the token that was sent to its address
+	// (POST /v1/signup/confirmation)
+	ConfirmSignUp(w http.ResponseWriter, r *http.Request)
 	// ListTenants The tenants of the caller's accounts
 	// (GET /v1/tenants)
 	ListTenants(w http.ResponseWriter, r *http.Request)
@@ -1287,6 +1759,30 @@ type ServerInterface interface {
 	// RotateWebhookSecret Make the webhook secret, or replace it
 	// (POST /v1/tenants/{tenant}/webhook-secrets/rotate)
 	RotateWebhookSecret(w http.ResponseWriter, r *http.Request, tenant TenantPath)
+	// ChangeEmail Ask to change the email address
+	// (POST /v1/user/email)
+	ChangeEmail(w http.ResponseWriter, r *http.Request)
+	// ResendVerification Send the mail that confirms the address again
+	// (POST /v1/user/email/verification)
+	ResendVerification(w http.ResponseWriter, r *http.Request)
+	// ChangePassword Change the password
+	// (PUT /v1/user/password)
+	ChangePassword(w http.ResponseWriter, r *http.Request)
+	// GetSecondFactor Whether signing in takes a second step
+	// (GET /v1/user/second-factor)
+	GetSecondFactor(w http.ResponseWriter, r *http.Request)
+	// BeginSecondFactor Begin to set up an authenticator app
+	// (POST /v1/user/second-factor)
+	BeginSecondFactor(w http.ResponseWriter, r *http.Request)
+	// ConfirmSecondFactor Switch the second factor on with a code of the app
+	// (POST /v1/user/second-factor/confirmation)
+	ConfirmSecondFactor(w http.ResponseWriter, r *http.Request)
+	// RenewRecoveryCodes Replace the recovery codes
+	// (POST /v1/user/second-factor/recovery-codes)
+	RenewRecoveryCodes(w http.ResponseWriter, r *http.Request)
+	// RemoveSecondFactor Switch the second factor off
+	// (POST /v1/user/second-factor/removal)
+	RemoveSecondFactor(w http.ResponseWriter, r *http.Request)
 }
 
 // Unimplemented server implementation that returns http.StatusNotImplemented for each endpoint.
@@ -1296,6 +1792,90 @@ type Unimplemented struct{}
 // GetOpenapi This document
 // (GET /openapi.json)
 func (_ Unimplemented) GetOpenapi(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// CreateAccount Create an account of which the caller is the owner
+// (POST /v1/accounts)
+func (_ Unimplemented) CreateAccount(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetAccount One account
+// (GET /v1/accounts/{account})
+func (_ Unimplemented) GetAccount(w http.ResponseWriter, r *http.Request, account AccountPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// UpdateAccount Rename an account, or require a second factor of its members
+// (PATCH /v1/accounts/{account})
+func (_ Unimplemented) UpdateAccount(w http.ResponseWriter, r *http.Request, account AccountPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ListAccountTokens All API tokens of an account, without their secrets
+// (GET /v1/accounts/{account}/api-tokens)
+func (_ Unimplemented) ListAccountTokens(w http.ResponseWriter, r *http.Request, account AccountPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// CreateServiceToken Create a service token
+// (POST /v1/accounts/{account}/api-tokens)
+func (_ Unimplemented) CreateServiceToken(w http.ResponseWriter, r *http.Request, account AccountPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// DeleteAccountToken Revoke any token of an account
+// (DELETE /v1/accounts/{account}/api-tokens/{api_token})
+func (_ Unimplemented) DeleteAccountToken(w http.ResponseWriter, r *http.Request, account AccountPath, apiToken APITokenPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ListInvitations Invitations that were not accepted yet
+// (GET /v1/accounts/{account}/invitations)
+func (_ Unimplemented) ListInvitations(w http.ResponseWriter, r *http.Request, account AccountPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// CreateInvitation Invite somebody by mail
+// (POST /v1/accounts/{account}/invitations)
+func (_ Unimplemented) CreateInvitation(w http.ResponseWriter, r *http.Request, account AccountPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// RevokeInvitation Withdraw an invitation
+// (DELETE /v1/accounts/{account}/invitations/{invitation})
+func (_ Unimplemented) RevokeInvitation(w http.ResponseWriter, r *http.Request, account AccountPath, invitation InvitationPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ResendInvitation Send an invitation again, with a new link
+// (POST /v1/accounts/{account}/invitations/{invitation}/resend)
+func (_ Unimplemented) ResendInvitation(w http.ResponseWriter, r *http.Request, account AccountPath, invitation InvitationPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// LeaveAccount Leave an account
+// (POST /v1/accounts/{account}/leave)
+func (_ Unimplemented) LeaveAccount(w http.ResponseWriter, r *http.Request, account AccountPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ListMembers The members of an account
+// (GET /v1/accounts/{account}/members)
+func (_ Unimplemented) ListMembers(w http.ResponseWriter, r *http.Request, account AccountPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// RemoveMember Remove a member
+// (DELETE /v1/accounts/{account}/members/{user})
+func (_ Unimplemented) RemoveMember(w http.ResponseWriter, r *http.Request, account AccountPath, user UserPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// UpdateMember Change a member's role
+// (PATCH /v1/accounts/{account}/members/{user})
+func (_ Unimplemented) UpdateMember(w http.ResponseWriter, r *http.Request, account AccountPath, user UserPath) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -1329,6 +1909,30 @@ func (_ Unimplemented) VerifyEmail(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// AcceptInvitation Accept an invitation
+// (POST /v1/invitations/acceptance)
+func (_ Unimplemented) AcceptInvitation(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// LookUpInvitation What an invitation is for
+// (POST /v1/invitations/lookup)
+func (_ Unimplemented) LookUpInvitation(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// RequestPasswordReset Ask for a mail with which a new password can be set
+// (POST /v1/password-reset)
+func (_ Unimplemented) RequestPasswordReset(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ResetPassword Set a new password with the token of the mail
+// (POST /v1/password-reset/completion)
+func (_ Unimplemented) ResetPassword(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // ListPlans The plans and what they allow
 // (GET /v1/plans)
 func (_ Unimplemented) ListPlans(w http.ResponseWriter, r *http.Request) {
@@ -1353,9 +1957,39 @@ func (_ Unimplemented) SignIn(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// FinishSignIn Second step of signing in
+// (POST /v1/session/second-factor)
+func (_ Unimplemented) FinishSignIn(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// EndOtherSessions End all sessions of the caller but this one
+// (DELETE /v1/sessions)
+func (_ Unimplemented) EndOtherSessions(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ListSessions The caller's sessions
+// (GET /v1/sessions)
+func (_ Unimplemented) ListSessions(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// EndSession End one session
+// (DELETE /v1/sessions/{session})
+func (_ Unimplemented) EndSession(w http.ResponseWriter, r *http.Request, session SessionPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // SignUp Create a user with an account, a first tenant, its keys and a hub
 // (POST /v1/signup)
 func (_ Unimplemented) SignUp(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ConfirmSignUp Finish a sign-up with the token that was sent to its address
+// (POST /v1/signup/confirmation)
+func (_ Unimplemented) ConfirmSignUp(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -1539,6 +2173,54 @@ func (_ Unimplemented) RotateWebhookSecret(w http.ResponseWriter, r *http.Reques
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// ChangeEmail Ask to change the email address
+// (POST /v1/user/email)
+func (_ Unimplemented) ChangeEmail(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ResendVerification Send the mail that confirms the address again
+// (POST /v1/user/email/verification)
+func (_ Unimplemented) ResendVerification(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ChangePassword Change the password
+// (PUT /v1/user/password)
+func (_ Unimplemented) ChangePassword(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetSecondFactor Whether signing in takes a second step
+// (GET /v1/user/second-factor)
+func (_ Unimplemented) GetSecondFactor(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// BeginSecondFactor Begin to set up an authenticator app
+// (POST /v1/user/second-factor)
+func (_ Unimplemented) BeginSecondFactor(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ConfirmSecondFactor Switch the second factor on with a code of the app
+// (POST /v1/user/second-factor/confirmation)
+func (_ Unimplemented) ConfirmSecondFactor(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// RenewRecoveryCodes Replace the recovery codes
+// (POST /v1/user/second-factor/recovery-codes)
+func (_ Unimplemented) RenewRecoveryCodes(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// RemoveSecondFactor Switch the second factor off
+// (POST /v1/user/second-factor/removal)
+func (_ Unimplemented) RemoveSecondFactor(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // ServerInterfaceWrapper converts contexts to parameters.
 type ServerInterfaceWrapper struct {
 	Handler            ServerInterface
@@ -1553,6 +2235,403 @@ func (siw *ServerInterfaceWrapper) GetOpenapi(w http.ResponseWriter, r *http.Req
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetOpenapi(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CreateAccount operation middleware
+func (siw *ServerInterfaceWrapper) CreateAccount(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CreateAccount(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetAccount operation middleware
+func (siw *ServerInterfaceWrapper) GetAccount(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "account" -------------
+	var account AccountPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "account", chi.URLParam(r, "account"), &account, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "account", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetAccount(w, r, account)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// UpdateAccount operation middleware
+func (siw *ServerInterfaceWrapper) UpdateAccount(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "account" -------------
+	var account AccountPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "account", chi.URLParam(r, "account"), &account, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "account", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.UpdateAccount(w, r, account)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListAccountTokens operation middleware
+func (siw *ServerInterfaceWrapper) ListAccountTokens(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "account" -------------
+	var account AccountPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "account", chi.URLParam(r, "account"), &account, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "account", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListAccountTokens(w, r, account)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CreateServiceToken operation middleware
+func (siw *ServerInterfaceWrapper) CreateServiceToken(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "account" -------------
+	var account AccountPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "account", chi.URLParam(r, "account"), &account, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "account", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CreateServiceToken(w, r, account)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeleteAccountToken operation middleware
+func (siw *ServerInterfaceWrapper) DeleteAccountToken(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "account" -------------
+	var account AccountPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "account", chi.URLParam(r, "account"), &account, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "account", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "api_token" -------------
+	var apiToken APITokenPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "api_token", chi.URLParam(r, "api_token"), &apiToken, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "api_token", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteAccountToken(w, r, account, apiToken)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListInvitations operation middleware
+func (siw *ServerInterfaceWrapper) ListInvitations(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "account" -------------
+	var account AccountPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "account", chi.URLParam(r, "account"), &account, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "account", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListInvitations(w, r, account)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CreateInvitation operation middleware
+func (siw *ServerInterfaceWrapper) CreateInvitation(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "account" -------------
+	var account AccountPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "account", chi.URLParam(r, "account"), &account, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "account", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CreateInvitation(w, r, account)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// RevokeInvitation operation middleware
+func (siw *ServerInterfaceWrapper) RevokeInvitation(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "account" -------------
+	var account AccountPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "account", chi.URLParam(r, "account"), &account, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "account", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "invitation" -------------
+	var invitation InvitationPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "invitation", chi.URLParam(r, "invitation"), &invitation, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "invitation", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RevokeInvitation(w, r, account, invitation)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ResendInvitation operation middleware
+func (siw *ServerInterfaceWrapper) ResendInvitation(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "account" -------------
+	var account AccountPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "account", chi.URLParam(r, "account"), &account, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "account", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "invitation" -------------
+	var invitation InvitationPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "invitation", chi.URLParam(r, "invitation"), &invitation, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "invitation", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ResendInvitation(w, r, account, invitation)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// LeaveAccount operation middleware
+func (siw *ServerInterfaceWrapper) LeaveAccount(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "account" -------------
+	var account AccountPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "account", chi.URLParam(r, "account"), &account, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "account", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.LeaveAccount(w, r, account)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListMembers operation middleware
+func (siw *ServerInterfaceWrapper) ListMembers(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "account" -------------
+	var account AccountPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "account", chi.URLParam(r, "account"), &account, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "account", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListMembers(w, r, account)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// RemoveMember operation middleware
+func (siw *ServerInterfaceWrapper) RemoveMember(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "account" -------------
+	var account AccountPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "account", chi.URLParam(r, "account"), &account, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "account", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "user" -------------
+	var user UserPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RemoveMember(w, r, account, user)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// UpdateMember operation middleware
+func (siw *ServerInterfaceWrapper) UpdateMember(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "account" -------------
+	var account AccountPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "account", chi.URLParam(r, "account"), &account, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "account", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "user" -------------
+	var user UserPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.UpdateMember(w, r, account, user)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -1644,6 +2723,62 @@ func (siw *ServerInterfaceWrapper) VerifyEmail(w http.ResponseWriter, r *http.Re
 	handler.ServeHTTP(w, r)
 }
 
+// AcceptInvitation operation middleware
+func (siw *ServerInterfaceWrapper) AcceptInvitation(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.AcceptInvitation(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// LookUpInvitation operation middleware
+func (siw *ServerInterfaceWrapper) LookUpInvitation(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.LookUpInvitation(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// RequestPasswordReset operation middleware
+func (siw *ServerInterfaceWrapper) RequestPasswordReset(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RequestPasswordReset(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ResetPassword operation middleware
+func (siw *ServerInterfaceWrapper) ResetPassword(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ResetPassword(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ListPlans operation middleware
 func (siw *ServerInterfaceWrapper) ListPlans(w http.ResponseWriter, r *http.Request) {
 
@@ -1700,11 +2835,93 @@ func (siw *ServerInterfaceWrapper) SignIn(w http.ResponseWriter, r *http.Request
 	handler.ServeHTTP(w, r)
 }
 
+// FinishSignIn operation middleware
+func (siw *ServerInterfaceWrapper) FinishSignIn(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.FinishSignIn(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// EndOtherSessions operation middleware
+func (siw *ServerInterfaceWrapper) EndOtherSessions(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.EndOtherSessions(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListSessions operation middleware
+func (siw *ServerInterfaceWrapper) ListSessions(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListSessions(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// EndSession operation middleware
+func (siw *ServerInterfaceWrapper) EndSession(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "session" -------------
+	var session SessionPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "session", chi.URLParam(r, "session"), &session, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "session", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.EndSession(w, r, session)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // SignUp operation middleware
 func (siw *ServerInterfaceWrapper) SignUp(w http.ResponseWriter, r *http.Request) {
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.SignUp(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ConfirmSignUp operation middleware
+func (siw *ServerInterfaceWrapper) ConfirmSignUp(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ConfirmSignUp(w, r)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -2687,6 +3904,118 @@ func (siw *ServerInterfaceWrapper) RotateWebhookSecret(w http.ResponseWriter, r 
 	handler.ServeHTTP(w, r)
 }
 
+// ChangeEmail operation middleware
+func (siw *ServerInterfaceWrapper) ChangeEmail(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ChangeEmail(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ResendVerification operation middleware
+func (siw *ServerInterfaceWrapper) ResendVerification(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ResendVerification(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ChangePassword operation middleware
+func (siw *ServerInterfaceWrapper) ChangePassword(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ChangePassword(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetSecondFactor operation middleware
+func (siw *ServerInterfaceWrapper) GetSecondFactor(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetSecondFactor(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// BeginSecondFactor operation middleware
+func (siw *ServerInterfaceWrapper) BeginSecondFactor(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.BeginSecondFactor(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ConfirmSecondFactor operation middleware
+func (siw *ServerInterfaceWrapper) ConfirmSecondFactor(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ConfirmSecondFactor(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// RenewRecoveryCodes operation middleware
+func (siw *ServerInterfaceWrapper) RenewRecoveryCodes(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RenewRecoveryCodes(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// RemoveSecondFactor operation middleware
+func (siw *ServerInterfaceWrapper) RemoveSecondFactor(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RemoveSecondFactor(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 type UnescapedCookieParamError struct {
 	ParamName string
 	Err       error
@@ -2814,6 +4143,99 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Post(options.BaseURL+"/v1/email-verification", wrapper.VerifyEmail)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/signup/confirmation", wrapper.ConfirmSignUp)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/session/second-factor", wrapper.FinishSignIn)
+	})
+	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/v1/sessions", wrapper.EndOtherSessions)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/sessions", wrapper.ListSessions)
+	})
+	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/v1/sessions/{session}", wrapper.EndSession)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/password-reset", wrapper.RequestPasswordReset)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/password-reset/completion", wrapper.ResetPassword)
+	})
+	r.Group(func(r chi.Router) {
+		r.Put(options.BaseURL+"/v1/user/password", wrapper.ChangePassword)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/user/email", wrapper.ChangeEmail)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/user/email/verification", wrapper.ResendVerification)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/user/second-factor", wrapper.GetSecondFactor)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/user/second-factor", wrapper.BeginSecondFactor)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/user/second-factor/confirmation", wrapper.ConfirmSecondFactor)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/user/second-factor/recovery-codes", wrapper.RenewRecoveryCodes)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/user/second-factor/removal", wrapper.RemoveSecondFactor)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/accounts", wrapper.CreateAccount)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/accounts/{account}", wrapper.GetAccount)
+	})
+	r.Group(func(r chi.Router) {
+		r.Patch(options.BaseURL+"/v1/accounts/{account}", wrapper.UpdateAccount)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/accounts/{account}/leave", wrapper.LeaveAccount)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/accounts/{account}/members", wrapper.ListMembers)
+	})
+	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/v1/accounts/{account}/members/{user}", wrapper.RemoveMember)
+	})
+	r.Group(func(r chi.Router) {
+		r.Patch(options.BaseURL+"/v1/accounts/{account}/members/{user}", wrapper.UpdateMember)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/accounts/{account}/invitations", wrapper.ListInvitations)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/accounts/{account}/invitations", wrapper.CreateInvitation)
+	})
+	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/v1/accounts/{account}/invitations/{invitation}", wrapper.RevokeInvitation)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/accounts/{account}/invitations/{invitation}/resend", wrapper.ResendInvitation)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/invitations/lookup", wrapper.LookUpInvitation)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/invitations/acceptance", wrapper.AcceptInvitation)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/accounts/{account}/api-tokens", wrapper.ListAccountTokens)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/accounts/{account}/api-tokens", wrapper.CreateServiceToken)
+	})
+	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/v1/accounts/{account}/api-tokens/{api_token}", wrapper.DeleteAccountToken)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/plans", wrapper.ListPlans)

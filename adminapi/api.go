@@ -48,9 +48,11 @@ type server struct {
 	sessions *scs.SessionManager
 	keys     accesstoken.PublicKeys
 	spec     json.RawMessage
-	dev      bool
-	logger   *slog.Logger
-	now      func() time.Time
+	// operations are the rows of the table of operations, by method and path.
+	operations map[string]tenants.Operation
+	dev        bool
+	logger     *slog.Logger
+	now        func() time.Time
 }
 
 var _ ServerInterface = (*server)(nil)
@@ -73,6 +75,9 @@ func New(c Config) (http.Handler, error) {
 	if s.now == nil {
 		s.now = time.Now
 	}
+	if s.operations, err = operationsOf(spec); err != nil {
+		return nil, err
+	}
 	s.sessions.ErrorFunc = s.problem
 	pages, err := console(c.Console)
 	if err != nil {
@@ -83,7 +88,7 @@ func New(c Config) (http.Handler, error) {
 	root.Use(httpserver.WithRequestID, httpserver.Recover(c.Logger), httpserver.SecurityHeaders(contentSecurityPolicy(c.Tenants.Endpoints(), c.Dev), !c.Dev))
 	api := chi.NewRouter()
 	api.Use(noStore, s.sameOrigin(), httpserver.Deadline(deadline), httpserver.LimitBody(maxBody), s.sessions.LoadAndSave, s.identify, s.validate(spec))
-	HandlerWithOptions(s, ChiServerOptions{BaseRouter: api, ErrorHandlerFunc: func(w http.ResponseWriter, r *http.Request, err error) {
+	HandlerWithOptions(s, ChiServerOptions{BaseRouter: api, Middlewares: []MiddlewareFunc{s.admit}, ErrorHandlerFunc: func(w http.ResponseWriter, r *http.Request, err error) {
 		s.problem(w, r, parameterFault(err))
 	}})
 	root.Handle("/v1", api)

@@ -2,26 +2,34 @@ package adminapi
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/go-chi/chi/v5"
+	"github.com/oklog/ulid/v2"
 
 	"github.com/signalbox/signalbox/internal/fault"
 	"github.com/signalbox/signalbox/internal/httpserver"
 	"github.com/signalbox/signalbox/tenants"
 )
 
-// How long a session lasts without a request, and at most.
+// How long a session lasts at most; without requests it ends before that
+// (tenants.Sessions).
 const (
-	sessionIdle = 30 * time.Minute
-	sessionLife = 12 * time.Hour
+	sessionLife     = 12 * time.Hour
+	sessionLifeLong = 30 * 24 * time.Hour // when it is remembered
 )
 
-// sessionUser is the session's one value: the user's id.
-const sessionUser = "user"
+// secondStepLife is how long the second step of signing in may take.
+const secondStepLife = 10 * time.Minute
+
+// sessionPendingSince is when the first step was done, in Unix seconds.
+const sessionPendingSince = "pending_since"
 
 // newSessions makes the session manager. Only hashes of session tokens are
 // stored. The __Host- prefix binds the cookie to this host, path and TLS; a
@@ -30,7 +38,6 @@ func newSessions(store scs.Store, dev bool) *scs.SessionManager {
 	m := scs.New()
 	m.Store = store
 	m.HashTokenInStore = true
-	m.IdleTimeout = sessionIdle
 	m.Lifetime = sessionLife
 	m.Cookie.Name = "__Host-signalbox"
 	m.Cookie.Secure = true
@@ -71,7 +78,10 @@ func (s *server) identify(next http.Handler) http.Handler {
 				return
 			}
 		} else {
-			caller.User = tenants.UserID(s.sessions.GetString(r.Context(), sessionUser))
+			caller.User = tenants.UserID(s.sessions.GetString(r.Context(), tenants.SessionUser))
+			if caller.User != "" {
+				caller.Session = s.sessions.GetString(r.Context(), tenants.SessionID)
+			}
 		}
 		caller.RequestID = httpserver.RequestID(r.Context())
 		caller.IP = remoteIP(r)
@@ -88,12 +98,73 @@ func remoteIP(r *http.Request) string {
 	return host
 }
 
+// admit refuses who may not call the operation that the request is for, by the
+// one table of operations. It runs behind the router.
+func (s *server) admit(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		patterns := chi.RouteContext(r.Context()).RoutePatterns
+		operation, ok := s.operations[r.Method+" "+patterns[len(patterns)-1]]
+		if !ok {
+			s.problem(w, r, fmt.Errorf("no operation for %s %v", r.Method, patterns))
+			return
+		}
+		if err := operation.Admit(callerOf(r)); err != nil {
+			s.problem(w, r, err)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// operationsOf are the rows of the table by method and path. Each operation of the
+// document has one.
+func operationsOf(spec *openapi3.T) (map[string]tenants.Operation, error) {
+	all := make(map[string]tenants.Operation)
+	for path, item := range spec.Paths.Map() {
+		for method, op := range item.Operations() {
+			row, ok := tenants.Operations[op.OperationID]
+			if !ok {
+				return nil, fmt.Errorf("operation %s has no row in tenants.Operations: say who may call it", op.OperationID)
+			}
+			all[method+" "+path] = row
+		}
+	}
+	return all, nil
+}
+
 // signInUser starts a session for a user under a fresh token, so that a token
 // planted before means nothing.
-func (s *server) signInUser(ctx context.Context, u tenants.UserID) error {
+func (s *server) signInUser(r *http.Request, u tenants.UserID, remember bool) error {
+	return s.startSession(r, tenants.SessionUser, u, remember)
+}
+
+// startSession starts a session under a fresh token, in which key says who the
+// user is and nothing is left of before.
+func (s *server) startSession(r *http.Request, key string, u tenants.UserID, remember bool) error {
+	ctx := r.Context()
+	if err := s.sessions.Clear(ctx); err != nil {
+		return fault.Wrap(fault.Unavailable, "Signing in is not possible right now.", err)
+	}
+	if err := s.renewSession(r); err != nil {
+		return err
+	}
+	s.sessions.Put(ctx, key, string(u))
+	s.sessions.Put(ctx, tenants.SessionRemembered, remember)
+	if remember {
+		s.sessions.SetDeadline(ctx, time.Now().Add(sessionLifeLong))
+	}
+	return nil
+}
+
+// renewSession gives the session another token and id, as every change of what it
+// may do does.
+func (s *server) renewSession(r *http.Request) error {
+	ctx := r.Context()
 	if err := s.sessions.RenewToken(ctx); err != nil {
 		return fault.Wrap(fault.Unavailable, "Signing in is not possible right now.", err)
 	}
-	s.sessions.Put(ctx, sessionUser, string(u))
+	s.sessions.Put(ctx, tenants.SessionID, ulid.Make().String())
+	s.sessions.Put(ctx, tenants.SessionDevice, strings.ToValidUTF8(r.UserAgent(), ""))
+	s.sessions.Put(ctx, tenants.SessionIP, remoteIP(r))
 	return nil
 }

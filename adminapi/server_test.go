@@ -93,6 +93,7 @@ type settings struct {
 	signUpsPerHour int
 	now            func() time.Time
 	outbound       outbound.Policy
+	confirmSignUps bool
 }
 
 // thisMachine lets issuers be where tests run them.
@@ -120,7 +121,7 @@ func newWorld(t *testing.T, s settings) *world {
 	}
 	w.service, err = tenants.NewService(tenants.Config{
 		Store: tenantstore.New(pool, noJobs{}), Sealer: sealer, Endpoints: endpoints, ConsoleURL: "https://console.example.com",
-		Publish: w.published.publish, Outbound: s.outbound, Upstreams: w.upstreams, Deliveries: w.upstreams, SignUpsPerHour: s.signUpsPerHour, Logger: logger, Now: s.now,
+		Publish: w.published.publish, Outbound: s.outbound, Upstreams: w.upstreams, Deliveries: w.upstreams, SignUpsPerHour: s.signUpsPerHour, ConfirmSignUps: s.confirmSignUps, Logger: logger, Now: s.now,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -274,13 +275,101 @@ func (w *world) signUp(email, slug string) (*client, answer) {
 	return c, a
 }
 
+// exec changes the database behind the service's back.
+func (w *world) exec(sql string, args ...any) {
+	w.t.Helper()
+	if _, err := w.pool.Exec(w.t.Context(), sql, args...); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// verified marks the address of somebody who signed up as confirmed.
+func (w *world) verified(signedUp answer) {
+	w.t.Helper()
+	w.exec("UPDATE users SET email_verified_at = now() WHERE id = $1", signedUp.at("user", "id"))
+}
+
+// mailTo returns the newest mail to an address, and the token in its link.
+func (w *world) mailTo(email string) (m tenants.Mail, token string) {
+	w.t.Helper()
+	all, err := w.service.RecentMail(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, m := range all {
+		if m.To == email {
+			_, token, _ := strings.Cut(m.Link, "token=")
+			return m, token
+		}
+	}
+	w.t.Fatalf("no mail to %s", email)
+	return m, ""
+}
+
+// mails counts the mails there are.
+func (w *world) mails() int {
+	w.t.Helper()
+	all, err := w.service.RecentMail(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return len(all)
+}
+
+// actions lists what the audit has of a subject, the oldest first.
+func (w *world) actions(subject string) (all []string) {
+	w.t.Helper()
+	rows, _ := w.pool.Query(w.t.Context(), "SELECT action FROM audit_events WHERE subject = $1 AND ip = '127.0.0.1' AND request_id <> '' ORDER BY id", subject)
+	all, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return all
+}
+
+// signIn signs in in a new browser.
+func (w *world) signIn(email, password string) (*client, answer) {
+	w.t.Helper()
+	c := w.browser()
+	return c, c.call("POST", "/v1/session", map[string]any{"email": email, "password": password})
+}
+
+// program makes a personal API token and returns who sends it; account "" means
+// the only one.
+func (c *client) program(account string, scopes []tenants.Scope) *client {
+	c.w.t.Helper()
+	in := map[string]any{"name": "CI"}
+	if account != "" {
+		in["account_id"] = account
+	}
+	return c.tokenOf("/v1/api-tokens", in, scopes)
+}
+
+// service makes a service token and returns who sends it.
+func (c *client) service(account string, role tenants.Role, scopes []tenants.Scope) *client {
+	c.w.t.Helper()
+	return c.tokenOf("/v1/accounts/"+account+"/api-tokens", map[string]any{"name": "Deploy", "role": role}, scopes)
+}
+
+func (c *client) tokenOf(path string, in map[string]any, scopes []tenants.Scope) *client {
+	c.w.t.Helper()
+	if scopes != nil {
+		in["scopes"] = scopes
+	}
+	made := c.call("POST", path, in)
+	if made.status != http.StatusCreated {
+		c.w.t.Fatalf("making a token answered %d: %s", made.status, made.text)
+	}
+	return &client{w: c.w, http: http.DefaultClient, token: made.at("secret")}
+}
+
 // member signs a new user up and makes the user a member of another's account.
 func (w *world) member(email, account string, role tenants.Role) *client {
 	w.t.Helper()
-	c, a := w.signUp(email, strings.ToLower(string(role))+"-own")
-	if _, err := w.pool.Exec(w.t.Context(), "INSERT INTO members (account_id, user_id, role) VALUES ($1, $2, $3)", account, a.at("user", "id"), role); err != nil {
-		w.t.Fatal(err)
-	}
+	local, _, _ := strings.Cut(email, "@")
+	c, a := w.signUp(email, local+"-own")
+	w.verified(a)
+	w.exec("INSERT INTO members (account_id, user_id, role) VALUES ($1, $2, $3)", account, a.at("user", "id"), role)
 	return c
 }
 

@@ -2,6 +2,7 @@ package adminapi
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/signalbox/signalbox/internal/fault"
 	"github.com/signalbox/signalbox/tenants"
@@ -18,11 +19,33 @@ func (s *server) SignUp(w http.ResponseWriter, r *http.Request) {
 		Email: in.Email, Password: tenants.Secret(in.Password),
 		AccountName: value(in.AccountName), TenantName: value(in.TenantName), TenantSlug: value(in.TenantSlug),
 	})
+	switch {
+	case err != nil:
+		s.problem(w, r, err)
+	case made == nil:
+		w.WriteHeader(http.StatusAccepted)
+	default:
+		s.answerSignUp(w, r, *made)
+	}
+}
+
+// ConfirmSignUp implements ServerInterface.
+func (s *server) ConfirmSignUp(w http.ResponseWriter, r *http.Request) {
+	in, err := body[TokenRequest](r)
 	if err != nil {
 		s.problem(w, r, err)
 		return
 	}
-	if err := s.signInUser(r.Context(), made.User.ID); err != nil {
+	made, err := s.tenants.ConfirmSignUp(r.Context(), callerOf(r), tenants.Secret(in.Token))
+	if err != nil {
+		s.problem(w, r, err)
+		return
+	}
+	s.answerSignUp(w, r, made)
+}
+
+func (s *server) answerSignUp(w http.ResponseWriter, r *http.Request, made tenants.SignedUp) {
+	if err := s.signInUser(r, made.User.ID, false); err != nil {
 		s.problem(w, r, err)
 		return
 	}
@@ -39,30 +62,84 @@ func (s *server) SignIn(w http.ResponseWriter, r *http.Request) {
 		s.problem(w, r, err)
 		return
 	}
-	caller := callerOf(r)
-	u, err := s.tenants.SignIn(r.Context(), caller, in.Email, tenants.Secret(in.Password))
+	u, err := s.tenants.SignIn(r.Context(), callerOf(r), in.Email, tenants.Secret(in.Password))
 	if err != nil {
 		s.problem(w, r, err)
 		return
 	}
-	if err := s.signInUser(r.Context(), u.ID); err != nil {
+	s.enter(w, r, u, value(in.Remember))
+}
+
+// enter signs a user in who has proved who it is with one factor, and asks for the
+// second one where there is one.
+func (s *server) enter(w http.ResponseWriter, r *http.Request, u tenants.User, remember bool) {
+	if u.SecondFactor {
+		until, err := s.beginSecondStep(r, u, remember)
+		s.answer(w, r, http.StatusAccepted, SecondStep{SecondFactor: Totp, ExpiresAt: until.UTC()}, err)
+		return
+	}
+	if err := s.signInUser(r, u.ID, remember); err != nil {
 		s.problem(w, r, err)
 		return
 	}
-	s.answerSession(w, r, tenants.Caller{User: u.ID})
+	s.answerSession(w, r)
+}
+
+// beginSecondStep starts a session that waits for the second step.
+func (s *server) beginSecondStep(r *http.Request, u tenants.User, remember bool) (until time.Time, err error) {
+	now := s.now()
+	if err := s.startSession(r, tenants.SessionPending, u.ID, remember); err != nil {
+		return time.Time{}, err
+	}
+	s.sessions.Put(r.Context(), sessionPendingSince, now.Unix())
+	return now.Add(secondStepLife), nil
+}
+
+// FinishSignIn implements ServerInterface.
+func (s *server) FinishSignIn(w http.ResponseWriter, r *http.Request) {
+	in, err := body[SecondFactorCodeRequest](r)
+	if err != nil {
+		s.problem(w, r, err)
+		return
+	}
+	ctx, caller := r.Context(), callerOf(r)
+	caller.User = tenants.UserID(s.sessions.GetString(ctx, tenants.SessionPending))
+	since := time.Unix(s.sessions.GetInt64(ctx, sessionPendingSince), 0)
+	if caller.User == "" || s.now().Sub(since) > secondStepLife {
+		s.problem(w, r, fault.New(fault.Unauthenticated, "Begin with your address and password.").WithCode("first_step_missing"))
+		return
+	}
+	u, err := s.tenants.FinishSignIn(ctx, caller, tenants.Secret(in.Code))
+	if err != nil {
+		s.problem(w, r, err)
+		return
+	}
+	if err := s.signInUser(r, u.ID, s.sessions.GetBool(ctx, tenants.SessionRemembered)); err != nil {
+		s.problem(w, r, err)
+		return
+	}
+	s.answerSession(w, r)
 }
 
 // GetSession implements ServerInterface.
 func (s *server) GetSession(w http.ResponseWriter, r *http.Request) {
-	s.answerSession(w, r, callerOf(r))
+	c := callerOf(r)
+	s.answerWho(w, r, c)
 }
 
-func (s *server) answerSession(w http.ResponseWriter, r *http.Request, c tenants.Caller) {
+// answerSession answers with the session that was just started.
+func (s *server) answerSession(w http.ResponseWriter, r *http.Request) {
+	s.answerWho(w, r, tenants.Caller{
+		User: tenants.UserID(s.sessions.GetString(r.Context(), tenants.SessionUser)), Session: s.sessions.GetString(r.Context(), tenants.SessionID),
+	})
+}
+
+func (s *server) answerWho(w http.ResponseWriter, r *http.Request, c tenants.Caller) {
 	u, memberships, err := s.tenants.Who(r.Context(), c)
 	if fault.KindOf(err) == fault.NotFound && err != nil { // the user is gone, the session is not
 		err = fault.New(fault.Unauthenticated, "Sign in, or send an API token.")
 	}
-	answer := Session{User: user(u), Accounts: make([]Account, 0, len(memberships))}
+	answer := Session{ID: given(c.Session), User: user(u), Accounts: make([]Account, 0, len(memberships))}
 	for _, m := range memberships {
 		answer.Accounts = append(answer.Accounts, account(m))
 	}
@@ -78,21 +155,34 @@ func (s *server) SignOut(w http.ResponseWriter, r *http.Request) {
 	s.done(w, r, err)
 }
 
-// VerifyEmail implements ServerInterface.
-func (s *server) VerifyEmail(w http.ResponseWriter, r *http.Request) {
-	in, err := body[EmailVerificationRequest](r)
-	if err != nil {
-		s.problem(w, r, err)
-		return
+// ListSessions implements ServerInterface.
+func (s *server) ListSessions(w http.ResponseWriter, r *http.Request) {
+	c := callerOf(r)
+	all, err := s.tenants.Sessions(r.Context(), c)
+	answer := SessionList{Sessions: make([]SessionInfo, 0, len(all))}
+	for _, v := range all {
+		answer.Sessions = append(answer.Sessions, SessionInfo{
+			ID: v.ID, Current: v.ID == c.Session, Device: device(v.Device), IP: v.IP, Remembered: v.Remembered,
+			CreatedAt: v.CreatedAt.UTC(), LastSeenAt: v.SeenAt.UTC(), ExpiresAt: v.ExpiresAt.UTC(),
+		})
 	}
-	email, err := s.tenants.VerifyEmail(r.Context(), callerOf(r), tenants.Secret(in.Token))
-	s.answer(w, r, http.StatusOK, EmailVerification{Email: email}, err)
+	s.answer(w, r, http.StatusOK, answer, err)
+}
+
+// EndSession implements ServerInterface.
+func (s *server) EndSession(w http.ResponseWriter, r *http.Request, id SessionPath) {
+	s.done(w, r, s.tenants.EndSession(r.Context(), callerOf(r), id))
+}
+
+// EndOtherSessions implements ServerInterface.
+func (s *server) EndOtherSessions(w http.ResponseWriter, r *http.Request) {
+	s.done(w, r, s.tenants.EndOtherSessions(r.Context(), callerOf(r)))
 }
 
 func user(u tenants.User) User {
-	return User{ID: string(u.ID), Email: u.Email, EmailVerified: u.EmailVerified}
+	return User{ID: string(u.ID), Email: u.Email, EmailVerified: u.EmailVerified, SecondFactor: &u.SecondFactor}
 }
 
 func account(m tenants.Membership) Account {
-	return Account{ID: string(m.ID), Name: m.Name, Plan: m.Plan, Role: Role(m.Role)}
+	return Account{ID: string(m.ID), Name: m.Name, Plan: m.Plan, Role: Role(m.Role), NeedsSecondFactor: given(m.ShutOut)}
 }

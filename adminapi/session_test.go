@@ -226,7 +226,7 @@ func TestVerification_link_works_once(t *testing.T) {
 	if a := c.call("POST", "/v1/email-verification", map[string]string{"token": token}); a.at("email") != "ada@example.com" {
 		t.Errorf("answered %d: %s", a.status, a.text)
 	}
-	want(t, c.call("POST", "/v1/email-verification", map[string]string{"token": token}), http.StatusNotFound, "not_found")
+	want(t, c.call("POST", "/v1/email-verification", map[string]string{"token": token}), http.StatusNotFound, "link_expired")
 	if a := c.call("GET", "/v1/session", nil); a.body["user"].(map[string]any)["email_verified"] != true {
 		t.Errorf("session = %s", a.text)
 	}

@@ -110,11 +110,7 @@ func (s *server) liveToken(r *http.Request, ref string) (accesstoken.Minted, err
 // ListAPITokens implements ServerInterface.
 func (s *server) ListAPITokens(w http.ResponseWriter, r *http.Request) {
 	all, err := s.tenants.APITokens(r.Context(), callerOf(r))
-	answer := APITokenList{APITokens: make([]APIToken, 0, len(all))}
-	for _, t := range all {
-		answer.APITokens = append(answer.APITokens, apiToken(t))
-	}
-	s.answer(w, r, http.StatusOK, answer, err)
+	s.answer(w, r, http.StatusOK, apiTokenList(all), err)
 }
 
 // CreateAPIToken implements ServerInterface.
@@ -124,7 +120,7 @@ func (s *server) CreateAPIToken(w http.ResponseWriter, r *http.Request) {
 		s.problem(w, r, err)
 		return
 	}
-	token, secret, err := s.tenants.CreateAPIToken(r.Context(), callerOf(r), in.Name, tenants.AccountID(value(in.AccountID)))
+	token, secret, err := s.tenants.CreateAPIToken(r.Context(), callerOf(r), tenants.AccountID(value(in.AccountID)), newAPIToken(in.Name, in.Scopes, in.ExpiresInDays))
 	s.answer(w, r, http.StatusCreated, APITokenSecret{APIToken: apiToken(token), Secret: secret.Reveal()}, err)
 }
 
@@ -133,10 +129,53 @@ func (s *server) DeleteAPIToken(w http.ResponseWriter, r *http.Request, id strin
 	s.done(w, r, s.tenants.DeleteAPIToken(r.Context(), callerOf(r), id))
 }
 
-func apiToken(t tenants.APIToken) APIToken {
-	return APIToken{
-		ID: t.ID, Name: t.Name, AccountID: string(t.Account), Hint: t.Hint, CreatedAt: t.CreatedAt.UTC(), LastUsedAt: optional(t.LastUsedAt),
+// ListAccountTokens implements ServerInterface.
+func (s *server) ListAccountTokens(w http.ResponseWriter, r *http.Request, account AccountPath) {
+	all, err := s.tenants.AccountTokens(r.Context(), callerOf(r), tenants.AccountID(account))
+	s.answer(w, r, http.StatusOK, apiTokenList(all), err)
+}
+
+// CreateServiceToken implements ServerInterface.
+func (s *server) CreateServiceToken(w http.ResponseWriter, r *http.Request, account AccountPath) {
+	in, err := body[CreateServiceTokenRequest](r)
+	if err != nil {
+		s.problem(w, r, err)
+		return
 	}
+	token, secret, err := s.tenants.CreateServiceToken(r.Context(), callerOf(r), tenants.AccountID(account), tenants.Role(in.Role), newAPIToken(in.Name, in.Scopes, in.ExpiresInDays))
+	s.answer(w, r, http.StatusCreated, APITokenSecret{APIToken: apiToken(token), Secret: secret.Reveal()}, err)
+}
+
+// DeleteAccountToken implements ServerInterface.
+func (s *server) DeleteAccountToken(w http.ResponseWriter, r *http.Request, account AccountPath, id APITokenPath) {
+	s.done(w, r, s.tenants.DeleteAccountToken(r.Context(), callerOf(r), tenants.AccountID(account), id))
+}
+
+func newAPIToken(name string, scopes *APITokenScopes, days *APITokenDays) tenants.NewAPIToken {
+	in := tenants.NewAPIToken{Name: name, Days: value(days)}
+	for _, scope := range value(scopes) {
+		in.Scopes = append(in.Scopes, tenants.Scope(scope))
+	}
+	return in
+}
+
+func apiTokenList(all []tenants.APIToken) APITokenList {
+	answer := APITokenList{APITokens: make([]APIToken, 0, len(all))}
+	for _, t := range all {
+		answer.APITokens = append(answer.APITokens, apiToken(t))
+	}
+	return answer
+}
+
+func apiToken(t tenants.APIToken) APIToken {
+	shown := APIToken{
+		ID: t.ID, Name: t.Name, Kind: APITokenKind(t.Kind), AccountID: string(t.Account), UserEmail: given(t.Email), Role: Role(t.Role),
+		Scopes: make([]APITokenScope, 0, len(t.Scopes)), Hint: t.Hint, CreatedAt: t.Created.UTC(), ExpiresAt: optional(t.Expires), LastUsedAt: optional(t.LastUsed),
+	}
+	for _, scope := range t.Scopes {
+		shown.Scopes = append(shown.Scopes, APITokenScope(scope))
+	}
+	return shown
 }
 
 // seconds is a life in seconds; nil means the default.

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Checks that what is generated and committed is what its generator makes: code
 # from adminapi/openapi.yaml, docs/conformance.md and docs/security-tests.md from
-# the names of tests, docs/errors from the table of codes. Nothing in the checkout
-# is changed.
+# the names of tests, docs/errors from the table of codes, docs/roles.md from the
+# table of operations. Nothing in the checkout is changed.
 set -eu
 
 fresh=$(mktemp -d)
@@ -30,6 +30,9 @@ compare web/src/shared/api/schema.d.ts "$fresh/schema.d.ts"
 go run ./e2e/conformance/table -o "$fresh"
 compare docs/conformance.md "$fresh/conformance.md"
 compare docs/security-tests.md "$fresh/security-tests.md"
+
+go run ./adminapi/rolespage -o "$fresh"
+compare docs/roles.md "$fresh/roles.md"
 
 go run ./internal/fault/pages -o "$fresh/errors"
 for page in docs/errors/*.md "$fresh"/errors/*.md; do

@@ -18,6 +18,9 @@ const (
 	Viewer    Role = "viewer"
 )
 
+// Roles lists the roles, the mightiest first.
+var Roles = []Role{Owner, Admin, Developer, Billing, Viewer}
+
 // Permission is one thing that a role may allow.
 type Permission string
 
@@ -38,9 +41,21 @@ const (
 	// SeeDeliveries shows what was posted to upstreams, which is what clients said.
 	SeeDeliveries  Permission = "see_deliveries"
 	ReplayDelivery Permission = "replay_delivery"
+	// SeeAccount shows the account and its members.
+	SeeAccount    Permission = "see_account"
+	ChangeAccount Permission = "change_account"
+	// RequireSecondFactor shuts out members who have none.
+	RequireSecondFactor Permission = "require_second_factor"
+	// ManageMembers invites, changes and removes members, but no owners: for those
+	// ManageOwners is needed as well.
+	ManageMembers Permission = "manage_members"
+	ManageOwners  Permission = "manage_owners"
+	// ManageTokens shows and revokes everybody's API tokens and makes service tokens.
+	ManageTokens Permission = "manage_tokens"
 )
 
-// rolesWith is the one table of who may do what.
+// rolesWith is the one table of who may do what; Operations says which operation
+// of the API needs which permission.
 var rolesWith = map[Permission][]Role{
 	SeeTenant:     {Owner, Admin, Developer, Billing, Viewer},
 	SeeKeys:       {Owner, Admin, Developer},
@@ -56,10 +71,28 @@ var rolesWith = map[Permission][]Role{
 
 	SeeDeliveries:  {Owner, Admin, Developer},
 	ReplayDelivery: {Owner, Admin, Developer},
+
+	SeeAccount:          {Owner, Admin, Developer, Billing, Viewer},
+	ChangeAccount:       {Owner, Admin},
+	RequireSecondFactor: {Owner},
+	ManageMembers:       {Owner, Admin},
+	ManageOwners:        {Owner},
+	ManageTokens:        {Owner, Admin},
 }
 
 // Allows tells whether the role has a permission.
 func (r Role) Allows(p Permission) bool { return slices.Contains(rolesWith[p], r) }
+
+// atMost tells whether the role is no mightier than another one.
+func (r Role) atMost(other Role) bool {
+	i, j := slices.Index(Roles, r), slices.Index(Roles, other)
+	return i >= 0 && j >= 0 && i >= j
+}
+
+// errSecondFactorRequired is for members whom the account shuts out.
+func errSecondFactorRequired() error {
+	return fault.New(fault.Forbidden, "This account requires a second factor of its members. Set one up in your security settings.").WithCode("second_factor_required")
+}
 
 // authorize returns a Forbidden error unless the role has the permission.
 func authorize(r Role, p Permission) error {
@@ -76,6 +109,12 @@ type Caller struct {
 	// user's.
 	Account AccountID
 	TokenID string // of the API token; "" = a session
+	// Token is the kind of the API token; "" = a session.
+	Token TokenKind
+	// Scopes bound what an API token is for; empty = all that its role allows.
+	Scopes []Scope
+	// Session is the id of the session; "" = an API token, or nobody.
+	Session string
 	// RequestID and IP are for the audit.
 	RequestID string
 	IP        string

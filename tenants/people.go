@@ -1,51 +1,51 @@
 package tenants
 
 import (
+	"net/mail"
 	"strings"
 	"time"
+
+	"github.com/signalbox/signalbox/internal/fault"
 )
 
-// User is a person who signs in.
+// User is a person who signs in, or what a service token acts as.
 type User struct {
 	ID            UserID
-	Email         string // as typed
+	Email         string // as typed; "" = a service
 	EmailVerified bool
+	SecondFactor  bool // signing in takes a second step
 }
 
 // Account holds people and money; it owns tenants.
 type Account struct {
-	ID   AccountID
-	Name string
-	Plan string // the plan's id
+	ID                  AccountID
+	Name                string
+	Plan                string // the plan's id
+	RequireSecondFactor bool
+	CreatedAt           time.Time
 }
 
 // Membership is an account as one of its members sees it.
 type Membership struct {
 	Account
 	Role Role
-}
-
-// APIToken lets a program act as a user in one account. The token itself is kept
-// as a hash.
-type APIToken struct {
-	ID         string
-	Account    AccountID
-	User       UserID
-	Name       string
-	Hint       string // the last characters of the token
-	CreatedAt  time.Time
-	LastUsedAt time.Time // zero = never; kept to the minute
-}
-
-// Mail is a message to a person.
-type Mail struct {
-	ID        string
-	To        string
-	Subject   string
-	Text      string
-	Link      string // the link in Text; "" = none
-	CreatedAt time.Time
+	// ShutOut tells that the account requires a second factor and the member has
+	// none.
+	ShutOut bool
 }
 
 // emailKey is the form in which addresses are compared.
 func emailKey(email string) string { return strings.ToLower(strings.TrimSpace(email)) }
+
+// maxEmailLength is in bytes (RFC 5321).
+const maxEmailLength = 254
+
+// cleanEmail returns an address without surrounding space, or the fault of the
+// field.
+func cleanEmail(field, email string) (string, *fault.Field) {
+	email = strings.TrimSpace(email)
+	if address, err := mail.ParseAddress(email); err != nil || address.Address != email || len(email) > maxEmailLength {
+		return "", &fault.Field{Name: field, Message: "is not an email address", Accepted: "name@domain, at most 254 bytes"}
+	}
+	return email, nil
+}

@@ -29,6 +29,9 @@ type Config struct {
 	Upstreams Upstreams
 	// Deliveries is the log of what was posted to upstreams.
 	Deliveries DeliveryLog
+	// ConfirmSignUps makes nothing before a new address is confirmed, and so tells
+	// nobody which addresses are known.
+	ConfirmSignUps bool
 	// SignUpsPerHour bounds sign-ups from one IP address; 0 = 20.
 	SignUpsPerHour int
 	Logger         *slog.Logger
@@ -52,6 +55,7 @@ type Service struct {
 	upstreams      Upstreams
 	deliveries     DeliveryLog
 	signUpsPerHour int
+	confirmSignUps bool
 	logger         *slog.Logger
 	now            func() time.Time
 	passwords      *passwords
@@ -73,7 +77,7 @@ func NewService(c Config) (*Service, error) {
 	s := &Service{
 		store: c.Store, sealer: c.Sealer, endpoints: c.Endpoints, consoleURL: c.ConsoleURL, publish: c.Publish, outbound: c.Outbound,
 		upstreams: c.Upstreams, deliveries: c.Deliveries,
-		signUpsPerHour: c.SignUpsPerHour, logger: c.Logger, passwords: p,
+		signUpsPerHour: c.SignUpsPerHour, confirmSignUps: c.ConfirmSignUps, logger: c.Logger, passwords: p,
 		now: func() time.Time { return now().Truncate(time.Microsecond) }, // as the database keeps it
 	}
 	if s.signUpsPerHour == 0 {
@@ -103,13 +107,28 @@ func (s *Service) tenantFor(ctx context.Context, c Caller, ref string, p Permiss
 	if err != nil {
 		return MemberTenant{}, err
 	}
+	if t.ShutOut {
+		return MemberTenant{}, errSecondFactorRequired()
+	}
 	return t, authorize(t.Role, p)
 }
 
 // accountFor returns the account that the caller names, or the only one there
 // is when the name is empty, and checks the permission in it.
 func (s *Service) accountFor(ctx context.Context, c Caller, id AccountID, p Permission) (Membership, error) {
-	all, err := s.store.Memberships(ctx, c.User)
+	m, err := membershipIn(ctx, s.store, c, id)
+	if err != nil {
+		return Membership{}, err
+	}
+	if m.ShutOut {
+		return Membership{}, errSecondFactorRequired()
+	}
+	return m, authorize(m.Role, p)
+}
+
+// membershipIn is accountFor without any permission.
+func membershipIn(ctx context.Context, store Store, c Caller, id AccountID) (Membership, error) {
+	all, err := store.Memberships(ctx, c.User)
 	if err != nil {
 		return Membership{}, err
 	}
@@ -121,7 +140,7 @@ func (s *Service) accountFor(ctx context.Context, c Caller, id AccountID, p Perm
 	}
 	switch {
 	case len(candidates) == 1:
-		return candidates[0], authorize(candidates[0].Role, p)
+		return candidates[0], nil
 	case id != "" || len(candidates) == 0:
 		return Membership{}, fault.New(fault.NotFound, "There is no such account, or you are not a member of it.")
 	default:

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"net/mail"
 	"net/url"
 	"strings"
 	"time"
@@ -19,7 +18,6 @@ import (
 const (
 	MinPasswordLength = 10 // characters
 	MaxPasswordLength = 128
-	maxEmailLength    = 254 // bytes, RFC 5321
 )
 
 // verificationLife is how long the link in the first mail is good.
@@ -49,42 +47,82 @@ type SignedUp struct {
 // hub, in one transaction; when it returns, the data plane knows the tenant
 // unless it is away.
 //
-// An address that is taken answers email_taken. Signing up is the one place that
-// tells; it does so after the same work as for a free address, and only so
-// often for one IP address.
-func (s *Service) SignUp(ctx context.Context, c Caller, in SignUp) (SignedUp, error) {
+// Where sign-ups are confirmed first, it only sends a mail, returns nil, and
+// tells nothing of whether the address is known: the work and the answer are the
+// same. Else an address that is taken answers email_taken, after the same work as
+// for a free one.
+func (s *Service) SignUp(ctx context.Context, c Caller, in SignUp) (*SignedUp, error) {
 	in, err := in.clean()
 	if err != nil {
-		return SignedUp{}, err
+		return nil, err
 	}
-	if _, err := s.attempt(ctx, "Too many sign-ups from your address.", time.Hour, bound{"signup:" + network(c.IP), s.signUpsPerHour}); err != nil {
-		return SignedUp{}, err
+	bounds := []bound{{"signup:" + network(c.IP), s.signUpsPerHour}}
+	if s.confirmSignUps {
+		bounds = append(bounds, bound{"signup-mail:" + emailKey(in.Email), mailsPerHour})
+	}
+	if _, err := s.attempt(ctx, "Too many sign-ups from your address.", time.Hour, bounds...); err != nil {
+		return nil, err
 	}
 	hash, err := s.passwords.hash(ctx, in.Password.Reveal())
 	if err != nil {
+		return nil, err
+	}
+	if s.confirmSignUps {
+		return nil, s.store.InTx(ctx, func(tx Store) error { return s.queueSignUp(ctx, tx, in, hash) })
+	}
+	var out SignedUp
+	err = s.store.InTx(ctx, func(tx Store) error {
+		if out, err = s.createSignedUp(ctx, tx, c, in, hash, false); err != nil {
+			return err
+		}
+		return s.queueVerification(ctx, tx, out.User)
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.hurry(ctx, out.Tenant.ID)
+	return &out, nil
+}
+
+// queueSignUp keeps a sign-up until its address is confirmed. Whoever has a user
+// already is told so by mail, and nobody else is.
+func (s *Service) queueSignUp(ctx context.Context, tx Store, in SignUp, hash string) error {
+	token, until := rand.Text(), s.now().Add(verificationLife)
+	if err := tx.PutSignUp(ctx, in, hash, tokenHash(token), until); err != nil {
+		return err
+	}
+	_, _, err := tx.UserByEmail(ctx, emailKey(in.Email))
+	switch {
+	case err == nil:
+		return s.post(ctx, tx, in.Email, letter{
+			Subject: "You have a Signalbox account already",
+			Before:  []string{"Somebody, probably you, wanted to sign up for Signalbox with this address. There is a user with it already: sign in instead."},
+			Action:  "Sign in", Link: s.consoleURL + "/sign-in",
+			After: []string{"If you forgot your password, there is a link on that page. If it wasn't you, you can ignore this mail."},
+		})
+	case !isKind(err, fault.NotFound):
+		return err
+	}
+	return s.post(ctx, tx, in.Email, letter{
+		Subject: "Confirm your email address for Signalbox", Before: []string{"Welcome to Signalbox.", "Please confirm that this is your address within two days. Then everything is ready."},
+		Action: "Confirm and start", Link: s.consoleURL + "/confirm-sign-up?token=" + url.QueryEscape(token),
+		After: []string{"If you did not sign up, you can ignore this mail."}, GoodUntil: until,
+	})
+}
+
+// ConfirmSignUp finishes a sign-up with the token that was sent to its address.
+func (s *Service) ConfirmSignUp(ctx context.Context, c Caller, token Secret) (SignedUp, error) {
+	if err := s.tokenAttempt(ctx, c); err != nil {
 		return SignedUp{}, err
 	}
-	out := SignedUp{
-		User:    User{ID: UserID(newID()), Email: in.Email},
-		Account: Membership{Account: Account{ID: AccountID(newID()), Name: in.AccountName, Plan: firstPlan}, Role: Owner},
-	}
-	c.User = out.User.ID
-	err = s.store.InTx(ctx, func(tx Store) error {
-		if err := tx.CreateUser(ctx, out.User, emailKey(out.User.Email), hash); err != nil {
-			return err
-		}
-		if err := tx.CreateAccount(ctx, out.Account.Account); err != nil {
-			return err
-		}
-		if err := tx.AddMember(ctx, out.Account.ID, out.User.ID, Owner); err != nil {
-			return err
-		}
-		made, err := s.createTenant(ctx, tx, c, newTenant{account: out.Account.Account, slug: in.TenantSlug, name: in.TenantName})
+	var out SignedUp
+	err := s.store.InTx(ctx, func(tx Store) error {
+		in, hash, err := tx.TakeSignUp(ctx, tokenHash(token.Reveal()), s.now())
 		if err != nil {
-			return err
+			return errLink(err)
 		}
-		out.Tenant, out.Key = MemberTenant{Tenant: made.tenant, Role: Owner}, made.primary
-		return s.queueVerification(ctx, tx, out.User)
+		out, err = s.createSignedUp(ctx, tx, c, in, hash, true)
+		return err
 	})
 	if err != nil {
 		return SignedUp{}, err
@@ -93,26 +131,64 @@ func (s *Service) SignUp(ctx context.Context, c Caller, in SignUp) (SignedUp, er
 	return out, nil
 }
 
-// queueVerification queues the mail with the link that proves the address.
+// createSignedUp makes what a sign-up gives.
+func (s *Service) createSignedUp(ctx context.Context, tx Store, c Caller, in SignUp, hash string, verified bool) (SignedUp, error) {
+	out := SignedUp{
+		User:    User{ID: UserID(newID()), Email: in.Email, EmailVerified: verified},
+		Account: Membership{Account: Account{ID: AccountID(newID()), Name: in.AccountName, Plan: firstPlan}, Role: Owner},
+	}
+	c.User = out.User.ID
+	if err := tx.CreateUser(ctx, out.User, emailKey(out.User.Email), hash); err != nil {
+		return SignedUp{}, err
+	}
+	if verified {
+		if err := tx.MarkVerified(ctx, out.User.ID, s.now()); err != nil {
+			return SignedUp{}, err
+		}
+	}
+	if err := tx.CreateAccount(ctx, out.Account.Account); err != nil {
+		return SignedUp{}, err
+	}
+	if err := tx.AddMember(ctx, out.Account.ID, out.User.ID, Owner); err != nil {
+		return SignedUp{}, err
+	}
+	made, err := s.createTenant(ctx, tx, c, newTenant{account: out.Account.Account, slug: in.TenantSlug, name: in.TenantName})
+	if err != nil {
+		return SignedUp{}, err
+	}
+	out.Tenant, out.Key = MemberTenant{Tenant: made.tenant, Role: Owner}, made.primary
+	return out, nil
+}
+
+// queueVerification queues the mail with the link that proves the user's address.
 func (s *Service) queueVerification(ctx context.Context, tx Store, u User) error {
-	token := rand.Text()
-	if err := tx.CreateVerification(ctx, u.ID, u.Email, tokenHash(token), s.now().Add(verificationLife)); err != nil {
+	token, until := rand.Text(), s.now().Add(verificationLife)
+	if err := tx.CreateVerification(ctx, u.ID, u.Email, "", tokenHash(token), until); err != nil {
 		return err
 	}
-	link := s.consoleURL + "/verify-email?token=" + url.QueryEscape(token)
-	return tx.QueueMail(ctx, Mail{
-		ID: newID(), To: u.Email, Subject: "Confirm your email address for Signalbox", Link: link, CreatedAt: s.now(),
-		Text: "Welcome to Signalbox.\n\nPlease confirm that this is your address by opening this link within two days:\n\n" +
-			link + "\n\nIf you did not sign up, you can ignore this mail.\n",
+	return s.post(ctx, tx, u.Email, letter{
+		Subject: "Confirm your email address for Signalbox", Before: []string{"Welcome to Signalbox.", "Please confirm that this is your address within two days."},
+		Action: "Confirm the address", Link: s.verifyLink(token),
+		After: []string{"If you did not sign up, you can ignore this mail."}, GoodUntil: until,
 	})
 }
 
-// VerifyEmail confirms an address with the token that was sent to it, once.
-func (s *Service) VerifyEmail(ctx context.Context, c Caller, token Secret) (email string, err error) {
-	if _, err := s.attempt(ctx, "Too many attempts.", attemptWindow, bound{"token:" + network(c.IP), attemptsPerCaller}); err != nil {
-		return "", err
+func (s *Service) verifyLink(token string) string {
+	return s.consoleURL + "/verify-email?token=" + url.QueryEscape(token)
+}
+
+// tokenAttempt bounds how often somebody tries tokens of mails.
+func (s *Service) tokenAttempt(ctx context.Context, c Caller) error {
+	_, err := s.attempt(ctx, "Too many attempts.", attemptWindow, bound{"token:" + network(c.IP), attemptsPerCaller})
+	return err
+}
+
+// errLink words the fault of a token that isn't there, and leaves others.
+func errLink(err error) error {
+	if isKind(err, fault.NotFound) {
+		return fault.New(fault.NotFound, "This link was used already or is too old.").WithCode("link_expired")
 	}
-	return s.store.Verify(ctx, tokenHash(token.Reveal()), s.now())
+	return err
 }
 
 // RecentMail returns the newest mails, for the mailbox of a development server.
@@ -124,12 +200,13 @@ func (s *Service) RecentMail(ctx context.Context) ([]Mail, error) {
 // clean checks every field and fills in what was left out.
 func (in SignUp) clean() (SignUp, error) {
 	var fields []fault.Field
-	in.Email = strings.TrimSpace(in.Email)
-	if address, err := mail.ParseAddress(in.Email); err != nil || address.Address != in.Email || len(in.Email) > maxEmailLength {
-		fields = append(fields, fault.Field{Name: "email", Message: "is not an email address", Accepted: fmt.Sprintf("name@domain, at most %d bytes", maxEmailLength)})
+	email, wrong := cleanEmail("email", in.Email)
+	if wrong != nil {
+		fields = append(fields, *wrong)
 	}
-	if n := utf8.RuneCountInString(in.Password.Reveal()); n < MinPasswordLength || n > MaxPasswordLength {
-		fields = append(fields, fault.Field{Name: "password", Message: "has the wrong length", Accepted: fmt.Sprintf("%d to %d characters", MinPasswordLength, MaxPasswordLength)})
+	in.Email = email
+	if wrong := checkPassword("password", in.Password); wrong != nil {
+		fields = append(fields, *wrong)
 	}
 	local, _, _ := strings.Cut(in.Email, "@")
 	named := in.TenantName != ""
@@ -160,6 +237,14 @@ func (in SignUp) clean() (SignUp, error) {
 		return in, fault.InvalidFields(fields...)
 	}
 	return in, nil
+}
+
+// checkPassword returns what is wrong with a new password; nil = nothing.
+func checkPassword(field string, p Secret) *fault.Field {
+	if n := utf8.RuneCountInString(p.Reveal()); n < MinPasswordLength || n > MaxPasswordLength {
+		return &fault.Field{Name: field, Message: "has the wrong length", Accepted: fmt.Sprintf("%d to %d characters", MinPasswordLength, MaxPasswordLength)}
+	}
+	return nil
 }
 
 func nameField(field string) fault.Field {

@@ -11,6 +11,9 @@ import (
 // of kind Conflict.
 type Store interface {
 	People
+	Members
+	Sessions
+	Credentials
 	Tokens
 	Registry
 	// InTx runs f with a store bound to one transaction, which commits when f
@@ -18,19 +21,23 @@ type Store interface {
 	InTx(ctx context.Context, f func(Store) error) error
 }
 
-// People keeps users, accounts and members.
+// People keeps users, accounts and the mail to them.
 type People interface {
 	// CreateUser answers email_taken for an emailKey that is known. The key is made
 	// here, as the one that is looked for, because databases differ in how they
 	// lower letters.
 	CreateUser(ctx context.Context, u User, emailKey, passwordHash string) error
-	SetPassword(ctx context.Context, u UserID, passwordHash string) error
+	// CreateService makes what a service token acts as.
+	CreateService(ctx context.Context, u UserID) error
+	DeleteService(ctx context.Context, u UserID) error
 	UserByEmail(ctx context.Context, emailKey string) (u User, passwordHash string, err error)
 	User(ctx context.Context, u UserID) (User, error)
+	// LockUser makes other transactions that lock the user wait for this one.
+	LockUser(ctx context.Context, u UserID) error
 	CreateAccount(ctx context.Context, a Account) error
+	Account(ctx context.Context, a AccountID) (Account, error)
+	UpdateAccount(ctx context.Context, a Account) error
 	SetPlan(ctx context.Context, a AccountID, plan string) error
-	AddMember(ctx context.Context, a AccountID, u UserID, r Role) error
-	Memberships(ctx context.Context, u UserID) ([]Membership, error)
 
 	// Attempt records an attempt by each subject, forgets those before since,
 	// and counts what is left for each, this one included.
@@ -39,23 +46,102 @@ type People interface {
 	ForgetAttempts(ctx context.Context, subject string) error
 	// ForgetAttempt forgets the attempt that a subject made at a time.
 	ForgetAttempt(ctx context.Context, subject string, at time.Time) error
+	// CountAttempts counts a subject's attempts since then.
+	CountAttempts(ctx context.Context, subject string, since time.Time) (int, error)
+	// AttemptOnce records an attempt unless there was one since then, and tells
+	// whether it did. Of many at once, one is told so.
+	AttemptOnce(ctx context.Context, subject string, now, since time.Time) (bool, error)
 
-	CreateVerification(ctx context.Context, u UserID, email string, tokenHash []byte, expires time.Time) error
-	// Verify uses a verification up, marks the address as verified and returns it.
-	Verify(ctx context.Context, tokenHash []byte, now time.Time) (email string, err error)
 	// QueueMail stores a mail to be sent once the transaction is committed.
 	QueueMail(ctx context.Context, m Mail) error
 	// RecentMail returns the newest mails, whether sent or not.
 	RecentMail(ctx context.Context, limit int) ([]Mail, error)
 }
 
+// Members keeps who belongs to which account, and who was invited.
+type Members interface {
+	AddMember(ctx context.Context, a AccountID, u UserID, r Role) error
+	Memberships(ctx context.Context, u UserID) ([]Membership, error)
+	// Members lists the people of an account by address.
+	Members(ctx context.Context, a AccountID) ([]Member, error)
+	Member(ctx context.Context, a AccountID, u UserID) (Member, error)
+	SetRole(ctx context.Context, a AccountID, u UserID, r Role) error
+	// RemoveMember takes the member's API tokens in the account away, too.
+	RemoveMember(ctx context.Context, a AccountID, u UserID) error
+	// CountOwners counts the people who own the account.
+	CountOwners(ctx context.Context, a AccountID) (int, error)
+
+	// PutInvitation makes an invitation, or replaces the one of the same id. An
+	// address that is invited already answers already_invited.
+	PutInvitation(ctx context.Context, a AccountID, i Invitation, emailKey string, tokenHash []byte) error
+	// Invitations lists those that are good, the newest first.
+	Invitations(ctx context.Context, a AccountID, now time.Time) ([]Invitation, error)
+	Invitation(ctx context.Context, a AccountID, id string) (Invitation, error)
+	InvitationByToken(ctx context.Context, tokenHash []byte, now time.Time) (Invitation, error)
+	DeleteInvitation(ctx context.Context, a AccountID, id string) error
+	// DropInvitations forgets those of an account that are past.
+	DropInvitations(ctx context.Context, a AccountID, now time.Time) error
+}
+
+// Sessions keeps who is signed in.
+type Sessions interface {
+	// Sessions lists a user's sessions, the newest first.
+	Sessions(ctx context.Context, u UserID) ([]Session, error)
+	EndSession(ctx context.Context, u UserID, id string) error
+	// EndSessions ends all of a user's sessions but one, pending ones too, and
+	// returns how many those were; except "" spares none.
+	EndSessions(ctx context.Context, u UserID, except string) (int, error)
+}
+
+// Credentials keeps what people prove themselves with.
+type Credentials interface {
+	PasswordHash(ctx context.Context, u UserID) (string, error)
+	SetPassword(ctx context.Context, u UserID, passwordHash string) error
+
+	// CreateVerification keeps the hash of a token that proves an address. newEmailKey
+	// is that of an address which the user wants to have instead; "" = the present one.
+	CreateVerification(ctx context.Context, u UserID, email, newEmailKey string, tokenHash []byte, expires time.Time) error
+	// Verify uses a verification up and marks the address as verified, after
+	// giving it to the user if it is a new one, which answers email_taken when
+	// another has it.
+	Verify(ctx context.Context, tokenHash []byte, now time.Time) (Verified, error)
+	// MarkVerified marks the present address as verified.
+	MarkVerified(ctx context.Context, u UserID, now time.Time) error
+
+	PutSignUp(ctx context.Context, in SignUp, passwordHash string, tokenHash []byte, expires time.Time) error
+	// TakeSignUp uses a sign-up up.
+	TakeSignUp(ctx context.Context, tokenHash []byte, now time.Time) (in SignUp, passwordHash string, err error)
+
+	PutReset(ctx context.Context, u UserID, tokenHash []byte, expires time.Time) error
+	// TakeReset uses a reset up, and all others of its user.
+	TakeReset(ctx context.Context, tokenHash []byte, now time.Time) (UserID, error)
+
+	// PutSecondFactor replaces one that isn't enabled.
+	PutSecondFactor(ctx context.Context, u UserID, sealed []byte, now time.Time) error
+	SecondFactor(ctx context.Context, u UserID) (SecondFactor, error)
+	EnableSecondFactor(ctx context.Context, u UserID, now time.Time) error
+	DeleteSecondFactor(ctx context.Context, u UserID) error
+	// UseStep notes that the code of a step was taken; false = that one, or a later
+	// one, was before.
+	UseStep(ctx context.Context, u UserID, step int64) (bool, error)
+	// SetRecoveryCodes replaces all.
+	SetRecoveryCodes(ctx context.Context, u UserID, hashes [][]byte) error
+	// UseRecoveryCode uses a code up; false = there is no such code.
+	UseRecoveryCode(ctx context.Context, u UserID, hash []byte) (bool, error)
+}
+
 // Tokens keeps API tokens as hashes.
 type Tokens interface {
 	CreateAPIToken(ctx context.Context, t APIToken, hash []byte) error
+	// APITokens lists a user's tokens in an account, or in all, the newest first.
 	APITokens(ctx context.Context, u UserID, a AccountID) ([]APIToken, error)
-	// DeleteAPIToken returns the account in which the token acted.
-	DeleteAPIToken(ctx context.Context, u UserID, a AccountID, id string) (AccountID, error)
-	// APITokenByHash returns the token, and notes that it was used now.
+	// AccountTokens lists all tokens of an account, the newest first.
+	AccountTokens(ctx context.Context, a AccountID) ([]APIToken, error)
+	// DeleteAPIToken returns what it deleted.
+	DeleteAPIToken(ctx context.Context, u UserID, a AccountID, id string) (APIToken, error)
+	// DeleteAccountToken returns what it deleted.
+	DeleteAccountToken(ctx context.Context, a AccountID, id string) (APIToken, error)
+	// APITokenByHash returns a token that is good now, and notes that it was used.
 	APITokenByHash(ctx context.Context, hash []byte, now time.Time) (APIToken, error)
 }
 
@@ -133,4 +219,6 @@ type Audit struct {
 	Tenant  ID // "" = none
 	Action  string
 	Subject string // what it was done to
+	// Before and After are what was and is there, for JSON; nil = nothing. No secrets.
+	Before, After any
 }

@@ -27,6 +27,8 @@ type Tenant struct {
 type MemberTenant struct {
 	Tenant
 	Role Role
+	// ShutOut is as in Membership.
+	ShutOut bool
 }
 
 // SystemSlug is the slug of the tenant that the service itself uses.

@@ -15,9 +15,10 @@ import (
 
 const root = "../.."
 
-// codeInSource finds codes where the project writes them: in WithCode, and in
-// constants that are called code, Code, Refused or Kind something.
-var codeInSource = regexp.MustCompile(`WithCode\("([^"]+)"\)|(?m)^\s*(?:code|Code|Refused)[A-Z]\w*\s*=\s*"([A-Za-z._]+)"|fault\.Kind\s*=\s*"([a-z_]+)"|(?m)^\t[A-Z]\w*\s+Kind\s*=\s*"([a-z_]+)" +//`)
+// codeInSource finds codes where the project writes them: in WithCode, in
+// constants that are called code, Code, Refused or Kind something, and in tables by
+// the name of a constraint.
+var codeInSource = regexp.MustCompile(`WithCode\("([^"]+)"\)|(?m)^\s*"\w+":\s*\{"([a-z_]+)", "|(?m)^\s*(?:code|Code|Refused)[A-Z]\w*\s*=\s*"([A-Za-z._]+)"|fault\.Kind\s*=\s*"([a-z_]+)"|(?m)^\t[A-Z]\w*\s+Kind\s*=\s*"([a-z_]+)" +//`)
 
 // TestCodes_are_all_explained: every code in the sources is in the table, and
 // nothing else is.

@@ -6,15 +6,20 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/signalbox/signalbox/internal/fault"
 	"github.com/signalbox/signalbox/internal/postgres"
 	"github.com/signalbox/signalbox/tenants"
 )
 
-const userColumns = "id, email, email_verified_at IS NOT NULL"
+// userColumns need users as u.
+const userColumns = `u.id, u.email, u.email_verified_at IS NOT NULL,
+	EXISTS (SELECT FROM second_factors f WHERE f.user_id = u.id AND f.enabled_at IS NOT NULL)`
+
+func userFields(u *tenants.User) []any {
+	return []any{&u.ID, &u.Email, &u.EmailVerified, &u.SecondFactor}
+}
 
 func scanUser(row pgx.CollectableRow) (u tenants.User, err error) {
-	err = row.Scan(&u.ID, &u.Email, &u.EmailVerified)
+	err = row.Scan(userFields(&u)...)
 	return u, err
 }
 
@@ -23,9 +28,14 @@ func (s *Store) CreateUser(ctx context.Context, u tenants.User, emailKey, passwo
 	return s.exec(ctx, "user", "INSERT INTO users (id, email, email_key, password_hash) VALUES ($1, $2, $3, $4)", u.ID, u.Email, emailKey, passwordHash)
 }
 
-// SetPassword implements tenants.People.
-func (s *Store) SetPassword(ctx context.Context, u tenants.UserID, passwordHash string) error {
-	return s.exec(ctx, "user", "UPDATE users SET password_hash = $2 WHERE id = $1", u, passwordHash)
+// CreateService implements tenants.People. No address has its key.
+func (s *Store) CreateService(ctx context.Context, u tenants.UserID) error {
+	return s.exec(ctx, "service", "INSERT INTO users (id, kind, email, email_key, password_hash) VALUES ($1, 'service', '', 'service:' || $1, '')", u)
+}
+
+// DeleteService implements tenants.People.
+func (s *Store) DeleteService(ctx context.Context, u tenants.UserID) error {
+	return s.exec(ctx, "service", "DELETE FROM users WHERE id = $1 AND kind = 'service'", u)
 }
 
 // UserByEmail implements tenants.People.
@@ -35,15 +45,21 @@ func (s *Store) UserByEmail(ctx context.Context, emailKey string) (tenants.User,
 		hash string
 	}
 	f, err := one(ctx, s, "user", func(row pgx.CollectableRow) (f found, err error) {
-		err = row.Scan(&f.user.ID, &f.user.Email, &f.user.EmailVerified, &f.hash)
+		err = row.Scan(append(userFields(&f.user), &f.hash)...)
 		return f, err
-	}, "SELECT "+userColumns+", password_hash FROM users WHERE email_key = $1", emailKey)
+	}, "SELECT "+userColumns+", u.password_hash FROM users u WHERE u.email_key = $1 AND u.kind = 'person'", emailKey)
 	return f.user, f.hash, err
 }
 
 // User implements tenants.People.
 func (s *Store) User(ctx context.Context, u tenants.UserID) (tenants.User, error) {
-	return one(ctx, s, "user", scanUser, "SELECT "+userColumns+" FROM users WHERE id = $1", u)
+	return one(ctx, s, "user", scanUser, "SELECT "+userColumns+" FROM users u WHERE u.id = $1", u)
+}
+
+// LockUser implements tenants.People.
+func (s *Store) LockUser(ctx context.Context, u tenants.UserID) error {
+	_, err := one(ctx, s, "user", pgx.RowTo[tenants.UserID], "SELECT id FROM users WHERE id = $1 FOR UPDATE", u)
+	return err
 }
 
 // CreateAccount implements tenants.People.
@@ -51,22 +67,22 @@ func (s *Store) CreateAccount(ctx context.Context, a tenants.Account) error {
 	return s.exec(ctx, "account", "INSERT INTO accounts (id, name, plan) VALUES ($1, $2, $3)", a.ID, a.Name, a.Plan)
 }
 
+// Account implements tenants.People.
+func (s *Store) Account(ctx context.Context, a tenants.AccountID) (tenants.Account, error) {
+	return one(ctx, s, "account", func(row pgx.CollectableRow) (a tenants.Account, err error) {
+		err = row.Scan(&a.ID, &a.Name, &a.Plan, &a.RequireSecondFactor, &a.CreatedAt)
+		return a, err
+	}, "SELECT id, name, plan, require_second_factor, created_at FROM accounts WHERE id = $1", a)
+}
+
+// UpdateAccount implements tenants.People.
+func (s *Store) UpdateAccount(ctx context.Context, a tenants.Account) error {
+	return s.exec(ctx, "account", "UPDATE accounts SET name = $2, require_second_factor = $3 WHERE id = $1", a.ID, a.Name, a.RequireSecondFactor)
+}
+
 // SetPlan implements tenants.People.
 func (s *Store) SetPlan(ctx context.Context, a tenants.AccountID, plan string) error {
 	return s.exec(ctx, "account", "UPDATE accounts SET plan = $2 WHERE id = $1", a, plan)
-}
-
-// AddMember implements tenants.People.
-func (s *Store) AddMember(ctx context.Context, a tenants.AccountID, u tenants.UserID, r tenants.Role) error {
-	return s.exec(ctx, "member", "INSERT INTO members (account_id, user_id, role) VALUES ($1, $2, $3)", a, u, r)
-}
-
-// Memberships implements tenants.People.
-func (s *Store) Memberships(ctx context.Context, u tenants.UserID) ([]tenants.Membership, error) {
-	return many(ctx, s, "accounts", func(row pgx.CollectableRow) (m tenants.Membership, err error) {
-		err = row.Scan(&m.ID, &m.Name, &m.Plan, &m.Role)
-		return m, err
-	}, "SELECT a.id, a.name, a.plan, m.role FROM members m JOIN accounts a ON a.id = m.account_id WHERE m.user_id = $1 ORDER BY a.name, a.id", u)
 }
 
 // Attempt implements tenants.People.
@@ -102,42 +118,62 @@ func (s *Store) ForgetAttempt(ctx context.Context, subject string, at time.Time)
 	return nil
 }
 
-// CreateVerification implements tenants.People.
-func (s *Store) CreateVerification(ctx context.Context, u tenants.UserID, email string, tokenHash []byte, expires time.Time) error {
-	return s.exec(ctx, "verification", "INSERT INTO email_verifications (token_hash, user_id, email, expires_at) VALUES ($1, $2, $3, $4)", tokenHash, u, email, expires)
+// CountAttempts implements tenants.People.
+func (s *Store) CountAttempts(ctx context.Context, subject string, since time.Time) (int, error) {
+	return one(ctx, s, "attempts", pgx.RowTo[int], "SELECT count(*) FROM attempts WHERE subject = $1 AND attempted_at >= $2", subject, since)
 }
 
-// Verify implements tenants.People. The address is marked only if it is still
-// the user's.
-func (s *Store) Verify(ctx context.Context, tokenHash []byte, now time.Time) (string, error) {
-	email, err := one(ctx, s, "verification", pgx.RowTo[string], `
-		WITH used AS (
-			DELETE FROM email_verifications WHERE token_hash = $1 RETURNING user_id, email, expires_at
-		)
-		UPDATE users u SET email_verified_at = coalesce(u.email_verified_at, $2)
-		FROM used WHERE u.id = used.user_id AND u.email = used.email AND used.expires_at > $2
-		RETURNING u.email`, tokenHash, now)
-	if fault.KindOf(err) == fault.NotFound {
-		return "", fault.New(fault.NotFound, "This link was used already or is too old.")
-	}
-	return email, err
+// AttemptOnce implements tenants.People. The lock lets one of many at once be the
+// first; it ends with the transaction.
+func (s *Store) AttemptOnce(ctx context.Context, subject string, now, since time.Time) (recorded bool, err error) {
+	err = postgres.InTx(ctx, s.begin, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", subject); err != nil {
+			return postgres.Error("lock attempts", err)
+		}
+		tag, err := tx.Exec(ctx, `INSERT INTO attempts (subject, attempted_at) SELECT $1, $2
+			WHERE NOT EXISTS (SELECT FROM attempts WHERE subject = $1 AND attempted_at > $3)`, subject, now, since)
+		if err != nil {
+			return postgres.Error("record attempt", err)
+		}
+		recorded = tag.RowsAffected() > 0
+		return nil
+	})
+	return recorded, err
 }
 
 // QueueMail implements tenants.People.
 func (s *Store) QueueMail(ctx context.Context, m tenants.Mail) error {
-	err := s.exec(ctx, "mail", "INSERT INTO mail_outbox (id, recipient, subject, body, link, created_at) VALUES ($1, $2, $3, $4, $5, $6)",
-		m.ID, m.To, m.Subject, m.Text, m.Link, m.CreatedAt)
+	err := s.exec(ctx, "mail", "INSERT INTO mail_outbox (id, recipient, subject, body, html, link, created_at, good_until) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+		m.ID, m.To, m.Subject, m.Text, m.HTML, m.Link, m.CreatedAt, zeroNull(m.GoodUntil))
 	if err != nil {
 		return err
 	}
 	return s.insertJob(ctx, SendMail{Mail: m.ID})
 }
 
-const mailColumns = "id, recipient, subject, body, link, created_at"
+const mailColumns = "id, recipient, subject, body, html, link, created_at, good_until"
 
 func scanMail(row pgx.CollectableRow) (m tenants.Mail, err error) {
-	err = row.Scan(&m.ID, &m.To, &m.Subject, &m.Text, &m.Link, &m.CreatedAt)
+	var until *time.Time
+	err = row.Scan(&m.ID, &m.To, &m.Subject, &m.Text, &m.HTML, &m.Link, &m.CreatedAt, &until)
+	m.GoodUntil = nullZero(until)
 	return m, err
+}
+
+// zeroNull is how the zero time is kept.
+func zeroNull(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+// nullZero is zeroNull the other way.
+func nullZero(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return *t
 }
 
 // RecentMail implements tenants.People.
@@ -155,13 +191,16 @@ func (s *Store) MailSent(ctx context.Context, id string, now time.Time) error {
 	return s.exec(ctx, "mail", "UPDATE mail_outbox SET sent_at = $2 WHERE id = $1", id, now)
 }
 
-// Forget deletes attempts, sessions, verifications and mails that ended or were
-// made before that time.
+// Forget deletes attempts, sessions, mails and what links of mails are for that
+// ended or were made before that time.
 func (s *Store) Forget(ctx context.Context, before time.Time) error {
 	for _, sql := range []string{
 		"DELETE FROM sessions WHERE expiry < $1",
 		"DELETE FROM attempts WHERE attempted_at < $1",
 		"DELETE FROM email_verifications WHERE expires_at < $1",
+		"DELETE FROM signups WHERE expires_at < $1",
+		"DELETE FROM password_resets WHERE expires_at < $1",
+		"DELETE FROM invitations WHERE expires_at < $1",
 		"DELETE FROM mail_outbox WHERE created_at < $1",
 	} {
 		if _, err := s.db.Exec(ctx, sql, before); err != nil {

@@ -24,9 +24,18 @@ func scanTenant(row pgx.CollectableRow) (t tenants.Tenant, err error) {
 }
 
 func scanMemberTenant(row pgx.CollectableRow) (t tenants.MemberTenant, err error) {
-	err = row.Scan(append(tenantFields(&t.Tenant), &t.Role)...)
+	err = row.Scan(append(tenantFields(&t.Tenant), &t.Role, &t.ShutOut)...)
 	return t, err
 }
+
+// memberTenantColumns need members as m besides.
+const memberTenantColumns = tenantColumns + ", m.role, " + shutOut
+
+// shutOut tells whether an account, as a, requires a second factor that a member,
+// as m, doesn't have. Services have none and need none.
+const shutOut = `a.require_second_factor AND EXISTS (
+	SELECT FROM users u WHERE u.id = m.user_id AND u.kind = 'person'
+		AND NOT EXISTS (SELECT FROM second_factors f WHERE f.user_id = u.id AND f.enabled_at IS NOT NULL))`
 
 // LockAccount implements tenants.Registry. The tenants are counted by a statement
 // of their own: the one that waits for the lock sees the rows as they were before
@@ -54,15 +63,15 @@ func (s *Store) CreateTenant(ctx context.Context, t tenants.Tenant) error {
 
 // TenantsOf implements tenants.Registry.
 func (s *Store) TenantsOf(ctx context.Context, u tenants.UserID, account tenants.AccountID) ([]tenants.MemberTenant, error) {
-	return many(ctx, s, "tenants", scanMemberTenant, "SELECT "+tenantColumns+`, m.role
+	return many(ctx, s, "tenants", scanMemberTenant, "SELECT "+memberTenantColumns+`
 		FROM tenants t JOIN accounts a ON a.id = t.account_id JOIN members m ON m.account_id = a.id
-		WHERE m.user_id = $1 AND ($2 = '' OR a.id = $2) AND t.status <> 'deleted'
+		WHERE m.user_id = $1 AND ($2 = '' OR a.id = $2) AND t.status <> 'deleted' AND NOT (`+shutOut+`)
 		ORDER BY t.name, t.id`, u, account)
 }
 
 // TenantOf implements tenants.Registry.
 func (s *Store) TenantOf(ctx context.Context, u tenants.UserID, account tenants.AccountID, ref string) (tenants.MemberTenant, error) {
-	return one(ctx, s, "tenant", scanMemberTenant, "SELECT "+tenantColumns+`, m.role
+	return one(ctx, s, "tenant", scanMemberTenant, "SELECT "+memberTenantColumns+`
 		FROM tenants t JOIN accounts a ON a.id = t.account_id JOIN members m ON m.account_id = a.id
 		WHERE m.user_id = $1 AND ($2 = '' OR a.id = $2) AND (t.id = $3 OR t.slug = $3) AND t.status <> 'deleted'`, u, account, ref)
 }
@@ -138,7 +147,7 @@ func (s *Store) Change(ctx context.Context, t tenants.ID, a tenants.Audit) error
 // Audit implements tenants.Registry.
 func (s *Store) Audit(ctx context.Context, a tenants.Audit) error {
 	return s.exec(ctx, "audit", `
-		INSERT INTO audit_events (account_id, tenant_id, user_id, token_id, action, subject, request_id, ip)
-		VALUES (nullif($1, ''), nullif($2, ''), nullif($3, ''), nullif($4, ''), $5, $6, $7, $8)`,
-		a.Account, a.Tenant, a.Caller.User, a.Caller.TokenID, a.Action, a.Subject, a.Caller.RequestID, a.Caller.IP)
+		INSERT INTO audit_events (account_id, tenant_id, user_id, token_id, action, subject, request_id, ip, before, after)
+		VALUES (nullif($1, ''), nullif($2, ''), nullif($3, ''), nullif($4, ''), $5, $6, $7, $8, $9, $10)`,
+		a.Account, a.Tenant, a.Caller.User, a.Caller.TokenID, a.Action, a.Subject, a.Caller.RequestID, a.Caller.IP, a.Before, a.After)
 }

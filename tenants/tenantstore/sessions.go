@@ -3,6 +3,7 @@ package tenantstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
@@ -10,14 +11,22 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/signalbox/signalbox/internal/postgres"
+	"github.com/signalbox/signalbox/tenants"
 )
 
-// Sessions keeps the console's sessions in Postgres.
+// How long a session lasts without a request, and how often a request is noted.
+const (
+	sessionIdle       = 30 * time.Minute
+	sessionIdleLong   = 14 * 24 * time.Hour // when it is remembered
+	sessionSeenEvery  = time.Minute
+	maxSessionDevices = 200 // characters of a device that are kept
+)
+
+// Sessions keeps the console's sessions in Postgres. A session idles out by
+// itself: reading one notes, at most once a minute, that it was used.
 //
-// Every request writes its session back to keep it from idling out, also one
-// that is still under way when the user signs out. A session that ended
-// therefore stays as a row without data until it would have expired, and what
-// is written back later finds it ended.
+// A session that ended stays as a row without data until it would have expired,
+// so that a request still under way can't write it back.
 type Sessions struct{ pool *pgxpool.Pool }
 
 var _ scs.CtxStore = (*Sessions)(nil)
@@ -25,22 +34,49 @@ var _ scs.CtxStore = (*Sessions)(nil)
 // NewSessions makes a Sessions.
 func NewSessions(pool *pgxpool.Pool) *Sessions { return &Sessions{pool: pool} }
 
+// alive are the sessions that didn't end.
+const alive = `data <> '' AND expiry > now() AND seen_at > now() - CASE WHEN remembered THEN $2::interval ELSE $3::interval END`
+
 // FindCtx implements scs.CtxStore.
 func (s *Sessions) FindCtx(ctx context.Context, token string) (data []byte, found bool, err error) {
-	err = s.pool.QueryRow(ctx, "SELECT data FROM sessions WHERE token = $1 AND data <> '' AND expiry > now()", token).Scan(&data)
+	var seen time.Duration
+	err = s.pool.QueryRow(ctx, "SELECT data, now() - seen_at FROM sessions WHERE token = $1 AND "+alive, token, sessionIdleLong, sessionIdle).Scan(&data, &seen)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return nil, false, nil
 	case err != nil:
 		return nil, false, postgres.Error("read session", err)
+	case seen < sessionSeenEvery:
+		return data, true, nil
 	}
-	return data, true, nil
+	return data, true, s.write(ctx, "note session's use", "UPDATE sessions SET seen_at = now() WHERE token = $1", token)
 }
 
 // CommitCtx implements scs.CtxStore. It is done also when the caller has gone.
 func (s *Sessions) CommitCtx(ctx context.Context, token string, data []byte, expiry time.Time) error {
-	return s.write(ctx, "write session", `INSERT INTO sessions (token, data, expiry) VALUES ($1, $2, $3)
-		ON CONFLICT (token) DO UPDATE SET data = excluded.data, expiry = excluded.expiry WHERE sessions.data <> ''`, token, data, expiry)
+	_, values, err := scs.GobCodec{}.Decode(data)
+	if err != nil {
+		return fmt.Errorf("read session's values: %w", err)
+	}
+	text := func(key string) string {
+		v, _ := values[key].(string)
+		return v
+	}
+	user, pending := text(tenants.SessionUser), text(tenants.SessionPending)
+	if user == "" {
+		user = pending
+	}
+	id := text(tenants.SessionID)
+	if id == "" {
+		id = token // of nobody: it is never shown
+	}
+	remembered, _ := values[tenants.SessionRemembered].(bool)
+	device := []rune(text(tenants.SessionDevice))
+	return s.write(ctx, "write session", `
+		INSERT INTO sessions (token, data, expiry, id, user_id, pending, remembered, device, ip, created_at, seen_at)
+		VALUES ($1, $2, $3, $4, nullif($5, ''), $6, $7, $8, $9, now(), now())
+		ON CONFLICT (token) DO UPDATE SET data = excluded.data, expiry = excluded.expiry WHERE sessions.data <> ''`,
+		token, data, expiry, id, user, text(tenants.SessionUser) == "", remembered, string(device[:min(len(device), maxSessionDevices)]), text(tenants.SessionIP))
 }
 
 // DeleteCtx implements scs.CtxStore. It is done also when the caller has gone.
@@ -67,3 +103,26 @@ func (s *Sessions) Commit(token string, data []byte, expiry time.Time) error {
 
 // Delete implements scs.Store.
 func (s *Sessions) Delete(token string) error { return s.DeleteCtx(context.Background(), token) }
+
+// Sessions implements tenants.Sessions.
+func (s *Store) Sessions(ctx context.Context, u tenants.UserID) ([]tenants.Session, error) {
+	return many(ctx, s, "sessions", func(row pgx.CollectableRow) (v tenants.Session, err error) {
+		err = row.Scan(&v.ID, &v.Device, &v.IP, &v.Remembered, &v.CreatedAt, &v.SeenAt, &v.ExpiresAt)
+		return v, err
+	}, "SELECT id, device, ip, remembered, created_at, seen_at, expiry FROM sessions WHERE user_id = $1 AND NOT pending AND "+alive+" ORDER BY created_at DESC, id DESC",
+		u, sessionIdleLong, sessionIdle)
+}
+
+// EndSession implements tenants.Sessions.
+func (s *Store) EndSession(ctx context.Context, u tenants.UserID, id string) error {
+	return s.exec(ctx, "session", "UPDATE sessions SET data = '' WHERE user_id = $1 AND id = $4 AND NOT pending AND "+alive, u, sessionIdleLong, sessionIdle, id)
+}
+
+// EndSessions implements tenants.Sessions.
+func (s *Store) EndSessions(ctx context.Context, u tenants.UserID, except string) (int, error) {
+	tag, err := s.db.Exec(ctx, "UPDATE sessions SET data = '' WHERE user_id = $1 AND id <> $2 AND data <> ''", u, except)
+	if err != nil {
+		return 0, postgres.Error("end sessions", err)
+	}
+	return int(tag.RowsAffected()), nil
+}

@@ -99,9 +99,11 @@ func notFound(what string) error {
 
 // taken says, by constraint, what is taken.
 var taken = map[string]struct{ code, message string }{
-	"users_email_key":   {"email_taken", "There is already a user with this email address."},
-	"tenants_slug":      {"slug_taken", "This slug is taken."},
-	"tenant_hosts_pkey": {"host_taken", "This host belongs to a tenant already."},
+	"users_email_key":     {"email_taken", "There is already a user with this email address."},
+	"invitations_address": {"already_invited", "This address is invited already: send that invitation again, or withdraw it."},
+	"members_pkey":        {"already_member", "This user is a member of the account."},
+	"tenants_slug":        {"slug_taken", "This slug is taken."},
+	"tenant_hosts_pkey":   {"host_taken", "This host belongs to a tenant already."},
 }
 
 // conflict turns the violation of a known unique constraint into a Conflict.

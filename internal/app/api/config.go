@@ -46,6 +46,9 @@ type Config struct {
 	SMTPURL string `env:"SIGNALBOX_SMTP_URL"`
 	// MailFrom is the sender of mails.
 	MailFrom string `env:"SIGNALBOX_MAIL_FROM" envDefault:"Signalbox <no-reply@localhost>"`
+	// ConfirmSignUps makes nothing before a new address is confirmed, so that nobody
+	// learns which addresses are known; unset = when there is a mail server.
+	ConfirmSignUps *bool `env:"SIGNALBOX_CONFIRM_SIGNUPS"`
 	// SignUpsPerHour bounds sign-ups from one IP address; 0 = 20, or 1,000 in dev.
 	SignUpsPerHour int `env:"SIGNALBOX_SIGNUPS_PER_HOUR"`
 	// TrustedProxies are the networks, as 10.0.0.0/8, of balancers in front of
@@ -130,6 +133,14 @@ func (c Config) sealer() (*tenants.Sealer, error) {
 		return nil, errors.New("must be base64")
 	}
 	return tenants.NewSealer(key)
+}
+
+// confirmSignUps is ConfirmSignUps with its default.
+func (c Config) confirmSignUps() bool {
+	if c.ConfirmSignUps == nil {
+		return c.SMTPURL != ""
+	}
+	return *c.ConfirmSignUps
 }
 
 func schemeOf(s string, schemes ...string) error {

@@ -1,0 +1,54 @@
+package tenants
+
+import (
+	"context"
+	"time"
+)
+
+// Session is a browser in which a user is signed in.
+type Session struct {
+	ID         string
+	Device     string // as the browser says
+	IP         string
+	Remembered bool
+	CreatedAt  time.Time
+	SeenAt     time.Time // to the minute
+	ExpiresAt  time.Time // at the latest
+}
+
+// The values of a session that the store has columns for. Whoever starts a
+// session puts them.
+const (
+	SessionID         = "id"         // string, made by the one who starts it
+	SessionUser       = "user"       // string: who is signed in
+	SessionPending    = "pending"    // string: whose second step is missing
+	SessionDevice     = "device"     // string
+	SessionIP         = "ip"         // string
+	SessionRemembered = "remembered" // bool
+)
+
+// Sessions lists the caller's sessions, the newest first.
+func (s *Service) Sessions(ctx context.Context, c Caller) ([]Session, error) {
+	return s.store.Sessions(ctx, c.User)
+}
+
+// EndSession ends one of the caller's sessions at once.
+func (s *Service) EndSession(ctx context.Context, c Caller, id string) error {
+	return s.store.InTx(ctx, func(tx Store) error {
+		if err := tx.EndSession(ctx, c.User, id); err != nil {
+			return err
+		}
+		return tx.Audit(ctx, Audit{Caller: c, Action: "session.ended", Subject: id})
+	})
+}
+
+// EndOtherSessions ends all of the caller's sessions but the one that asks.
+func (s *Service) EndOtherSessions(ctx context.Context, c Caller) error {
+	return s.store.InTx(ctx, func(tx Store) error {
+		n, err := tx.EndSessions(ctx, c.User, c.Session)
+		if err != nil {
+			return err
+		}
+		return tx.Audit(ctx, Audit{Caller: c, Action: "sessions.ended", Subject: string(c.User), After: map[string]any{"ended": n}})
+	})
+}
