@@ -28,6 +28,8 @@ var (
 	ErrSlowConsumer = errors.New("the client reads too slowly")
 	// ErrClientTimeout: the client was silent for Options.ClientTimeoutInterval.
 	ErrClientTimeout = errors.New("the client has been silent for too long")
+	// ErrAuthenticationExpired: Principal.Expires has come.
+	ErrAuthenticationExpired = errors.New("the authentication has expired")
 	// ErrMoved: the client goes on at another server. A Transport's Wait returns it
 	// then: what runs for the client is ended, what waits for it is still sent.
 	ErrMoved = errors.New("the connection moved to another server")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/signalbox/signalbox/hubs/protocol"
 )
@@ -34,6 +35,9 @@ func (s *Server) shakeHands(c *Connection, in *inbound) error {
 		return s.refuseClient(c, err)
 	}
 	firstCheck := min(opt.KeepAliveInterval, opt.ClientTimeoutInterval)
+	if end := c.info.Principal.Expires; opt.CloseOnAuthenticationExpiration && !end.IsZero() {
+		firstCheck = min(firstCheck, time.Until(end))
+	}
 	if c.resume != nil && req.Version >= statefulVersion {
 		firstCheck = min(firstCheck, acknowledgeEvery)
 		c.out.mu.Lock()

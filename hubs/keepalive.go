@@ -28,6 +28,15 @@ func (c *Connection) check(now int64) time.Duration {
 		return retireCheck
 	}
 	idle := c.checkUploads(now, opt.UploadIdleTimeout)
+	if end := c.info.Principal.Expires; opt.CloseOnAuthenticationExpiration && !end.IsZero() {
+		// By the wall clock: that is what a token's end means.
+		left := time.Until(end)
+		if left <= 0 {
+			c.end(ErrAuthenticationExpired, "", true)
+			return closeWithin
+		}
+		idle = min(idle, left)
+	}
 	if c.intermittent != nil {
 		// Polls are the client's sign of life and ours.
 		if c.intermittent.Lapsed(opt.ClientTimeoutInterval) {

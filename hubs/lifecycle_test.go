@@ -53,6 +53,29 @@ func TestKeepAlive(t *testing.T) {
 			}
 		})
 	})
+	t.Run("the end of the authentication is the end of the connection when the hub asks for it", func(t *testing.T) {
+		t.Parallel()
+		s := newServer(t, hubs.Config{Options: hubs.Options{CloseOnAuthenticationExpiration: true}})
+		who := hubs.Principal{UserID: "ann", Expires: time.Now().Add(200 * time.Millisecond)}
+		w := serveInfo(t, s, hubs.ConnectionInfo{Principal: who})
+		w.send(handshake)
+		w.expect("{}\x1e", `{"type":7,"allowReconnect":true}`+rs)
+		if err := w.expectEnd(); !errors.Is(err, hubs.ErrAuthenticationExpired) || time.Now().Before(who.Expires) {
+			t.Errorf("Serve returned %v", err)
+		}
+		forever := connect(t, s, "bob", "") // whose authentication has no end
+		keeps := newServer(t, hubs.Config{})
+		who.Expires = time.Now().Add(-time.Hour)
+		stays := serveInfo(t, keeps, hubs.ConnectionInfo{Principal: who})
+		stays.send(handshake + invocation("1", "M"))
+		stays.expect("{}\x1e")
+		for _, w := range []*wire{forever, stays} {
+			w.send(invocation("2", "M"))
+			if got, _ := w.read(); !strings.HasPrefix(got, `{"type":3`) {
+				t.Errorf("got %q", got)
+			}
+		}
+	})
 	t.Run("K-06 any message counts as life", func(t *testing.T) {
 		t.Parallel()
 		w := connect(t, newServer(t, hubs.Config{Options: hubs.Options{ClientTimeoutInterval: 2 * time.Second}}), "", "")

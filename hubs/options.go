@@ -37,6 +37,9 @@ type Options struct {
 	// UploadIdleTimeout is how long a client's stream may go without an item before
 	// it fails. Default 5 min, where ASP.NET Core would wait for ever.
 	UploadIdleTimeout time.Duration
+	// CloseOnAuthenticationExpiration closes connections when their
+	// Principal.Expires has come, with leave to reconnect.
+	CloseOnAuthenticationExpiration bool
 	// EnableDetailedErrors adds the text of internal errors to what clients
 	// see. Off by default: only an *Error shows its text.
 	EnableDetailedErrors bool

@@ -107,7 +107,8 @@ type Principal struct {
 	// Credential names the key or session that vouched for the user, so that
 	// its connections can be found and closed.
 	Credential string
-	// Expires is when the authentication ends; zero = never.
+	// Expires is when the authentication ends; zero = never. It matters only to
+	// Options.CloseOnAuthenticationExpiration and to filters.
 	Expires time.Time
 	// Groups are joined by the connection before anything is sent to it.
 	Groups []string

@@ -23,12 +23,13 @@ type uploadType struct {
 type upload struct {
 	call  *call
 	typ   *uploadType
-	items reflect.Value // chan T; closed by the reader alone
+	items reflect.Value // chan T; see end for who closes it
 	gone  chan struct{} // closed when nobody takes any more
 	last  atomic.Int64  // clock() of the last item
 
 	mu     sync.Mutex
-	closed bool  // items is
+	closed bool  // items is, or will be when the reader has stopped waiting
+	full   bool  // the reader waits for room in items
 	err    error // why it ended early; set before items is closed
 	left   sync.Once
 }
@@ -90,11 +91,12 @@ func (u *upload) item(raw protocol.Raw) {
 		return
 	}
 	u.mu.Lock()
-	closed := u.closed
-	u.mu.Unlock()
-	if closed || u.items.TrySend(v) {
+	if u.closed || u.items.TrySend(v) {
+		u.mu.Unlock()
 		return
 	}
+	u.full = true
+	u.mu.Unlock()
 	u.call.conn.reading(false)
 	defer u.call.conn.reading(true)
 	reflect.Select([]reflect.SelectCase{
@@ -102,6 +104,12 @@ func (u *upload) item(raw protocol.Raw) {
 		{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(u.gone)},
 		{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(u.call.Done())},
 	})
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.full = false
+	if u.closed {
+		u.items.Close()
+	}
 }
 
 // complete ends the stream as the client says.
@@ -116,6 +124,8 @@ func (u *upload) complete(m *protocol.Message) {
 // fail ends the stream early.
 func (u *upload) fail(err error) { u.end(err) }
 
+// end closes items, or leaves that to the reader while it waits for room: the
+// timer may find a stream idle whose next item has just come.
 func (u *upload) end(err error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -126,7 +136,9 @@ func (u *upload) end(err error) {
 	if err != nil && u.typ.kind == channel {
 		u.call.cancel(err) // a channel can't tell
 	}
-	u.items.Close()
+	if !u.full {
+		u.items.Close()
+	}
 }
 
 // abandon lets the reader go on: nobody takes from the stream any more.

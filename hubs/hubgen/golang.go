@@ -25,9 +25,19 @@ func (m *model) golang() ([]byte, error) {
 	fmt.Fprintf(&body, "// %sAt returns the methods of the clients at target. Those that return a value\n// need a single client.\n", m.client)
 	fmt.Fprintf(&body, "func %sAt(target hubs.Target) %s { return %s{target} }\n\n", m.client, m.client, proxy)
 	fmt.Fprintf(&body, "type %s struct{ target hubs.Target }\n", proxy)
+	// No parameter may hide a package that the method's body names.
+	hidden := []string{"ctx", "p"}
+	for _, c := range m.calls {
+		if c.result != nil {
+			_ = types.TypeString(c.result, qualify)
+		}
+	}
+	for _, name := range imports {
+		hidden = append(hidden, name)
+	}
 	for _, c := range m.calls {
 		signature, arguments := []string{"ctx context.Context"}, []string{"ctx", fmt.Sprintf("%q", c.outward)}
-		taken := []string{"ctx", "p", "context", "hubs"}
+		taken := slices.Clone(hidden)
 		for _, a := range c.parameters {
 			name := a.name
 			for slices.Contains(taken, name) || token.IsKeyword(name) {

@@ -136,8 +136,28 @@ func (m *model) clientCalls() ([]method, error) {
 	return calls, errors.Join(errs...)
 }
 
-// notInvocable are methods that hubs.Register leaves out.
-var notInvocable = []string{"OnConnected", "OnDisconnected", "String", "Close", "Lock", "Unlock", "TryLock", "RLock", "RUnlock", "TryRLock", "RLocker"}
+// lockers are the methods that hubs.Register leaves out of a sync.Locker.
+var lockers = []string{"Lock", "Unlock", "TryLock", "RLock", "RUnlock", "TryRLock", "RLocker"}
+
+// isInvocable reports whether hubs.Register makes a method of the set invocable:
+// not when it belongs to an interface that types have for other reasons.
+func isInvocable(set *types.MethodSet, name string) bool {
+	has := func(name, signature string) bool {
+		s := set.Lookup(nil, name)
+		return s != nil && types.TypeString(s.Type(), nil) == signature
+	}
+	switch {
+	case name == "OnConnected", name == "OnDisconnected":
+		return false
+	case name == "String":
+		return !has(name, "func() string")
+	case name == "Close":
+		return !has(name, "func() error")
+	case slices.Contains(lockers, name):
+		return !has("Lock", "func()") || !has("Unlock", "func()")
+	}
+	return true
+}
 
 // hubMethods reads the hub's exported methods.
 func (m *model) hubMethods(c *registration) ([]method, error) {
@@ -150,7 +170,7 @@ func (m *model) hubMethods(c *registration) ([]method, error) {
 	known := map[string]bool{}
 	for selection := range set.Methods() {
 		f, ok := selection.Obj().(*types.Func)
-		if !ok || !f.Exported() || slices.Contains(notInvocable, f.Name()) {
+		if !ok || !f.Exported() || !isInvocable(set, f.Name()) {
 			continue
 		}
 		known[f.Name()] = true
@@ -226,4 +246,4 @@ func streamItem(t types.Type) (types.Type, bool) {
 
 func isError(t types.Type) bool { return types.Identical(t, types.Universe.Lookup("error").Type()) }
 
-func isContext(t types.Type) bool { return t.String() == "context.Context" }
+func isContext(t types.Type) bool { return types.Unalias(t).String() == "context.Context" }

@@ -31,6 +31,10 @@ export class Board {
     return this.connection.invoke("Add", t);
   }
 
+  close(p1: string): Promise<void> {
+    return this.connection.invoke("Close", p1);
+  }
+
   import(tasks: IStreamResult<Task>, new_: string, marks: IStreamResult<boolean>): Promise<number> {
     return this.connection.invoke("Import", tasks, new_, marks);
   }
@@ -73,6 +77,12 @@ export class Board {
   onType(handler: (p: unknown, type_: Record<string, number>) => void | Promise<void>): () => void {
     this.connection.on("Type", handler);
     return () => this.connection.off("Type", handler);
+  }
+
+  /** Returns what takes the handler away again. */
+  onWhen(handler: (time: string) => string | Promise<string>): () => void {
+    this.connection.on("When", handler);
+    return () => this.connection.off("When", handler);
   }
 
   /** Returns what takes the handler away again. */

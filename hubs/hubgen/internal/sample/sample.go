@@ -20,8 +20,12 @@ type Viewer interface {
 	Closed(ctx context.Context) error
 	Confirm(ctx context.Context, question string, ctx2 []string) (bool, error)
 	Where(context.Context) (*Place, error)
+	When(ctx within, time string) (time.Time, error)
 	Type(ctx context.Context, p json.RawMessage, type_ map[int]Level) error
 }
+
+// within is another name for a context.
+type within = context.Context
 
 // Task is something to do.
 type Task struct {
@@ -82,6 +86,12 @@ func (*Board) Old(any) any { return nil }
 
 // Secret is hidden.
 func (*Board) Secret() {}
+
+// Close has the name of an io.Closer's method and another signature.
+func (*Board) Close(within, string) error { return nil }
+
+// String is that of fmt.Stringer, no hub method.
+func (*Board) String() string { return "board" }
 
 // OnConnected is no hub method.
 func (*Board) OnConnected(context.Context) error { return nil }

@@ -32,6 +32,10 @@ func (p viewerProxy) Type(ctx context.Context, p_ json.RawMessage, type_ map[int
 	return p.target.Send(ctx, "Type", p_, type_)
 }
 
+func (p viewerProxy) When(ctx context.Context, time_ string) (time.Time, error) {
+	return hubs.Invoke[time.Time](ctx, p.target, "When", time_)
+}
+
 func (p viewerProxy) Where(ctx context.Context) (*Place, error) {
 	return hubs.Invoke[*Place](ctx, p.target, "Where")
 }
