@@ -219,7 +219,6 @@ func (s *Server) joinAll(c *Connection, e *Entry) bool {
 	for _, g := range e.Groups {
 		if !c.join(g, limit, e.endOf(c, g)) {
 			all = false
-			s.meter.Refused(RefusedGroups)
 		}
 	}
 	return all

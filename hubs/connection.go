@@ -209,7 +209,7 @@ func (c *Connection) endAs(ending Ending, cause error, reason string, allowRecon
 }
 
 // join puts the connection into a group until end and reports whether it is in
-// it now. The newest end counts, but a membership of the connection itself lasts.
+// it now; a refusal is counted. The newest end counts, but a membership of the connection itself lasts.
 func (c *Connection) join(group string, limit int, end *ending) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -226,6 +226,11 @@ func (c *Connection) joinLocked(group string, limit int, end *ending) bool {
 	}
 	if !in {
 		if len(c.groups) >= limit {
+			c.server.meter.Refused(RefusedGroups)
+			return false
+		}
+		if c.server.memberships.Join() != nil {
+			c.server.meter.Refused(RefusedMemberships)
 			return false
 		}
 		if c.groups == nil {
@@ -250,6 +255,7 @@ func (c *Connection) leave(group string) {
 		c.server.endings.remove(end)
 		delete(c.groups, group)
 		c.server.store.groups.remove(group, c)
+		c.server.memberships.Leave(1)
 	}
 }
 
@@ -264,6 +270,7 @@ func (c *Connection) leaveAll(last bool) {
 		c.server.endings.remove(end)
 		c.server.store.groups.remove(group, c)
 	}
+	c.server.memberships.Leave(len(c.groups))
 	c.groups = nil
 	c.gone = c.gone || last
 }
@@ -292,9 +299,7 @@ func (c *Connection) joinFirst(limit int) {
 		if c.early.all || slices.Contains(c.early.groups, group) {
 			continue
 		}
-		if !c.joinLocked(group, limit, nil) {
-			c.server.meter.Refused(RefusedGroups)
-		}
+		c.joinLocked(group, limit, nil)
 	}
 }
 
@@ -312,8 +317,6 @@ func (c *Connection) joinStored(groups []UserGroup, limit int) {
 		if _, in := c.groups[g.Name]; in || slices.Contains(early.groups, g.Name) {
 			continue
 		}
-		if !c.joinLocked(g.Name, limit, g.endOf(c)) {
-			c.server.meter.Refused(RefusedGroups)
-		}
+		c.joinLocked(g.Name, limit, g.endOf(c))
 	}
 }

@@ -83,14 +83,15 @@ func (h Context) Users(ids ...string) Target {
 
 // AddToGroup puts a connection into a group and returns when it gets what is
 // sent to the group from now on. A connection that doesn't exist is no error; an
-// *Error says that it is in as many groups as Options.MaximumGroups allows.
+// *Error says that it is in as many groups as Options.MaximumGroups allows, or what
+// Config.Memberships says.
 func (h Context) AddToGroup(ctx context.Context, connectionID, group string) error {
 	matched, err := h.command(ctx, &Entry{Kind: AddToGroup, Connections: []string{connectionID}, Groups: []string{group}})
 	if err != nil || matched > 0 || h.server == nil {
 		return err
 	}
 	if c, here := h.server.Connection(connectionID); here && !c.isEnding() {
-		return Errorf("A connection can be in at most %d groups.", h.server.options.Load().MaximumGroups)
+		return c.CanJoin()
 	}
 	return nil
 }

@@ -147,6 +147,7 @@ func (c *Connection) leaveEnded(m *ending) {
 	if c.groups[m.group] == m {
 		delete(c.groups, m.group)
 		c.server.store.groups.remove(m.group, c)
+		c.server.memberships.Leave(1)
 	}
 }
 

@@ -44,6 +44,7 @@ const (
 	RefusedTimeout      = "client_timeout"
 	RefusedIdleStream   = "stream_idle"
 	RefusedGroups       = "too_many_groups"
+	RefusedMemberships  = "group_limit" // by Config.Memberships
 	RefusedGap          = "history_gone"
 )
 

@@ -142,6 +142,9 @@ type Config struct {
 	Filters []Filter
 	// Backplane carries the hub's entries. Nil: one of the Server's own, in memory.
 	Backplane Backplane
+	// Memberships bounds the groups of all connections together. Nil: only
+	// Options.MaximumGroups does, of each.
+	Memberships Memberships
 	// Meter counts what is sent and received. Nil: nothing is counted.
 	Meter Meter
 	// Logger gets life cycle and refusals, never payloads or tokens. Nil: silent.

@@ -20,9 +20,11 @@ type Server struct {
 	handle    func(context.Context, *Connection, Opening) (Handler, error)
 	backplane atomic.Pointer[Backplane]
 	meter     Meter
-	log       *slog.Logger
-	linger    time.Duration
-	store     store
+	// memberships bounds the groups of all connections together.
+	memberships Memberships
+	log         *slog.Logger
+	linger      time.Duration
+	store       store
 
 	// Only Apply uses these; the Backplane calls it from one goroutine at a time.
 	applied uint64
@@ -60,10 +62,13 @@ func NewServer(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		name:    cfg.Name,
-		chain:   chain{filters: cfg.Filters, dispatcher: cfg.Dispatcher},
-		handle:  cfg.Handle,
-		meter:   cfg.Meter,
+		name:   cfg.Name,
+		chain:  chain{filters: cfg.Filters, dispatcher: cfg.Dispatcher},
+		handle: cfg.Handle,
+		meter:  cfg.Meter,
+
+		memberships: cfg.Memberships,
+
 		log:     cfg.Logger,
 		linger:  cfg.Linger,
 		joining: make(chan struct{}, 1),
@@ -80,6 +85,9 @@ func NewServer(cfg Config) (*Server, error) {
 	}
 	s.backplane.Store(&cfg.Backplane)
 	s.asker = newAsker(s.Backplane)
+	if s.memberships == nil {
+		s.memberships = unbounded{}
+	}
 	if s.meter == nil {
 		s.meter = noMeter{}
 	}

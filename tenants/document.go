@@ -50,6 +50,7 @@ type Limits struct {
 	MessageBurst        int `json:"message_burst"`       // bucket depth of MessagesPerSecond
 	MaxMessageBytes     int `json:"max_message_bytes"`   // one hub message from a client, or one REST message
 	MaxGroupsPerConn    int `json:"max_groups_per_connection"`
+	MaxMemberships      int `json:"max_group_memberships"` // connections in groups, each pair counted, whole fleet; 0 = 100,000
 	MaxHubs             int `json:"max_hubs"`
 	IdempotencySeconds  int `json:"idempotency_seconds"`
 	RetentionSeconds    int `json:"retention_seconds"` // of a hub's stream, at least 180

@@ -47,6 +47,7 @@ var limitKinds = []struct {
 	{"message_burst", "Burst of accepted messages", "messages", ScopeTenant, func(l *Limits) *int { return &l.MessageBurst }},
 	{"max_message_bytes", "Message size", "bytes", ScopeMessage, func(l *Limits) *int { return &l.MaxMessageBytes }},
 	{"max_groups_per_connection", "Groups of one connection", "groups", ScopeConnection, func(l *Limits) *int { return &l.MaxGroupsPerConn }},
+	{"max_group_memberships", "Group memberships of all connections", "memberships", ScopeTenant, func(l *Limits) *int { return &l.MaxMemberships }},
 	{"max_hubs", "Hubs", "hubs", ScopeTenant, func(l *Limits) *int { return &l.MaxHubs }},
 	{"idempotency_seconds", "Memory of idempotency keys", "seconds", ScopeHub, func(l *Limits) *int { return &l.IdempotencySeconds }},
 	{"retention_seconds", "Messages kept for clients that come back", "seconds", ScopeHub, func(l *Limits) *int { return &l.RetentionSeconds }},

@@ -76,6 +76,9 @@ func (r *request) change(ctx context.Context, a permissions.Action, kind hubs.Ki
 	}
 	if kind == hubs.AddToGroup && matched == 0 {
 		// It has been counted where the connection is.
+		if err := r.c.CanJoin(); err != nil && len(r.c.Groups()) < server.Options().MaximumGroups {
+			return nil, hubs.Position{}, err // which has its code
+		}
 		return nil, hubs.Position{}, hubs.Errorf("%s: a connection can be in at most %d groups", hubs.RefusedGroups, server.Options().MaximumGroups)
 	}
 	return nil, at, nil

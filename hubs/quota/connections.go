@@ -220,7 +220,7 @@ func (c *Connections) count(t *tally, open, asked, limit int, needed bool) (verd
 		return v, err
 	}
 	t.sweptAt = time.Now()
-	if !c.dropDead(t.id) {
+	if !dropDead(c.redis, redisclient.ConnectionCounts(t.id), c.run) {
 		return v, nil
 	}
 	return c.grant(t.id, open, asked, limit)

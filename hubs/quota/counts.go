@@ -56,18 +56,17 @@ func (c *Connections) grant(id tenants.ID, open, asked, limit int) (verdict, err
 	return verdict{granted: int(answer[0]), others: int(answer[1]), runs: int(answer[2])}, nil
 }
 
-// dropDead forgets the counts of runs whose lease is gone, and reports whether
-// there were any. It is only needed where a limit is reached.
-func (c *Connections) dropDead(id tenants.ID) bool {
+// dropDead forgets the counts in the hash at key of runs whose lease is gone, and
+// reports whether there were any. It is only needed where a limit is reached.
+func dropDead(r redis.UniversalClient, key, ownRun string) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 	defer cancel()
-	key := redisclient.ConnectionCounts(id)
-	counts, err := c.redis.HGetAll(ctx, key).Result()
+	counts, err := r.HGetAll(ctx, key).Result()
 	if err != nil {
 		return false
 	}
-	delete(counts, c.run)
-	pipe := c.redis.Pipeline()
+	delete(counts, ownRun)
+	pipe := r.Pipeline()
 	leases := make(map[string]*redis.IntCmd, len(counts))
 	for run := range counts {
 		leases[run] = pipe.Exists(ctx, redisclient.EdgeLease(run))
@@ -80,7 +79,7 @@ func (c *Connections) dropDead(id tenants.ID) bool {
 	}
 	dropped := false
 	for run, lease := range leases {
-		if lease.Val() == 0 && dropRun.Run(ctx, c.redis, []string{key}, run, counts[run]).Err() == nil {
+		if lease.Val() == 0 && dropRun.Run(ctx, r, []string{key}, run, counts[run]).Err() == nil {
 			dropped = true
 		}
 	}

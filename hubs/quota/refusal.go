@@ -12,6 +12,7 @@ const (
 	CodeConnections = "connection_limit"
 	CodeMessages    = "rate_limited"
 	CodeRequests    = "too_many_requests"
+	CodeMemberships = hubs.RefusedMemberships
 )
 
 // Refusal is what a tenant's limit says no with. Its text may be shown.
@@ -28,6 +29,8 @@ func (r *Refusal) Error() string {
 	switch r.Code {
 	case CodeConnections:
 		return fmt.Sprintf("%s: the tenant has all of its %d concurrent connections open", r.Code, r.Limit)
+	case CodeMemberships:
+		return fmt.Sprintf("%s: the tenant's connections are in groups %d times together, which is all they may be", r.Code, r.Limit)
 	case CodeRequests:
 		return fmt.Sprintf("%s: the tenant makes more than its %d requests per second that change or ask something; retry after %d ms",
 			r.Code, r.Limit, r.RetryAfter.Milliseconds())

@@ -99,6 +99,7 @@ var limitCodes = []Code{
 	{"connection_limit", 429, "The tenant has as many connections as its plan allows, or makes new ones too fast.", "Close connections, or ask for a larger plan; clients try again by themselves."},
 	{"hub_limit", 403, "The tenant uses as many hubs as its plan allows.", "Delete a hub, or use one of those there are."},
 	{"too_many_groups", 0, "A connection is in as many groups as it may be; it didn't join one more.", "Leave groups, or ask for a larger plan."},
+	{"group_limit", 0, "The tenant's connections are in as many groups, counted together, as its plan allows; one didn't join one more.", "Leave groups, or ask for a larger plan."},
 	{"too_many_invocations", 429, "Too many invocations of a client, or of a tenant's clients, wait for an answer.", "Ask less at the same time."},
 	{"message_flood", 0, "A client sent more hub messages per second, or in one frame, than a connection may; it was closed.", "Let the client send less often, or less at once."},
 	{"connection_token_guesses", 429, "One address presented more than 20 connection tokens in a minute that were never issued.", "Let clients negotiate again when their connection has ended; wait for `Retry-After`."},

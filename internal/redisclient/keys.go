@@ -84,6 +84,9 @@ func RequestBucket(t tenants.ID) string { return prefix + "{" + string(t) + "}:r
 // ConnectionCounts is the hash of a tenant's connections by edge run.
 func ConnectionCounts(t tenants.ID) string { return prefix + "{" + string(t) + "}:connections" }
 
+// MembershipCounts is the hash of a tenant's group memberships by edge run.
+func MembershipCounts(t tenants.ID) string { return prefix + "{" + string(t) + "}:memberships" }
+
 // Deliveries is the stream with a tenant's log of requests to its upstreams.
 func Deliveries(t tenants.ID) string { return prefix + "{" + string(t) + "}:deliveries" }
 

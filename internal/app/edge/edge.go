@@ -54,6 +54,7 @@ type Edge struct {
 	directory   *directory.Directory
 	recorder    *usage.Recorder
 	connections *quota.Connections
+	memberships *quota.Memberships
 	messages    *quota.Messages
 	requests    *quota.Messages
 	deliveries  *deliveries.Log
@@ -119,6 +120,7 @@ func (e *Edge) shared(f *fleet.Fleet) error {
 	}
 	e.recorder = usage.NewRecorder(e.redis, e.run, e.log)
 	e.connections = quota.NewConnections(e.redis, e.run, e.log)
+	e.memberships = quota.NewMemberships(e.redis, e.run, e.log)
 	e.messages = quota.NewMessages(e.redis, e.log)
 	e.requests = quota.NewRequests(e.redis, e.log)
 	metrics, err := telemetry.NewEdgeMetrics(e.telemetry.Meter(), telemetry.EdgeSources{
@@ -140,7 +142,7 @@ func (e *Edge) shared(f *fleet.Fleet) error {
 		return fmt.Errorf("instrument backplane: %w", err)
 	}
 	e.hubs.bus, e.hubs.directory, e.hubs.recorder, e.hubs.metrics = e.bus, e.directory, e.recorder, metrics
-	e.hubs.messages, e.hubs.connections = e.messages, e.connections
+	e.hubs.messages, e.hubs.connections, e.hubs.memberships = e.messages, e.connections, e.memberships
 	e.deliveries = deliveries.New(e.redis, e.log)
 	e.hubs.upstreams = upstream.NewGateway(upstream.Config{
 		Transport: upstream.NewTransport(outbound.Policy{Allowed: e.cfg.OutboundAllow}), Redis: e.redis, Log: e.deliveries, Logger: e.log,

@@ -51,6 +51,7 @@ type registry struct {
 	directory   *directory.Directory
 	messages    *quota.Messages
 	connections *quota.Connections
+	memberships *quota.Memberships
 	servers     *serverconn.Pool     // app servers that are connected here
 	pairings    *serverlink.Fleet    // pairs clients with app servers anywhere
 	presence    *serverlink.Registry // which hubs have app servers
@@ -79,9 +80,11 @@ type tenantHubs struct {
 
 // servedHub is a hub with its runtime.
 type servedHub struct {
-	server   *hubs.Server
-	meter    *meter
-	handlers *handlers
+	server *hubs.Server
+	meter  *meter
+	// memberships are those of its connections.
+	memberships *quota.HubMemberships
+	handlers    *handlers
 	// upstream handles clients of a hub that no app server handles.
 	upstream *upstream.Dispatcher
 	// permissions are what the hub's settings let every client do.
@@ -154,6 +157,7 @@ func (g *registry) get(t *tenants.Document, hub string) (*servedHub, error) {
 	t = g.current(t)
 	m := newMeter(g.recorder.Hub(t.ID, hub), g.metrics)
 	s := &servedHub{meter: m, used: now}
+	s.memberships = g.memberships.Hub(t.ID, func() int { return membershipsOf(g.limits(t)) })
 	s.upstream = g.upstreams.Hub(t.ID, hub, func() *tenants.Document { return g.current(t) })
 	s.handlers = newHandlers(pairing.Hub{Tenant: t.ID, Name: hub}, fleetServers{g.pairings, g.presence},
 		func() tenants.Handler { return g.current(t).Hubs[hub].WithDefaults().Handler }, m.Refused, g.log.With(telemetry.KeyTenant, t.ID))
@@ -175,10 +179,13 @@ func (g *registry) get(t *tenants.Document, hub string) (*servedHub, error) {
 		Handle:     s.handlers.handle,
 		Backplane:  g.bus.Hub(t.ID, hub, settings(t)),
 		Meter:      m,
-		Logger:     g.log.With(telemetry.KeyTenant, t.ID),
+
+		Memberships: s.memberships,
+		Logger:      g.log.With(telemetry.KeyTenant, t.ID),
 	})
 	if err != nil {
 		s.upstream.Close()
+		s.memberships.Close()
 		m.usage.Close()
 		return nil, fmt.Errorf("make hub: %w", err)
 	}
@@ -284,6 +291,7 @@ func (g *registry) end(s *servedHub) {
 	}
 	s.handlers.stop()
 	s.upstream.Close()
+	s.memberships.Close()
 	s.meter.usage.Close()
 }
 
@@ -357,6 +365,18 @@ func resumable(l tenants.Limits) bool {
 // settings are a hub's settings for the backplane.
 func settings(t *tenants.Document) backplane.Settings {
 	return backplane.Settings{RetentionSeconds: t.Limits.RetentionSeconds, IdempotencySeconds: t.Limits.IdempotencySeconds}
+}
+
+// defaultMemberships is the limit of group memberships in documents from before
+// there was one.
+const defaultMemberships = 100_000
+
+// membershipsOf is how many group memberships a tenant's connections may have.
+func membershipsOf(l tenants.Limits) int {
+	if l.MaxMemberships == 0 {
+		return defaultMemberships
+	}
+	return l.MaxMemberships
 }
 
 func rateOf(l tenants.Limits) quota.Rate {

@@ -43,6 +43,7 @@ func (e *Edge) Run(ctx, forced context.Context) error {
 	work.Go(func() error { return e.directory.Run(working) })
 	work.Go(func() error { return e.recorder.Run(working) })
 	work.Go(func() error { return e.connections.Run(working) })
+	work.Go(func() error { return e.memberships.Run(working) })
 	work.Go(func() error { return e.messages.Run(working) })
 	work.Go(func() error { return e.requests.Run(working) })
 	work.Go(func() error { return e.deliveries.Run(working) })

@@ -145,6 +145,7 @@ export const limits: Schemas["LimitList"] = {
     { code: "messages_per_second", name: "Messages per second", value: 50, unit: "messages/s", scope: "tenant", source: "plan" },
     { code: "max_message_bytes", name: "Message size", value: 32_768, unit: "bytes", scope: "message", source: "plan" },
     { code: "max_groups_per_connection", name: "Groups per connection", value: 50, unit: "groups", scope: "connection", source: "plan" },
+    { code: "max_group_memberships", name: "Group memberships of all connections", value: 10_000, unit: "memberships", scope: "tenant", source: "plan" },
     { code: "max_hubs", name: "Hubs", value: 10, unit: "hubs", scope: "tenant", source: "override", used: 1 },
   ],
 };

@@ -1,0 +1,199 @@
+package quota
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/internal/redisclient"
+	"github.com/signalbox/signalbox/tenants"
+)
+
+// membershipEdge is an edge that tells the others when the test says so.
+func membershipEdge(t *testing.T, client *redis.Client, run string) *Memberships {
+	t.Helper()
+	if err := client.HSet(t.Context(), redisclient.EdgeLease(run), "a", "b").Err(); err != nil {
+		t.Fatal(err)
+	}
+	return NewMemberships(client, run, quiet())
+}
+
+func tell(t *testing.T, edges ...*Memberships) {
+	t.Helper()
+	for _, m := range edges {
+		if err := m.tell(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// join takes memberships and returns how many there were.
+func join(h *HubMemberships, most int) (n int) {
+	for n < most && h.Join() == nil {
+		n++
+	}
+	return n
+}
+
+// SEC-27: the memberships of a tenant are bounded over all edges, and joining asks
+// nobody.
+func TestMembershipsOverTheFleet_SEC_27(t *testing.T) {
+	t.Parallel()
+	client, _ := startRedis(t)
+	most := 10
+	limit := func() int { return most }
+	first, second := membershipEdge(t, client, "one"), membershipEdge(t, client, "two")
+	chat, news := first.Hub(acme, limit), first.Hub(acme, limit)
+	away, neighbour := second.Hub(acme, limit), second.Hub(other, limit)
+
+	if n := join(chat, 3) + join(news, 3); n != 6 {
+		t.Fatalf("%d of 6 joined", n)
+	}
+	tell(t, first, second)
+	if n := join(away, 100); n != 4 {
+		t.Errorf("%d joined at the second edge, want the 4 that are left", n)
+	}
+	wantRefusal(t, away.Join(), CodeMemberships, 10)
+	var shown *hubs.Error
+	if err := away.Join(); !errors.As(err, &shown) || shown.Error() != "group_limit: the tenant's connections are in groups 10 times together, which is all they may be" {
+		t.Errorf("the text is %v", shown)
+	}
+	tell(t, second)
+	if n := join(chat, 100); n != 4 {
+		t.Errorf("%d joined at the first edge before it was told again, want 4", n)
+	}
+	chat.Leave(4)
+	tell(t, second, first)
+	if n := join(news, 1) + join(away, 1); n != 0 {
+		t.Errorf("%d joined over the limit", n)
+	}
+	if n := join(neighbour, 100); n != 10 {
+		t.Errorf("another tenant got %d, want its 10", n)
+	}
+	most = 11
+	if n := join(chat, 100); n != 1 {
+		t.Errorf("%d joined when the limit was raised by 1", n)
+	}
+	if err := second.leave(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_ = join(chat, 1)
+	tell(t, first)
+	if n := join(chat, 100); n != 4 {
+		t.Errorf("%d joined when an edge had ended that had 4", n)
+	}
+}
+
+func TestMembershipsOfADeadEdgeAreFreed(t *testing.T) {
+	t.Parallel()
+	client, _ := startRedis(t)
+	if err := client.HSet(t.Context(), redisclient.MembershipCounts(acme), "dead", 10).Err(); err != nil {
+		t.Fatal(err)
+	}
+	m := membershipEdge(t, client, "one")
+	h := m.Hub(acme, func() int { return 10 })
+	tell(t, m)
+	if n := join(h, 1); n != 0 {
+		t.Fatal("joined, though the others have all")
+	}
+	tell(t, m)
+	if n := join(h, 100); n != 10 {
+		t.Errorf("%d joined, want 10: the edge that had them is dead", n)
+	}
+}
+
+// What Run does by itself.
+func TestMembershipsAreToldAndTakenBack(t *testing.T) {
+	t.Parallel()
+	client, _ := startRedis(t)
+	m := membershipEdge(t, client, "one")
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- m.Run(ctx) }()
+	h := m.Hub(acme, func() int { return 10 })
+	join(h, 3)
+	key := redisclient.MembershipCounts(acme)
+	eventually(t, "the count is told", func() bool { return client.HGet(context.Background(), key, "one").Val() == "3" })
+	cancel()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if n := client.Exists(context.Background(), key).Val(); n != 0 {
+		t.Error("the count is still there")
+	}
+}
+
+func TestMembershipsWithRedisAway(t *testing.T) {
+	t.Parallel()
+	client, stop := startRedis(t)
+	m := NewMemberships(client, "one", quiet())
+	h := m.Hub(acme, func() int { return 10 })
+	h.budget.others.Store(4)
+	stop()
+	for i := range 6 {
+		if err := h.Join(); err != nil {
+			t.Fatalf("%d: %v", i, err)
+		}
+	}
+	wantRefusal(t, h.Join(), CodeMemberships, 10)
+	if err := m.tell(t.Context()); err == nil {
+		t.Error("Redis is away, and nobody says so")
+	}
+	h.Leave(6)
+	if h.Join() != nil {
+		t.Error("what was given back isn't free")
+	}
+}
+
+func TestMembershipsOfManyAtOnce(t *testing.T) {
+	t.Parallel()
+	client, _ := startRedis(t)
+	m := NewMemberships(client, "one", quiet())
+	var all sync.WaitGroup
+	var joined atomic.Int64
+	for range 10 {
+		h := m.Hub(acme, func() int { return 1000 })
+		all.Go(func() {
+			defer h.Close()
+			for range 1000 {
+				if h.Join() == nil {
+					joined.Add(1)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if n := joined.Load(); n != 1000 {
+		t.Errorf("%d joined, want 1000", n)
+	}
+	h := m.Hub(acme, func() int { return 1000 })
+	h.Leave(1000)
+	h.Close()
+	if err := m.tell(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.tell(t.Context()); err != nil || len(m.tenants) != 0 {
+		t.Errorf("%v, and %d tenants are remembered that have nothing", err, len(m.tenants))
+	}
+}
+
+// BenchmarkJoin is what a bound costs each join.
+func BenchmarkJoin(b *testing.B) {
+	m := NewMemberships(nil, "one", quiet())
+	all := make([]*HubMemberships, 100)
+	for i := range all {
+		all[i] = m.Hub(tenants.ID(fmt.Sprint(i)), func() int { return 1 << 30 })
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		if err := all[i%100].Join(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
