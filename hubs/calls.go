@@ -50,8 +50,14 @@ type calls struct {
 	streams map[string]*call
 	uploads map[string]*upload
 	results map[string]*pendingResult
+	lately  [answersKept]string // questions that were answered last, from place next on
+	next    int
 	ended   bool
 }
+
+// answersKept is how many answered questions are remembered, so that a client that
+// answers one twice is heard once.
+const answersKept = 8
 
 // callsOf returns the connection's calls, made if there are none.
 func (c *Connection) callsOf() *calls {

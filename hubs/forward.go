@@ -21,6 +21,11 @@ const maxForwarded = 16 << 20
 // ends the connection. It keeps nothing of data and doesn't block. When it
 // returns, all has its place before whatever is published to the hub from then on.
 //
+// What waits for the client is its backlog, which Options.OutboundMessages and
+// OutboundBytes don't bound: the caller has the hub server stop when it grows, see
+// Backlog and AwaitBacklog. Beyond MaxBacklog, or 64 MiB for all clients of the
+// Server together, the client is closed as a slow consumer.
+//
 // For a connection that has no Proxy or has ended it does nothing.
 func (c *Connection) Forward(after Position, data []byte) {
 	if c.proxied == nil || len(data) == 0 {
@@ -32,7 +37,11 @@ func (c *Connection) Forward(after Position, data []byte) {
 	if b.broken {
 		return
 	}
-	if err := c.cut(b, after, data); err != nil {
+	err := c.cut(b, after, data)
+	if err == nil {
+		err = c.countRest(b)
+	}
+	if err != nil {
 		b.broken, b.rest = true, nil
 		if c.isEnding() {
 			return
@@ -49,6 +58,7 @@ func (c *Connection) Discard() {
 		c.proxied.back.mu.Lock()
 		defer c.proxied.back.mu.Unlock()
 		c.proxied.back.rest = nil
+		_ = c.countRest(&c.proxied.back) // which is less than before
 	}
 }
 
@@ -129,7 +139,7 @@ func (c *Connection) forwardFirst(b *back, after Position, data []byte) (int, er
 	if err != nil || n == 0 {
 		return 0, err
 	}
-	next := waitingFrame{after: after, item: queued{frame: data[:n:n]}}
+	next := waitingFrame{after: after, item: queued{frame: data[:n:n], passed: true}}
 	switch m.Type {
 	case protocol.Invocation, protocol.StreamItem, protocol.Completion:
 		next.item.units = Units(n)
@@ -148,6 +158,9 @@ func (c *Connection) forwardFirst(b *back, after Position, data []byte) (int, er
 		b.broken = true
 	default:
 		next.item.units = unnumbered
+	}
+	if !c.addBacklog(n) {
+		return 0, ErrSlowConsumer
 	}
 	c.doAfter(next)
 	return n, nil

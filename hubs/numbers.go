@@ -34,6 +34,7 @@ func (r *resumption) take(c *Connection, limit int) []queued {
 		batch = append(batch, it)
 		o.messages--
 		o.bytes -= size
+		c.passedOn(it)
 	}
 	if n > 0 {
 		rest := copy(o.queue, o.queue[n:])

@@ -31,7 +31,16 @@ type progress struct {
 // waiting is what waits for one connection, in order.
 type waiting struct {
 	frames []waitingFrame
-	bytes  int
+	// How many of them there are, and their bytes, without those that were passed on.
+	messages, bytes int
+}
+
+// count notes that a frame has come or gone.
+func (w *waiting) count(f *waitingFrame, sign int) {
+	if !f.item.passed {
+		w.messages += sign
+		w.bytes += sign * len(f.item.frame)
+	}
 }
 
 type waitingFrame struct {
@@ -100,7 +109,7 @@ func (p *progress) release(c *Connection) {
 	}
 	n := 0
 	for n < len(w.frames) && p.reached(w.frames[n].after) {
-		w.bytes -= len(w.frames[n].item.frame)
+		w.count(&w.frames[n], -1)
 		w.frames[n].do(c)
 		n++
 	}
@@ -205,14 +214,14 @@ func (c *Connection) doAfter(next waitingFrame) {
 		at.awaits(c, next.after)
 	}
 	opt := c.server.options.Load()
-	if len(w.frames) >= opt.OutboundMessages || (w.bytes > 0 && w.bytes+len(next.item.frame) > opt.OutboundBytes) {
+	if !next.item.passed && (w.messages >= opt.OutboundMessages || (w.bytes > 0 && w.bytes+len(next.item.frame) > opt.OutboundBytes)) {
 		// The backplane is far behind; the client may find a node that isn't.
 		delete(at.waiting, c)
 		c.end(ErrUnavailable, "", true)
 		return
 	}
 	w.frames = append(w.frames, next)
-	w.bytes += len(next.item.frame)
+	w.count(&next, 1)
 }
 
 // AwaitWritten returns when what has been sent to the client by now has been
@@ -282,7 +291,7 @@ func (c *Connection) awaitRoom(ctx context.Context, messages, bytes int) error {
 		o.mu.Lock()
 		m, b := o.messages, o.bytes
 		if w := at.waiting[c]; w != nil {
-			m, b = m+len(w.frames), b+w.bytes
+			m, b = m+w.messages, b+w.bytes
 		}
 		if o.ending || o.dead {
 			o.mu.Unlock()

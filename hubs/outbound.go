@@ -14,6 +14,9 @@ const (
 type queued struct {
 	frame []byte
 	units int // messages to meter; 0 for what is never counted, see also unnumbered
+	// passed: it comes from the client's hub server, see Connection.Forward. It
+	// counts in the backlog instead of filling the queue.
+	passed bool
 }
 
 // outbound is the bounded queue of one connection. A writer owns the connection
@@ -24,6 +27,8 @@ type outbound struct {
 	spare    []queued // an emptied queue, kept when it is small
 	messages int      // waiting, taken ones included until they are written
 	bytes    int
+	passed   int    // of messages, those that fill no queue
+	passing  int    // their bytes
 	sent     uint64 // messages handed to the transport, not with stateful reconnect
 	writing  bool
 	held     bool // nothing leaves yet: the handshake's answer must be first
@@ -55,23 +60,31 @@ func (c *Connection) enqueue(item queued) (schedule bool) {
 		return false
 	}
 	// One message larger than the whole queue is let through when nothing waits.
-	full := o.messages >= opt.OutboundMessages || (o.bytes > 0 && o.bytes+len(item.frame) > opt.OutboundBytes)
+	messages, bytes := o.messages-o.passed, o.bytes-o.passing
+	full := !item.passed && (messages >= opt.OutboundMessages || (bytes > 0 && bytes+len(item.frame) > opt.OutboundBytes))
 	if full && o.unanswered {
 		// Before the answer the client isn't connected, and owed nothing.
 		o.drop()
 		full = false
 	}
 	if full {
-		c.server.meter.Refused(RefusedSlowConsumer)
-		goodbye := queued{frame: c.closeFrame(textSlowConsumer, true), units: unnumbered}
-		if o.held {
-			goodbye = queued{} // nothing may come before the handshake's answer
-		}
-		o.drop()
-		c.cancel(ErrSlowConsumer)
-		return o.last(goodbye, ErrSlowConsumer, EndNormal)
+		return c.tooSlow()
 	}
 	return o.push(item)
+}
+
+// tooSlow ends the connection of a client that doesn't take in what it is sent; all
+// that waits is lost. c.out.mu is held.
+func (c *Connection) tooSlow() (schedule bool) {
+	o := &c.out
+	c.server.meter.Refused(RefusedSlowConsumer)
+	goodbye := queued{frame: c.closeFrame(textSlowConsumer, true), units: unnumbered}
+	if o.held {
+		goodbye = queued{} // nothing may come before the handshake's answer
+	}
+	o.drop()
+	c.cancel(ErrSlowConsumer)
+	return o.last(goodbye, ErrSlowConsumer, EndNormal)
 }
 
 // finish queues the last item; see outbound.last.
@@ -127,6 +140,10 @@ func (o *outbound) push(item queued) (schedule bool) {
 	o.queue = append(o.queue, item)
 	o.messages++
 	o.bytes += len(item.frame)
+	if item.passed {
+		o.passed++
+		o.passing += len(item.frame)
+	}
 	if o.writing || o.held {
 		return false
 	}
@@ -136,7 +153,7 @@ func (o *outbound) push(item queued) (schedule bool) {
 
 // drop forgets everything that hasn't been handed to the transport. o.mu is held.
 func (o *outbound) drop() {
-	o.queue, o.messages, o.bytes = nil, 0, 0
+	o.queue, o.messages, o.bytes, o.passed, o.passing = nil, 0, 0, 0, 0
 	o.signal()
 	o.cut = o.writing
 }
@@ -353,6 +370,11 @@ func (c *Connection) written(items []queued, size int) (cut bool) {
 	o.messages -= len(items)
 	o.sent += uint64(len(items))
 	o.bytes -= size
+	if c.proxied != nil {
+		for _, it := range items {
+			c.passedOn(it)
+		}
+	}
 	o.signal()
 	return false
 }

@@ -185,9 +185,11 @@ func (s *Server) withdraw(c *Connection, cause error) {
 // back is the way from the hub server to its client.
 type back struct {
 	answered chan struct{} // closed when the handshake has been answered
+	backlog  backlog
 
 	mu     sync.Mutex // one piece after the other
 	open   bool       // answered is closed
 	broken bool       // nothing more is taken in
 	rest   []byte     // the beginning of a message
+	share  int        // of rest, what is counted in Server.backlogs
 }

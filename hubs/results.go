@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"sync"
 
 	"github.com/signalbox/signalbox/hubs/protocol"
@@ -224,9 +225,17 @@ func (c *Connection) answered(m *protocol.Message) bool {
 	s.mu.Lock()
 	r := s.results[m.InvocationID]
 	delete(s.results, m.InvocationID)
+	again := false
+	switch {
+	case r != nil:
+		s.lately[s.next] = m.InvocationID
+		s.next = (s.next + 1) % answersKept
+	case c.proxied != nil: // whose hub server might take it for the answer
+		again = m.InvocationID != "" && slices.Contains(s.lately[:], m.InvocationID)
+	}
 	s.mu.Unlock()
 	if r == nil {
-		return false
+		return again
 	}
 	r.take(m)
 	return true

@@ -68,6 +68,7 @@ func (s *Server) Serve(ctx context.Context, info ConnectionInfo, t Transport) er
 	}
 	<-c.out.done
 	c.socket().Abort()
+	c.clearBacklog()
 	return err
 }
 

@@ -32,6 +32,7 @@ type Server struct {
 
 	progress progress
 	endings  endings
+	backlogs atomic.Int64 // of all clients of hub servers, see backlog
 	// asker puts questions to clients of other nodes.
 	asker *asker
 

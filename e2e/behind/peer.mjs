@@ -103,6 +103,9 @@ class Connection {
   #queue = Promise.resolve();
   #heard = Date.now();
   #said = Date.now();
+  #flows; // while the service has paused the client, a promise of its going on
+  #goOn;
+  #held = [];
   protocol;
 
   constructor(server, { id, claims, headers, query, protocol }) {
@@ -179,7 +182,7 @@ class Connection {
     if (protocol !== this.hinted) throw new Error(`the service said ${this.hinted}, the client ${protocol}`);
     if (!this.migrated) this.raw(Buffer.from(`${JSON.stringify(error ? { error } : {})}\u001e`));
     if (error) return this.drop(error);
-    this.#queue = Promise.resolve(this.hub.connected?.(this.caller)).catch((e) => this.end(`Connection closed with an error.${this.server.hub.detailed ? ` ${e.name === "Error" ? "Exception" : e.name}: ${e.message}` : ""}`, false));
+    this.#queue = (async () => this.hub.connected?.(this.caller))().catch((e) => this.end(`Connection closed with an error.${this.server.hub.detailed ? ` ${e.name === "Error" ? "Exception" : e.name}: ${e.message}` : ""}`, false));
   }
 
   /** Invocations of a client run one after the other; those with streams of the client run beside them. */
@@ -231,6 +234,7 @@ class Connection {
     let error;
     try {
       for await (const item of items) {
+        await this.#flows;
         if (cancelled.signal.aborted || this.closed.signal.aborted) break;
         this.say({ type: 2, invocationId, item });
       }
@@ -262,7 +266,22 @@ class Connection {
   raw(bytes) {
     if (this.closed.signal.aborted) return;
     this.#said = Date.now();
-    this.server.write(kind.data, this.id, bytes, {});
+    if (this.#flows) this.#held.push(bytes);
+    else this.server.write(kind.data, this.id, bytes, {});
+  }
+
+  /** Sends nothing more until the service lets it go on, and says so once. */
+  pause() {
+    if (this.#flows) return;
+    this.#flows = new Promise((done) => (this.#goOn = done));
+    this.server.write(kind.flow, this.id, 1, 2, {});
+  }
+
+  resume() {
+    if (!this.#flows) throw new Error("the service lets a client go on that isn't paused");
+    this.#flows = undefined;
+    this.#goOn();
+    for (const bytes of this.#held.splice(0)) this.raw(bytes);
   }
 
   /** Keeps the client alive, and ends it when it has fallen silent. */
@@ -289,6 +308,7 @@ class Connection {
   gone(error) {
     if (this.closed.signal.aborted) return;
     this.closed.abort();
+    this.#goOn?.();
     for (const u of this.#uploads.values()) u.finish("the connection has ended");
     this.server.clients.delete(this.id);
     this.server.hub.clients.delete(this.id);
@@ -345,7 +365,8 @@ class ServerConnection extends EventEmitter {
     const now = Math.floor(Date.now() / 1000);
     const content = `${base64url('{"alg":"HS256","typ":"JWT","kid":"-1234"}')}.${base64url(JSON.stringify({ nameid: hub.serverId, nbf: now, iat: now, exp: now + 3600, aud: `${audience}/server/?hub=${hub.name}` }))}`;
     const token = `${content}.${createHmac("sha256", key).update(content).digest("base64url")}`;
-    const address = `${url.protocol === "https:" ? "wss:" : "ws:"}//${url.host}/server/?hub=${hub.name}&cid=${randomUUID()}${target && `&target=${encodeURIComponent(target)}`}`;
+    this.id = randomUUID();
+    const address = `${url.protocol === "https:" ? "wss:" : "ws:"}//${url.host}/server/?hub=${hub.name}&cid=${this.id}${target && `&target=${encodeURIComponent(target)}`}`;
     this.socket = new WebSocket(address, {
       headers: { authorization: `Bearer ${token}`, "x-asrs-server-id": hub.serverId, "asrs-user-agent": "Microsoft.Azure.SignalR/1.33.0 (peer)", "x-requested-with": "XMLHttpRequest" },
     });
@@ -408,12 +429,19 @@ class ServerConnection extends EventEmitter {
       case kind.errorCompletion:
         return this.hub.completed(m);
       case kind.flow:
-        if (m.about === 1 && m.operation === 1) this.write(kind.flow, m.id, 1, 2, {});
-        return undefined;
+        return this.#flow(m);
       case kind.serviceError:
         return this.hub.emit("refused", m.error);
     }
     return undefined;
+  }
+
+  #flow({ about, operation, id }) {
+    // Where the SDK throws, the service has made a mistake.
+    if (about === 2 && operation === 4 && id === this.id) this.offline = true;
+    else if (about === 1 && operation === 1) this.clients.get(id)?.pause();
+    else if (about === 1 && operation === 3) this.clients.get(id)?.resume();
+    else throw new Error(`flow control that the SDK doesn't take: ${about} ${operation} ${id}`);
   }
 
   #ping(values) {
@@ -475,7 +503,7 @@ export class Hub extends EventEmitter {
   }
 
   get servers() {
-    return [...this.#servers].filter(({ ready }) => ready);
+    return [...this.#servers].filter(({ ready, offline }) => ready && !offline);
   }
 
   any() {

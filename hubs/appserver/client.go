@@ -40,10 +40,13 @@ type client struct {
 	in     []byte        // what has come and not been read
 	end    error         // what Wait returns when in is empty; io.EOF and hubs.ErrMoved wait for that
 	wake   chan struct{} // has a value when in or end has changed
-	moving bool          // the service has asked for a pause
+	moving bool          // the service has asked for a pause so as to move it
 	stays  bool          // and taken it back
 	gone   bool          // the service has let go of it, or been told to
 	answer bool          // the handshake's answer is not for the client
+	hold   chan struct{} // the client is behind: closed when Write may go on; nil else
+	owed   bool          // the answer to that pause is due after the Write under way
+	busy   bool          // Write is under way
 }
 
 var _ hubs.Transport = (*client)(nil)
@@ -156,6 +159,7 @@ func (c *client) finish(err error) {
 func (c *client) closed(err error) {
 	c.mu.Lock()
 	c.gone = true
+	c.goOn()
 	c.mu.Unlock()
 	c.finish(err)
 	c.release.Do(func() { close(c.released) })
@@ -190,33 +194,72 @@ func (c *client) isGone() bool {
 	return c.gone
 }
 
-// pause ends the client here since it goes on elsewhere. Close says when it is done.
-func (c *client) pause() {
+// pause does what the service asks of a client: to end it here since it goes on
+// elsewhere, of which Close says when it is done, or to write no more to it for a
+// while since it is behind.
+func (c *client) pause(moves bool) {
 	c.mu.Lock()
-	again := c.moving || c.gone
-	c.moving = true
+	gone, again := c.gone, c.moving
+	switch {
+	case moves:
+		c.moving = true
+	case !gone && c.hold == nil:
+		c.hold = make(chan struct{})
+		c.owed = c.busy
+	default:
+		c.mu.Unlock()
+		return
+	}
+	owed := c.owed
 	c.mu.Unlock()
-	if !again {
+	switch {
+	case !moves && !owed, again && gone: // it has been ended for a pause before this one
+		c.acknowledgePause()
+	case moves && !again && !gone:
 		c.finish(hubs.ErrMoved)
 	}
 }
 
 // resume takes a pause back. What has begun to end can't go on: the client is
-// closed instead of moved.
-func (c *client) resume() {
+// closed instead of moved, unless it is to be moved all the same.
+func (c *client) resume(moves bool) {
 	c.mu.Lock()
-	c.stays = c.moving
-	acknowledged := c.moving && c.gone
+	c.goOn()
+	c.stays = c.moving && !moves
+	ended := c.stays && c.gone
 	c.mu.Unlock()
-	if acknowledged {
+	if ended {
 		c.link.post(&serviceprotocol.CloseConnection{ConnectionID: c.id})
 		c.release.Do(func() { close(c.released) })
 	}
 }
 
-// Write implements hubs.Transport.
+// goOn lets Write go on. c.mu is held.
+func (c *client) goOn() {
+	if c.hold != nil {
+		close(c.hold)
+		c.hold, c.owed = nil, false
+	}
+}
+
+func (c *client) acknowledgePause() {
+	c.link.post(&serviceprotocol.ConnectionFlowControl{ConnectionID: c.id, Connection: serviceprotocol.FlowClient, Operation: serviceprotocol.FlowPauseAck})
+}
+
+// Write implements hubs.Transport. For a client that is behind it takes as long as
+// the service waits for that.
 func (c *client) Write(p []byte) error {
 	c.mu.Lock()
+	for c.hold != nil && !c.gone {
+		hold := c.hold
+		c.mu.Unlock()
+		select {
+		case <-hold:
+		case <-c.link.done:
+			return errLinkClosed
+		}
+		c.mu.Lock()
+	}
 	if c.gone {
 		c.mu.Unlock()
 		return errClosed
@@ -227,13 +270,26 @@ func (c *client) Write(p []byte) error {
 		c.answer = i < 0
 		p = p[i+1:]
 	}
+	c.busy = true
 	c.mu.Unlock()
+	defer c.written()
 	if len(p) == 0 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
 	defer cancel()
 	return c.link.send(ctx, &serviceprotocol.ConnectionData{ConnectionID: c.id, Payload: p})
+}
+
+// written answers the pause that came while Write was under way.
+func (c *client) written() {
+	c.mu.Lock()
+	owed := c.owed
+	c.busy, c.owed = false, false
+	c.mu.Unlock()
+	if owed {
+		c.acknowledgePause()
+	}
 }
 
 // Close implements hubs.Transport.
@@ -250,11 +306,12 @@ func (c *client) letGo(reason string) {
 	c.mu.Lock()
 	told, moved := c.gone, c.moving && !c.stays
 	c.gone = true
+	c.goOn()
 	c.mu.Unlock()
 	switch {
 	case told:
 	case moved:
-		c.link.post(&serviceprotocol.ConnectionFlowControl{ConnectionID: c.id, Connection: serviceprotocol.FlowClient, Operation: serviceprotocol.FlowPauseAck})
+		c.acknowledgePause()
 	default:
 		c.link.post(&serviceprotocol.CloseConnection{ConnectionID: c.id, Error: reason})
 	}

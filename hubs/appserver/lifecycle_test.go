@@ -13,6 +13,7 @@ import (
 	"github.com/signalbox/signalbox/hubs/appserver"
 	"github.com/signalbox/signalbox/hubs/protocol"
 	"github.com/signalbox/signalbox/hubs/serviceprotocol"
+	"github.com/signalbox/signalbox/hubs/values"
 )
 
 func pause(id string) *serviceprotocol.ConnectionFlowControl {
@@ -201,15 +202,58 @@ func TestMovedClient_comes_without_a_second_answer_to_its_handshake(t *testing.T
 	})
 }
 
-func TestPause_that_is_taken_back_ends_the_client(t *testing.T) {
+func TestPause_holds_a_client_that_is_behind(t *testing.T) {
 	t.Parallel()
 	_, _, p := connect(t, newService(t), newChat(), appserver.Options{})
-	p.opened("c", protocol.NewJSON())
+	c := p.opened("c", protocol.NewJSON())
+	pausing := pause("c")
+	p.send(pausing, pausing) // and one answer
+	expect[*serviceprotocol.ConnectionFlowControl](p)
+	c.put(c.invocation(protocol.StreamInvocation, "1", "Count", 2_000))
+	other := p.opened("other", protocol.NewJSON())
+	other.invoke("2", "Echo", "here") // nobody else waits
+	if got := completed[string](other, "2"); got != "here" {
+		t.Errorf("got %q", got)
+	}
+	p.send(flow("c", serviceprotocol.FlowClient, serviceprotocol.FlowResume))
+	for i := range 2_000 {
+		var got int
+		if m := c.get(); m.Type != protocol.StreamItem || values.Decode(m.Item, &got) != nil || got != i {
+			t.Fatalf("got %+v, want item %d", m, i)
+		}
+	}
+	if m := c.get(); m.Type != protocol.Completion || m.HasError {
+		t.Errorf("got %+v", m)
+	}
+}
+
+func TestPause_that_holds_ends_with_the_client(t *testing.T) {
+	t.Parallel()
+	hub := newChat()
+	_, _, p := connect(t, newService(t), hub, appserver.Options{})
+	c := p.opened("c", protocol.NewJSON())
 	p.send(pause("c"))
 	expect[*serviceprotocol.ConnectionFlowControl](p)
-	p.send(flow("c", serviceprotocol.FlowClient, serviceprotocol.FlowResume))
-	if m := expect[*serviceprotocol.CloseConnection](p); m.ConnectionID != "c" {
-		t.Errorf("got %+v", m)
+	c.put(c.invocation(protocol.StreamInvocation, "1", "Count", 2_000))
+	p.send(&serviceprotocol.CloseConnection{ConnectionID: "c", Error: "gone"})
+	if cause := receive(t, hub.disconnected); cause == nil || !strings.Contains(cause.Error(), "gone") {
+		t.Errorf("OnDisconnected was told %v", cause)
+	}
+}
+
+func TestPause_before_a_connection_goes_moves_the_client(t *testing.T) {
+	t.Parallel()
+	hub := newChat()
+	_, _, p := connect(t, newService(t), hub, appserver.Options{})
+	p.opened("c", protocol.NewJSON())
+	p.send(flow("any", serviceprotocol.FlowServer, serviceprotocol.FlowOffline), pause("c"))
+	expect[*serviceprotocol.ConnectionFlowControl](p)
+	// It was for another reason, and is for this one now: the answer is the same.
+	p.send(flow("c", serviceprotocol.FlowClient, serviceprotocol.FlowResume), pause("c"))
+	expect[*serviceprotocol.ConnectionFlowControl](p)
+	p.send(&serviceprotocol.CloseConnection{ConnectionID: "c", Headers: []serviceprotocol.Header{{Name: serviceprotocol.HeaderMigrateTo, Values: []string{"other"}}}})
+	if cause := receive(t, hub.disconnected); !errors.Is(cause, hubs.ErrMoved) {
+		t.Errorf("OnDisconnected was told %v", cause)
 	}
 }
 

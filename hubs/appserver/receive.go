@@ -94,13 +94,20 @@ func (l *link) receiveFlow(m *serviceprotocol.ConnectionFlowControl) {
 	case m.Connection != serviceprotocol.FlowClient:
 	case m.Operation == serviceprotocol.FlowPause:
 		if c := l.app.client(l, m.ConnectionID); c != nil {
-			c.pause()
+			c.pause(l.movesClients())
 		}
 	case m.Operation == serviceprotocol.FlowResume:
 		if c := l.app.client(l, m.ConnectionID); c != nil {
-			c.resume()
+			c.resume(l.movesClients())
 		}
 	}
+}
+
+// movesClients reports whether a client that the service pauses is about to move:
+// this app server goes, or the service's end of the connection does. Else the client
+// is behind.
+func (l *link) movesClients() bool {
+	return l.app.stopping() && l.app.opt.Migration == MigrateClients || !l.usable()
 }
 
 // expect waits for the answer to an invocation that another app server has sent

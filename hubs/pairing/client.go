@@ -128,13 +128,14 @@ func (c *client) next() (*downstream, bool) {
 	}
 	c.turn++
 	c.move = false
-	return &downstream{c, c.turn}, true
+	return &downstream{c: c, turn: c.turn}, true
 }
 
 // downstream is the way back of one session.
 type downstream struct {
 	c    *client
 	turn int
+	held bool // the app server is asked to stop for a while; guarded by client.mu
 }
 
 var _ Downstream = (*downstream)(nil)
@@ -152,6 +153,7 @@ func (d *downstream) Deliver(after hubs.Position, payload []byte, settled *sync.
 	defer settled.Done()
 	if d.counts() {
 		d.c.conn.Forward(after, payload)
+		d.hold()
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -41,6 +42,7 @@ type socket struct {
 	in    []byte
 	out   []byte
 	inEnd error
+	still bool // Write waits
 }
 
 func (*socket) Kind() hubs.TransportKind          { return hubs.WebSockets }
@@ -71,6 +73,9 @@ func (s *socket) Read(p []byte) (int, error) {
 func (s *socket) Write(p []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for s.still && s.inEnd == nil {
+		s.cond.Wait()
+	}
 	if s.inEnd != nil && !errors.Is(s.inEnd, io.EOF) {
 		return s.inEnd
 	}
@@ -93,6 +98,21 @@ func (s *socket) send(text string) {
 	defer s.mu.Unlock()
 	s.in = append(s.in, text...)
 	s.cond.Broadcast()
+}
+
+// stall has the client read nothing, or again.
+func (s *socket) stall(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.still = on
+	s.cond.Broadcast()
+}
+
+// expectAll reads the records of a text.
+func (s *socket) expectAll(text string) {
+	s.t.Helper()
+	records := strings.SplitAfter(text, "\x1e")
+	s.expect(records[:len(records)-1]...)
 }
 
 // expect reads these records.
@@ -135,7 +155,7 @@ func (f *fleet) Open(_ context.Context, c *pairing.Client, d pairing.Downstream)
 		return nil, f.err
 	}
 	f.next++
-	s := &session{client: *c, d: d, id: fmt.Sprint("server", f.next), sent: make(chan sent, 1000), ended: make(chan [2]string, 10), paused: make(chan struct{}, 10)}
+	s := &session{client: *c, d: d, id: fmt.Sprint("server", f.next), sent: make(chan sent, 1000), ended: make(chan [2]string, 10), paused: make(chan struct{}, 10), holds: make(chan bool, 100)}
 	f.opened <- s
 	return s, nil
 }
@@ -153,6 +173,7 @@ type session struct {
 	sent   chan sent
 	ended  chan [2]string
 	paused chan struct{}
+	holds  chan bool
 
 	mu      sync.Mutex
 	sendErr error
@@ -186,6 +207,8 @@ func (s *session) Send(ctx context.Context, payload []byte, t pairing.DataType) 
 	return nil
 }
 
+func (s *session) Hold(on bool) { s.holds <- on }
+
 func (s *session) Pause(ctx context.Context) error {
 	s.mu.Lock()
 	f := s.onPause
@@ -218,17 +241,21 @@ type house struct {
 	refused map[string]int
 }
 
-func newHouse(t *testing.T) *house {
+func newHouse(t *testing.T, settings ...func(*pairing.Config)) *house {
 	t.Helper()
 	h := &house{t: t, fleet: newFleet(), refused: map[string]int{}}
-	p := pairing.NewProxy(pairing.Config{
+	cfg := pairing.Config{
 		Hub: pairing.Hub{Tenant: "t1", Name: "chat"}, Opener: h.fleet, Logger: slog.New(slog.DiscardHandler),
 		Refused: func(code string) {
 			h.mu.Lock()
 			defer h.mu.Unlock()
 			h.refused[code]++
 		},
-	})
+	}
+	for _, set := range settings {
+		set(&cfg)
+	}
+	p := pairing.NewProxy(cfg)
 	var err error
 	if h.server, err = hubs.NewServer(hubs.Config{Name: "chat", Handle: func(context.Context, *hubs.Connection, hubs.Opening) (hubs.Handler, error) {
 		return hubs.Handler{Proxy: p}, nil

@@ -105,6 +105,10 @@ type Session interface {
 	// all of them arrive in order. It blocks while the app server is behind, and
 	// fails with ErrEnded once the pairing is over. It doesn't keep payload.
 	Send(ctx context.Context, payload []byte, t DataType) error
+	// Hold asks the app server to stop sending to the client for a while, and with
+	// false to go on. What is on its way comes nevertheless, and app servers that
+	// don't know of it go on. It doesn't block. After Pause it does nothing.
+	Hold(on bool)
 	// Pause asks the app server to finish what it is sending to the client and
 	// returns when all of it has been given to the Downstream: nothing more comes
 	// until End. Send must not be called after it.

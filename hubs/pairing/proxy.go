@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/signalbox/signalbox/hubs"
 )
@@ -30,28 +31,36 @@ const (
 	textServerLost  = CodeServerLost + ": The app server behind this connection is gone. Connect again."
 )
 
-// Config is what a Proxy needs. All fields are required.
+// Config is what a Proxy needs. All fields are required unless they say otherwise.
 type Config struct {
 	Hub    Hub
 	Opener Opener
 	// Refused is told the code of every client that is refused or closed.
 	Refused func(code string)
 	Logger  *slog.Logger
+	// SlowAfter is how long a client for which much waits may take in nothing before
+	// it is closed. 0 = 30 s.
+	SlowAfter time.Duration
 }
 
 // Proxy pairs the clients of one hub on this edge with app servers.
 type Proxy struct {
 	Config
-	work sync.WaitGroup // migrations
+	work sync.WaitGroup // migrations, and waits for clients that are behind
 }
 
 var _ hubs.Proxy = (*Proxy)(nil)
 
 // NewProxy returns a Proxy.
-func NewProxy(cfg Config) *Proxy { return &Proxy{Config: cfg} }
+func NewProxy(cfg Config) *Proxy {
+	if cfg.SlowAfter <= 0 {
+		cfg.SlowAfter = slowAfter
+	}
+	return &Proxy{Config: cfg}
+}
 
-// Wait returns when no client is being moved any more; the hub's server must have
-// been closed.
+// Wait returns when no client is being moved or waited for any more; the hub's
+// server must have been closed.
 func (p *Proxy) Wait() { p.work.Wait() }
 
 // Open implements hubs.Proxy.

@@ -24,6 +24,10 @@ type Admission struct {
 	Hub pairing.Hub
 	// ServerID names the app server's process: the token's nameid.
 	ServerID string
+	// ConnectionID is what the app server calls the server connection: cid of the
+	// request's query. Empty: it gets a name. The SDK goes by its own name in what
+	// it is told of the connection.
+	ConnectionID string
 	// Credential is what the token can be revoked by.
 	Credential tenants.Credential
 	// Handler is the hub's setting: app servers get clients only when it says so.
@@ -98,7 +102,7 @@ const maxWaiting = 256
 
 func newConnection(p *Pool, ws *websocket.Conn, a Admission) *connection {
 	k := &connection{
-		pool: p, admission: a, id: hubs.NewConnectionID(), ws: ws, out: newOutbox(),
+		pool: p, admission: a, id: connectionID(a.ConnectionID), ws: ws, out: newOutbox(),
 		sessions: make(map[string]*session), waiting: make(chan struct{}, maxWaiting),
 	}
 	k.log = p.cfg.Logger.With("tenant_id", a.Hub.Tenant, "hub", a.Hub.Name, "server_connection", k.id)

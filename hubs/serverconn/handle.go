@@ -136,8 +136,7 @@ func (k *connection) flowControl(m *sp.ConnectionFlowControl) {
 		return
 	}
 	if s := k.session(m.ConnectionID); s != nil {
-		k.pauses.Store(pausesKnown)
-		s.pause.Do(func() { close(s.paused) })
+		s.pauseAnswered()
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/signalbox/signalbox/hubs"
 )
 
 // The bounds of texts, in characters, beside those of names in package hubs. Lists
@@ -62,6 +64,15 @@ func checkText(what, value string, most int) error {
 		return refuse(codeName, "the %s must be 1 to %d bytes of UTF-8", what, most)
 	}
 	return nil
+}
+
+// connectionID is an app server's name for a server connection, or a new one when it
+// has none that can be used.
+func connectionID(name string) string {
+	if hubs.CheckConnectionID(name) != nil {
+		return hubs.NewConnectionID()
+	}
+	return name
 }
 
 // cutText shortens a text that clients or logs get.

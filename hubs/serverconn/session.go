@@ -3,12 +3,10 @@ package serverconn
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/signalbox/signalbox/hubs"
 	"github.com/signalbox/signalbox/hubs/pairing"
@@ -19,8 +17,7 @@ import (
 const serviceHeader = "asrs-"
 
 var (
-	errPaired      = errors.New("the client is paired with this server connection already")
-	errCannotPause = errors.New("the app server doesn't pause clients")
+	errPaired = errors.New("the client is paired with this server connection already")
 )
 
 // session is one client of a server connection. It implements pairing.Session.
@@ -31,10 +28,9 @@ type session struct {
 	// published before that it need not follow.
 	since uint64
 
-	over   atomic.Bool
-	done   chan struct{} // closed when over
-	paused chan struct{} // closed when the app server has paused
-	pause  sync.Once
+	over atomic.Bool
+	done chan struct{} // closed when over
+	flow clientFlow
 
 	// calls serializes what the Downstream is told.
 	calls sync.Mutex
@@ -46,7 +42,8 @@ var _ pairing.Session = (*session)(nil)
 // open tells the app server of a client. The error is errClosed when the server
 // connection has ended.
 func (k *connection) open(c *pairing.Client, d pairing.Downstream) (*session, error) {
-	s := &session{k: k, id: c.ConnectionID, down: d, done: make(chan struct{}), paused: make(chan struct{})}
+	s := &session{k: k, id: c.ConnectionID, down: d, done: make(chan struct{})}
+	s.flow.paused = make(chan struct{})
 	opening := &serviceprotocol.OpenConnection{
 		ConnectionID: c.ConnectionID, Claims: claims(c.Claims), Headers: k.headers(c), Query: c.Query, Protocol: c.Protocol,
 	}
@@ -127,39 +124,6 @@ func (s *session) Send(ctx context.Context, payload []byte, t pairing.DataType) 
 		return pairing.ErrEnded
 	}
 	return err
-}
-
-// Pause implements pairing.Session. It fails for app servers that don't know of
-// pauses.
-func (s *session) Pause(ctx context.Context) error {
-	if s.over.Load() {
-		return pairing.ErrEnded
-	}
-	if s.k.pauses.Load() == pausesNever {
-		return errCannotPause
-	}
-	s.k.out.force(&serviceprotocol.ConnectionFlowControl{
-		ConnectionID: s.id, Connection: serviceprotocol.FlowClient, Operation: serviceprotocol.FlowPause,
-	})
-	patience := time.NewTimer(s.k.pool.cfg.Timing.Pause)
-	defer patience.Stop()
-	select {
-	case <-s.paused:
-		return nil
-	case <-s.done:
-		select {
-		case <-s.paused:
-			return nil // it went right after its answer
-		default:
-			return pairing.ErrEnded
-		}
-	case <-ctx.Done():
-		return fmt.Errorf("pause client: %w", context.Cause(ctx))
-	case <-patience.C:
-		// One that has never answered doesn't know the message: don't wait again.
-		s.k.pauses.CompareAndSwap(pausesUnknown, pausesNever)
-		return errCannotPause
-	}
 }
 
 // End implements pairing.Session.

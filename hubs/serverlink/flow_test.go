@@ -61,9 +61,64 @@ func TestLink_slow_app_server_stalls_its_client_alone(t *testing.T) {
 	close(hold)
 }
 
-// A client that its own edge can't follow is given up once as much waits for it
-// as a connection may queue; others notice nothing.
-func TestLink_slow_client_is_given_up_alone(t *testing.T) {
+// A client that its own edge can't follow has its app server stop; one that doesn't
+// loses the client. Others notice nothing.
+func TestLink_slow_client_holds_its_app_server_alone(t *testing.T) {
+	a, b, app := two(t)
+	slow, slowEnd := a.mustOpen(newClient("slow"))
+	toSlow := get(t, "pairing", app.opened)
+	hold := make(chan struct{})
+	slowEnd.mu.Lock()
+	slowEnd.hold = hold
+	slowEnd.mu.Unlock()
+	_, quickEnd := a.mustOpen(newClient("quick"))
+	toQuick := get(t, "pairing", app.opened)
+	chunk := bytes.Repeat([]byte("x"), 16<<10)
+	var settled sync.WaitGroup
+	sent := 0
+	for held := false; !held; sent++ {
+		toSlow.down.Deliver(hubs.Position{}, chunk, &settled)
+		if sent > 70 {
+			t.Fatalf("nothing is held after %d KiB", 16*sent)
+		}
+		select {
+		case held = <-toSlow.holds:
+		default:
+		}
+		toQuick.deliver(t, "y")
+	}
+	if got := len(quickEnd.got()); got != sent {
+		t.Errorf("the quick client got %d of %d", got, sent)
+	}
+	close(hold)
+	if get(t, "release", toSlow.holds) {
+		t.Error("held twice")
+	}
+	waitFor(t, "settled", &settled)
+	eventually(t, "all there", func() bool { return len(slowEnd.got()) == sent*len(chunk) })
+	if n := b.fleet.Stats().Overrun; n != 0 {
+		t.Errorf("overrun %d", n)
+	}
+	slow.End("", "")
+}
+
+func TestLink_holds_for_the_client_s_edge(t *testing.T) {
+	t.Parallel()
+	a, _, app := two(t)
+	s, _ := a.mustOpen(newClient("c"))
+	p := get(t, "pairing", app.opened)
+	for _, on := range []bool{true, false, true} {
+		s.Hold(on)
+		if got := get(t, "hold", p.holds); got != on {
+			t.Errorf("got %v, want %v", got, on)
+		}
+	}
+	s.End("", "")
+	s.Hold(false) // which means nothing any more
+	get(t, "end", p.ended)
+}
+
+func TestLink_client_whose_app_server_does_not_stop_is_given_up_alone(t *testing.T) {
 	a, b, app := two(t)
 	slow, slowEnd := a.mustOpen(newClient("slow"))
 	toSlow := get(t, "pairing", app.opened)
@@ -79,16 +134,16 @@ func TestLink_slow_client_is_given_up_alone(t *testing.T) {
 	runtime.ReadMemStats(&before)
 	chunk := bytes.Repeat([]byte("x"), 16<<10)
 	var settled sync.WaitGroup
-	for i := range 1000 { // 16 MiB
+	for i := range 2000 { // 32 MiB
 		toSlow.down.Deliver(hubs.Position{}, chunk, &settled)
-		if i%10 == 0 {
+		if i%20 == 0 {
 			toQuick.deliver(t, "y")
 		}
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)
-	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 8<<20 {
-		t.Errorf("the heap grew by %d bytes for a client that may have 1 MiB waiting", grown)
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 24<<20 {
+		t.Errorf("the heap grew by %d bytes for a client that may have 16 MiB waiting", grown)
 	}
 	if got := len(quickEnd.got()); got != 100 {
 		t.Errorf("the quick client got %d of 100", got)
@@ -106,7 +161,7 @@ func TestLink_slow_client_is_given_up_alone(t *testing.T) {
 		defer slowEnd.mu.Unlock()
 		return slowEnd.lost != nil
 	})
-	if n := len(slowEnd.got()); n > 1<<20 {
+	if n := len(slowEnd.got()); n > hubs.MaxBacklog {
 		t.Errorf("the slow client got %d bytes", n)
 	}
 	slow.End("", "")

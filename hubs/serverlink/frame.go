@@ -38,6 +38,10 @@ const (
 
 	// From both: bytes consumed, then chunks settled, since the last one.
 	kindProgress kind = 14
+
+	// From the client's edge, see pairing.Session.Hold.
+	kindHold    kind = 15
+	kindRelease kind = 16
 )
 
 // The flags of kindData, kindDeliver and kindClose.

@@ -322,7 +322,7 @@ func (l *local) Open(_ context.Context, c *pairing.Client, d pairing.Downstream)
 	if refuse != nil {
 		return nil, refuse
 	}
-	p := &paired{server: best, client: c, down: d, said: make(chan said, 4096), ended: make(chan [2]string, 1)}
+	p := &paired{server: best, client: c, down: d, said: make(chan said, 4096), ended: make(chan [2]string, 1), holds: make(chan bool, 4096)}
 	if early != nil {
 		early(p)
 	}
@@ -338,6 +338,7 @@ type paired struct {
 	said   chan said
 	ended  chan [2]string
 	pause  func(context.Context) error
+	holds  chan bool
 	hold   atomic.Pointer[chan struct{}] // non-nil: Send waits until it is closed
 }
 
@@ -360,6 +361,8 @@ func (p *paired) Send(ctx context.Context, payload []byte, t pairing.DataType) e
 	p.said <- said{string(payload), t}
 	return nil
 }
+
+func (p *paired) Hold(on bool) { p.holds <- on }
 
 func (p *paired) Pause(ctx context.Context) error {
 	if p.pause != nil {

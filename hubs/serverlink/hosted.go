@@ -9,9 +9,22 @@ import (
 	"github.com/signalbox/signalbox/hubs/pairing"
 )
 
-// receiveWindow is how far a client's edge may be behind with what an app
-// server says to one client: as much as the queue of a connection holds.
-const receiveWindow = 1 << 20
+// How far a client's edge may be behind with what an app server says to one
+// client, in bytes with overhead.
+const (
+	// receiveWindow is when the app server is asked to stop sending to the client; it
+	// goes on at a quarter of it.
+	receiveWindow = 1 << 20
+	// receiveMost is when the client is given up: an app server that doesn't stop has
+	// filled what Connection.Forward of its edge takes, too.
+	receiveMost = hubs.MaxBacklog
+)
+
+// The reasons to hold an app server back.
+const (
+	holdForEdge  = 1 << iota // the client's edge asks for it
+	holdForRoute             // the way to that edge is full
+)
 
 // hosted is a pairing as the app server's edge has it: it passes on what the
 // client's edge asks for, and is the Downstream of the app server.
@@ -38,6 +51,9 @@ type hosted struct {
 	over      bool     // the pairing has ended
 	out       int      // what the client's edge hasn't consumed, in bytes with overhead
 	flights   []flight // what it hasn't settled, oldest first
+	holds     uint8    // why the app server is held back
+
+	holding sync.Mutex // one change of holds after the other
 
 	after positions // of what the app server says
 }
@@ -93,9 +109,41 @@ func (s *hosted) take(f frame) error {
 			return err
 		}
 		s.progress(consumed, settled)
+	case kindHold:
+		s.hold(holdForEdge, true)
+	case kindRelease:
+		s.hold(holdForEdge, false)
 	default: // of a later version
 	}
 	return nil
+}
+
+// hold adds or takes away a reason to hold the app server back.
+func (s *hosted) hold(reason uint8, on bool) {
+	s.mu.Lock()
+	before := s.holds
+	if on {
+		s.holds |= reason
+	} else {
+		s.holds &^= reason
+	}
+	changed := (before == 0) != (s.holds == 0)
+	s.mu.Unlock()
+	if changed {
+		s.passHold()
+	}
+}
+
+// passHold tells the app server what counts now, once it has the client.
+func (s *hosted) passHold() {
+	s.holding.Lock()
+	defer s.holding.Unlock()
+	s.mu.Lock()
+	on, known := s.holds != 0, s.opened && !s.over
+	s.mu.Unlock()
+	if known {
+		s.session.Hold(on) // which only queues
+	}
 }
 
 // run carries orders out until there are none.
@@ -143,8 +191,11 @@ func (s *hosted) open(c *pairing.Client) {
 	s.put(appendText(nil, kindOpened, s.id, s.session.ServerID()))
 	s.mu.Lock()
 	s.opened = true
-	farewell, mute := s.farewell, s.mute
+	farewell, mute, held := s.farewell, s.mute, s.holds != 0
 	s.mu.Unlock()
+	if held {
+		s.passHold()
+	}
 	if farewell != nil {
 		s.put(farewell)
 		if !mute {
@@ -229,20 +280,29 @@ func (s *hosted) finish() bool {
 
 // progress notes how far the client's edge is.
 func (s *hosted) progress(consumed, settled int) {
+	if s.land(consumed, settled) {
+		s.hold(holdForRoute, false)
+	}
+}
+
+// land takes off what has arrived and reports whether the way is free again.
+func (s *hosted) land(consumed, settled int) (free bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.out = max(0, s.out-consumed)
+	free = s.holds&holdForRoute != 0 && s.out <= receiveWindow/4
 	for settled > 0 && len(s.flights) > 0 {
 		f := &s.flights[0]
 		if f.pieces > settled {
 			f.pieces -= settled
-			return
+			return free
 		}
 		settled -= f.pieces
 		f.settled.Done()
 		s.flights[0] = flight{}
 		s.flights = s.flights[1:]
 	}
+	return free
 }
 
 // Deliver implements pairing.Downstream. When the tenant's queue on the link is
@@ -260,7 +320,7 @@ func (s *hosted) Deliver(after hubs.Position, payload []byte, settled *sync.Wait
 	}
 	pieces := (len(payload) + maxPayload - 1) / maxPayload
 	cost := len(payload) + pieces*overhead
-	if s.out > 0 && s.out+cost > receiveWindow {
+	if s.out > 0 && s.out+cost > receiveMost {
 		s.mu.Unlock()
 		settled.Done()
 		s.overrun()
@@ -268,7 +328,11 @@ func (s *hosted) Deliver(after hubs.Position, payload []byte, settled *sync.Wait
 	}
 	s.out += cost
 	s.flights = append(s.flights, flight{pieces, settled})
+	full := s.out > receiveWindow && s.holds&holdForRoute == 0
 	s.mu.Unlock()
+	if full {
+		s.hold(holdForRoute, true)
+	}
 
 	var room [64]byte
 	for len(payload) > 0 {

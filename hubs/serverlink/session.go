@@ -120,6 +120,20 @@ func (s *session) failure(err error) error {
 	}
 }
 
+// Hold implements pairing.Session.
+func (s *session) Hold(on bool) {
+	k := kindRelease
+	if on {
+		k = kindHold
+	}
+	s.mu.Lock()
+	closed := s.closed
+	s.mu.Unlock()
+	if !closed {
+		s.send(appendBare(nil, k, s.id))
+	}
+}
+
 // Pause implements pairing.Session.
 func (s *session) Pause(ctx context.Context) error {
 	s.send(appendBare(nil, kindPause, s.id))

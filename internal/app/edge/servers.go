@@ -88,11 +88,12 @@ func (s *servers) admission(r *http.Request) (*serverconn.Admission, *transport.
 	}
 	return &serverconn.Admission{
 		Hub: pairing.Hub{Tenant: t.ID, Name: hub}, ServerID: server, Credential: p.Credential(),
-		Handler:   t.Hubs[hub].Handler,
-		Limits:    func() tenants.Limits { return s.hubs.limits(t) },
-		Backplane: func() hubs.Backplane { return s.hubs.bus.Hub(t.ID, hub, settings(s.hubs.current(t))) },
-		Admit:     func(ctx context.Context, messages int) (time.Duration, error) { return s.admit(ctx, t, messages) },
-		Refused:   func(code string) { s.refused(t.ID, hub, code) },
+		ConnectionID: r.URL.Query().Get("cid"),
+		Handler:      t.Hubs[hub].Handler,
+		Limits:       func() tenants.Limits { return s.hubs.limits(t) },
+		Backplane:    func() hubs.Backplane { return s.hubs.bus.Hub(t.ID, hub, settings(s.hubs.current(t))) },
+		Admit:        func(ctx context.Context, messages int) (time.Duration, error) { return s.admit(ctx, t, messages) },
+		Refused:      func(code string) { s.refused(t.ID, hub, code) },
 	}, nil
 }
 
