@@ -1,6 +1,7 @@
 package hubs
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -172,15 +173,23 @@ func (in *inbound) messages() error {
 func (in *inbound) parse() error {
 	c := in.c
 	limit := c.server.options.Load().MaximumReceiveMessageSize
+	ping := pingFrame(c.proto)
 	data := in.waiting()
 	taken := 0
 	for len(data) > taken {
-		if protocol.Oversized(c.proto, data[taken:], limit) {
+		m := &in.buf.message
+		n, err := 0, error(nil)
+		switch {
+		case len(ping) <= limit && bytes.HasPrefix(data[taken:], ping):
+			// By far the most of idle clients. A parser would need a larger stack than
+			// they have, for good.
+			*m, n = protocol.Message{Type: protocol.Ping}, len(ping)
+		case protocol.Oversized(c.proto, data[taken:], limit):
 			c.server.meter.Refused(RefusedProtocol)
 			return &oversizeError{invalidData("The maximum message size of %dB was exceeded. The message size can be configured in AddHubOptions.", limit)}
+		default:
+			n, err = c.proto.Parse(data[taken:], m)
 		}
-		m := &in.buf.message
-		n, err := c.proto.Parse(data[taken:], m)
 		if err != nil {
 			c.server.meter.Refused(RefusedProtocol)
 			return &dataError{err}

@@ -101,18 +101,29 @@ func (c *Connection) ping() {
 	if c.pingAhead() {
 		return
 	}
-	frame, err := c.proto.Append(nil, &protocol.Message{Type: protocol.Ping})
-	if err != nil {
-		return // a Ping message has nothing that can't be encoded
-	}
 	o := &c.out
 	o.mu.Lock()
-	schedule := !o.writing && !o.held && !o.ending && !o.dead && len(o.queue) == 0 && o.push(queued{frame: frame})
+	schedule := !o.writing && !o.held && !o.ending && !o.dead && len(o.queue) == 0 && o.push(queued{frame: pingFrame(c.proto)})
 	o.mu.Unlock()
 	if schedule {
 		writers.schedule(c)
 	}
 }
+
+// pingFrames are the Ping messages of the hub protocols, which are the same every
+// time.
+var pingFrames = func() map[string][]byte {
+	frames := make(map[string][]byte, 2)
+	for _, name := range []string{"json", "messagepack"} {
+		if p, known := protocol.ByName(name); known {
+			frames[name], _ = p.Append(nil, &protocol.Message{Type: protocol.Ping}) // there is nothing in it that can't be encoded
+		}
+	}
+	return frames
+}()
+
+// pingFrame is the Ping message in p. Nobody may change it.
+func pingFrame(p protocol.Protocol) []byte { return pingFrames[p.Name()] }
 
 // timeoutError is ErrClientTimeout in ASP.NET Core's words.
 type timeoutError struct{ text string }

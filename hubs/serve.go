@@ -16,6 +16,41 @@ var errTakenID = errors.New("the connection id is in use")
 // the orderly way. ctx bounds the connection's lifetime; t is closed when Serve
 // returns.
 func (s *Server) Serve(ctx context.Context, info ConnectionInfo, t Transport) error {
+	v, err := s.open(ctx, info, t)
+	if v == nil {
+		return err
+	}
+	return v.run(err)
+}
+
+// Start is Serve on goroutines of its own, for transports that outlive their
+// request; ended gets what Serve would return. Once the client is connected, a
+// fresh goroutine goes on: what the handshake and OnConnected need of stack
+// would be most of what an idle connection keeps.
+func (s *Server) Start(ctx context.Context, info ConnectionInfo, t Transport, ended func(error)) {
+	go func() {
+		v, err := s.open(ctx, info, t)
+		if v == nil {
+			ended(err)
+			return
+		}
+		go func() { ended(v.run(err)) }()
+	}()
+}
+
+// served is a connection that Serve runs.
+type served struct {
+	c  *Connection
+	in *inbound
+	// shaken: the handshake is done.
+	shaken bool
+	// stop ends the watch over the context; nil when that never ends.
+	stop func() bool
+}
+
+// open begins with a connection, up to and with OnConnected. run must follow,
+// with the error, unless there is nothing to run.
+func (s *Server) open(ctx context.Context, info ConnectionInfo, t Transport) (*served, error) {
 	if info.ID == "" {
 		info.ID = NewConnectionID()
 	}
@@ -28,36 +63,50 @@ func (s *Server) Serve(ctx context.Context, info ConnectionInfo, t Transport) er
 	if err := s.enter(c); err != nil {
 		c.cancel(err)
 		t.Abort()
-		return err
+		return nil, err
 	}
-	defer s.leave(c)
+	v := &served{c: c}
 	if i, ok := t.(Intermittent); ok {
 		c.intermittent = i
 		i.OnReady(func() { c.wake(false) })
 	}
-	stop := context.AfterFunc(ctx, func() { c.abort(context.Cause(ctx)) })
-	defer stop()
-	timers.add(c, c.handshakeTimeout())
-	defer timers.remove(c)
-
-	in := newInbound(c)
-	err := s.shakeHands(c, in)
-	if err != nil {
-		var deliberate *Error
-		if !errors.As(err, &deliberate) {
-			s.meter.Refused(RefusedHandshake)
-		}
-		if by := c.endedBy(); by != nil {
-			err = by
-		}
-		if c.proxied != nil {
-			s.withdraw(c, err)
-		}
-		s.log.Debug("handshake failed", "hub", s.name, "connection", c.ID(), "error", err)
-	} else {
-		err = s.converse(c, in)
+	if ctx.Done() != nil {
+		v.stop = context.AfterFunc(ctx, func() { c.abort(context.Cause(ctx)) })
 	}
-	in.release()
+	timers.add(c, c.handshakeTimeout())
+
+	v.in = newInbound(c)
+	err := s.shakeHands(c, v.in)
+	if err == nil {
+		v.shaken = true
+		return v, s.greet(c)
+	}
+	var deliberate *Error
+	if !errors.As(err, &deliberate) {
+		s.meter.Refused(RefusedHandshake)
+	}
+	if by := c.endedBy(); by != nil {
+		err = by
+	}
+	if c.proxied != nil {
+		s.withdraw(c, err)
+	}
+	s.log.Debug("handshake failed", "hub", s.name, "connection", c.ID(), "error", err)
+	return v, err
+}
+
+// run goes on with a connection to its end; err is what open returned.
+func (v *served) run(err error) error {
+	c, s := v.c, v.c.server
+	defer s.leave(c)
+	if v.stop != nil {
+		defer v.stop()
+	}
+	defer timers.remove(c)
+	if v.shaken {
+		err = s.converse(c, v.in, err)
+	}
+	v.in.release()
 	if c.proxied != nil {
 		c.proxied.end(err)
 	}
@@ -72,35 +121,44 @@ func (s *Server) Serve(ctx context.Context, info ConnectionInfo, t Transport) er
 	return err
 }
 
-// converse serves a connection that has passed the handshake: everything
-// between the store's add and remove.
-func (s *Server) converse(c *Connection, in *inbound) (err error) {
+// greet tells that a connection has passed the handshake. converse must follow.
+func (s *Server) greet(c *Connection) (err error) {
 	s.meter.ConnectionOpened(c)
 	s.log.Debug("connected", "hub", s.name, "connection", c.ID(), "transport", string(c.Transport()), "protocol", c.proto.Name())
-	defer func() {
-		s.store.remove(c)
-		c.leaveAll(true)
-		c.cancel(err)
-		s.progress.forget(c)
-		if p := s.guard(c, func() { c.chain().disconnected(context.WithoutCancel(c.ctx), c, err) }); p != nil {
-			err = errors.Join(err, p)
-		}
-		s.meter.ConnectionClosed(c, time.Since(c.openedAt))
-		s.log.Debug("disconnected", "hub", s.name, "connection", c.ID(), "cause", err)
-	}()
-
 	if p := s.guard(c, func() {
-		defer c.invocations.Wait()
-		defer func() { c.endCalls(err) }()
 		if err = c.chain().connected(c.ctx, c); err != nil {
 			s.meter.Refused(RefusedConnection)
-			return
 		}
-		err = in.messages()
 	}); p != nil {
 		err = p
 	}
-	return c.sayEnd(err)
+	return err
+}
+
+// converse serves a connection that was greeted: everything between the store's
+// add and remove. err is what greet returned.
+func (s *Server) converse(c *Connection, in *inbound, err error) error {
+	if p := s.guard(c, func() {
+		defer c.invocations.Wait()
+		defer func() { c.endCalls(err) }()
+		if err == nil {
+			err = in.messages()
+		}
+	}); p != nil {
+		err = p
+	}
+	err = c.sayEnd(err)
+
+	s.store.remove(c)
+	c.leaveAll(true)
+	c.cancel(err)
+	s.progress.forget(c)
+	if p := s.guard(c, func() { c.chain().disconnected(context.WithoutCancel(c.ctx), c, err) }); p != nil {
+		err = errors.Join(err, p)
+	}
+	s.meter.ConnectionClosed(c, time.Since(c.openedAt))
+	s.log.Debug("disconnected", "hub", s.name, "connection", c.ID(), "cause", err)
+	return err
 }
 
 // guard runs f and turns a panic of a filter or dispatcher into an error.

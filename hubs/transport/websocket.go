@@ -34,8 +34,8 @@ func (h *Handler) unnegotiated(q *request) {
 	h.serveWebSocket(q, nil, done)
 }
 
-// serveWebSocket upgrades the request and serves the connection to its end, on
-// a goroutine of its own: the request, its stack and net/http's buffers are let
+// serveWebSocket upgrades the request and has the connection served to its end, on
+// goroutines of its own: the request, its stack and net/http's buffers are let
 // go of, which is most of what an idle connection would cost. end is called
 // when it has ended. all is nil but for stateful reconnect.
 func (h *Handler) serveWebSocket(q *request, all *sockets, end func()) {
@@ -47,11 +47,13 @@ func (h *Handler) serveWebSocket(q *request, all *sockets, end func()) {
 	ws.resumable = all != nil
 	all.begin(ws)
 	info, server := h.info(q), q.ep.Server
-	h.serving.Go(func() {
+	h.serving.Add(1)
+	server.Start(context.Background(), info, ws, func(err error) {
+		defer h.serving.Done()
 		defer end()
 		defer all.end()
 		defer ws.Abort()
-		h.ended(server.Serve(context.Background(), info, ws), server, info.ID, hubs.WebSockets)
+		h.ended(err, server, info.ID, hubs.WebSockets)
 	})
 }
 
