@@ -33,6 +33,9 @@ type client struct {
 	// edge pins the client to one edge; -1 = any. base overrides its address.
 	edge int
 	base func(edge int) string
+	// roam sends every request of a connection to any edge; without, all of them
+	// go to one.
+	roam bool
 	// slow makes the client take its time for each read; 0 = it doesn't.
 	slow time.Duration
 
@@ -172,7 +175,12 @@ func (c *client) connect(ctx context.Context) (socket, []byte, error) {
 	for range edgeCount {
 		at := c.pick()
 		c.at.Store(int32(at))
-		if s, err = dial(ctx, c.transport, c.address(at), hubName, id, c.token, binary); !isDial(err) {
+		if s, err = dial(ctx, c.transport, c.address(at), hubName, id, c.token, binary, func() string {
+			if c.roam {
+				return c.address(c.pick())
+			}
+			return c.address(at)
+		}); !isDial(err) {
 			break
 		}
 	}
@@ -253,7 +261,7 @@ func (c *client) read(ctx context.Context, s socket, l *history.Life, data []byt
 		reading, cancel := context.WithTimeoutCause(ctx, patience, errSilent)
 		var err error
 		data, err = s.Read(reading)
-		silent := context.Cause(reading) == errSilent
+		silent := errors.Is(context.Cause(reading), errSilent)
 		cancel()
 		switch {
 		case err == nil:

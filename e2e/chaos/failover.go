@@ -90,7 +90,7 @@ func (f *failover) inSync(ctx context.Context) func() bool {
 }
 
 func (f *failover) launch(name, settings string) (*embedded.Process, error) {
-	cmd := exec.Command("redis-server", "-")
+	cmd := exec.Command("redis-server", "-") //nolint:noctx // the guard ends it
 	cmd.Dir = f.w.dir
 	cmd.Stdin = strings.NewReader(settings)
 	return f.logged(cmd, name)
@@ -111,7 +111,7 @@ sentinel parallel-syncs %[3]s 1
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
-	return f.logged(exec.Command("redis-server", path, "--sentinel"), "sentinel")
+	return f.logged(exec.Command("redis-server", path, "--sentinel"), "sentinel") //nolint:noctx // the guard ends it
 }
 
 func (f *failover) logged(cmd *exec.Cmd, name string) (*embedded.Process, error) {

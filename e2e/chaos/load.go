@@ -74,6 +74,17 @@ func mint(t *tenant, user string, groups, permissions []string) (string, error) 
 	return m.Token, err
 }
 
+// mintAt makes a token of an issuer whose clock says now; expiring has it run out
+// at that moment.
+func mintAt(t *tenant, now time.Time, expiring bool) (string, error) {
+	if expiring {
+		now = now.Add(-time.Minute)
+	}
+	m, err := accesstoken.MintClient(tenants.DocKey{ID: "chaos", Secret: t.key}, "http://127.0.0.1/t/"+t.slug,
+		accesstoken.ClientOptions{Hub: hubName, Life: time.Minute}, now)
+	return m.Token, err
+}
+
 // newClient makes number i of the tenant's clients: over every transport and hub
 // protocol in their shares.
 func (l *load) newClient(t *tenant, i int) (*client, error) {
@@ -84,6 +95,7 @@ func (l *load) newClient(t *tenant, i int) (*client, error) {
 	case share >= 14:
 		c.transport = longPolling
 	}
+	c.roam = !l.w.setting.sticky && i%4 < 2
 	if i%2 == 1 && c.transport != serverEvents {
 		c.proto = protocol.NewMessagePack()
 	}

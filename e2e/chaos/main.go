@@ -13,6 +13,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/signal"
@@ -124,7 +125,7 @@ func run(ctx context.Context, args []string) error {
 	for _, r := range c.rows {
 		for _, seed := range c.seeds {
 			if !c.again && kept.has(r.id, seed) {
-				fmt.Printf("%s seed %d: passed already\n", r.id, seed)
+				_, _ = fmt.Fprintf(os.Stdout, "%s seed %d: passed already\n", r.id, seed)
 				continue
 			}
 			x := execute(ctx, c, r, seed, os.Stdout)
@@ -151,7 +152,8 @@ func run(ctx context.Context, args []string) error {
 }
 
 // execute runs a row once, in a world of its own, and prints it.
-func execute(ctx context.Context, c config, r *row, seed uint64, out *os.File) (x result) {
+func execute(ctx context.Context, c config, r *row, seed uint64, out io.Writer) (x result) {
+	print := func(format string, args ...any) { _, _ = fmt.Fprintf(out, format, args...) }
 	x = result{
 		Row: r.id, Seed: seed, At: time.Now().Round(time.Second), Machine: machine(), Phase: c.phase.String(),
 		Scale: fmt.Sprintf("3 tenants with %d connections, %d groups and %g publishes/s each", c.scale.connections, c.scale.groups, c.scale.rate),
@@ -159,9 +161,9 @@ func execute(ctx context.Context, c config, r *row, seed uint64, out *os.File) (
 	if l, err := sysload.Avg(); err == nil {
 		x.Load = l.Load1
 	}
-	fmt.Fprintf(out, "\n%s seed %d: %s\n  injected  %s\n  expected  %s\n", r.id, seed, r.fault, r.injected, r.expected)
+	print("\n%s seed %d: %s\n  injected  %s\n  expected  %s\n", r.id, seed, r.fault, r.injected, r.expected)
 	t := &trial{Context: ctx, config: c, row: r, seed: seed, random: rand.New(rand.NewPCG(seed, seedOf(r.id))),
-		say: func(format string, args ...any) { fmt.Fprintf(out, "  …         "+format+"\n", args...) }}
+		say: func(format string, args ...any) { print("  …         "+format+"\n", args...) }}
 	err := t.do()
 	x.Bounds, x.Verdict = t.bounds, verdictOf(t.bounds, err)
 	if err != nil {
@@ -176,18 +178,18 @@ func execute(ctx context.Context, c config, r *row, seed uint64, out *os.File) (
 		default:
 			mark = "FAIL"
 		}
-		fmt.Fprintf(out, "  measured  %-4s %s: %s", mark, b.What, b.Measured)
+		print("  measured  %-4s %s: %s", mark, b.What, b.Measured)
 		if b.Bound != "" {
-			fmt.Fprintf(out, " (%s)", b.Bound)
+			print(" (%s)", b.Bound)
 		}
-		fmt.Fprintln(out)
+		print("\n")
 	}
 	if err != nil {
-		fmt.Fprintf(out, "  error     %v\n", err)
+		print("  error     %v\n", err)
 	}
-	fmt.Fprintf(out, "  verdict   %s in %v\n", x.Verdict, time.Since(x.At).Round(time.Second))
+	print("  verdict   %s in %v\n", x.Verdict, time.Since(x.At).Round(time.Second))
 	if x.Verdict == violated || c.keep {
-		fmt.Fprintf(out, "  logs      %s\n", t.dir)
+		print("  logs      %s\n", t.dir)
 	} else if t.dir != "" {
 		_ = os.RemoveAll(t.dir)
 	}

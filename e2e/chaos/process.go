@@ -47,7 +47,7 @@ func (p *process) start() error {
 		}
 		p.out = out
 	}
-	cmd := exec.Command(p.program)
+	cmd := exec.Command(p.program) //nolint:noctx // the guard ends it
 	if p.command != nil {
 		cmd = p.command(p.program)
 	}

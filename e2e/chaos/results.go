@@ -94,7 +94,7 @@ func (r *results) keep(x result) error {
 }
 
 func replaceFile(path string, text []byte) error {
-	if err := os.WriteFile(path+".new", text, 0o644); err != nil {
+	if err := os.WriteFile(path+".new", text, 0o644); err != nil { //nolint:gosec // a page of the documentation
 		return err
 	}
 	return os.Rename(path+".new", path)

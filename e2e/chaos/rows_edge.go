@@ -10,6 +10,7 @@ import (
 
 var edgeKilled = &row{
 	id: "F-01", fault: "an edge is killed",
+	setting:  setting{sticky: true},
 	injected: "SIGKILL to one edge after the other, each started again after a quarter of a phase; three times in all",
 	expected: "its clients are on the other edges soon: 99 % within 5 s, all within 15 s; those of the other edges notice nothing; counts of connections are right within 30 s",
 	run: func(t *trial) error {

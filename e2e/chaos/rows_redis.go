@@ -216,6 +216,7 @@ func (t *trial) stillLimited() string {
 
 var streamTrimmed = &row{
 	id: "F-08", fault: "a stream is trimmed past a reader", fast: true,
+	setting:  setting{sticky: true},
 	injected: "one edge is stopped (SIGSTOP) for a third of a phase; meanwhile all streams are trimmed to nothing again and again",
 	expected: "clients of that edge are told to begin anew, those of the others notice nothing; what is missing is counted; the edge is at the tail of the streams within 2 s",
 	run: func(t *trial) error {

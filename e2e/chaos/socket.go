@@ -98,16 +98,18 @@ func negotiate(ctx context.Context, base, hub, token string, stateful bool) (str
 	return answer.ConnectionToken, nil
 }
 
-// dial opens a transport for a negotiated connection.
-func dial(ctx context.Context, transport, base, hub, id, token string, binary bool) (socket, error) {
-	address := base + "/client/?hub=" + url.QueryEscape(hub) + "&id=" + url.QueryEscape(id)
+// dial opens a transport for a negotiated connection at base; later is where each
+// further request goes.
+func dial(ctx context.Context, transport, base, hub, id, token string, binary bool, later func() string) (socket, error) {
+	path := "/client/?hub=" + url.QueryEscape(hub) + "&id=" + url.QueryEscape(id)
+	further := func() string { return later() + path }
 	switch transport {
 	case webSockets:
-		return dialWebSocket(ctx, address, token, binary)
+		return dialWebSocket(ctx, base+path, token, binary)
 	case serverEvents:
-		return dialEvents(ctx, address, token)
+		return dialEvents(ctx, base+path, token, further)
 	default:
-		return dialPolling(ctx, address, token)
+		return dialPolling(ctx, base+path, token, further)
 	}
 }
 
@@ -146,13 +148,14 @@ func (s *webSocket) Close() { _ = s.conn.CloseNow() }
 
 // posted writes by requests of its own.
 type posted struct {
-	address, token string
-	life           context.Context
-	end            context.CancelFunc
+	further func() string
+	token   string
+	life    context.Context
+	end     context.CancelFunc
 }
 
 func (s *posted) Write(ctx context.Context, data []byte) error {
-	res, err := request(ctx, http.MethodPost, s.address, s.token, data)
+	res, err := request(ctx, http.MethodPost, s.further(), s.token, data)
 	if err != nil {
 		return err
 	}
@@ -166,7 +169,7 @@ type events struct {
 	in   *bufio.Reader
 }
 
-func dialEvents(ctx context.Context, address, token string) (socket, error) {
+func dialEvents(ctx context.Context, address, token string, further func() string) (socket, error) {
 	life, end := context.WithCancel(context.Background())
 	stop := context.AfterFunc(ctx, end)
 	defer stop()
@@ -175,7 +178,7 @@ func dialEvents(ctx context.Context, address, token string) (socket, error) {
 		end()
 		return nil, err
 	}
-	return &events{posted: posted{address: address, token: token, life: life, end: end}, body: res.Body, in: bufio.NewReaderSize(res.Body, 4<<10)}, nil
+	return &events{posted: posted{further: further, token: token, life: life, end: end}, body: res.Body, in: bufio.NewReaderSize(res.Body, 4<<10)}, nil
 }
 
 func (s *events) Read(ctx context.Context) ([]byte, error) {
@@ -196,23 +199,25 @@ func (s *events) Close() { s.end(); _ = s.body.Close() }
 
 type polling struct{ posted }
 
-func dialPolling(ctx context.Context, address, token string) (socket, error) {
+func dialPolling(ctx context.Context, address, token string, further func() string) (socket, error) {
 	life, end := context.WithCancel(context.Background())
-	s := &polling{posted{address: address, token: token, life: life, end: end}}
-	if _, err := s.Read(ctx); err != nil { // the first answers at once
+	s := &polling{posted{further: further, token: token, life: life, end: end}}
+	if _, err := s.poll(ctx, address); err != nil { // the first answers at once
 		end()
 		return nil, err
 	}
 	return s, nil
 }
 
-func (s *polling) Read(ctx context.Context) ([]byte, error) {
+func (s *polling) Read(ctx context.Context) ([]byte, error) { return s.poll(ctx, s.further()) }
+
+func (s *polling) poll(ctx context.Context, address string) ([]byte, error) {
 	// A poll may take 90 s; a server that says nothing at all is the poll's end.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stop := context.AfterFunc(s.life, cancel)
 	defer stop()
-	res, err := request(ctx, http.MethodGet, s.address, s.token, nil)
+	res, err := request(ctx, http.MethodGet, address, s.token, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -228,7 +233,7 @@ func (s *polling) Close() {
 	s.end()
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
-	if res, err := request(ctx, http.MethodDelete, s.address, s.token, nil); err == nil {
+	if res, err := request(ctx, http.MethodDelete, s.further(), s.token, nil); err == nil {
 		_ = res.Body.Close()
 	}
 }

@@ -38,6 +38,7 @@ type setting struct {
 	planN     string            // plan of tenant N; "" = as that of the others
 	edgeEnv   map[string]string // further settings of the edges
 	edgeRun   func(program string) *exec.Cmd
+	sticky    bool // no client sends its requests to several edges
 	sentinel  bool // Redis with a replica and a sentinel
 	unstarted bool // nothing of the product is started
 }
@@ -59,7 +60,7 @@ type world struct {
 	routes       *proxies
 	edgeRedis    [edgeCount]*route // edge → Redis
 	edgeInternal [edgeCount]*route // other edges → edge
-	edgePublic   [edgeCount]*route // clients → edge, where a row asks for it
+	edgePublic   [edgeCount]*route // clients → edge, for clients that use it
 	edgeAPI      *route            // edges → api
 	apiRedis     *route
 	apiPostgres  *route
@@ -166,9 +167,10 @@ func (w *world) startServers(ctx context.Context) error {
 // redisURL is Redis' address past the proxies, or through the one that listens at via.
 func (w *world) redisURL(via string) string {
 	text := ""
-	if w.failover != nil {
+	switch {
+	case w.failover != nil:
 		text = w.failover.url()
-	} else {
+	default:
 		text = w.redisServer.URL()
 	}
 	if via == "" {
@@ -252,6 +254,7 @@ func (w *world) configure() (err error) {
 		public, admin, internal := port(), port(), port()
 		w.edgeRedis[i] = way(name+" to redis", w.redisPort())
 		w.edgeInternal[i] = way("edges to "+name, internal)
+		w.edgePublic[i] = way("clients to "+name, public)
 		w.edgeAddrs[i] = loopback(public)
 		env := map[string]string{
 			"PATH":                         os.Getenv("PATH"),

@@ -294,3 +294,27 @@ func TestStream_is_bounded(t *testing.T) {
 		}
 	}
 }
+
+// An entry that no publish can follow, since its id lies in the far future, doesn't
+// stop the hub: it begins anew, and its nodes are told.
+func TestFuture_entry_does_not_stop_the_hub(t *testing.T) {
+	url := newRedis(t)
+	client := newClient(t, url)
+	r := process(t, url)
+	n := newNode()
+	subscribe(t, r, n)
+	publish(t, r, say("before", 1))
+	n.waitEntries(t, 1)
+	if err := client.XAdd(t.Context(), &redis.XAddArgs{Stream: redisclient.Hub(tenant, hub).Stream(), ID: "99999999999999-0", Values: []any{"from", "the future"}}).Err(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		if at := publish(t, r, say("behind", i+1)); at.Number != uint64(i+1) {
+			t.Errorf("publish %d has number %d", i+1, at.Number)
+		}
+	}
+	n.wait(t, "the entries behind it", func(e []*hubs.Entry, _ []hubs.Gap) bool { return len(e) == 4 })
+	if gaps := n.lost(); len(gaps) != 1 || gaps[0].Reason != "epoch" {
+		t.Errorf("losses %v", gaps)
+	}
+}

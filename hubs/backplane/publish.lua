@@ -48,7 +48,19 @@ if now > ms then ms = now end -- a clock that went back must not stop the hub
 mean = (mean or #ARGV[2]) * 0.95 + #ARGV[2] * 0.05
 
 local id = int(ms) .. '-' .. int(number)
-redis.call('XADD', KEYS[2], 'MINID', '~', int(now - tonumber(ARGV[6])), id, 'epoch', epoch, 'entry', ARGV[2])
+local function append()
+  return redis.pcall('XADD', KEYS[2], 'MINID', '~', int(now - tonumber(ARGV[6])), id, 'epoch', epoch, 'entry', ARGV[2])
+end
+local added = append()
+if added.err and string.find(added.err, 'equal or smaller', 1, true) then
+  -- What isn't of this script stands further on in the stream, perhaps by
+  -- thousands of years. Nothing can follow it: the hub begins anew.
+  redis.call('DEL', KEYS[2], KEYS[3])
+  epoch, number, ms = ARGV[1], 1, now
+  id = int(ms) .. '-' .. int(number)
+  added = append()
+end
+if added.err then return added end
 if number % 64 == 0 then
   local most = math.min(tonumber(ARGV[7]), math.floor(tonumber(ARGV[8]) / math.max(mean, 1)))
   redis.call('XTRIM', KEYS[2], 'MAXLEN', '~', int(most))

@@ -2,6 +2,7 @@ package clientmethods
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -19,6 +20,8 @@ const (
 	CodeNotAvailable = "not_available"
 	CodeToken        = "invalid_token"
 	CodeOtherUser    = "wrong_user"
+	CodeBus          = "bus_unavailable"
+	CodeOutcome      = "outcome_unknown"
 )
 
 // Config is what a Filter needs. All fields are required.
@@ -86,6 +89,19 @@ func (f *Filter) OnInvocation(ctx context.Context, c *hubs.Connection, m *protoc
 	err := f.serve(ctx, c, m)
 	if refusal, ok := err.(*Refusal); ok { //nolint:errorlint // made here or by Refresh, never wrapped
 		f.Refused(refusal.Code)
+	}
+	return busError(err)
+}
+
+// busError puts what the message bus says into words for the client, who has to know
+// whether a repeat could do a thing twice. It isn't the tenant's fault, so it isn't
+// counted as a refusal.
+func busError(err error) error {
+	switch {
+	case errors.Is(err, hubs.ErrOutcomeUnknown), errors.Is(err, hubs.ErrUnanswered):
+		return &Refusal{CodeOutcome, "the message bus is away, and it is unknown whether this was carried out"}
+	case errors.Is(err, hubs.ErrUnavailable):
+		return &Refusal{CodeBus, "the message bus is away; nothing was carried out, try again in 2 s"}
 	}
 	return err
 }

@@ -2,11 +2,14 @@ package postgres
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
@@ -23,6 +26,37 @@ const (
 	unlockTimeout    = 5 * time.Second
 )
 
+// How long a database is waited for that can't be reached: processes may start in
+// any order, but one with a wrong address has to say so by its end.
+const (
+	connectPatience = 2 * time.Minute
+	connectPause    = time.Second
+)
+
+// connect returns a connection, as soon as there is one. A database that refuses
+// (credentials, no such database) is not waited for.
+func connect(ctx context.Context, db *sql.DB, logger *slog.Logger) (*sql.Conn, error) {
+	for deadline := time.Now().Add(connectPatience); ; {
+		conn, err := db.Conn(ctx)
+		var refused *pgconn.PgError
+		switch {
+		case err == nil:
+			return conn, nil
+		case errors.As(err, &refused) && refused.Code != codeStarting, time.Now().After(deadline):
+			return nil, err
+		}
+		logger.WarnContext(ctx, "database can't be reached, trying again", "error", err)
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(connectPause):
+		}
+	}
+}
+
+// codeStarting is cannot_connect_now: the server is starting up or shutting down.
+const codeStarting = "57P03"
+
 // Migrate brings the database to the newest version of files and of the job
 // queue's own tables. Any number of processes may do so at once: one works, the
 // others wait for its lock and find nothing left to do. Migrations only go
@@ -35,7 +69,7 @@ func Migrate(ctx context.Context, url string, files fs.FS, logger *slog.Logger) 
 	defer pool.Close()
 	db := stdlib.OpenDBFromPool(pool)
 	defer db.Close() //nolint:errcheck // the pool's connections are not its own
-	conn, err := db.Conn(ctx)
+	conn, err := connect(ctx, db, logger)
 	if err != nil {
 		return fmt.Errorf("connect to migrate: %w", err)
 	}

@@ -63,7 +63,10 @@ func CheckMode(ctx context.Context, c redis.Cmdable) error {
 	return nil
 }
 
-// CheckPolicy reports an error when Redis may drop keys to save memory. Numbers,
+// ErrPolicy: Redis may drop keys.
+var ErrPolicy = errors.New("redis maxmemory-policy must be noeviction")
+
+// CheckPolicy returns ErrPolicy when Redis may drop keys to save memory. Numbers,
 // epochs and documents must never vanish one by one: the promises of delivery
 // rest on maxmemory-policy noeviction. A Redis that doesn't let its settings be
 // read (many managed ones) is taken at its word in INFO.
@@ -79,7 +82,7 @@ func CheckPolicy(ctx context.Context, c redis.Cmdable) error {
 		policy = info["Memory"]["maxmemory_policy"]
 	}
 	if policy != "" && policy != "noeviction" {
-		return fmt.Errorf("redis maxmemory-policy is %s: it must be noeviction", policy)
+		return fmt.Errorf("%w: it is %s", ErrPolicy, policy)
 	}
 	return nil
 }

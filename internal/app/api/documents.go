@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/signalbox/signalbox/internal/fault"
 	"github.com/signalbox/signalbox/internal/fleet"
@@ -20,11 +21,15 @@ import (
 // completeEvery is how often it is looked whether Redis still has the documents.
 const completeEvery = 2 * time.Second
 
+// redisProbe bounds the wait for an answer of Redis on behalf of an edge.
+const redisProbe = time.Second
+
 // documents hands tenant documents to the data plane.
 type documents struct {
 	service   *tenants.Service // set before anything is published
 	publisher *directory.Publisher
 	fleet     *fleet.Fleet
+	redis     redis.Cmdable
 	logger    *slog.Logger
 }
 
@@ -107,6 +112,16 @@ func (d *documents) handler() http.Handler {
 				return tenants.Document{}, fault.InvalidFields(fault.Field{Name: "slug", Message: "is required", Accepted: "slug or host"})
 			}
 		})
+	})
+	r.Get("/internal/redis", func(w http.ResponseWriter, r *http.Request) {
+		// Edges that have lost Redis ask whether they are alone.
+		ctx, cancel := context.WithTimeout(r.Context(), redisProbe)
+		defer cancel()
+		if err := d.redis.Ping(ctx).Err(); err != nil {
+			httpserver.Problem(w, r, d.logger, fault.New(fault.Unavailable, "Redis doesn't answer."))
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
 	})
 	return r
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -245,4 +246,81 @@ func TestDocument_that_is_too_large_keeps_no_other_from_the_data_plane(t *testin
 	if openDocument(t, client, other) == nil {
 		t.Error("the other tenant's document is not there")
 	}
+}
+
+// TestMigrate_waits_for_the_database: processes may start in any order.
+func TestMigrate_waits_for_the_database(t *testing.T) {
+	t.Parallel()
+	link, through := newLink(t, testenv.EmptyPostgres(t))
+	link.cut()
+	var said syncLog
+	ended := make(chan error, 1)
+	go func() {
+		ended <- Migrate(t.Context(), testConfig(t, through, testenv.Redis(t)), slog.New(slog.NewTextHandler(&said, nil)))
+	}()
+	select {
+	case err := <-ended:
+		t.Fatalf("ended with %v while the database was away", err)
+	case <-said.line("trying again"):
+	}
+	link.mend()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestInternal_says_whether_Redis_answers is what an edge asks that has lost it.
+func TestInternal_says_whether_Redis_answers(t *testing.T) {
+	t.Parallel()
+	link, through := newLink(t, testenv.Redis(t))
+	client, err := redisclient.New(through, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	d := &documents{redis: client, logger: slog.New(slog.DiscardHandler)}
+	ask := func() int {
+		answer := httptest.NewRecorder()
+		d.handler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/internal/redis", nil))
+		return answer.Code
+	}
+	if got := ask(); got != http.StatusNoContent {
+		t.Errorf("Redis is there: got %d, want 204", got)
+	}
+	link.cut()
+	if got := ask(); got != http.StatusServiceUnavailable {
+		t.Errorf("Redis is away: got %d, want 503", got)
+	}
+}
+
+// syncLog is a log that tells when it has a text.
+type syncLog struct {
+	mu   sync.Mutex
+	text strings.Builder
+	want string
+	has  chan struct{}
+}
+
+func (l *syncLog) line(want string) <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.want, l.has = want, make(chan struct{})
+	l.look()
+	return l.has
+}
+
+// look is called with mu held.
+func (l *syncLog) look() {
+	if l.has != nil && l.want != "" && strings.Contains(l.text.String(), l.want) {
+		close(l.has)
+		l.want = ""
+	}
+}
+
+func (l *syncLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text.Write(p)
+	l.look()
+	return len(p), nil
 }

@@ -96,7 +96,7 @@ func open(ctx context.Context, c Config, logger *slog.Logger, console io.Writer,
 	if a.redis, err = redisclient.New(c.RedisURL, "signalbox-api"); err != nil {
 		return nil, fmt.Errorf("open Redis: %w", err)
 	}
-	a.documents = &documents{publisher: directory.NewPublisher(a.redis, secrets), fleet: secrets, logger: logger}
+	a.documents = &documents{publisher: directory.NewPublisher(a.redis, secrets), fleet: secrets, redis: a.redis, logger: logger}
 	to, err := a.reach(c, logger)
 	if err != nil {
 		return nil, err

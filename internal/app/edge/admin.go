@@ -17,12 +17,15 @@ const probeTimeout = time.Second
 
 // readiness says whether the edge should get connections. Redis must have
 // answered once and tenants must be known; after that the edge serves what it
-// knows however long Redis is away.
+// knows however long Redis is away, unless it is away for this edge alone. A Redis
+// that may drop keys is none to begin with.
 type readiness struct {
 	redis     redis.UniversalClient
 	directory *directory.Directory
 	reached   atomic.Bool
 	draining  atomic.Bool
+	cutOff    atomic.Bool // Redis is away for this edge alone
+	unfit     atomic.Bool // Redis may drop keys
 }
 
 // state is the body of /readyz.
@@ -31,6 +34,8 @@ type state struct {
 	Redis     bool `json:"redis_reached"`
 	Documents bool `json:"documents"`
 	Draining  bool `json:"draining"`
+	CutOff    bool `json:"cut_off"`
+	Unfit     bool `json:"redis_unfit"`
 }
 
 func (s *readiness) state(ctx context.Context) state {
@@ -41,8 +46,8 @@ func (s *readiness) state(ctx context.Context) state {
 			s.reached.Store(true)
 		}
 	}
-	now := state{Redis: s.reached.Load(), Documents: s.directory.Ready(), Draining: s.draining.Load()}
-	now.Ready = now.Redis && now.Documents && !now.Draining
+	now := state{Redis: s.reached.Load(), Documents: s.directory.Ready(), Draining: s.draining.Load(), CutOff: s.cutOff.Load(), Unfit: s.unfit.Load()}
+	now.Ready = now.Redis && now.Documents && !now.Draining && !now.CutOff && !now.Unfit
 	return now
 }
 

@@ -195,6 +195,8 @@ func (c *clients) refusal(t *tenants.Document, hub string, err error) error {
 		e := retryable(refuse(http.StatusServiceUnavailable, "This node is being replaced; connect again."), time.Second)
 		e.Header.Set(HeaderDraining, "1")
 		return e
+	case errors.Is(err, errCutOff):
+		return retryable(refuse(http.StatusServiceUnavailable, "This node is cut off from the others; connect again."), time.Second)
 	}
 	return err
 }

@@ -49,6 +49,7 @@ type Edge struct {
 
 	telemetry   *telemetry.Telemetry
 	redis       *redis.Client
+	control     *http.Client // asks the control plane
 	bus         *backplane.Redis
 	ownership   *backplane.Ownership
 	directory   *directory.Directory
@@ -98,11 +99,10 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (_ *Edge, err error)
 
 // shared makes what all listeners use.
 func (e *Edge) shared(f *fleet.Fleet) error {
+	e.control = &http.Client{Transport: e.telemetry.Transport(internalTransport(f, documentTimeout)), Timeout: documentTimeout}
 	var source directory.Source
 	if e.cfg.APIInternalURL != "" {
-		source = &directory.APISource{URL: strings.TrimSuffix(e.cfg.APIInternalURL, "/"), Client: &http.Client{
-			Transport: e.telemetry.Transport(internalTransport(f, documentTimeout)), Timeout: documentTimeout,
-		}}
+		source = &directory.APISource{URL: strings.TrimSuffix(e.cfg.APIInternalURL, "/"), Client: e.control}
 	}
 	servers, err := serverconn.NewPool(serverconn.Config{
 		Instance: e.run, Logger: e.log,
@@ -150,7 +150,9 @@ func (e *Edge) shared(f *fleet.Fleet) error {
 			e.recorder.Refused(t, hub, code)
 			metrics.Refused(code)
 		},
-		Position: func(t tenants.ID, hub, token string) (hubs.Position, error) { return e.hubs.openPosition(t, hub, token) },
+		Position: func(t tenants.ID, hub, token string) (hubs.Position, error) {
+			return e.hubs.openPosition(t, hub, token)
+		},
 	})
 	keys, err := jwks.New(jwks.Config{Transport: outbound.NewTransport(outbound.Config{
 		Policy: outbound.Policy{Allowed: e.cfg.OutboundAllow}, AnswerTimeout: answerTimeout,

@@ -215,3 +215,18 @@ func TestRefreshOfAToken(t *testing.T) {
 	stays.refused("permission_denied", "$joinGroup", "room-2")
 	stays.done("$leaveGroup", "room")
 }
+
+// TestClientMethods_without_Redis: a client is told whether a repeat could do a
+// thing twice.
+func TestClientMethods_without_Redis(t *testing.T) {
+	t.Parallel()
+	demo := document("demo", 1)
+	c := startCluster(t, demo)
+	ann := c.with(0, demo, mintClient(t, demo, accesstoken.ClientOptions{UserID: "ann", Permissions: []string{"sendToGroup"}}).Token)
+	ann.done("$sendToGroup", "room", "message", []any{"x"})
+	c.stopRedis()
+	c.eventually("the bus is known to be away", func() bool { return c.edges[0].bus.Stats().Unavailable })
+	if f := ann.call("$sendToGroup", "room", "message", []any{"x"}); !strings.Contains(f.Error, "bus_unavailable: ") || !strings.Contains(f.Error, "nothing was carried out") {
+		t.Errorf("got %+v", f)
+	}
+}

@@ -67,6 +67,7 @@ type registry struct {
 
 	mu       sync.Mutex
 	draining bool
+	cutOff   atomic.Bool // Redis is away for this edge alone
 	tenants  map[tenants.ID]*tenantHubs
 }
 
@@ -301,24 +302,33 @@ func (g *registry) end(s *servedHub) {
 func (g *registry) drain(ctx context.Context, over time.Duration) error {
 	g.mu.Lock()
 	g.draining = true
-	var all []*hubs.Server
+	g.mu.Unlock()
+	return hubs.Drain(ctx, over, g.hubServers()...)
+}
+
+// admits returns an error while no new connection is taken.
+func (g *registry) admits() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.draining:
+		return errDraining
+	case g.cutOff.Load():
+		return errCutOff
+	}
+	return nil
+}
+
+// hubServers are those that serve clients now.
+func (g *registry) hubServers() (all []*hubs.Server) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	for _, th := range g.tenants {
 		for _, s := range th.served {
 			all = append(all, s.server)
 		}
 	}
-	g.mu.Unlock()
-	return hubs.Drain(ctx, over, all...)
-}
-
-// admits returns errDraining once no new connection is taken.
-func (g *registry) admits() error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.draining {
-		return errDraining
-	}
-	return nil
+	return all
 }
 
 // close ends what drain has left.

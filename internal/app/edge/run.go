@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -49,6 +50,7 @@ func (e *Edge) Run(ctx, forced context.Context) error {
 	work.Go(func() error { return e.deliveries.Run(working) })
 	work.Go(func() error { return e.hubs.run(working) })
 	work.Go(func() error { return e.hubs.presence.Run(working) })
+	work.Go(func() error { return e.isolation().run(working) })
 	work.Go(func() error {
 		err := e.checkRedis(working)
 		if err != nil {
@@ -137,8 +139,19 @@ func (e *Edge) lastAnswers(next http.Handler) http.Handler {
 	})
 }
 
-// checkRedis returns an error for a Redis that can't be used, and warns about one
-// that may drop keys, once it can be asked.
+// isolation is what watches whether the edge is cut off.
+func (e *Edge) isolation() *isolation {
+	return &isolation{
+		hubs: e.hubs, ready: e.ready, log: e.log,
+		away: func() bool { return e.bus.Stats().Unavailable },
+		fine: controlPlane(strings.TrimSuffix(e.cfg.APIInternalURL, "/"), e.control),
+		tick: isolationTick, after: cutOffAfter, move: moveAfter, over: moveOver,
+	}
+}
+
+// checkRedis returns an error for a Redis that can't be used, once it can be asked.
+// While one may drop keys, the edge isn't ready: better nothing is served than
+// something is forgotten without a word.
 func (e *Edge) checkRedis(ctx context.Context) error {
 	for {
 		attempt, cancel := context.WithTimeout(ctx, closeTimeout)
@@ -149,11 +162,15 @@ func (e *Edge) checkRedis(ctx context.Context) error {
 		}
 		if err == nil {
 			err = redisclient.CheckPolicy(attempt, e.redis)
-			cancel()
-			if err != nil {
+			unfit := errors.Is(err, redisclient.ErrPolicy)
+			if err != nil && e.ready.unfit.Load() != unfit {
 				e.log.ErrorContext(ctx, "redis is not fit for the promises of delivery", "error", err)
 			}
-			return nil
+			e.ready.unfit.Store(unfit)
+			if err == nil {
+				cancel()
+				return nil
+			}
 		}
 		cancel()
 		select {

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// ask sends a request to the api, with the token of the account that owns A and B.
+func (w *world) ask(ctx context.Context, method, path, body string, header ...string) (int, []byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, w.apiURL+path, bytes.NewReader([]byte(body)))
+	if err != nil {
+		return 0, nil, err
+	}
+	req.Header.Set("Authorization", "Bearer "+w.token)
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	res, err := web.Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer res.Body.Close() //nolint:errcheck // it is read
+	text, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	return res.StatusCode, text, err
+}
+
+// patchHub changes the settings of the hub.
+func (w *world) patchHub(ctx context.Context, slug, settings string) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	status, text, err := w.ask(ctx, http.MethodPatch, "/v1/tenants/"+slug+"/hubs/"+hubName, settings)
+	if err == nil && status >= 300 {
+		err = fmt.Errorf("change hub: %d %s", status, text)
+	}
+	return err
+}
+
+func portOf(address string) int {
+	_, port, _ := net.SplitHostPort(address)
+	n, _ := strconv.Atoi(port)
+	return n
+}
