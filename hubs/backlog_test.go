@@ -95,12 +95,12 @@ func TestBacklog_of_one_client_is_bounded(t *testing.T) {
 	w := connect(t, s, "u", "c")
 	session := p.next(t)
 	w.stall(true)
-	long := strings.Repeat("x", 1<<20)
+	long := numbered(0, strings.Repeat("x", 1<<20))
 	for i := 0; session.conn.Context().Err() == nil; i++ {
 		if i > hubs.MaxBacklog>>20+1 {
 			t.Fatalf("the backlog is %d bytes", session.conn.Backlog())
 		}
-		session.forward(numbered(i, long))
+		session.forward(long)
 	}
 	w.stall(false)
 	if err := session.wantClosed(t); !errors.Is(err, hubs.ErrSlowConsumer) {
@@ -124,20 +124,15 @@ func TestBacklog_of_all_clients_is_bounded_and_the_greedy_pay_for_it(t *testing.
 	modest := connect(t, s, "u", "modest")
 	modestSession := p.next(t)
 	modest.stall(true)
-	long := strings.Repeat("x", 1<<20)
+	long := numbered(0, strings.Repeat("x", 1<<20))
 	const greedy = 6
 	wires, sessions := make([]*wire, greedy), make([]*session, greedy)
 	for i := range wires {
 		wires[i] = connect(t, s, "u", fmt.Sprint("greedy", i))
 		sessions[i] = p.next(t)
 		wires[i].stall(true)
-		for n := range 12 {
-			if n%2 == 0 {
-				sessions[i].forward(numbered(n, long))
-			} else { // a message that isn't whole takes as much
-				sessions[i].forward(numbered(n, long)[:1<<20])
-				sessions[i].forward(numbered(n, long)[1<<20:])
-			}
+		for range 12 {
+			sessions[i].forward(long)
 		}
 	}
 	closed := 0

@@ -22,6 +22,12 @@ function payloads(message) {
   return Object.fromEntries(Object.entries(protocols).map(([name, protocol]) => [name, Buffer.from(protocol.writeMessage(message))]));
 }
 
+/** A hub message, framed. The client's own package writes no more than the type of a Close in MessagePack. */
+function written(protocol, message) {
+  if (message.type === 7 && protocol.name === "messagepack") return framed(7, message.error ?? null, message.allowReconnect ?? false);
+  return protocol.writeMessage(message);
+}
+
 /** Reads "Endpoint=…;AccessKey=…;Version=1.0;". */
 function connectionString(text) {
   const parts = Object.fromEntries(text.split(";").filter(Boolean).map((part) => [part.slice(0, part.indexOf("=")).toLowerCase(), part.slice(part.indexOf("=") + 1)]));
@@ -256,7 +262,7 @@ class Connection {
   say(message) {
     let bytes;
     try {
-      bytes = Buffer.from(this.protocol.writeMessage(message));
+      bytes = Buffer.from(written(this.protocol, message));
     } catch (error) {
       bytes = Buffer.from(this.protocol.writeMessage({ type: 3, invocationId: message.invocationId, error: `An unexpected error occurred: ${error.message}` }));
     }

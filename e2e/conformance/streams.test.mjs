@@ -4,7 +4,7 @@ import { describe, test } from "node:test";
 
 import { Subject } from "@microsoft/signalr";
 
-import { matrix } from "../service.mjs";
+import { matrix, within } from "../service.mjs";
 import { behind, call, collect, connect, dialed, failure, hidden, lacks, shake, startHub, unique } from "./hub.mjs";
 
 const url = await startHub();
@@ -99,6 +99,22 @@ for (const [transport, protocol] of matrix) {
     test("S-13 a thousand items come in order", { skip: lacks.streams }, async (t) => {
       const c = await client(t);
       assert.deepEqual(await collect(c.stream("Count", 1000)), { items: numbers(1000) });
+    });
+
+    test("S-13 ten thousand items wait for a client that is busy", async (t) => {
+      const c = await client(t);
+      const items = [];
+      await within(new Promise((complete, error) =>
+        c.stream("Count", 10_000).subscribe({
+          next(n) {
+            items.push(n);
+            if (n === 100) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1_000); // reads nothing meanwhile
+          },
+          complete,
+          error,
+        }),
+      ), "the stream's end");
+      assert.deepEqual(items, numbers(10_000));
     });
 
     test("U-01 U-11 a method gets what is uploaded, and the end at once when it is nothing", { skip: lacks.streams }, async (t) => {

@@ -92,7 +92,11 @@ func (k *connection) handle(m sp.Message) error {
 	case *sp.GetConnectionClaims:
 		k.refuse(m, &ack{id: m.AckID}, refuse(codeUnsupported, "the claims of a connection can't be asked for"))
 	case *sp.RefreshAuth:
-		k.refuse(m, nil, refuse(codeUnsupported, "a connection's token can't be refreshed over a server connection"))
+		var a *ack // none when it isn't known which
+		if m.AckID != 0 {
+			a = &ack{id: m.AckID}
+		}
+		k.refuse(m, a, refuse(codeUnsupported, "a connection's token can't be refreshed over a server connection"))
 	case *sp.HandshakeRequest:
 		return &sp.Error{Message: "a second handshake request"}
 	}

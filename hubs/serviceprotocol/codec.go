@@ -48,6 +48,15 @@ func (c *codec) item() bool {
 	return c.err == nil
 }
 
+// passOver is an item that is written as nil and read as anything.
+func (c *codec) passOver() {
+	if !c.reading {
+		c.out = msgp.AppendNil(c.out)
+	} else if c.item() && !c.in.skip() {
+		c.fail(errMalformed)
+	}
+}
+
 func (c *codec) int32(v *int32) {
 	if !c.reading {
 		c.out = appendInt(c.out, int64(*v))

@@ -1,5 +1,7 @@
 package serviceprotocol
 
+import "math"
+
 // Type implements Message.
 func (*CloseConnectionWithAck) Type() Type { return TypeCloseConnectionWithAck }
 
@@ -137,7 +139,23 @@ func (m *GroupMemberQuery) layout(c *codec) {
 // Type implements Message.
 func (*RefreshAuth) Type() Type { return TypeRefreshAuth }
 
-func (m *RefreshAuth) layout(c *codec) { c.open(TypeRefreshAuth, 1) }
+// The SDK's constructor takes token, claims, expiry and ack id, in this order; how
+// the expiry is written isn't known, so it and the claims are passed over whatever
+// they are.
+func (m *RefreshAuth) layout(c *codec) {
+	c.open(TypeRefreshAuth, 6)
+	c.text(&m.ConnectionToken)
+	c.passOver()
+	c.passOver()
+	if c.reading && c.left > 0 {
+		if id, ok := c.in.integer(); ok && id > 0 && id <= math.MaxInt32 {
+			m.AckID = int32(id)
+		}
+		return
+	}
+	c.int32(&m.AckID)
+	c.extensions(extensions{})
+}
 
 // Type implements Message.
 func (*GetConnectionClaims) Type() Type { return TypeGetConnectionClaims }

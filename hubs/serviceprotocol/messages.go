@@ -320,9 +320,12 @@ type GroupMemberQuery struct {
 	TracingID    uint64
 }
 
-// RefreshAuth is known by its type alone: its layout was never published, so
-// nothing of it is read. Refuse it, or pass over it.
-type RefreshAuth struct{}
+// RefreshAuth is to extend the time of a client's token. Its layout was never
+// published: token and ack id are what the order of the SDK's arguments suggests.
+type RefreshAuth struct {
+	ConnectionToken string
+	AckID           int32 // 0: not found in the message
+}
 
 // GetConnectionClaims asks for a client's claims. The payload of its Ack is nil
 // or a map of claims (AppendClaims).

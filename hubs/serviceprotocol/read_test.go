@@ -32,7 +32,10 @@ func TestParse_passes_over_what_it_does_not_know(t *testing.T) {
 	}{
 		"type":                          {"\x92\x63\xa1a", &serviceprotocol.Unknown{Kind: 99}},
 		"negative_type":                 {"\x91\xff", &serviceprotocol.Unknown{Kind: -1}},
-		"type_with_a_secret_layout":     {"\x93\x29\xa1a\x01", &serviceprotocol.RefreshAuth{}},
+		"refresh_with_ticks":            {"\x96\x29\xa1a\x80\xcf\x08\xdc\x00\x00\x00\x00\x00\x00\x07\x80", &serviceprotocol.RefreshAuth{ConnectionToken: "a", AckID: 7}},
+		"refresh_with_a_timestamp":      {"\x96\x29\xa1a\xc0\xd6\xff\x00\x00\x00\x00\x07\x80", &serviceprotocol.RefreshAuth{ConnectionToken: "a", AckID: 7}},
+		"refresh_with_claims_as_a_list": {"\x96\x29\xa1a\x91\x92\xa1r\xa1s\x05\x07\x80", &serviceprotocol.RefreshAuth{ConnectionToken: "a", AckID: 7}},
+		"refresh_in_another_order":      {"\x96\x29\xa1a\x80\x07\xd6\xff\x00\x00\x00\x00\x80", &serviceprotocol.RefreshAuth{ConnectionToken: "a"}},
 		"extension_key":                 {"\x94\x06\xa1j\xc4\x01\x01\x81\x63\x92\x01\x81\xa1a\xc0", data},
 		"extension_key_that_is_no_int":  {"\x94\x06\xa1j\xc4\x01\x01\x81\xa1a\x01", data},
 		"extension_that_does_not_apply": {"\x94\x06\xa1j\xc4\x01\x01\x82\x02\x05\x04\xa1f", data},
