@@ -36,6 +36,7 @@ func run() error {
 	log := telemetry.NewLogger(os.Stderr, telemetry.LogConfig{Level: level, Service: "edge", Version: telemetry.Build().Version})
 
 	edge.LogRedis(log)
+	edge.UseTwoThreads(os.Getenv)
 
 	ctx, drain := context.WithCancel(context.Background())
 	defer drain()

@@ -3,6 +3,7 @@ package backplane
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -203,13 +204,12 @@ func (h *hubBackplane) Subscribe(ctx context.Context, n hubs.Node) (func(), erro
 func (h *hubBackplane) UserGroups(ctx context.Context, u string) ([]hubs.UserGroup, error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptPatience)
 	defer cancel()
-	var now *redis.TimeCmd
-	var groups *redis.MapStringStringCmd
-	_, err := h.r.client.Pipelined(ctx, func(p redis.Pipeliner) error {
-		now = p.Time(ctx) // the clock that the ends were reckoned with
-		groups = p.HGetAll(ctx, h.keys().UserGroups(u))
-		return nil
-	})
+	now := redis.NewTimeCmd(ctx, "time") // the clock that the ends were reckoned with
+	groups := redis.NewMapStringStringCmd(ctx, "hgetall", h.keys().UserGroups(u))
+	err := h.r.lookups.Do(ctx, now, groups)
+	if err == nil {
+		err = errors.Join(now.Err(), groups.Err())
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read groups of user: %w: %w", hubs.ErrUnavailable, err)
 	}

@@ -58,6 +58,7 @@ type Ownership struct {
 	relay  *relay
 	cancel context.CancelFunc
 	done   chan struct{}
+	batch  *redisclient.Batch // of those who connect at the same time
 
 	mu       sync.Mutex
 	claims   map[string]*claim // of this process, by key
@@ -91,7 +92,7 @@ func NewOwnership(cfg OwnershipConfig) (*Ownership, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	o := &Ownership{
-		cfg: cfg, cancel: cancel, done: make(chan struct{}),
+		cfg: cfg, cancel: cancel, done: make(chan struct{}), batch: redisclient.NewBatch(cfg.Redis),
 		claims: make(map[string]*claim), changed: make(map[string]bool), wake: make(chan struct{}, 1),
 	}
 	o.relay = newRelay(cfg)
@@ -140,7 +141,12 @@ func (o *Ownership) Claim(ctx context.Context, scope, id string) (string, error)
 
 	ctx, cancel := context.WithTimeout(ctx, attemptPatience)
 	defer cancel()
-	before, err := o.cfg.Redis.SetArgs(ctx, key, o.cfg.EdgeRun, redis.SetArgs{Mode: "NX", Get: true, TTL: claimLife}).Result()
+	set := redis.NewStringCmd(ctx, "set", key, o.cfg.EdgeRun, "ex", int(claimLife.Seconds()), "nx", "get")
+	err = o.batch.Do(ctx, set)
+	before := ""
+	if err == nil {
+		before, err = set.Result()
+	}
 	switch {
 	case errors.Is(err, redis.Nil):
 		return "", nil

@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/internal/redisclient"
 	"github.com/signalbox/signalbox/tenants"
 )
 
@@ -121,6 +122,9 @@ type Redis struct {
 	doorbells []*doorbell
 	replies   *replies
 
+	// lookups are those of users who connect at the same time.
+	lookups *redisclient.Batch
+
 	publishers atomic.Uint64
 	mu         sync.Mutex
 	pipelines  map[hubID]*publisher
@@ -140,7 +144,7 @@ func New(cfg Config) (*Redis, error) {
 	}
 	r := &Redis{
 		cfg: cfg, client: cfg.Redis, log: cfg.Logger, run: cfg.EdgeRun,
-		health: newHealth(), pipelines: make(map[hubID]*publisher),
+		health: newHealth(), pipelines: make(map[hubID]*publisher), lookups: redisclient.NewBatch(cfg.Redis),
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.replies = newReplies(r)
