@@ -162,7 +162,7 @@ func (d *delivery) to(c *Connection) {
 		return
 	}
 	d.matched++
-	if c.enqueue(item) {
+	if c.enqueueEntry(item, d.e) {
 		d.s.due = append(d.s.due, c)
 	}
 }
@@ -216,10 +216,17 @@ func (s *Server) eachUser(users []string, f func(*Connection) bool) (matched int
 func (s *Server) joinAll(c *Connection, e *Entry) bool {
 	limit := s.options.Load().MaximumGroups
 	all := true
+	rewind := c.planned(e)
+	if rewind != nil {
+		rewind.begin(c)
+	}
 	for _, g := range e.Groups {
 		if !c.join(g, limit, e.endOf(c, g)) {
 			all = false
 		}
+	}
+	if rewind != nil {
+		rewind.ready(c, all)
 	}
 	return all
 }

@@ -56,7 +56,8 @@ type Entry struct {
 	Message *Broadcast
 
 	// Reason is the text of the Close message of CloseConnections; empty means
-	// a close without error.
+	// a close without error. With AddToGroup it finds a rewind, see
+	// Connection.PlanRewind.
 	Reason         string
 	AllowReconnect bool
 
@@ -71,6 +72,8 @@ type Entry struct {
 type Gap struct {
 	Reason   string // "trimmed" or "epoch"
 	From, To uint64 // the numbers that are missing, inclusive; 0 when unknown
+	// What is missing came behind Last and not behind Next.
+	Last, Next Position
 }
 
 // QueryKind is what a node is asked about its own connections.
@@ -151,6 +154,20 @@ type UserGroup struct {
 	Left time.Duration
 }
 
+// Ack is a level of acknowledgement.
+type Ack uint8
+
+// The levels.
+const (
+	// AckStream: the entry is in the hub's stream.
+	AckStream Ack = iota
+	// AckNone: the entry waits in this process's memory; it has no position yet.
+	AckNone
+	// AckReplicated: the stream's copy has it, too. Else the error is
+	// ErrNotReplicated, together with ErrOutcomeUnknown when it may be in the stream.
+	AckReplicated
+)
+
 // PublishOptions are what a publisher adds to an entry.
 type PublishOptions struct {
 	// IdempotencyKey makes a repeat answer with the first position instead of
@@ -159,6 +176,8 @@ type PublishOptions struct {
 	// Charge is how many accepted messages the publish is metered as; 0 for
 	// membership changes.
 	Charge int
+	// Ack is what must have happened when the publish is answered.
+	Ack Ack
 	// Origin is the connection whose hub method publishes; nil when none does.
 	Origin *Connection
 }

@@ -14,6 +14,8 @@ var (
 	// ErrUnanswered: not every node that serves the hub answered in time. The
 	// number that comes with it counts those that did.
 	ErrUnanswered = errors.New("not every node answered")
+	// ErrNotReplicated: no copy of the stream has the entry, or none is known to.
+	ErrNotReplicated = errors.New("the entry is on no replica")
 	// ErrIdempotencyConflict: the idempotency key was used for another entry.
 	ErrIdempotencyConflict = errors.New("the idempotency key was used with another body")
 	// ErrEntryTooLarge: the entry is larger than the backplane carries.

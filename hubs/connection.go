@@ -68,6 +68,10 @@ type Connection struct {
 	gone   bool               // no more joins
 	early  *earlyLeaves       // set while the user's stored groups are being read
 	items  map[any]any
+	// served are the streams of ServeStream.
+	served map[string]context.CancelCauseFunc
+	// rewinds are those planned, by the reasons of their entries.
+	rewinds map[string]*rewind
 }
 
 // earlyLeaves notes the groups that entries removed a connection from while its
@@ -293,6 +297,11 @@ func (c *Connection) awaitGroups() {
 // joinFirst joins the groups of the connection's principal, but for those that an
 // entry removed since awaitGroups.
 func (c *Connection) joinFirst(limit int) {
+	if c.info.Rewind != nil {
+		r := &rewind{spec: *c.info.Rewind, groups: slices.Clone(c.info.Principal.Groups), tell: true}
+		r.begin(c)
+		defer r.ready(c, true)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, group := range c.info.Principal.Groups {

@@ -264,6 +264,9 @@ func (c *Connection) handle(m *protocol.Message, raw []byte) error {
 		}
 		return c.dispatcher.Message(c.ctx, c, m)
 	case protocol.StreamItem, protocol.CancelInvocation:
+		if m.Type == protocol.CancelInvocation && c.cancelServed(m.InvocationID) {
+			return nil
+		}
 		return c.dispatcher.Message(c.ctx, c, m)
 	default:
 		// HubProtocol.md asks for unknown types to be ignored. Of acknowledgements

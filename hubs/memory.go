@@ -22,6 +22,7 @@ type MemoryBackplane struct {
 	users  map[string]map[string]time.Time // user → group → when it ends; zero = never
 	keys   map[string]memoryAnswer
 	oldest []string // of keys, oldest first
+	kept   []*Entry // the newest, see History
 }
 
 type memoryNode struct{ Node }
@@ -61,6 +62,9 @@ func (b *MemoryBackplane) Command(ctx context.Context, e *Entry, o PublishOption
 	if err := ctx.Err(); err != nil {
 		return Position{}, 0, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
+	if o.Ack == AckReplicated {
+		return Position{}, 0, fmt.Errorf("%w: this backplane has no copies", ErrNotReplicated)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if o.IdempotencyKey != "" {
@@ -76,6 +80,7 @@ func (b *MemoryBackplane) Command(ctx context.Context, e *Entry, o PublishOption
 	b.number++
 	numbered.Epoch, numbered.Number, numbered.At = b.epoch, b.number, time.Now()
 	b.store(&numbered)
+	b.keep(&numbered)
 	matched := 0
 	for _, n := range b.nodes {
 		matched += n.Apply(&numbered)

@@ -46,6 +46,7 @@ const (
 	RefusedGroups       = "too_many_groups"
 	RefusedMemberships  = "group_limit" // by Config.Memberships
 	RefusedGap          = "history_gone"
+	RefusedGapTold      = "gap_notice" // instead, with Options.TellGaps
 )
 
 // noMeter counts nothing.

@@ -57,6 +57,9 @@ type Options struct {
 	// StatefulReconnectWindow is how long a client with stateful reconnect may
 	// stay away. Default 30 s.
 	StatefulReconnectWindow time.Duration
+	// TellGaps keeps connections when entries are lost to this node, and sends them
+	// a notice in their place ($gap); else they are closed and asked to reconnect.
+	TellGaps bool
 	// MaximumGroups is how many groups one connection may be in. Default 1,000.
 	MaximumGroups int
 }
@@ -147,6 +150,9 @@ type Config struct {
 	Memberships Memberships
 	// Meter counts what is sent and received. Nil: nothing is counted.
 	Meter Meter
+	// PositionToken makes a text of a position, for what clients are told. Nil:
+	// they are told none.
+	PositionToken func(Position) string
 	// Logger gets life cycle and refusals, never payloads or tokens. Nil: silent.
 	Logger *slog.Logger
 	// Linger is how long the Server stays subscribed to its Backplane after its

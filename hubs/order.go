@@ -293,6 +293,9 @@ func (c *Connection) awaitRoom(ctx context.Context, messages, bytes int) error {
 		if w := at.waiting[c]; w != nil {
 			m, b = m+w.messages, b+w.bytes
 		}
+		if d := o.detour; d != nil { // that waits for who asks for room here, or behind
+			m, b = m-d.messages, b-d.bytes
+		}
 		if o.ending || o.dead {
 			o.mu.Unlock()
 			at.mu.Unlock()

@@ -34,11 +34,13 @@ type outbound struct {
 	held     bool // nothing leaves yet: the handshake's answer must be first
 	// unanswered: that answer isn't in the queue yet, it comes from a hub server.
 	unanswered bool
-	sealed     bool  // nothing but the last frame is taken in
-	cut        bool  // the writer drops the rest of what it has taken
-	ending     bool  // the last frame is queued; nothing more is taken in
-	since      int64 // clock() when ending was set
-	closing    bool  // the transport is being closed
+	sealed     bool          // nothing but the last frame is taken in
+	cut        bool          // the writer drops the rest of what it has taken
+	ending     bool          // the last frame is queued; nothing more is taken in
+	since      int64         // clock() when ending was set
+	closing    bool          // the transport is being closed
+	detour     *detour       // where items wait meanwhile; see rewind.go
+	driving    chan struct{} // closed when nobody empties a detour any more
 	dead       bool
 	how        Ending
 	cause      error
@@ -51,7 +53,10 @@ const spareLimit = 8
 
 // enqueue adds an item and reports whether the caller must schedule the
 // connection with the writers. A full queue ends the connection.
-func (c *Connection) enqueue(item queued) (schedule bool) {
+func (c *Connection) enqueue(item queued) (schedule bool) { return c.enqueueEntry(item, nil) }
+
+// enqueueEntry is enqueue for the message of an entry.
+func (c *Connection) enqueueEntry(item queued, e *Entry) (schedule bool) {
 	opt := c.server.options.Load()
 	o := &c.out
 	o.mu.Lock()
@@ -62,13 +67,20 @@ func (c *Connection) enqueue(item queued) (schedule bool) {
 	// One message larger than the whole queue is let through when nothing waits.
 	messages, bytes := o.messages-o.passed, o.bytes-o.passing
 	full := !item.passed && (messages >= opt.OutboundMessages || (bytes > 0 && bytes+len(item.frame) > opt.OutboundBytes))
-	if full && o.unanswered {
+	if full && o.unanswered && o.detour == nil {
 		// Before the answer the client isn't connected, and owed nothing.
 		o.drop()
 		full = false
 	}
 	if full {
 		return c.tooSlow()
+	}
+	if d := o.detour; d != nil {
+		d.items = append(d.items, detoured{item: item, entry: e})
+		d.messages++
+		d.bytes += len(item.frame)
+		o.count(item)
+		return false
 	}
 	return o.push(item)
 }
@@ -123,11 +135,19 @@ func (o *outbound) last(item queued, cause error, how Ending) (schedule bool) {
 	o.ending, o.since, o.cause, o.how = true, clock(), cause, how
 	o.signal()
 	o.held = false
+	if d := o.detour; d != nil { // what waits there comes before it; no history does
+		o.detour = nil
+		for _, next := range d.items {
+			if next.rewind == nil {
+				schedule = o.release(d, next.item) || schedule
+			}
+		}
+	}
 	if item.frame != nil {
 		item.units = unnumbered
-		return o.push(item)
+		return o.push(item) || schedule
 	}
-	schedule = !o.writing
+	schedule = schedule || !o.writing
 	o.writing = true
 	return schedule
 }
@@ -138,12 +158,7 @@ func (o *outbound) push(item queued) (schedule bool) {
 		o.queue, o.spare = o.spare, nil
 	}
 	o.queue = append(o.queue, item)
-	o.messages++
-	o.bytes += len(item.frame)
-	if item.passed {
-		o.passed++
-		o.passing += len(item.frame)
-	}
+	o.count(item)
 	if o.writing || o.held {
 		return false
 	}
@@ -151,9 +166,19 @@ func (o *outbound) push(item queued) (schedule bool) {
 	return true
 }
 
+// count counts an item in. o.mu is held.
+func (o *outbound) count(item queued) {
+	o.messages++
+	o.bytes += len(item.frame)
+	if item.passed {
+		o.passed++
+		o.passing += len(item.frame)
+	}
+}
+
 // drop forgets everything that hasn't been handed to the transport. o.mu is held.
 func (o *outbound) drop() {
-	o.queue, o.messages, o.bytes, o.passed, o.passing = nil, 0, 0, 0, 0
+	o.queue, o.detour, o.messages, o.bytes, o.passed, o.passing = nil, nil, 0, 0, 0, 0
 	o.signal()
 	o.cut = o.writing
 }

@@ -110,6 +110,9 @@ func (p *proxied) handle(m *protocol.Message, raw []byte) error {
 			return nil // it was asked on behalf of others
 		}
 	case protocol.StreamItem, protocol.CancelInvocation:
+		if m.Type == protocol.CancelInvocation && c.cancelServed(m.InvocationID) {
+			return nil
+		}
 	case protocol.Ping:
 		c.pinged.Store(true)
 		if err := c.idle(m.Type); err != nil {

@@ -116,6 +116,7 @@ func (v *served) run(err error) error {
 		c.abort(err)
 	}
 	<-c.out.done
+	c.awaitDetour()
 	c.socket().Abort()
 	c.clearBacklog()
 	return err

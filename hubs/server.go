@@ -25,6 +25,7 @@ type Server struct {
 	log         *slog.Logger
 	linger      time.Duration
 	store       store
+	token       func(Position) string
 
 	// Only Apply uses these; the Backplane calls it from one goroutine at a time.
 	applied uint64
@@ -70,6 +71,7 @@ func NewServer(cfg Config) (*Server, error) {
 
 		memberships: cfg.Memberships,
 
+		token:   cfg.PositionToken,
 		log:     cfg.Logger,
 		linger:  cfg.Linger,
 		joining: make(chan struct{}, 1),
@@ -94,6 +96,9 @@ func NewServer(cfg Config) (*Server, error) {
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.token == nil {
+		s.token = func(Position) string { return "" }
 	}
 	if s.linger == 0 {
 		s.linger = 30 * time.Second
@@ -191,10 +196,19 @@ func (s *Server) CloseWhere(match func(*Connection) bool, reason string, allowRe
 const lostSpread = 3 * time.Second
 
 // Lost ends all connections, whose clients are asked to reconnect: nothing more
-// is delivered to them from now on, their Close messages are spread over 3 s.
-// It implements Node.
+// is delivered to them from now on, their Close messages are spread over 3 s. With
+// Options.TellGaps they are told and go on. It implements Node.
 func (s *Server) Lost(g Gap) {
 	all := s.store.snapshot()
+	if s.options.Load().TellGaps {
+		s.log.Warn("entries lost, connections are told", "hub", s.name, "reason", g.Reason, "from", g.From, "to", g.To, "connections", len(all))
+		notice := s.gapNotice(g.Reason, g.Last, g.Next)
+		for _, c := range all {
+			s.meter.Refused(RefusedGapTold)
+			_ = c.Send(notice) // has nothing that can't be encoded
+		}
+		return
+	}
 	s.log.Warn("entries lost, connections are closed", "hub", s.name, "reason", g.Reason, "from", g.From, "to", g.To, "connections", len(all))
 	for i, c := range all {
 		s.meter.Refused(RefusedGap)

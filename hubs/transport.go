@@ -130,6 +130,9 @@ type ConnectionInfo struct {
 	StatefulReconnect bool
 	// HandshakeTimeout replaces that of Options; 0 = it doesn't.
 	HandshakeTimeout time.Duration
+	// Rewind is what of the history of Principal.Groups the connection gets before
+	// anything that is new; nil = nothing.
+	Rewind *Rewind
 	// Request is what whoever serves the transport wants who handles the
 	// connection to know of its first request. It goes into the Opening and is
 	// then forgotten.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -84,8 +85,9 @@ func (h *hubBackplane) encode(e *hubs.Entry, o hubs.PublishOptions, to address) 
 	if err != nil {
 		return nil, nil, fmt.Errorf("publish: %w", err)
 	}
-	p := h.r.publisher(h.id, h.settings)
-	q := &request{entry: data, deadline: time.Now().Add(publishPatience), done: make(chan outcome, 1)}
+	settings := h.settings()
+	p := h.r.publisher(h.id, settings)
+	q := &request{entry: data, deadline: time.Now().Add(publishPatience), done: make(chan outcome, 1), ack: o.Ack}
 	if o.IdempotencyKey == "" {
 		hash = ""
 		q.keys = append(q.keys, p.fixed[3])
@@ -108,7 +110,19 @@ func (h *hubBackplane) encode(e *hubs.Entry, o hubs.PublishOptions, to address) 
 		operation = "clear"
 	default:
 	}
-	q.args = []any{o.Charge, hash, h.settings.idempotency().Milliseconds(), operation, life.Milliseconds(), userGroups}
+	var indexes []string
+	indexed := any("")
+	if settings.GroupIndex {
+		if e.Kind == hubs.SendToGroups {
+			for _, g := range e.Groups {
+				indexes = append(indexes, p.keys.GroupIndex(g))
+			}
+			slices.Sort(indexes)
+			indexes = slices.Compact(indexes)
+		}
+		indexed = len(indexes)
+	}
+	q.args = []any{o.Charge, hash, settings.idempotency().Milliseconds(), operation, life.Milliseconds(), userGroups, indexed}
 	if operation != "" {
 		for _, u := range e.Users {
 			q.keys = append(q.keys, p.keys.UserGroups(u))
@@ -117,5 +131,6 @@ func (h *hubBackplane) encode(e *hubs.Entry, o hubs.PublishOptions, to address) 
 			q.args = append(q.args, g)
 		}
 	}
+	q.keys = append(q.keys, indexes...)
 	return p, q, nil
 }

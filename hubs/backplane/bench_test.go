@@ -3,7 +3,10 @@ package backplane
 import (
 	"context"
 	"log/slog"
+	"strconv"
 	"testing"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/signalbox/signalbox/hubs"
 	"github.com/signalbox/signalbox/internal/redisclient"
@@ -30,6 +33,7 @@ func BenchmarkPublish(b *testing.B) {
 	e := say("bench", 1)
 	b.SetParallelism(32)
 	b.ReportAllocs()
+	before := redisCPU(b, client)
 	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
@@ -47,4 +51,23 @@ func BenchmarkPublish(b *testing.B) {
 		}
 		<-changed
 	}
+	b.ReportMetric((redisCPU(b, client)-before)*1e6/float64(b.N), "redis-us/op")
+}
+
+// redisCPU is what Redis itself has used so far, in seconds.
+func redisCPU(tb testing.TB, c *redis.Client) float64 {
+	tb.Helper()
+	info, err := c.InfoMap(context.Background(), "cpu").Result()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	sum := 0.0
+	for _, field := range []string{"used_cpu_user", "used_cpu_sys"} {
+		v, err := strconv.ParseFloat(info["CPU"][field], 64)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		sum += v
+	}
+	return sum
 }

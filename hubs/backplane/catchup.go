@@ -86,6 +86,17 @@ func (d *doorbell) follows(channel string) bool {
 	return d.feeds[channel] != nil
 }
 
+// readHead returns the head as it is now.
+func (f *feed) readHead(ctx context.Context) (head, error) {
+	ctx, cancel := context.WithTimeout(ctx, attemptPatience)
+	defer cancel()
+	values, err := f.r.client.HMGet(ctx, f.keys.Head(), "epoch", "number", "ms").Result()
+	if err != nil {
+		return head{}, fmt.Errorf("read head: %w: %w", hubs.ErrUnavailable, err)
+	}
+	return parseHead(values)
+}
+
 // catchUp compares the position with the head and reads what lies between from
 // the stream. The first one only takes the head as the position.
 func (f *feed) catchUp() error {
@@ -109,25 +120,35 @@ func (f *feed) catchUp() error {
 		return nil
 	case h.epoch != at.epoch && at.epoch != "":
 		// Redis lost the hub. What it holds now began while this feed followed.
-		f.lost(hubs.Gap{Reason: "epoch"})
+		f.lost(hubs.Gap{Reason: "epoch", Last: at.public(), Next: hubs.Position{Epoch: h.epoch}})
 		at = position{epoch: h.epoch, fresh: h.epoch != ""} // a hub that is empty yet can still lose something
 	case h.epoch != at.epoch:
 		at = position{epoch: h.epoch, fresh: at.fresh}
 	case h.number <= at.number:
 		// The same epoch went back or gave numbers twice: Redis failed over to a
 		// copy that lacked the newest entries.
-		f.fork(h)
-		return nil
+		return f.fork(ctx)
 	}
 	f.move(at)
 	f.r.stats.catchUps.Add(1)
 	return f.read(ctx, h)
 }
 
-// fork reports the loss and goes on from the head.
-func (f *feed) fork(h head) {
-	f.lost(hubs.Gap{Reason: "epoch"})
-	f.move(position{epoch: h.epoch, number: h.number, ms: h.ms})
+// forkScript ends an epoch in which numbers were given twice: positions of it must
+// not be taken for ones of the other history. The next publish begins anew.
+var forkScript = redis.NewScript(`
+if redis.call('HGET', KEYS[1], 'epoch') == ARGV[1] then redis.call('DEL', KEYS[1], KEYS[2]) end
+return 1`)
+
+// fork ends the epoch for everybody and reports the loss.
+func (f *feed) fork(ctx context.Context) error {
+	at, _ := f.where()
+	if err := forkScript.Run(ctx, f.r.client, []string{f.keys.Head(), f.keys.Stream()}, at.epoch).Err(); err != nil {
+		return fmt.Errorf("end the epoch: %w", err)
+	}
+	f.lost(hubs.Gap{Reason: "epoch", Last: at.public()})
+	f.move(position{fresh: true})
+	return nil
 }
 
 // read applies the stream from the position to h at least.
@@ -157,7 +178,7 @@ func (f *feed) read(ctx context.Context, h head) error {
 				continue
 			}
 			if rec.epoch == at.epoch {
-				f.fork(h)
+				return f.fork(ctx)
 			}
 			return fmt.Errorf("hub changed while it was read: epoch %s, then %s", at.epoch, rec.epoch)
 		}
@@ -168,7 +189,7 @@ func (f *feed) read(ctx context.Context, h head) error {
 	if at, _ := f.where(); at.epoch == h.epoch && at.number < h.number {
 		// The head counts further than the stream reaches.
 		if !at.fresh {
-			f.lost(hubs.Gap{Reason: "trimmed", From: at.number + 1, To: h.number})
+			f.lost(hubs.Gap{Reason: "trimmed", From: at.number + 1, To: h.number, Last: at.public(), Next: hubs.Position{Epoch: h.epoch, Number: h.number}})
 		}
 		f.move(position{epoch: h.epoch, number: h.number, ms: h.ms})
 	}

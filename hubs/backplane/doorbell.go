@@ -175,6 +175,7 @@ func (d *doorbell) unfollow(channel string, f *feed, n hubs.Node) {
 		return
 	}
 	delete(d.feeds, channel)
+	f.forget()
 	d.r.stats.followed.Add(-1)
 	d.r.start(func() { d.signOff(channel, f.keys) })
 	if d.conn == nil {

@@ -60,12 +60,17 @@ type feed struct {
 	started bool      // at is known
 	poison  bool      // a bad entry was logged
 	touched time.Time // when the head's life was last prolonged
+	window  window    // the newest entries
+
+	warming sync.Mutex // held while the window is filled from the stream
 }
+
+func (p position) public() hubs.Position { return hubs.Position{Epoch: p.epoch, Number: p.number} }
 
 func newFeed(r *Redis, id hubID, n hubs.Node) *feed {
 	return &feed{
 		r: r, id: id, keys: redisclient.Hub(id.tenant, id.hub),
-		nodes: []hubs.Node{n}, live: make(chan struct{}), touched: time.Now(),
+		nodes: []hubs.Node{n}, live: make(chan struct{}), touched: time.Now(), window: window{all: &r.windows},
 	}
 }
 
@@ -83,6 +88,13 @@ func (f *feed) leave(n hubs.Node) int {
 		f.nodes = slices.Delete(slices.Clone(f.nodes), i, i+1)
 	}
 	return len(f.nodes)
+}
+
+// forget gives back what the window holds.
+func (f *feed) forget() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.window.clear()
 }
 
 // settle waits until a node that left is not being called any more.
@@ -257,7 +269,7 @@ func (f *feed) accept(rec record, fromStream bool) bool {
 			return false
 		}
 		if !at.fresh {
-			f.lost(hubs.Gap{Reason: "trimmed", From: at.number + 1, To: rec.number - 1})
+			f.lost(hubs.Gap{Reason: "trimmed", From: at.number + 1, To: rec.number - 1, Last: at.public(), Next: hubs.Position{Epoch: rec.epoch, Number: rec.number - 1}})
 		}
 	}
 	f.move(position{epoch: rec.epoch, number: rec.number, ms: rec.ms})
@@ -271,9 +283,17 @@ func (f *feed) apply(rec record) {
 	e, reply, err := decodeEntry([]byte(rec.entry))
 	if err != nil {
 		f.spoiled(rec, err)
-		return
+		e = &hubs.Entry{} // keeps its place
 	}
 	e.Epoch, e.Number, e.At = rec.epoch, rec.number, time.UnixMilli(int64(rec.ms))
+	f.mu.Lock()
+	if len(f.nodes) > 0 {
+		f.window.add(e)
+	}
+	f.mu.Unlock()
+	if err != nil {
+		return
+	}
 	matched := f.each(rec, func(n hubs.Node) int { return n.Apply(e) })
 	f.r.stats.entries.Add(1)
 	if reply != (address{}) {

@@ -32,12 +32,13 @@ const (
 type hubBackplane struct {
 	r        *Redis
 	id       hubID
-	settings Settings
+	settings func() Settings
 }
 
 var (
 	_ hubs.Backplane = (*hubBackplane)(nil)
 	_ hubs.Pipeline  = (*hubBackplane)(nil)
+	_ hubs.Historian = (*hubBackplane)(nil)
 )
 
 // Publish implements hubs.Backplane. It fails within 2.5 s: with
@@ -47,6 +48,9 @@ func (h *hubBackplane) Publish(ctx context.Context, e *hubs.Entry, o hubs.Publis
 	b, err := h.Begin(ctx, e, o, false)
 	if err != nil {
 		return hubs.Position{}, err
+	}
+	if o.Ack == hubs.AckNone {
+		return hubs.Position{}, nil
 	}
 	return b.Accepted(ctx)
 }

@@ -2,15 +2,18 @@
 -- rings the doorbell, all or nothing.
 --
 -- KEYS  1 head  2 stream  3 accepted  4 publisher  5 idempotency key (the
---       publisher again when there is none)  6... users' groups
+--       publisher again when there is none)  6... users' groups, then the
+--       indexes of the groups that the entry is for
 -- ARGV  1 epoch to begin with when the hub has none  2 entry  3 doorbell
 --       4 sequence of this publish  5 slots in the publisher's memory
 --       6 retention, ms  7 most entries  8 most bytes  9 life of the head, ms
 --       10 charge  11 hash of the request, or ''  12 idempotency memory, ms
 --       13 '', 'add', 'remove' or 'clear'  14 ms until a user leaves the
---       groups again  15 most groups of a user  16... groups
--- Answer: 'ok epoch number ms receivers minute total', 'dup epoch number',
---       'conflict' or 'late'.
+--       groups again  15 most groups of a user  16 how many keys are indexes,
+--       '' = groups have none in this hub  17... groups
+-- Answer: 'ok epoch number ms receivers minute total bytes', 'dup epoch number',
+--       'conflict' or 'late'. The bytes are those of the stream; -1 = not
+--       measured this time.
 
 local function int(n) return string.format('%.0f', n) end
 
@@ -37,35 +40,63 @@ end
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-local head = redis.call('HMGET', KEYS[1], 'epoch', 'number', 'ms', 'mean')
-local epoch, number, ms, mean = head[1], tonumber(head[2]), tonumber(head[3]), tonumber(head[4])
+local head = redis.call('HMGET', KEYS[1], 'epoch', 'number', 'ms', 'sum', 'indexed')
+local epoch, number, ms, sum, indexed = head[1], tonumber(head[2]), tonumber(head[3]), tonumber(head[4]) or 0, head[5]
 if not (epoch and number and ms) then
   epoch, number, ms = ARGV[1], 0, 0
   redis.call('DEL', KEYS[2], KEYS[3]) -- of a head that was lost
 end
 number = number + 1
 if now > ms then ms = now end -- a clock that went back must not stop the hub
-mean = (mean or #ARGV[2]) * 0.95 + #ARGV[2] * 0.05
 
-local id = int(ms) .. '-' .. int(number)
+local indexes = tonumber(ARGV[16]) or 0
+local size = #ARGV[2] + 32 * indexes
+sum = sum + size -- of all entries so far: the stream has those since its oldest
+local id, oldest = int(ms) .. '-' .. int(number), int(now - tonumber(ARGV[6]))
 local function append()
-  return redis.pcall('XADD', KEYS[2], 'MINID', '~', int(now - tonumber(ARGV[6])), id, 'epoch', epoch, 'entry', ARGV[2])
+  return redis.pcall('XADD', KEYS[2], 'MINID', '~', oldest, id, 'epoch', epoch, 'entry', ARGV[2], 'sum', int(sum))
 end
 local added = append()
 if added.err and string.find(added.err, 'equal or smaller', 1, true) then
   -- What isn't of this script stands further on in the stream, perhaps by
   -- thousands of years. Nothing can follow it: the hub begins anew.
   redis.call('DEL', KEYS[2], KEYS[3])
-  epoch, number, ms = ARGV[1], 1, now
+  redis.call('HDEL', KEYS[1], 'indexed')
+  epoch, number, ms, sum, indexed = ARGV[1], 1, now, size, nil
   id = int(ms) .. '-' .. int(number)
   added = append()
 end
 if added.err then return added end
-if number % 64 == 0 then
-  local most = math.min(tonumber(ARGV[7]), math.floor(tonumber(ARGV[8]) / math.max(mean, 1)))
-  redis.call('XTRIM', KEYS[2], 'MAXLEN', '~', int(most))
+
+local function held()
+  local first = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
+  return sum - (tonumber(first[2][6]) or 0) + #(first[2][4] or '')
 end
-redis.call('HSET', KEYS[1], 'epoch', epoch, 'number', int(number), 'ms', int(ms), 'mean', int(mean))
+local bytes = -1
+if number % 64 == 0 or math.floor(sum / 1048576) > math.floor((sum - size) / 1048576) then
+  bytes = held()
+  local length, most = redis.call('XLEN', KEYS[2]), tonumber(ARGV[7])
+  if bytes > tonumber(ARGV[8]) then most = math.min(most, math.floor(length * tonumber(ARGV[8]) / bytes)) end
+  if length > most then
+    redis.call('XTRIM', KEYS[2], 'MAXLEN', '~', int(math.max(most, 1)))
+    bytes = held()
+  end
+end
+
+redis.call('HSET', KEYS[1], 'epoch', epoch, 'number', int(number), 'ms', int(ms), 'sum', int(sum))
+if ARGV[16] == '' then
+  if indexed then redis.call('HDEL', KEYS[1], 'indexed') end
+elseif not indexed then
+  redis.call('HSET', KEYS[1], 'indexed', int(number))
+end
+for k = #KEYS - indexes + 1, #KEYS do
+  local added = redis.pcall('XADD', KEYS[k], 'MINID', '~', oldest, id, 'n', '')
+  if added.err then -- it is of an epoch whose clock was ahead
+    redis.call('DEL', KEYS[k])
+    redis.call('XADD', KEYS[k], id, 'n', '')
+  end
+  redis.call('PEXPIRE', KEYS[k], int(tonumber(ARGV[6]) + 60000))
+end
 redis.call('PEXPIRE', KEYS[1], ARGV[9])
 redis.call('PEXPIRE', KEYS[2], int(tonumber(ARGV[6]) + 60000))
 
@@ -85,13 +116,13 @@ if ARGV[11] ~= '' then
   redis.call('SET', KEYS[5], ARGV[11] .. ' ' .. epoch .. ' ' .. int(number), 'PX', ARGV[12])
 end
 
-for k = 6, #KEYS do
+for k = 6, #KEYS - indexes do
   if ARGV[13] == 'clear' then
     redis.call('DEL', KEYS[k])
   elseif ARGV[13] == 'remove' then
-    for a = 16, #ARGV do redis.call('HDEL', KEYS[k], ARGV[a]) end
+    for a = 17, #ARGV do redis.call('HDEL', KEYS[k], ARGV[a]) end
   elseif ARGV[13] == 'add' then
-    for a = 16, #ARGV do
+    for a = 17, #ARGV do
       redis.call('HSET', KEYS[k], ARGV[a], int(ms + tonumber(ARGV[14])))
     end
     -- The groups that end first make room.
@@ -108,7 +139,7 @@ for k = 6, #KEYS do
 end
 
 local receivers = redis.call('PUBLISH', ARGV[3], 'E' .. epoch .. ' ' .. int(number) .. ' ' .. int(ms) .. ' ' .. ARGV[2])
-local answer = 'ok ' .. epoch .. ' ' .. int(number) .. ' ' .. int(ms) .. ' ' .. int(receivers) .. ' ' .. int(minute) .. ' ' .. int(total)
+local answer = 'ok ' .. epoch .. ' ' .. int(number) .. ' ' .. int(ms) .. ' ' .. int(receivers) .. ' ' .. int(minute) .. ' ' .. int(total) .. ' ' .. int(bytes)
 redis.call('HSET', KEYS[4], 'last', ARGV[4], slot, ARGV[4] .. ' ' .. answer)
 redis.call('PEXPIRE', KEYS[4], 600000)
 return answer

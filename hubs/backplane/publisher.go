@@ -52,6 +52,7 @@ type request struct {
 	deadline time.Time
 	// unknown is set once a round trip broke: Redis may have carried it out.
 	unknown bool
+	ack     hubs.Ack
 	state   atomic.Int32
 	done    chan outcome // takes one
 }
@@ -93,7 +94,14 @@ func (p *publisher) touch(s Settings) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.used = time.Now()
-	p.limits = [4]any{s.retention().Milliseconds(), p.r.cfg.StreamEntries, p.r.cfg.StreamBytes, headLife.Milliseconds()}
+	entries, bytes := p.r.cfg.StreamEntries, p.r.cfg.StreamBytes
+	if s.Messages > 0 {
+		entries = min(entries, s.Messages)
+	}
+	if s.Bytes > 0 {
+		bytes = min(bytes, s.Bytes)
+	}
+	p.limits = [4]any{s.retention().Milliseconds(), entries, bytes, headLife.Milliseconds()}
 }
 
 // begin queues q.
@@ -235,15 +243,30 @@ func (p *publisher) expire(batch []*request) []*request {
 	left := batch[:0]
 	for _, q := range batch {
 		switch {
+		case closed && q.ack == hubs.AckNone:
+			p.unheard(q)
 		case closed && q.unknown:
 			q.done <- outcome{err: fmt.Errorf("publish: %w: %w", hubs.ErrUnavailable, hubs.ErrOutcomeUnknown)}
 		case closed:
 			q.done <- outcome{err: fmt.Errorf("publish: %w", hubs.ErrUnavailable)}
 		case now.Before(q.deadline):
 			left = append(left, q)
+		default:
+			p.unheard(q)
 		}
 	}
 	return left
+}
+
+// unheard counts a publish that failed and that nobody waits for.
+func (p *publisher) unheard(q *request) {
+	if q.ack != hubs.AckNone {
+		return
+	}
+	p.r.stats.unheard.Add(1)
+	if p.r.cfg.OnUnheard != nil {
+		p.r.cfg.OnUnheard(p.tenant, p.hub)
+	}
 }
 
 // attempt makes one round trip. It answers what is settled and returns the rest
@@ -263,6 +286,7 @@ func (p *publisher) attempt(batch []*request) ([]*request, error) {
 		args = append(args, limits[:]...)
 		commands[i] = publishScript.EvalSha(ctx, pipe, slices.Concat(p.fixed, q.keys), append(args, q.args...)...)
 	}
+	replicas := awaitReplicas(ctx, pipe, batch, p.fixed[3])
 	_, _ = pipe.Exec(ctx) // each command has its own error
 
 	var left []*request
@@ -270,11 +294,12 @@ func (p *publisher) attempt(batch []*request) ([]*request, error) {
 	for i, q := range batch {
 		text, err := commands[i].Text()
 		if err == nil {
-			p.settle(q, text)
+			p.settle(q, text, replicas)
 			continue
 		}
 		again, err2 := retryable(err)
 		if !again {
+			p.unheard(q)
 			q.done <- outcome{err: fmt.Errorf("publish: %w", err2)}
 			continue
 		}
@@ -288,12 +313,41 @@ func (p *publisher) attempt(batch []*request) ([]*request, error) {
 	return left, failure
 }
 
-func (p *publisher) settle(q *request, text string) {
+// replicaPatience is how long a replica may take, in milliseconds.
+const replicaPatience = 250
+
+// awaitReplicas has the round trip end with the number of replicas that have all
+// of it, when one of the batch asks for that; else it returns nil.
+func awaitReplicas(ctx context.Context, pipe redis.Pipeliner, batch []*request, publisher string) *redis.Cmd {
+	for _, q := range batch {
+		if q.ack == hubs.AckReplicated {
+			// WAIT counts from the connection's own last write: one behind everything,
+			// since an answer from memory writes nothing.
+			pipe.HSet(ctx, publisher, "waits", q.seq)
+			return pipe.Do(ctx, "WAIT", 1, replicaPatience)
+		}
+	}
+	return nil
+}
+
+// replicated returns why the entry is on no replica for all we know.
+func replicated(q *request, replicas *redis.Cmd) error {
+	if q.ack != hubs.AckReplicated {
+		return nil
+	}
+	if n, err := replicas.Int(); err != nil || n < 1 {
+		return fmt.Errorf("publish: %w: %w", hubs.ErrNotReplicated, hubs.ErrOutcomeUnknown)
+	}
+	return nil
+}
+
+func (p *publisher) settle(q *request, text string, replicas *redis.Cmd) {
 	a, err := parseAnswer(text)
 	if err != nil {
 		if errors.Is(err, hubs.ErrIdempotencyConflict) {
 			p.r.stats.conflicts.Add(1)
 		}
+		p.unheard(q)
 		q.done <- outcome{err: fmt.Errorf("publish: %w", err)}
 		return
 	}
@@ -305,5 +359,5 @@ func (p *publisher) settle(q *request, text string) {
 			p.r.cfg.OnAccepted(p.tenant, p.hub, a.epoch, a.minute, a.total)
 		}
 	}
-	q.done <- outcome{answer: a}
+	q.done <- outcome{answer: a, err: replicated(q, replicas)}
 }

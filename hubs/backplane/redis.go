@@ -31,6 +31,10 @@ type Config struct {
 	// UTC minute, after each publish that was charged. It must not block. Optional.
 	OnAccepted func(tenant tenants.ID, hub, epoch string, minute time.Time, total int64)
 
+	// OnUnheard is told of each publish with hubs.AckNone that failed after it was
+	// answered. It must not block. Optional.
+	OnUnheard func(tenant tenants.ID, hub string)
+
 	// Doorbells is the number of Pub/Sub connections that tenants are spread
 	// over, so that one tenant's flood holds up few others. 0 = 4.
 	Doorbells int
@@ -94,6 +98,13 @@ type Settings struct {
 	RetentionSeconds int
 	// IdempotencySeconds is how long an idempotency key is remembered. 0 = 120.
 	IdempotencySeconds int
+	// Messages and Bytes bound the stream beside its retention; 0 = the bounds of
+	// Config. They give way to the retention's minimum of 180 s no more than those.
+	Messages int
+	Bytes    int64
+	// GroupIndex keeps an index of the entries of each group, so that reading the
+	// history of one costs what the group has and not what the hub has.
+	GroupIndex bool
 }
 
 func (s Settings) retention() time.Duration {
@@ -126,6 +137,7 @@ type Redis struct {
 	lookups *redisclient.Batch
 
 	publishers atomic.Uint64
+	windows    atomic.Int64 // bytes in the windows of all feeds
 	mu         sync.Mutex
 	pipelines  map[hubID]*publisher
 }
@@ -189,9 +201,14 @@ func (r *Redis) Run(ctx context.Context) error {
 	return nil
 }
 
-// Hub returns the backplane of one hub; hub is its canonical name. The settings
-// apply to publishes from now on, by every value that Hub returned for it.
+// Hub returns the backplane of one hub; hub is its canonical name.
 func (r *Redis) Hub(tenant tenants.ID, hub string, s Settings) hubs.Backplane {
+	return r.HubWith(tenant, hub, func() Settings { return s })
+}
+
+// HubWith is Hub with settings that may change: they are asked for again with each
+// publish and read.
+func (r *Redis) HubWith(tenant tenants.ID, hub string, s func() Settings) hubs.Backplane {
 	return &hubBackplane{r: r, id: hubID{tenant, hub}, settings: s}
 }
 
@@ -225,6 +242,14 @@ func (r *Redis) doorbell(tenant tenants.ID) *doorbell {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(tenant))
 	return r.doorbells[h.Sum32()%uint32(len(r.doorbells))]
+}
+
+// feed returns what follows a hub here, or nil.
+func (r *Redis) feed(id hubID) *feed {
+	d, channel := r.doorbell(id.tenant), redisclient.Hub(id.tenant, id.hub).Doorbell()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.feeds[channel]
 }
 
 // newEpoch returns a fresh random epoch.

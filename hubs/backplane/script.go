@@ -27,6 +27,7 @@ type answer struct {
 	receivers int
 	minute    time.Time
 	total     int64
+	bytes     int64 // in the stream; -1 = not measured
 }
 
 // errLate is the script's refusal of a publish that a later one of the same
@@ -36,15 +37,16 @@ var errLate = errors.New("overtaken by a later publish")
 func parseAnswer(s string) (answer, error) {
 	f := strings.Fields(s)
 	switch {
-	case len(f) == 7 && f[0] == "ok":
+	case len(f) == 8 && f[0] == "ok":
 		number, err1 := strconv.ParseUint(f[2], 10, 64)
 		receivers, err2 := strconv.Atoi(f[4])
 		minute, err3 := strconv.ParseInt(f[5], 10, 64)
 		total, err4 := strconv.ParseInt(f[6], 10, 64)
-		if err := errors.Join(err1, err2, err3, err4); err != nil {
+		bytes, err5 := strconv.ParseInt(f[7], 10, 64)
+		if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
 			return answer{}, fmt.Errorf("answer of the publish script: %w", err)
 		}
-		return answer{epoch: f[1], number: number, receivers: receivers, minute: time.Unix(minute*60, 0).UTC(), total: total}, nil
+		return answer{epoch: f[1], number: number, receivers: receivers, minute: time.Unix(minute*60, 0).UTC(), total: total, bytes: bytes}, nil
 	case len(f) == 3 && f[0] == "dup":
 		number, err := strconv.ParseUint(f[2], 10, 64)
 		if err != nil {
@@ -76,6 +78,9 @@ func retryable(err error) (bool, error) {
 	case redis.HasErrorPrefix(err, "NOSCRIPT"), redis.IsLoadingError(err), redis.IsReadOnlyError(err),
 		redis.IsClusterDownError(err), redis.IsTryAgainError(err), redis.IsMasterDownError(err):
 		return true, nil // refused before it did anything, and likely to pass
+	}
+	if strings.Contains(err.Error(), "NOREPLICAS") { // min-replicas-to-write: refused before it did anything
+		return false, fmt.Errorf("%w: %w: %w", hubs.ErrUnavailable, hubs.ErrNotReplicated, err)
 	}
 	return false, fmt.Errorf("%w: %w", hubs.ErrUnavailable, err)
 }

@@ -10,26 +10,31 @@ import (
 
 // Stats are totals since the process began.
 type Stats struct {
-	Publishes   uint64 // accepted
-	Duplicates  uint64 // answered from idempotency memory
-	Conflicts   uint64 // refused: idempotency key with another body
-	Unknown     uint64 // publishes given up without knowing their outcome
-	Entries     uint64 // entries handed to a node
-	CatchUps    uint64 // times the stream was read because a doorbell was not enough
-	Gaps        uint64 // losses reported because the stream was trimmed
-	Missing     uint64 // entries in those gaps
-	Epochs      uint64 // losses reported because the hub's epoch changed
-	Poison      uint64 // entries that could not be carried out
-	Reconnects  uint64 // doorbell connections made after the first ones
-	Overflows   uint64 // doorbells dropped because a feed was behind
-	Unanswered  uint64 // commands and queries that some node did not answer in time
-	Followed    int64  // hubs followed now
-	Unavailable bool   // Redis is taken to be away
+	Publishes    uint64 // accepted
+	Duplicates   uint64 // answered from idempotency memory
+	Conflicts    uint64 // refused: idempotency key with another body
+	Unknown      uint64 // publishes given up without knowing their outcome
+	Unheard      uint64 // publishes that failed after they were answered (hubs.AckNone)
+	Entries      uint64 // entries handed to a node
+	CatchUps     uint64 // times the stream was read because a doorbell was not enough
+	Gaps         uint64 // losses reported because the stream was trimmed
+	Missing      uint64 // entries in those gaps
+	Epochs       uint64 // losses reported because the hub's epoch changed
+	Poison       uint64 // entries that could not be carried out
+	Reconnects   uint64 // doorbell connections made after the first ones
+	Overflows    uint64 // doorbells dropped because a feed was behind
+	Unanswered   uint64 // commands and queries that some node did not answer in time
+	HistoryReads uint64 // pages of history read from Redis
+	Recalled     uint64 // pages of history answered from memory
+	Followed     int64  // hubs followed now
+	Unavailable  bool   // Redis is taken to be away
 }
 
 type counters struct {
 	publishes, duplicates, conflicts, unknown atomic.Uint64
 	entries, catchUps, gaps, missing, epochs  atomic.Uint64
+	unheard                                   atomic.Uint64
+	historyReads, recalled                    atomic.Uint64
 	poison, reconnects, overflows, unanswered atomic.Uint64
 	followed                                  atomic.Int64
 }
@@ -38,10 +43,10 @@ type counters struct {
 func (r *Redis) Stats() Stats {
 	c := &r.stats
 	return Stats{
-		Publishes: c.publishes.Load(), Duplicates: c.duplicates.Load(), Conflicts: c.conflicts.Load(), Unknown: c.unknown.Load(),
+		Publishes: c.publishes.Load(), Duplicates: c.duplicates.Load(), Conflicts: c.conflicts.Load(), Unknown: c.unknown.Load(), Unheard: c.unheard.Load(),
 		Entries: c.entries.Load(), CatchUps: c.catchUps.Load(), Gaps: c.gaps.Load(), Missing: c.missing.Load(),
 		Epochs: c.epochs.Load(), Poison: c.poison.Load(), Reconnects: c.reconnects.Load(), Overflows: c.overflows.Load(),
-		Unanswered: c.unanswered.Load(), Followed: c.followed.Load(), Unavailable: r.health.open(),
+		Unanswered: c.unanswered.Load(), HistoryReads: c.historyReads.Load(), Recalled: c.recalled.Load(), Followed: c.followed.Load(), Unavailable: r.health.open(),
 	}
 }
 
@@ -67,6 +72,11 @@ func (r *Redis) Instrument(m metric.Meter) error {
 	if err != nil {
 		return err
 	}
+	history, err := m.Int64ObservableCounter("signalbox.backplane.history", metric.WithUnit("{page}"),
+		metric.WithDescription("Pages of hub history, by where they were read."))
+	if err != nil {
+		return err
+	}
 	followed, err := m.Int64ObservableGauge("signalbox.backplane.followed", metric.WithUnit("{hub}"),
 		metric.WithDescription("Hubs that this process follows."))
 	if err != nil {
@@ -86,11 +96,14 @@ func (r *Redis) Instrument(m metric.Meter) error {
 		observe(publishes, s.Duplicates, "outcome", "duplicate")
 		observe(publishes, s.Conflicts, "outcome", "conflict")
 		observe(publishes, s.Unknown, "outcome", "unknown")
+		observe(publishes, s.Unheard, "outcome", "unheard")
 		observe(entries, s.Entries, "result", "applied")
 		observe(entries, s.Poison, "result", "poison")
 		observe(entries, s.Missing, "result", "missing")
 		observe(losses, s.Gaps, "reason", "trimmed")
 		observe(losses, s.Epochs, "reason", "epoch")
+		observe(history, s.HistoryReads, "source", "redis")
+		observe(history, s.Recalled, "source", "memory")
 		observe(repairs, s.CatchUps, "event", "catch_up")
 		observe(repairs, s.Reconnects, "event", "reconnect")
 		observe(repairs, s.Overflows, "event", "overflow")
@@ -102,6 +115,6 @@ func (r *Redis) Instrument(m metric.Meter) error {
 		}
 		o.ObserveInt64(unavailable, away)
 		return nil
-	}, publishes, entries, losses, repairs, followed, unavailable)
+	}, publishes, entries, losses, repairs, history, followed, unavailable)
 	return err
 }

@@ -57,6 +57,9 @@ func Run(t *testing.T, open Open) {
 		{"a done context publishes nothing", doneContext},
 		{"entries that are begun before others are answered keep their order", begunKeepsOrder},
 		{"what a hub method sends and returns is seen in its order", methodKeepsOrder},
+		{"history is what was accepted, page by page", historyIsWhatWasAccepted},
+		{"history since a time", historySince},
+		{"history after what is not kept is refused with what is missing", historyOfAnotherEpoch},
 		{"a client of another node answers", clientOfAnotherNodeAnswers},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, open) })

@@ -3,11 +3,12 @@
 // handles the hub's other methods, to the extent that a client's token and the
 // hub's settings permit:
 //
-//	$joinGroup(group)
+//	$joinGroup(group, {rewind: {last | after | since}}?)
 //	$leaveGroup(group)
 //	$sendToGroup(group, method, arguments?, {noEcho}?)  → the message's position
 //	$refreshToken(token)                                → {expiresAt}
-//	$readPresence(group), $readHistory(group)           not available yet
+//	$history({group?, last | after | since}?)           a stream of messages
+//	$readPresence(group)                                not available yet
 //
 // Names are compared without case, like those of all hub methods. No handler ever
 // sees an invocation of a name that begins with $.

@@ -34,6 +34,8 @@ type Config struct {
 	Refresh func(ctx context.Context, c *hubs.Connection, token string) (time.Time, error)
 	// SealPosition makes the token of a position of this hub.
 	SealPosition func(hubs.Position) string
+	// OpenPosition reads such a token.
+	OpenPosition func(string) (hubs.Position, error)
 	// Refused is told the code of every refusal.
 	Refused func(code string)
 }
@@ -78,7 +80,6 @@ var methods = map[string]func(*request, context.Context) (result any, after hubs
 	"$sendtogroup":  (*request).sendToGroup,
 	"$refreshtoken": (*request).refreshToken,
 	"$readpresence": (*request).notAvailable,
-	"$readhistory":  (*request).notAvailable,
 }
 
 // OnInvocation serves a method whose name begins with $ and passes on the others.
@@ -107,17 +108,25 @@ func busError(err error) error {
 }
 
 func (f *Filter) serve(ctx context.Context, c *hubs.Connection, m *protocol.Message) error {
-	method := methods[strings.ToLower(m.Target)]
+	r := &request{Filter: f, c: c, m: m, arguments: protocol.AppendElements(nil, m.Arguments)}
+	name := strings.ToLower(m.Target)
+	method := methods[name]
 	switch {
+	case name == "$history" && m.Type == protocol.StreamInvocation && len(m.StreamIDs) == 0:
+		return r.history()
+	case name == "$history":
+		return argument("the method is a stream without uploads: connection.stream(\"$history\", …)")
 	case method == nil:
-		return &Refusal{CodeUnknown, "the service has no such method; it has $joinGroup, $leaveGroup, $sendToGroup and $refreshToken"}
+		return &Refusal{CodeUnknown, "the service has no such method; it has $joinGroup, $leaveGroup, $sendToGroup, $history and $refreshToken"}
 	case m.Type == protocol.StreamInvocation, len(m.StreamIDs) > 0:
 		return argument("the method has no streams")
 	}
-	r := &request{Filter: f, c: c, m: m, arguments: protocol.AppendElements(nil, m.Arguments)}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	result, after, err := method(r, ctx)
+	if errors.Is(err, errLater) {
+		return nil
+	}
 	if err != nil || m.InvocationID == "" {
 		return err
 	}
@@ -135,10 +144,16 @@ func (f *Filter) serve(ctx context.Context, c *hubs.Connection, m *protocol.Mess
 	return nil
 }
 
+// errLater: the invocation is answered by other means.
+var errLater = errors.New("answered later")
+
 // allowed returns the refusal of what the client may not do to the group.
 func (r *request) allowed(a permissions.Action, group string) error {
 	if r.Allowed(r.c, a, group) {
 		return nil
+	}
+	if group == "" {
+		return &Refusal{CodeDenied, "neither the token nor the hub has the permission " + string(a) + " for all groups, without a pattern, which the hub's history needs"}
 	}
 	return &Refusal{CodeDenied, "neither the token nor the hub has the permission " + string(a) + " for this group"}
 }

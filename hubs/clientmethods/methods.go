@@ -2,6 +2,8 @@ package clientmethods
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -50,15 +52,54 @@ func (r *request) text(i int, name string, most int) (string, error) {
 func (r *request) group() (string, error) { return r.text(0, "group", permissions.MaxGroup) }
 
 func (r *request) joinGroup(ctx context.Context) (any, hubs.Position, error) {
-	return r.change(ctx, permissions.JoinGroup, hubs.AddToGroup, "$joinGroup(group)")
+	const form = "$joinGroup(group, {rewind: {last | after | since}}?)"
+	if len(r.arguments) < 2 || isNull(r.arguments[1]) {
+		r.arguments = r.arguments[:min(1, len(r.arguments))]
+		return r.change(ctx, permissions.JoinGroup, hubs.AddToGroup, form, "")
+	}
+	if err := r.count(1, 2, form); err != nil {
+		return nil, hubs.Position{}, err
+	}
+	var options struct {
+		Rewind place `json:"rewind"`
+	}
+	if err := values.Decode(r.arguments[1], &options); err != nil {
+		return nil, hubs.Position{}, argument("the options must be like {rewind: {last: 20}}; the method is %s", form)
+	}
+	back, err := r.rewind(options.Rewind)
+	if err != nil {
+		return nil, hubs.Position{}, err
+	}
+	if back == (hubs.Rewind{}) {
+		return nil, hubs.Position{}, argument("rewind must say one of last, after and since")
+	}
+	group, err := r.group()
+	if err != nil {
+		return nil, hubs.Position{}, err
+	}
+	if err := r.allowed(permissions.ReadHistory, group); err != nil {
+		return nil, hubs.Position{}, err
+	}
+	reason := rand.Text()
+	forget := r.plan(reason, back)
+	r.arguments = r.arguments[:1]
+	_, at, err := r.change(ctx, permissions.JoinGroup, hubs.AddToGroup, form, reason)
+	if begun := forget(); begun && (err == nil || errors.Is(err, hubs.ErrUnanswered) || errors.Is(err, hubs.ErrOutcomeUnknown)) {
+		return nil, at, errLater
+	}
+	if err == nil {
+		err = fmt.Errorf("join with a rewind: %w", hubs.ErrUnanswered)
+	}
+	return nil, at, err
 }
 
 func (r *request) leaveGroup(ctx context.Context) (any, hubs.Position, error) {
-	return r.change(ctx, permissions.LeaveGroup, hubs.RemoveFromGroup, "$leaveGroup(group)")
+	return r.change(ctx, permissions.LeaveGroup, hubs.RemoveFromGroup, "$leaveGroup(group)", "")
 }
 
 // change changes the membership of the client. It is in force when it returns.
-func (r *request) change(ctx context.Context, a permissions.Action, kind hubs.Kind, form string) (any, hubs.Position, error) {
+// reason is that of a rewind which has been planned, or "".
+func (r *request) change(ctx context.Context, a permissions.Action, kind hubs.Kind, form, reason string) (any, hubs.Position, error) {
 	if err := r.count(1, 1, form); err != nil {
 		return nil, hubs.Position{}, err
 	}
@@ -70,7 +111,7 @@ func (r *request) change(ctx context.Context, a permissions.Action, kind hubs.Ki
 		return nil, hubs.Position{}, err
 	}
 	server := r.c.Server()
-	at, matched, err := server.Backplane().Command(ctx, &hubs.Entry{Kind: kind, Connections: []string{r.c.ID()}, Groups: []string{group}}, hubs.PublishOptions{Charge: 1})
+	at, matched, err := server.Backplane().Command(ctx, &hubs.Entry{Kind: kind, Connections: []string{r.c.ID()}, Groups: []string{group}, Reason: reason}, hubs.PublishOptions{Charge: 1})
 	if err != nil {
 		return nil, hubs.Position{}, err
 	}

@@ -39,12 +39,13 @@ type outgoing struct {
 
 // batchResult is what became of one message.
 type batchResult struct {
-	Status   int    `json:"status"`
-	Position string `json:"position,omitempty"`
-	Replay   bool   `json:"replay,omitempty"`
-	Code     string `json:"code,omitempty"`
-	Message  string `json:"message,omitempty"`
-	Target   string `json:"target,omitempty"` // the field at fault
+	Status    int    `json:"status"`
+	Position  string `json:"position,omitempty"`
+	Duplicate bool   `json:"duplicate,omitempty"`
+	Ack       string `json:"ack,omitempty"`
+	Code      string `json:"code,omitempty"`
+	Message   string `json:"message,omitempty"`
+	Target    string `json:"target,omitempty"` // the field at fault
 }
 
 // batchAnswer is the answer to a batch.
@@ -61,6 +62,10 @@ var errNotTried = fault.New(fault.Unavailable, "Not tried, since a message befor
 // it. One that isn't valid doesn't stop the others; a limit or an outage does.
 func (h *Handler) sendBatch(w http.ResponseWriter, c *call) (int, error) {
 	key, err := idempotencyKey(c.r)
+	if err != nil {
+		return 0, err
+	}
+	ack, err := c.ack()
 	if err != nil {
 		return 0, err
 	}
@@ -91,10 +96,10 @@ func (h *Handler) sendBatch(w http.ResponseWriter, c *call) (int, error) {
 		}
 		at, err := hubs.Position{}, error(errNotTried)
 		if !stopped {
-			at, err = h.sendOne(c, b, m)
+			at, err = h.sendOne(c, b, m, ack)
 			stopped = err != nil && stops(err)
 		}
-		answer.Results[i] = h.batchResult(w, c, at, err)
+		answer.Results[i] = h.batchResult(w, c, at, ack, err)
 		if err == nil {
 			answer.Accepted++
 		}
@@ -114,7 +119,7 @@ func stops(err error) bool {
 }
 
 // sendOne checks and publishes one message of a batch.
-func (h *Handler) sendOne(c *call, b hubs.Backplane, m *outgoing) (hubs.Position, error) {
+func (h *Handler) sendOne(c *call, b hubs.Backplane, m *outgoing, ack hubs.Ack) (hubs.Position, error) {
 	e, size, err := m.entry()
 	if err != nil {
 		return hubs.Position{}, err
@@ -130,19 +135,23 @@ func (h *Handler) sendOne(c *call, b hubs.Backplane, m *outgoing) (hubs.Position
 	}
 	ctx, cancel := context.WithTimeout(c.r.Context(), callPatience)
 	defer cancel()
-	return b.Publish(ctx, e, hubs.PublishOptions{IdempotencyKey: m.IdempotencyKey, Charge: charge(size)})
+	return b.Publish(ctx, e, hubs.PublishOptions{IdempotencyKey: m.IdempotencyKey, Charge: charge(size), Ack: ack})
 }
 
 // batchPatience bounds the work for a batch.
 const batchPatience = 20 * time.Second
 
-func (h *Handler) batchResult(w http.ResponseWriter, c *call, at hubs.Position, err error) batchResult {
+func (h *Handler) batchResult(w http.ResponseWriter, c *call, at hubs.Position, ack hubs.Ack, err error) batchResult {
 	if err != nil {
 		c.refused(err)
 		d := h.answerFor(w, c.r, err)
 		return batchResult{Status: d.Status, Code: d.Code, Message: d.Message, Target: d.Target}
 	}
-	return batchResult{Status: http.StatusAccepted, Position: h.SealPosition(c.Tenant, c.hub, at), Replay: at.Duplicate}
+	result := batchResult{Status: http.StatusAccepted, Duplicate: at.Duplicate, Ack: ackName(ack)}
+	if ack != hubs.AckNone {
+		result.Position = h.SealPosition(c.Tenant, c.hub, at)
+	}
+	return result
 }
 
 // entry checks a message and returns it as what is published, with its size.

@@ -44,10 +44,10 @@ func TestBatch_keeps_the_order_and_tells_of_each(t *testing.T) {
 		t.Errorf("status %d, %d accepted", status, answer.Accepted)
 	}
 	want := []batchResult{
-		{Status: 202}, {Status: 202}, {Status: 400, Code: "invalid", Target: "users"}, {Status: 202},
+		{Status: 202, Ack: "stream"}, {Status: 202, Ack: "stream"}, {Status: 400, Code: "invalid", Target: "users"}, {Status: 202, Ack: "stream"},
 		{Status: 400, Code: "invalid", Target: "arguments"}, {Status: 400, Code: "invalid", Target: "target"},
 		{Status: 400, Code: "invalid", Target: "excluded"}, {Status: 400, Code: "invalid", Target: "groups"}, {Status: 400, Code: "invalid", Target: "groups"},
-		{Status: 413, Code: "message_too_large"}, {Status: 400, Code: "invalid", Target: "idempotencyKey"}, {Status: 202},
+		{Status: 413, Code: "message_too_large"}, {Status: 400, Code: "invalid", Target: "idempotencyKey"}, {Status: 202, Ack: "stream"},
 	}
 	if diff := cmp.Diff(want, answer.Results, cmpopts.IgnoreFields(batchResult{}, "Message", "Position")); diff != "" {
 		t.Errorf("results (-want +got):\n%s", diff)
@@ -92,7 +92,7 @@ func TestBatch_may_be_repeated(t *testing.T) {
 	_, first := s.batch(t, body, "Idempotency-Key", strings.Repeat("k", 128))
 	_, again := s.batch(t, body, "Idempotency-Key", strings.Repeat("k", 128))
 	for i := range first.Results {
-		if first.Results[i].Replay || !again.Results[i].Replay || first.Results[i].Position != again.Results[i].Position {
+		if first.Results[i].Duplicate || !again.Results[i].Duplicate || first.Results[i].Position != again.Results[i].Position {
 			t.Errorf("%+v, then %+v", first.Results[i], again.Results[i])
 		}
 	}

@@ -48,6 +48,7 @@ const (
 	codeAnswerLost          = "answer_lost"
 	codeManyInvocations     = "too_many_invocations"
 	codeBatchTooLarge       = "batch_too_large"
+	codeNotReplicated       = "not_replicated"
 )
 
 // statuses maps what went wrong to a status.
@@ -65,6 +66,7 @@ var statuses = map[fault.Kind]int{
 	methodNotAllowed:      http.StatusMethodNotAllowed,
 	unsupportedMedia:      http.StatusUnsupportedMediaType,
 	notSupported:          http.StatusNotImplemented,
+	historyGone:           http.StatusGone,
 	clientFailed:          http.StatusBadGateway,
 	clientSilent:          http.StatusGatewayTimeout,
 }
@@ -75,6 +77,9 @@ type errorDetail struct {
 	httpserver.Document
 	Message string `json:"message"`
 	Target  string `json:"target,omitempty"` // the parameter or field at fault
+	// From and To are positions: what came behind From, up to To, is not kept.
+	From string `json:"from,omitempty"`
+	To   string `json:"to,omitempty"`
 }
 
 func describe(r *http.Request, status int, f *fault.Error) errorDetail {
@@ -112,6 +117,10 @@ func (h *Handler) answerFor(w http.ResponseWriter, r *http.Request, err error) e
 		w.Header().Set("Retry-After", seconds(f.RetryAfter))
 	}
 	detail := describe(r, statuses[f.Kind], f)
+	var gone *goneError
+	if errors.As(err, &gone) {
+		detail.From, detail.To = gone.from, gone.to
+	}
 	if len(f.Fields) > 0 {
 		field := f.Fields[0]
 		detail.Target = field.Name
@@ -136,6 +145,10 @@ func (h *Handler) faultOf(r *http.Request, err error) *fault.Error {
 		return fault.New(fault.Conflict, "This Idempotency-Key was used with another request to this hub.").WithCode(codeIdempotencyConflict)
 	case errors.Is(err, hubs.ErrEntryTooLarge):
 		return fault.New(fault.TooLarge, "The message with all its names is too large.").WithCode(codeMessageTooLarge)
+	case errors.Is(err, hubs.ErrNotReplicated) && errors.Is(err, hubs.ErrOutcomeUnknown):
+		return unavailable("No replica is known to have the message; it is unknown whether it lasts. Repeat it with the same Idempotency-Key.").WithCode(codeNotReplicated)
+	case errors.Is(err, hubs.ErrNotReplicated):
+		return unavailable("There is no replica that could take the message; nothing was carried out.").WithCode(codeNotReplicated)
 	case errors.Is(err, hubs.ErrOutcomeUnknown):
 		return unavailable("The message bus is away and it is unknown whether the request was carried out. Repeat it with the same Idempotency-Key.")
 	case errors.Is(err, hubs.ErrUnanswered):
@@ -170,6 +183,8 @@ func (c *call) refused(err error) {
 		}
 	case errors.Is(err, hubs.ErrIdempotencyConflict):
 		c.Refused(hub, codeIdempotencyConflict)
+	case errors.As(err, &f) && f.Kind == historyGone:
+		c.Refused(hub, codeHistoryGone)
 	case errors.Is(err, hubs.ErrEntryTooLarge):
 		c.Refused(hub, codeMessageTooLarge)
 	case errors.As(err, &f) && f.Code != codeClientError && (f.Kind == fault.Invalid || f.Kind == fault.TooLarge || f.Kind == unsupportedMedia):

@@ -168,6 +168,7 @@ func (h *Handler) ownRoutes(r chi.Router, hub string, s style) {
 		r.Get(hub+path, h.with(s, h.listing(kind, mostPageSize)))
 		r.Get(hub+path+"/:count", h.with(s, h.counting(kind)))
 	}
+	r.Get(hub+"/messages", h.with(s, h.messages))
 	r.Get(hub+"/groups/{group}/connections/:count", h.with(s, h.counting(hubs.ListConnections)))
 	r.Get(hub+"/connections/{connection}/groups", h.with(s, h.listing(hubs.ListGroups, mostPageSize)))
 }

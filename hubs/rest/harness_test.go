@@ -166,6 +166,13 @@ func (b *backplane) Ask(ctx context.Context, q hubs.Query) (int, error) {
 	return b.Backplane.Ask(ctx, q)
 }
 
+func (b *backplane) History(ctx context.Context, q hubs.HistoryQuery) (hubs.HistoryPage, error) {
+	if b.s.broken != nil {
+		return hubs.HistoryPage{}, b.s.broken
+	}
+	return b.Backplane.(hubs.Historian).History(ctx, q)
+}
+
 func (b *backplane) List(ctx context.Context, q hubs.ListQuery) (hubs.Page, error) {
 	if b.s.broken != nil {
 		return hubs.Page{}, b.s.broken

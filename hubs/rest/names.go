@@ -141,6 +141,29 @@ func (c *call) ttl() (int64, error) {
 	return v, nil
 }
 
+// acks are the levels of acknowledgement by name.
+var acks = map[string]hubs.Ack{"": hubs.AckStream, "none": hubs.AckNone, "stream": hubs.AckStream, "replicated": hubs.AckReplicated}
+
+// ack returns what must have happened when a send is answered.
+func (c *call) ack() (hubs.Ack, error) {
+	ack, known := acks[c.r.URL.Query().Get("ack")]
+	if !known {
+		return 0, invalid("ack", "There is no such level.", "none, stream, replicated")
+	}
+	return ack, nil
+}
+
+// ackName is how an answer names a level.
+func ackName(a hubs.Ack) string {
+	switch a {
+	case hubs.AckNone:
+		return "none"
+	case hubs.AckReplicated:
+		return "replicated"
+	}
+	return "stream"
+}
+
 // idempotencyKey returns the request's key, or "".
 func idempotencyKey(r *http.Request) (string, error) {
 	values := r.Header.Values("Idempotency-Key")

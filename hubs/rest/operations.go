@@ -34,6 +34,10 @@ func (h *Handler) send(w http.ResponseWriter, c *call, e *hubs.Entry) (int, erro
 			return 0, err
 		}
 	}
+	ack, err := c.ack()
+	if err != nil {
+		return 0, err
+	}
 	message, size, err := c.message(w)
 	if err != nil {
 		return 0, err
@@ -44,17 +48,22 @@ func (h *Handler) send(w http.ResponseWriter, c *call, e *hubs.Entry) (int, erro
 	if err != nil {
 		return 0, err
 	}
-	at, err := b.Publish(c.r.Context(), e, hubs.PublishOptions{IdempotencyKey: key, Charge: messages})
+	at, err := b.Publish(c.r.Context(), e, hubs.PublishOptions{IdempotencyKey: key, Charge: messages, Ack: ack})
 	if err != nil {
 		return 0, err
 	}
-	return h.accepted(w, c, at)
+	return h.accepted(w, c, at, ack)
 }
 
-// accepted answers a send: with the message's place in the hub's order.
-func (h *Handler) accepted(w http.ResponseWriter, c *call, at hubs.Position) (int, error) {
-	position := h.SealPosition(c.Tenant, c.hub, at)
-	w.Header().Set(positionHeader, position)
+// accepted answers a send: with the message's place in the hub's order, which one
+// that is only in memory doesn't have yet.
+func (h *Handler) accepted(w http.ResponseWriter, c *call, at hubs.Position, ack hubs.Ack) (int, error) {
+	position := ""
+	if ack != hubs.AckNone {
+		position = h.SealPosition(c.Tenant, c.hub, at)
+		w.Header().Set(positionHeader, position)
+	}
+	w.Header().Set(ackHeader, ackName(ack))
 	if at.Duplicate {
 		w.Header().Set("Idempotent-Replay", "true")
 	}
@@ -62,7 +71,7 @@ func (h *Handler) accepted(w http.ResponseWriter, c *call, at hubs.Position) (in
 		return http.StatusAccepted, nil
 	}
 	answer := done(http.StatusAccepted)
-	answer.Position, answer.Replay = position, at.Duplicate
+	answer.Position, answer.Duplicate, answer.Ack = position, at.Duplicate, ackName(ack)
 	return writeJSON(w, http.StatusAccepted, answer)
 }
 
@@ -75,7 +84,8 @@ type serviceResponse struct {
 	ErrorKind  string `json:"errorKind"`
 	IsSuccess  bool   `json:"isSuccess"`
 	Position   string `json:"position,omitempty"`
-	Replay     bool   `json:"replay,omitempty"`
+	Duplicate  bool   `json:"duplicate,omitempty"`
+	Ack        string `json:"ack,omitempty"`
 }
 
 func done(status int) serviceResponse {

@@ -16,6 +16,7 @@ import (
 
 const (
 	positionHeader  = "X-Signalbox-Position"
+	ackHeader       = "X-Signalbox-Ack"
 	positionVersion = 1
 	maxEpoch        = 64
 )

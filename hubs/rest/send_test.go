@@ -2,6 +2,7 @@ package rest
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -259,4 +260,49 @@ func FuzzRESTRouter(f *testing.F) {
 			t.Errorf("%s %q: %d without a code", method, path, w.Code)
 		}
 	})
+}
+
+func TestSend_with_an_acknowledgement(t *testing.T) {
+	s := newService(t)
+	for query, want := range map[string]string{"": "stream", "?ack=stream": "stream"} {
+		w := s.do(request("POST", "/api/hubs/chat/:send"+query, hello))
+		if w.Code != 202 || w.Header().Get(ackHeader) != want || !strings.Contains(w.Body.String(), `"ack":"`+want+`"`) || w.Header().Get(positionHeader) == "" {
+			t.Errorf("%s: %d %v %s", query, w.Code, w.Header(), w.Body)
+		}
+	}
+	w := s.do(request("POST", "/api/hubs/chat/:send?ack=none", hello))
+	if w.Code != 202 || w.Header().Get(ackHeader) != "none" || w.Header().Get(positionHeader) != "" || strings.Contains(w.Body.String(), "position") {
+		t.Errorf("none: %d %v %s", w.Code, w.Header(), w.Body)
+	}
+	refused(t, s.do(request("POST", "/api/hubs/chat/:send?ack=both", hello)), "POST", 400, "invalid", "ack")
+	refused(t, s.do(request("POST", "/api/hubs/chat/:send?ack=replicated", hello)), "POST", 503, "not_replicated", "")
+	s.broken = fmt.Errorf("%w: %w", hubs.ErrNotReplicated, hubs.ErrOutcomeUnknown)
+	w = s.do(request("POST", "/api/v1/hubs/chat?ack=replicated", hello))
+	if refused(t, w, "POST", 503, "not_replicated", ""); !strings.Contains(w.Body.String(), "unknown") || w.Header().Get("Retry-After") == "" {
+		t.Errorf("%v %s", w.Header(), w.Body)
+	}
+	s.broken = nil
+	w = s.do(request("POST", "/api/hubs/chat/:batch?ack=none", `{"messages":[{"target":"t"}]}`))
+	if w.Code != 200 || !strings.Contains(w.Body.String(), `{"status":202,"ack":"none"}`) {
+		t.Errorf("batch: %d %s", w.Code, w.Body)
+	}
+}
+
+func TestMessages_refuses_what_makes_no_sense(t *testing.T) {
+	s := newService(t)
+	for query, target := range map[string]string{
+		"after=made-up": "after", "before=x": "before", "limit=0": "limit", "limit=1001": "limit", "since=yesterday": "since",
+		"order=up": "order", "group=": "group",
+	} {
+		refused(t, s.do(request("GET", "/api/hubs/chat/messages?"+query, "")), "GET", 400, "invalid", target)
+	}
+	first := s.do(request("POST", "/api/hubs/chat/:send", hello))
+	refused(t, s.do(request("GET", "/api/hubs/chat/messages?since=2030-01-01T00:00:00Z&after="+first.Header().Get(positionHeader), "")), "GET", 400, "invalid", "since")
+	elsewhere := s.SealPosition(tenant, "other", hubs.Position{Epoch: "e", Number: 1})
+	refused(t, s.do(request("GET", "/api/hubs/chat/messages?after="+elsewhere, "")), "GET", 400, "invalid", "after")
+	gone := s.SealPosition(tenant, "chat", hubs.Position{Epoch: "e", Number: 1})
+	refused(t, s.do(request("GET", "/api/hubs/chat/messages?after="+gone, "")), "GET", 410, "history_gone", "")
+	if w := s.do(request("GET", "/api/hubs/chat/messages?order=desc", "")); w.Code != 200 || !strings.Contains(w.Body.String(), `"target":"say"`) {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
 }

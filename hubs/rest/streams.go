@@ -19,6 +19,10 @@ func (h *Handler) sendToStream(w http.ResponseWriter, c *call) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	ack, err := c.ack()
+	if err != nil {
+		return 0, err
+	}
 	completed := false
 	if s := c.r.URL.Query().Get("completed"); s != "" {
 		if completed, err = strconv.ParseBool(s); err != nil {
@@ -47,7 +51,7 @@ func (h *Handler) sendToStream(w http.ResponseWriter, c *call) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	at, err := b.Publish(c.r.Context(), c.toConnection(frames), hubs.PublishOptions{IdempotencyKey: key, Charge: charge(len(body))})
+	at, err := b.Publish(c.r.Context(), c.toConnection(frames), hubs.PublishOptions{IdempotencyKey: key, Charge: charge(len(body)), Ack: ack})
 	if err != nil {
 		return 0, err
 	}
@@ -57,7 +61,7 @@ func (h *Handler) sendToStream(w http.ResponseWriter, c *call) (int, error) {
 			return 0, err
 		}
 	}
-	return h.accepted(w, c, at)
+	return h.accepted(w, c, at, ack)
 }
 
 // completeStream ends a client's stream, with an error when there is a reason.

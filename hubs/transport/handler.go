@@ -435,7 +435,7 @@ func (h *Handler) info(q *request) hubs.ConnectionInfo {
 	}
 	return hubs.ConnectionInfo{
 		ID: q.id, Principal: q.ep.Principal, Query: query, Headers: headers, RemoteAddress: q.r.RemoteAddr, HandshakeTimeout: q.ep.HandshakeTimeout,
-		StatefulReconnect: q.token.resumable, Request: q.ep.Request,
+		StatefulReconnect: q.token.resumable, Request: q.ep.Request, Rewind: q.ep.Rewind,
 	}
 }
 

@@ -38,6 +38,8 @@ type Endpoint struct {
 	// something newer. It is asked by the node that serves the connection, and its
 	// error is the answer; without such a connection, too.
 	Lapsed func(connectionID string) error
+	// Rewind goes into hubs.ConnectionInfo.
+	Rewind *hubs.Rewind
 	// Request goes into hubs.ConnectionInfo.
 	Request any
 	// Admit, when set, is asked once for each new connection, after Ownership

@@ -20,6 +20,10 @@ func Hub(t tenants.ID, hub string) HubKeys {
 // Stream is the hub's log of entries.
 func (k HubKeys) Stream() string { return k.tag + "stream" }
 
+// GroupIndex is the stream of the ids of those entries of the log that are for a
+// group, in hubs that keep one.
+func (k HubKeys) GroupIndex(group string) string { return k.tag + "group:" + group }
+
 // Head is the hash with the hub's epoch and last number.
 func (k HubKeys) Head() string { return k.tag + "head" }
 
@@ -80,6 +84,9 @@ func MessageBucket(t tenants.ID) string { return prefix + "{" + string(t) + "}:m
 // RequestBucket is the fleet-wide token bucket of a tenant's REST requests that
 // send nothing.
 func RequestBucket(t tenants.ID) string { return prefix + "{" + string(t) + "}:requests" }
+
+// StreamSizes is the hash of the bytes in a tenant's hub streams, by hub.
+func StreamSizes(t tenants.ID) string { return prefix + "{" + string(t) + "}:streams" }
 
 // ConnectionCounts is the hash of a tenant's connections by edge run.
 func ConnectionCounts(t tenants.ID) string { return prefix + "{" + string(t) + "}:connections" }

@@ -84,7 +84,7 @@ func parseRole(text string) (Permission, error) {
 func IsRole(text string) bool { return strings.HasPrefix(text, rolePrefix) }
 
 func (p Permission) allows(a Action, group, user string) bool {
-	return slices.Contains(p.actions, a) && (p.pattern == nil || p.pattern.matches(group, user))
+	return slices.Contains(p.actions, a) && (p.pattern == nil || group != "" && p.pattern.matches(group, user))
 }
 
 // Ignored is a permission that couldn't be read, and why.
@@ -142,7 +142,8 @@ func (s Set) Texts() []string {
 func (s Set) Ignored() []Ignored { return s.ignored }
 
 // Allows returns the permission that lets a client of this user do it to this
-// group, if there is one. user is "" for a client without.
+// group, if there is one. user is "" for a client without; group is "" for what
+// concerns the whole hub, which needs a permission without a pattern.
 func (s Set) Allows(a Action, group, user string) (Permission, bool) {
 	for _, p := range s.all {
 		if p.allows(a, group, user) {

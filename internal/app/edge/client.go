@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/hubs/clientmethods"
 	"github.com/signalbox/signalbox/hubs/pairing"
 	"github.com/signalbox/signalbox/hubs/quota"
 	"github.com/signalbox/signalbox/hubs/transport"
@@ -17,6 +18,7 @@ import (
 	"github.com/signalbox/signalbox/tenants"
 	"github.com/signalbox/signalbox/tenants/accesstoken"
 	"github.com/signalbox/signalbox/tenants/directory"
+	"github.com/signalbox/signalbox/tenants/permissions"
 )
 
 // The codes of refusals at the client endpoint.
@@ -30,6 +32,7 @@ const (
 	codeInvalid   = "invalid"
 
 	codeUnavailable = "unavailable"
+	codeUnheard     = "publish_lost"
 )
 
 // HeaderDraining is on the answers of an edge that takes no new connections any
@@ -138,6 +141,9 @@ func (c *clients) resolve(r *http.Request) (*transport.Endpoint, error) {
 			return release, c.refusal(t, hub, err)
 		},
 	}
+	if ep.Rewind, err = c.rewind(t, hub, p, r); err != nil {
+		return nil, err
+	}
 	ep.Transports, ep.HandshakeTimeout = transports(p.Transports), p.HandshakeTimeout
 	if negotiation(r) {
 		// Nothing is kept for it, so nothing of the hub is made yet. A tenant that
@@ -175,6 +181,30 @@ func (c *clients) refusedRequest(r *http.Request, code string) {
 		hub = "" // anybody may name any, which must not grow what is counted
 	}
 	c.refused(d.tenant.ID, hub, code)
+}
+
+// rewind reads what of the history of the token's groups the client asks for.
+func (c *clients) rewind(t *tenants.Document, hub string, p *accesstoken.Principal, r *http.Request) (*hubs.Rewind, error) {
+	asked := r.URL.Query()["rewind"]
+	if len(asked) == 0 {
+		return nil, nil
+	}
+	w, err := clientmethods.ParseRewind(asked[len(asked)-1], func(token string) (hubs.Position, error) {
+		return c.hubs.openPosition(t.ID, hub, token)
+	})
+	if err != nil {
+		c.refused(t.ID, hub, clientmethods.CodeArgument)
+		return nil, refuse(http.StatusBadRequest, "Bad request: "+err.Error()+".")
+	}
+	everybody := permissions.NewSet(t.Hubs[hub].ClientPermissions)
+	for _, group := range p.Groups {
+		_, own := p.Permissions.Allows(permissions.ReadHistory, group, p.UserID)
+		if _, all := everybody.Allows(permissions.ReadHistory, group, p.UserID); !own && !all {
+			c.refused(t.ID, hub, clientmethods.CodeDenied)
+			return nil, refuse(http.StatusForbidden, "A rewind needs the permission readHistory for every group of the token.")
+		}
+	}
+	return &w, nil
 }
 
 // refusal turns what says no into an answer; nil stays nil.

@@ -135,6 +135,10 @@ func (e *Edge) shared(f *fleet.Fleet) error {
 	if e.bus, err = backplane.New(backplane.Config{
 		Redis: e.redis, EdgeRun: e.run, Logger: e.log,
 		OnAccepted: e.recorder.Accepted,
+		OnUnheard: func(t tenants.ID, hub string) {
+			e.recorder.Refused(t, hub, codeUnheard)
+			metrics.Refused(codeUnheard)
+		},
 	}); err != nil {
 		return err
 	}

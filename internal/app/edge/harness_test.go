@@ -250,6 +250,7 @@ type frame struct {
 	Target         string          `json:"target"`
 	Arguments      json.RawMessage `json:"arguments"`
 	Result         json.RawMessage `json:"result"`
+	Item           json.RawMessage `json:"item"`
 	Error          string          `json:"error"`
 	AllowReconnect bool            `json:"allowReconnect"`
 	end            error           // the socket ended

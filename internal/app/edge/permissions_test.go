@@ -129,7 +129,7 @@ func TestClientsWithoutABackend(t *testing.T) {
 		{ann, "unknown_method", "$joinEverything", nil},
 		{ann, "unknown_method", "$", nil},
 		{ann, "not_available", "$readPresence", []any{"room-1"}},
-		{ann, "not_available", "$readHistory", []any{"room-1"}},
+		{ann, "not_available", "$readPresence", []any{"room-1"}},
 		{ann, "invalid_argument", "$joinGroup", nil},
 		{ann, "invalid_argument", "$joinGroup", []any{"room-1", "room-2"}},
 		{ann, "invalid_argument", "$joinGroup", []any{7}},

@@ -163,6 +163,7 @@ func (g *registry) get(t *tenants.Document, hub string) (*servedHub, error) {
 	s.handlers = newHandlers(pairing.Hub{Tenant: t.ID, Name: hub}, fleetServers{g.pairings, g.presence},
 		func() tenants.Handler { return g.current(t).Hubs[hub].WithDefaults().Handler }, m.Refused, g.log.With(telemetry.KeyTenant, t.ID))
 	s.allow(t, hub)
+	seal := func(p hubs.Position) string { return g.position(t.ID, hub, p) }
 	keeper := &gate{registry: g, tenant: t.ID}
 	server, err := hubs.NewServer(hubs.Config{
 		Name:    hub,
@@ -173,16 +174,18 @@ func (g *registry) get(t *tenants.Document, hub string) (*servedHub, error) {
 			&quota.Filter{Messages: g.messages, Tenant: t.ID, Rate: func() quota.Rate { return rateOf(g.limits(t)) }, Refused: m.Refused},
 			&clientmethods.Filter{Config: clientmethods.Config{
 				Allowed: s.allowed, Refresh: keeper.refresh, Refused: m.Refused,
-				SealPosition: func(p hubs.Position) string { return g.position(t.ID, hub, p) },
+				SealPosition: seal,
+				OpenPosition: func(token string) (hubs.Position, error) { return g.openPosition(t.ID, hub, token) },
 			}},
 		},
 		Dispatcher: s.upstream,
 		Handle:     s.handlers.handle,
-		Backplane:  g.bus.Hub(t.ID, hub, settings(t)),
+		Backplane:  g.backplane(t, hub),
 		Meter:      m,
 
-		Memberships: s.memberships,
-		Logger:      g.log.With(telemetry.KeyTenant, t.ID),
+		Memberships:   s.memberships,
+		Logger:        g.log.With(telemetry.KeyTenant, t.ID),
+		PositionToken: seal,
 	})
 	if err != nil {
 		s.upstream.Close()
@@ -202,6 +205,11 @@ func (g *registry) current(t *tenants.Document) *tenants.Document {
 		return newest
 	}
 	return t
+}
+
+// backplane returns that of a hub, with the settings in force.
+func (g *registry) backplane(t *tenants.Document, hub string) hubs.Backplane {
+	return g.bus.HubWith(t.ID, hub, func() backplane.Settings { return settings(g.current(t), hub) })
 }
 
 // limits are those in force now.
@@ -373,7 +381,8 @@ func resumable(l tenants.Limits) bool {
 }
 
 // settings are a hub's settings for the backplane.
-func settings(t *tenants.Document) backplane.Settings {
+func settings(t *tenants.Document, hub string) backplane.Settings {
+	_ = hub
 	return backplane.Settings{RetentionSeconds: t.Limits.RetentionSeconds, IdempotencySeconds: t.Limits.IdempotencySeconds}
 }
 

@@ -124,7 +124,7 @@ func (b *backends) backplane(t *tenants.Document, hub string) (hubs.Backplane, e
 	} else if err != nil {
 		return nil, err
 	}
-	return b.hubs.bus.Hub(t.ID, hub, settings(t)), nil
+	return b.hubs.backplane(t, hub), nil
 }
 
 // admit charges a send to the tenant's messages per second. What only changes or

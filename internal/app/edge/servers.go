@@ -91,7 +91,7 @@ func (s *servers) admission(r *http.Request) (*serverconn.Admission, *transport.
 		ConnectionID: r.URL.Query().Get("cid"),
 		Handler:      t.Hubs[hub].Handler,
 		Limits:       func() tenants.Limits { return s.hubs.limits(t) },
-		Backplane:    func() hubs.Backplane { return s.hubs.bus.Hub(t.ID, hub, settings(s.hubs.current(t))) },
+		Backplane:    func() hubs.Backplane { return s.hubs.backplane(t, hub) },
 		Admit:        func(ctx context.Context, messages int) (time.Duration, error) { return s.admit(ctx, t, messages) },
 		Refused:      func(code string) { s.refused(t.ID, hub, code) },
 	}, nil

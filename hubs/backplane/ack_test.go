@@ -1,0 +1,116 @@
+package backplane
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/internal/testenv"
+)
+
+// follow makes one Redis the replica of another and waits until it is.
+func follow(t *testing.T, primary, replica string) {
+	t.Helper()
+	of, err := redis.ParseURL(primary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, p := newClient(t, replica), newClient(t, primary)
+	host, port, _ := strings.Cut(of.Addr, ":")
+	if of.Password != "" {
+		if err := c.ConfigSet(t.Context(), "masterauth", of.Password).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.ReplicaOf(t.Context(), host, port).Err(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "replica", func() bool {
+		info, err := p.InfoMap(background, "replication").Result()
+		return err == nil && strings.Contains(info["Replication"]["slave0"], "state=online")
+	})
+}
+
+func TestAck_replicated_with_a_replica_without_and_with_min_replicas(t *testing.T) {
+	url := newRedis(t)
+	replica, stop := testenv.StartRedis(t)
+	client := newClient(t, url)
+	follow(t, url, replica)
+	r := process(t, url)
+	h := r.Hub(tenant, hub, Settings{})
+	publish := func(key string, ack hubs.Ack) (hubs.Position, error) {
+		return h.Publish(t.Context(), say("p", 1), hubs.PublishOptions{IdempotencyKey: key, Ack: ack})
+	}
+	first, err := publish("a", hubs.AckReplicated)
+	if err != nil || first.Number != 1 {
+		t.Fatalf("with a replica: %+v, %v", first, err)
+	}
+	if n := newClient(t, replica).XLen(t.Context(), h.(*hubBackplane).keys().Stream()).Val(); n != 1 {
+		t.Errorf("the replica has %d entries", n)
+	}
+
+	stop()
+	eventually(t, "primary without replica", func() bool {
+		info, err := client.InfoMap(background, "replication").Result()
+		return err == nil && info["Replication"]["connected_slaves"] == "0"
+	})
+	at, err := publish("b", hubs.AckReplicated)
+	if !errors.Is(err, hubs.ErrNotReplicated) || !errors.Is(err, hubs.ErrOutcomeUnknown) {
+		t.Fatalf("without a replica: %+v, %v", at, err)
+	}
+	// The outcome can be found out: it was accepted, and is still on no replica.
+	again, err := publish("b", hubs.AckStream)
+	if err != nil || !again.Duplicate || again.Number != 2 {
+		t.Errorf("repeat: %+v, %v", again, err)
+	}
+	if _, err := publish("b", hubs.AckReplicated); !errors.Is(err, hubs.ErrNotReplicated) {
+		t.Errorf("repeat that asks for a replica: %v", err)
+	}
+
+	// min-replicas-to-write refuses before anything is done, at any level.
+	if err := client.ConfigSet(t.Context(), "min-replicas-to-write", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	for _, ack := range []hubs.Ack{hubs.AckStream, hubs.AckReplicated} {
+		if at, err := publish("c", ack); !errors.Is(err, hubs.ErrNotReplicated) || errors.Is(err, hubs.ErrOutcomeUnknown) {
+			t.Errorf("with min-replicas-to-write: %+v, %v", at, err)
+		}
+	}
+	next, _ := testenv.StartRedis(t)
+	follow(t, url, next)
+	eventually(t, "publish with the new replica", func() bool {
+		at, err := publish("c", hubs.AckReplicated)
+		return err == nil && at.Number == 3
+	})
+}
+
+// What is answered from memory alone is in the order of its publisher, and counted
+// when it fails.
+func TestAck_none(t *testing.T) {
+	url := newRedis(t)
+	client := newClient(t, url)
+	r := process(t, url)
+	n := newNode()
+	subscribe(t, r, n)
+	h := r.Hub(tenant, hub, Settings{})
+	for i := range 100 {
+		ack := hubs.AckNone
+		if i%10 == 9 {
+			ack = hubs.AckStream
+		}
+		if at, err := h.Publish(t.Context(), say("p", i+1), hubs.PublishOptions{Ack: ack}); err != nil || (ack == hubs.AckNone) != (at.Number == 0) {
+			t.Fatalf("%+v, %v", at, err)
+		}
+	}
+	inOrder(t, n.waitEntries(t, 100))
+	if err := client.ConfigSet(t.Context(), "min-replicas-to-write", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Publish(t.Context(), say("p", 101), hubs.PublishOptions{Ack: hubs.AckNone}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "count", func() bool { return r.Stats().Unheard == 1 })
+}

@@ -1,0 +1,306 @@
+package backplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/hubs/protocol"
+	"github.com/signalbox/signalbox/internal/redisclient"
+	"github.com/signalbox/signalbox/internal/testenv"
+)
+
+// to is a message to a group.
+func to(group string, i int) *hubs.Entry {
+	return &hubs.Entry{Kind: hubs.SendToGroups, Groups: []string{group}, Message: &hubs.Broadcast{
+		Target: "say", Arguments: protocol.Raw{Encoding: protocol.JSON, Bytes: fmt.Appendf(nil, `[%q,%d]`, group, i)},
+	}}
+}
+
+// all reads every page of q.
+func all(t testing.TB, h hubs.Historian, q hubs.HistoryQuery) (entries []*hubs.Entry, err error) {
+	t.Helper()
+	q.Accepted = true
+	_, err = hubs.EachPage(context.Background(), h, q, func(page []*hubs.Entry) bool {
+		entries = append(entries, page...)
+		return true
+	})
+	return entries, err
+}
+
+// What a command costs Redis is what it reports itself.
+func commandCalls(t testing.TB, c *redis.Client, commands ...string) int {
+	t.Helper()
+	info, err := c.Info(context.Background(), "commandstats").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := 0
+	for line := range strings.Lines(info) {
+		name, rest, _ := strings.Cut(strings.TrimPrefix(line, "cmdstat_"), ":calls=")
+		for _, command := range commands {
+			if name == command {
+				calls, _, _ := strings.Cut(rest, ",")
+				n, err := strconv.Atoi(calls)
+				if err != nil {
+					t.Fatal(err)
+				}
+				sum += n
+			}
+		}
+	}
+	return sum
+}
+
+func TestHistory_trimmed_is_gone_with_what_is_left(t *testing.T) {
+	url := newRedis(t)
+	client := newClient(t, url)
+	r := process(t, url)
+	h := r.Hub(tenant, hub, Settings{GroupIndex: true}).(hubs.Historian)
+	var at []hubs.Position
+	for i := range 300 {
+		p, err := h.(hubs.Backplane).Publish(t.Context(), to([]string{"busy", "quiet"}[i/299], i), hubs.PublishOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		at = append(at, p)
+	}
+	if err := client.XTrimMaxLen(t.Context(), redisclient.Hub(tenant, hub).Stream(), 50).Err(); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []hubs.Selection{{Every: true}, {Groups: []string{"busy"}}, {Groups: []string{"quiet"}}} {
+		_, err := all(t, h, hubs.HistoryQuery{Select: s, After: &at[100], Limit: 100})
+		var gone *hubs.HistoryGoneError
+		if !errors.As(err, &gone) || gone.After != at[100] || gone.To != at[249] {
+			t.Errorf("%+v: %v", s, err)
+			continue
+		}
+		left, err := all(t, h, hubs.HistoryQuery{Select: s, After: &gone.To, Limit: 7})
+		want := map[string]int{"busy": 49, "quiet": 1}[strings.Join(s.Groups, "")]
+		if s.Every {
+			want = 50
+		}
+		if err != nil || len(left) != want {
+			t.Errorf("%+v: %d left, want %d: %v", s, len(left), want, err)
+		}
+		// The newest don't miss what is gone.
+		newest, err := all(t, h, hubs.HistoryQuery{Select: s, Newest: true, Limit: 100})
+		if err != nil || len(newest) != want || newest[0].Number != left[len(left)-1].Number {
+			t.Errorf("%+v: newest %d: %v", s, len(newest), err)
+		}
+	}
+}
+
+// A group of 20 messages in a hub of 20,000 costs Redis what 20 messages cost.
+func TestHistory_of_a_quiet_group_costs_what_it_has(t *testing.T) {
+	url := newRedis(t)
+	client := newClient(t, url)
+	r := process(t, url)
+	indexed := r.Hub(tenant, hub, Settings{GroupIndex: true})
+	const total, every = 20_000, 1_000
+	var first hubs.Position
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, 256)
+	for i := range total {
+		if i == 1 {
+			wg.Wait()
+		}
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			group := "busy"
+			if i%every == 0 {
+				group = "quiet"
+			}
+			at, err := indexed.Publish(t.Context(), to(group, i), hubs.PublishOptions{})
+			if err != nil {
+				t.Error(err)
+			}
+			if i == 0 {
+				first = at
+			}
+		})
+	}
+	wg.Wait()
+	cost := func(s hubs.Selection) (entries, reads int) {
+		before := commandCalls(t, client, "xrange", "xrevrange")
+		got, err := all(t, indexed.(hubs.Historian), hubs.HistoryQuery{Select: s, After: &first, Limit: 1000})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(got), commandCalls(t, client, "xrange", "xrevrange") - before
+	}
+	entries, reads := cost(hubs.Selection{Groups: []string{"quiet"}})
+	if entries != total/every-1 || reads > 150 {
+		t.Errorf("%d entries for %d reads of streams", entries, reads)
+	}
+	// The same without the index looks at all of it.
+	scanned, all := cost(hubs.Selection{Groups: []string{"quiet"}, All: true})
+	if scanned != entries || all < total/16 {
+		t.Errorf("%d entries for %d reads of streams", scanned, all)
+	}
+	t.Logf("with the index %d reads, without %d", reads, all)
+}
+
+// The index counts only from where it is kept without a break.
+func TestHistory_index_switched_off_and_on_misses_nothing(t *testing.T) {
+	r := process(t, newRedis(t))
+	settings := Settings{GroupIndex: true}
+	h := r.HubWith(tenant, hub, func() Settings { return settings })
+	var first hubs.Position
+	for i := range 30 {
+		settings.GroupIndex = i/10 != 1
+		at, err := h.Publish(t.Context(), to("g", i), hubs.PublishOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			first = at
+		}
+	}
+	got, err := all(t, h.(hubs.Historian), hubs.HistoryQuery{Select: hubs.Selection{Groups: []string{"g"}}, After: &first, Limit: 8})
+	if err != nil || len(got) != 29 {
+		t.Errorf("%d of 29: %v", len(got), err)
+	}
+	newest, err := all(t, h.(hubs.Historian), hubs.HistoryQuery{Select: hubs.Selection{Groups: []string{"g"}}, Newest: true, Limit: 8})
+	if err != nil || len(newest) != 30 {
+		t.Errorf("%d of 30, newest first: %v", len(newest), err)
+	}
+}
+
+// A hub that begins anew with a clock that was ahead before leaves no index behind.
+func TestHistory_index_of_an_epoch_whose_clock_was_ahead(t *testing.T) {
+	url := newRedis(t)
+	client := newClient(t, url)
+	r := process(t, url)
+	h := r.Hub(tenant, hub, Settings{GroupIndex: true})
+	k := redisclient.Hub(tenant, hub)
+	if err := client.XAdd(t.Context(), &redis.XAddArgs{Stream: k.GroupIndex("g"), ID: "99999999999999-5", Values: []string{"n", ""}}).Err(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		if _, err := h.Publish(t.Context(), to("g", i), hubs.PublishOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := all(t, h.(hubs.Historian), hubs.HistoryQuery{Select: hubs.Selection{Groups: []string{"g"}}, Limit: 8})
+	if err != nil || len(got) != 3 {
+		t.Errorf("%d of 3: %v", len(got), err)
+	}
+}
+
+// A thousand clients that come back together are answered from memory: Redis is
+// read once, for what came before this process followed the hub.
+func TestHistory_storm_is_answered_from_memory(t *testing.T) {
+	url := newRedis(t)
+	client := newClient(t, url)
+	a, b := process(t, url), process(t, url)
+	for i := range 200 {
+		publish(t, a, say("p", i+1))
+	}
+	n := newNode()
+	subscribe(t, b, n)
+	for i := range 100 {
+		publish(t, a, say("p", 201+i))
+	}
+	n.waitEntries(t, 100)
+	after := hubs.Position{Epoch: n.entries[0].Epoch, Number: 150}
+	before := commandCalls(t, client, "evalsha", "eval", "xrange", "xrevrange")
+	var wg sync.WaitGroup
+	for range 1000 {
+		wg.Go(func() {
+			page, err := b.Hub(tenant, hub, Settings{}).(hubs.Historian).History(t.Context(), hubs.HistoryQuery{Select: hubs.Selection{All: true}, After: &after, Limit: 1000})
+			if err != nil || len(page.Entries) != 150 {
+				t.Errorf("%d entries: %v", len(page.Entries), err)
+			}
+		})
+	}
+	wg.Wait()
+	if reads := commandCalls(t, client, "evalsha", "eval") - before; reads > 3 {
+		t.Errorf("Redis was asked %d times", reads)
+	}
+	if s := b.Stats(); s.Recalled != 1000 || s.HistoryReads != 0 {
+		t.Errorf("recalled %d, read %d", s.Recalled, s.HistoryReads)
+	}
+}
+
+// What is in memory is bounded, and given back when the last node leaves.
+func TestWindow_is_bounded(t *testing.T) {
+	r := process(t, newRedis(t))
+	n := newNode()
+	leave := subscribe(t, r, n)
+	for i := range windowEntries + 300 {
+		publish(t, r, say("p", i+1))
+	}
+	n.waitEntries(t, windowEntries+300)
+	f := r.feed(hubID{tenant, hub})
+	f.mu.Lock()
+	entries, bytes := len(f.window.entries), f.window.bytes
+	f.mu.Unlock()
+	if entries != windowEntries || int64(bytes) != r.windows.Load() || bytes > windowBytes {
+		t.Errorf("%d entries of %d bytes, all: %d", entries, bytes, r.windows.Load())
+	}
+	large := say("large", 1)
+	large.Message.Arguments.Bytes = []byte(`["large",1,"` + strings.Repeat("x", 200<<10) + `"]`)
+	publish(t, r, large)
+	publish(t, r, large)
+	n.waitEntries(t, windowEntries+302)
+	if r.windows.Load() > windowBytes {
+		t.Errorf("%d bytes", r.windows.Load())
+	}
+	leave()
+	if r.windows.Load() != 0 {
+		t.Errorf("%d bytes are left", r.windows.Load())
+	}
+}
+
+// BenchmarkHistory reads the newest 100 of a hub, from memory and from Redis.
+func BenchmarkHistory(b *testing.B) {
+	client, err := redisclient.New(testenv.Redis(b), "bench")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer client.Close()
+	r, err := New(Config{Redis: client, EdgeRun: "bench", Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer r.Close()
+	h := r.Hub(tenant, hub, Settings{})
+	var last hubs.Position
+	n := newNode()
+	leave, err := h.Subscribe(b.Context(), n)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for i := range 900 {
+		if last, err = h.Publish(b.Context(), say("p", i), hubs.PublishOptions{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	after := hubs.Position{Epoch: last.Epoch, Number: last.Number - 100}
+	read := func(b *testing.B) {
+		before := redisCPU(b, client)
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				page, err := h.(hubs.Historian).History(context.Background(), hubs.HistoryQuery{Select: hubs.Selection{All: true}, After: &after, Limit: 200})
+				if err != nil || len(page.Entries) != 100 {
+					b.Error(len(page.Entries), err)
+				}
+			}
+		})
+		b.ReportMetric((redisCPU(b, client)-before)*1e6/float64(b.N), "redis-us/op")
+	}
+	b.Run("memory", read)
+	leave()
+	b.Run("redis", read)
+}
