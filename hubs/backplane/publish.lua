@@ -47,6 +47,7 @@ if not (epoch and number and ms) then
   redis.call('DEL', KEYS[2], KEYS[3]) -- of a head that was lost
 end
 number = number + 1
+local rested = now > ms + 60000
 if now > ms then ms = now end -- a clock that went back must not stop the hub
 
 local indexes = tonumber(ARGV[16]) or 0
@@ -97,7 +98,7 @@ for k = #KEYS - indexes + 1, #KEYS do
   end
   redis.call('PEXPIRE', KEYS[k], int(tonumber(ARGV[6]) + 60000))
 end
-redis.call('PEXPIRE', KEYS[1], ARGV[9])
+if number % 64 == 1 or rested then redis.call('PEXPIRE', KEYS[1], ARGV[9]) end -- often enough for days
 redis.call('PEXPIRE', KEYS[2], int(tonumber(ARGV[6]) + 60000))
 
 local minute, total = math.floor(now / 60000), 0
