@@ -117,7 +117,7 @@ var directions = []struct {
 	{[]string{"billing"}, []string{"tenants", "internal/fault"}},
 	{[]string{"billing/..."}, append([]string{"billing", "billing/usage", "tenants", "internal/redisclient"}, leaves...)},
 	// The control plane's HTTP surface sees services, never stores.
-	{[]string{"adminapi"}, append([]string{"tenants", "tenants/accesstoken", "tenants/permissions", "billing", "billing/usage"}, leaves...)},
+	{[]string{"adminapi"}, append([]string{"tenants", "tenants/accesstoken", "tenants/openid", "tenants/permissions", "billing", "billing/usage"}, leaves...)},
 	{[]string{"adminapi/rolespage"}, []string{"adminapi", "tenants"}},
 	// Here things meet.
 	{[]string{"internal/app/..."}, []string{"adminapi", "billing/...", "hubs/...", "internal/...", "migrations", "tenants/...", "web"}},

@@ -737,6 +737,20 @@ type HubSettings struct {
 	Upstream *Upstream `json:"upstream,omitempty"`
 }
 
+// Identity defines model for Identity.
+type Identity struct {
+	// Email What the provider said when it was linked
+	Email    string    `json:"email"`
+	ID       string    `json:"id"`
+	Issuer   string    `json:"issuer"`
+	LinkedAt time.Time `json:"linked_at"`
+}
+
+// IdentityList defines model for IdentityList.
+type IdentityList struct {
+	Identities []Identity `json:"identities"`
+}
+
 // Invitation defines model for Invitation.
 type Invitation struct {
 	CreatedAt time.Time `json:"created_at"`
@@ -900,6 +914,21 @@ type MemberList struct {
 
 // Name Shown to people
 type Name = string
+
+// OidcStart defines model for OidcStart.
+type OidcStart struct {
+	// URL Of the OpenID provider
+	URL string `json:"url"`
+}
+
+// OidcStartRequest defines model for OidcStartRequest.
+type OidcStartRequest struct {
+	// Next A path of the console to go to afterwards
+	Next *string `json:"next,omitempty"`
+
+	// Remember Keep the session over weeks
+	Remember *bool `json:"remember,omitempty"`
+}
 
 // Password defines model for Password.
 type Password = string
@@ -1132,6 +1161,20 @@ type SessionInfo struct {
 // SessionList defines model for SessionList.
 type SessionList struct {
 	Sessions []SessionInfo `json:"sessions"`
+}
+
+// SignInOptions defines model for SignInOptions.
+type SignInOptions struct {
+	// ConfirmSignUps A sign-up is confirmed by mail before anything is made
+	ConfirmSignUps bool `json:"confirm_sign_ups"`
+
+	// Oidc Absent when there is no OpenID provider
+	Oidc *struct {
+		// Name For the button
+		//
+		// Example: Acme SSO
+		Name string `json:"name"`
+	} `json:"oidc,omitempty"`
 }
 
 // SignInRequest defines model for SignInRequest.
@@ -1409,6 +1452,9 @@ type AccountPath = string
 // HubPath Example: chat
 type HubPath = HubName
 
+// IdentityPath defines model for IdentityPath.
+type IdentityPath = string
+
 // InvitationPath defines model for InvitationPath.
 type InvitationPath = string
 
@@ -1444,6 +1490,13 @@ type Unauthenticated = Problem
 
 // Unexpected RFC 9457
 type Unexpected = Problem
+
+// FinishOidcParams defines parameters for FinishOidc.
+type FinishOidcParams struct {
+	Code  *string `form:"code,omitempty" json:"code,omitempty"`
+	State *string `form:"state,omitempty" json:"state,omitempty"`
+	Error *string `form:"error,omitempty" json:"error,omitempty"`
+}
 
 // ListUpstreamDeliveriesParams defines parameters for ListUpstreamDeliveries.
 type ListUpstreamDeliveriesParams struct {
@@ -1505,6 +1558,9 @@ type ResetPasswordJSONRequestBody = PasswordResetCompletion
 // SignInJSONRequestBody defines body for SignIn for application/json ContentType.
 type SignInJSONRequestBody = SignInRequest
 
+// BeginOidcJSONRequestBody defines body for BeginOidc for application/json ContentType.
+type BeginOidcJSONRequestBody = OidcStartRequest
+
 // FinishSignInJSONRequestBody defines body for FinishSignIn for application/json ContentType.
 type FinishSignInJSONRequestBody = SecondFactorCodeRequest
 
@@ -1549,6 +1605,9 @@ type RotateWebhookSecretJSONRequestBody = RotateWebhookSecretRequest
 
 // ChangeEmailJSONRequestBody defines body for ChangeEmail for application/json ContentType.
 type ChangeEmailJSONRequestBody = EmailChange
+
+// LinkIdentityJSONRequestBody defines body for LinkIdentity for application/json ContentType.
+type LinkIdentityJSONRequestBody = PasswordConfirmation
 
 // ChangePasswordJSONRequestBody defines body for ChangePassword for application/json ContentType.
 type ChangePasswordJSONRequestBody = PasswordChange
@@ -1633,6 +1692,9 @@ type ServerInterface interface {
 	// LookUpInvitation What an invitation is for
 	// (POST /v1/invitations/lookup)
 	LookUpInvitation(w http.ResponseWriter, r *http.Request)
+	// FinishOidc Where the OpenID provider sends the browser back
+	// (GET /v1/oidc/callback)
+	FinishOidc(w http.ResponseWriter, r *http.Request, params FinishOidcParams)
 	// RequestPasswordReset Ask for a mail with which a new password can be set
 	// (POST /v1/password-reset)
 	RequestPasswordReset(w http.ResponseWriter, r *http.Request)
@@ -1651,6 +1713,9 @@ type ServerInterface interface {
 	// SignIn Sign in
 	// (POST /v1/session)
 	SignIn(w http.ResponseWriter, r *http.Request)
+	// BeginOidc Begin to sign in with the OpenID provider
+	// (POST /v1/session/oidc)
+	BeginOidc(w http.ResponseWriter, r *http.Request)
 	// FinishSignIn Second step of signing in
 	// (POST /v1/session/second-factor)
 	FinishSignIn(w http.ResponseWriter, r *http.Request)
@@ -1663,6 +1728,9 @@ type ServerInterface interface {
 	// EndSession End one session
 	// (DELETE /v1/sessions/{session})
 	EndSession(w http.ResponseWriter, r *http.Request, session SessionPath)
+	// GetSignInOptions How people can sign in here
+	// (GET /v1/sign-in-options)
+	GetSignInOptions(w http.ResponseWriter, r *http.Request)
 	// SignUp Create a user with an account, a first tenant, its keys and a hub
 	// (POST /v1/signup)
 	SignUp(w http.ResponseWriter, r *http.Request)
@@ -1765,6 +1833,15 @@ type ServerInterface interface {
 	// ResendVerification Send the mail that confirms the address again
 	// (POST /v1/user/email/verification)
 	ResendVerification(w http.ResponseWriter, r *http.Request)
+	// ListIdentities The caller's identities at OpenID providers
+	// (GET /v1/user/identities)
+	ListIdentities(w http.ResponseWriter, r *http.Request)
+	// LinkIdentity Begin to link an identity to the caller
+	// (POST /v1/user/identities)
+	LinkIdentity(w http.ResponseWriter, r *http.Request)
+	// UnlinkIdentity Unlink an identity
+	// (DELETE /v1/user/identities/{identity})
+	UnlinkIdentity(w http.ResponseWriter, r *http.Request, identity IdentityPath)
 	// ChangePassword Change the password
 	// (PUT /v1/user/password)
 	ChangePassword(w http.ResponseWriter, r *http.Request)
@@ -1921,6 +1998,12 @@ func (_ Unimplemented) LookUpInvitation(w http.ResponseWriter, r *http.Request) 
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// FinishOidc Where the OpenID provider sends the browser back
+// (GET /v1/oidc/callback)
+func (_ Unimplemented) FinishOidc(w http.ResponseWriter, r *http.Request, params FinishOidcParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // RequestPasswordReset Ask for a mail with which a new password can be set
 // (POST /v1/password-reset)
 func (_ Unimplemented) RequestPasswordReset(w http.ResponseWriter, r *http.Request) {
@@ -1957,6 +2040,12 @@ func (_ Unimplemented) SignIn(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// BeginOidc Begin to sign in with the OpenID provider
+// (POST /v1/session/oidc)
+func (_ Unimplemented) BeginOidc(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // FinishSignIn Second step of signing in
 // (POST /v1/session/second-factor)
 func (_ Unimplemented) FinishSignIn(w http.ResponseWriter, r *http.Request) {
@@ -1978,6 +2067,12 @@ func (_ Unimplemented) ListSessions(w http.ResponseWriter, r *http.Request) {
 // EndSession End one session
 // (DELETE /v1/sessions/{session})
 func (_ Unimplemented) EndSession(w http.ResponseWriter, r *http.Request, session SessionPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetSignInOptions How people can sign in here
+// (GET /v1/sign-in-options)
+func (_ Unimplemented) GetSignInOptions(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -2182,6 +2277,24 @@ func (_ Unimplemented) ChangeEmail(w http.ResponseWriter, r *http.Request) {
 // ResendVerification Send the mail that confirms the address again
 // (POST /v1/user/email/verification)
 func (_ Unimplemented) ResendVerification(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ListIdentities The caller's identities at OpenID providers
+// (GET /v1/user/identities)
+func (_ Unimplemented) ListIdentities(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// LinkIdentity Begin to link an identity to the caller
+// (POST /v1/user/identities)
+func (_ Unimplemented) LinkIdentity(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// UnlinkIdentity Unlink an identity
+// (DELETE /v1/user/identities/{identity})
+func (_ Unimplemented) UnlinkIdentity(w http.ResponseWriter, r *http.Request, identity IdentityPath) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -2751,6 +2864,65 @@ func (siw *ServerInterfaceWrapper) LookUpInvitation(w http.ResponseWriter, r *ht
 	handler.ServeHTTP(w, r)
 }
 
+// FinishOidc operation middleware
+func (siw *ServerInterfaceWrapper) FinishOidc(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params FinishOidcParams
+
+	// ------------- Optional query parameter "code" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "code", r.URL.Query(), &params.Code, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "code"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "code", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", r.URL.Query(), &params.State, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "state"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "state", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "error" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "error", r.URL.Query(), &params.Error, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "error"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "error", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.FinishOidc(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // RequestPasswordReset operation middleware
 func (siw *ServerInterfaceWrapper) RequestPasswordReset(w http.ResponseWriter, r *http.Request) {
 
@@ -2835,6 +3007,20 @@ func (siw *ServerInterfaceWrapper) SignIn(w http.ResponseWriter, r *http.Request
 	handler.ServeHTTP(w, r)
 }
 
+// BeginOidc operation middleware
+func (siw *ServerInterfaceWrapper) BeginOidc(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.BeginOidc(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // FinishSignIn operation middleware
 func (siw *ServerInterfaceWrapper) FinishSignIn(w http.ResponseWriter, r *http.Request) {
 
@@ -2894,6 +3080,20 @@ func (siw *ServerInterfaceWrapper) EndSession(w http.ResponseWriter, r *http.Req
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.EndSession(w, r, session)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetSignInOptions operation middleware
+func (siw *ServerInterfaceWrapper) GetSignInOptions(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetSignInOptions(w, r)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -3932,6 +4132,60 @@ func (siw *ServerInterfaceWrapper) ResendVerification(w http.ResponseWriter, r *
 	handler.ServeHTTP(w, r)
 }
 
+// ListIdentities operation middleware
+func (siw *ServerInterfaceWrapper) ListIdentities(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListIdentities(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// LinkIdentity operation middleware
+func (siw *ServerInterfaceWrapper) LinkIdentity(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.LinkIdentity(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// UnlinkIdentity operation middleware
+func (siw *ServerInterfaceWrapper) UnlinkIdentity(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "identity" -------------
+	var identity IdentityPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "identity", chi.URLParam(r, "identity"), &identity, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "identity", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.UnlinkIdentity(w, r, identity)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ChangePassword operation middleware
 func (siw *ServerInterfaceWrapper) ChangePassword(w http.ResponseWriter, r *http.Request) {
 
@@ -4188,6 +4442,24 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Post(options.BaseURL+"/v1/user/second-factor/removal", wrapper.RemoveSecondFactor)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/sign-in-options", wrapper.GetSignInOptions)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/session/oidc", wrapper.BeginOidc)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/oidc/callback", wrapper.FinishOidc)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/user/identities", wrapper.ListIdentities)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/user/identities", wrapper.LinkIdentity)
+	})
+	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/v1/user/identities/{identity}", wrapper.UnlinkIdentity)
 	})
 	r.Group(func(r chi.Router) {
 		r.Post(options.BaseURL+"/v1/accounts", wrapper.CreateAccount)

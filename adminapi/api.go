@@ -33,6 +33,10 @@ type Config struct {
 	Sessions scs.Store
 	// Keys finds the keys of tenants' issuers, for judging tokens.
 	Keys accesstoken.PublicKeys
+	// OpenID is the provider with which people sign in; nil = none.
+	OpenID OpenID
+	// OpenIDName names the provider for people.
+	OpenIDName string
 	// Console is the built console; nil when there is none.
 	Console fs.FS
 	// Dev serves the mailbox and lets cookies travel without TLS.
@@ -47,6 +51,8 @@ type server struct {
 	billing  *billing.Service
 	sessions *scs.SessionManager
 	keys     accesstoken.PublicKeys
+	openID   OpenID // nil = none
+	idName   string
 	spec     json.RawMessage
 	// operations are the rows of the table of operations, by method and path.
 	operations map[string]tenants.Operation
@@ -70,7 +76,7 @@ func New(c Config) (http.Handler, error) {
 	}
 	s := &server{
 		tenants: c.Tenants, billing: c.Billing, spec: document, dev: c.Dev, logger: c.Logger, now: c.Now,
-		sessions: newSessions(c.Sessions, c.Dev), keys: c.Keys,
+		sessions: newSessions(c.Sessions, c.Dev), keys: c.Keys, openID: c.OpenID, idName: c.OpenIDName,
 	}
 	if s.now == nil {
 		s.now = time.Now

@@ -89,6 +89,9 @@ func NewService(c Config) (*Service, error) {
 // Endpoints tells where tenants are reached.
 func (s *Service) Endpoints() Endpoints { return s.endpoints }
 
+// ConfirmsSignUps tells whether sign-ups are confirmed first.
+func (s *Service) ConfirmsSignUps() bool { return s.confirmSignUps }
+
 // hurry publishes a tenant's document right away; what fails is left to the
 // queued job.
 func (s *Service) hurry(ctx context.Context, t ID) {

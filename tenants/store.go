@@ -14,6 +14,7 @@ type Store interface {
 	Members
 	Sessions
 	Credentials
+	Identities
 	Tokens
 	Registry
 	// InTx runs f with a store bound to one transaction, which commits when f
@@ -128,6 +129,16 @@ type Credentials interface {
 	SetRecoveryCodes(ctx context.Context, u UserID, hashes [][]byte) error
 	// UseRecoveryCode uses a code up; false = there is no such code.
 	UseRecoveryCode(ctx context.Context, u UserID, hash []byte) (bool, error)
+}
+
+// Identities keeps whom OpenID providers know users as.
+type Identities interface {
+	// PutIdentity answers identity_taken for one that is linked already.
+	PutIdentity(ctx context.Context, i Identity) error
+	IdentityBySubject(ctx context.Context, issuer, subject string) (Identity, error)
+	Identities(ctx context.Context, u UserID) ([]Identity, error)
+	// DeleteIdentity returns what it deleted.
+	DeleteIdentity(ctx context.Context, u UserID, id string) (Identity, error)
 }
 
 // Tokens keeps API tokens as hashes.

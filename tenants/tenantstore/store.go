@@ -100,6 +100,7 @@ func notFound(what string) error {
 // taken says, by constraint, what is taken.
 var taken = map[string]struct{ code, message string }{
 	"users_email_key":     {"email_taken", "There is already a user with this email address."},
+	"identities_subject":  {"identity_taken", "This identity is linked to a user already."},
 	"invitations_address": {"already_invited", "This address is invited already: send that invitation again, or withdraw it."},
 	"members_pkey":        {"already_member", "This user is a member of the account."},
 	"tenants_slug":        {"slug_taken", "This slug is taken."},

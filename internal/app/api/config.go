@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"strings"
 
 	"github.com/caarlos0/env/v11"
 
@@ -49,6 +50,14 @@ type Config struct {
 	// ConfirmSignUps makes nothing before a new address is confirmed, so that nobody
 	// learns which addresses are known; unset = when there is a mail server.
 	ConfirmSignUps *bool `env:"SIGNALBOX_CONFIRM_SIGNUPS"`
+	// OIDCIssuer is the OpenID provider with which people may sign in, as the iss of
+	// its tokens; empty = none. It must allow the redirect to /v1/oidc/callback of
+	// ConsoleURL.
+	OIDCIssuer       string `env:"SIGNALBOX_OIDC_ISSUER"`
+	OIDCClientID     string `env:"SIGNALBOX_OIDC_CLIENT_ID"`
+	OIDCClientSecret string `env:"SIGNALBOX_OIDC_CLIENT_SECRET"`
+	// OIDCName names the provider on the sign-in page.
+	OIDCName string `env:"SIGNALBOX_OIDC_NAME" envDefault:"single sign-on"`
 	// SignUpsPerHour bounds sign-ups from one IP address; 0 = 20, or 1,000 in dev.
 	SignUpsPerHour int `env:"SIGNALBOX_SIGNUPS_PER_HOUR"`
 	// TrustedProxies are the networks, as 10.0.0.0/8, of balancers in front of
@@ -103,6 +112,15 @@ func (c Config) Validate() error {
 	check("SIGNALBOX_CONSOLE_URL", schemeOf(c.ConsoleURL, "http", "https"))
 	if c.SMTPURL != "" {
 		check("SIGNALBOX_SMTP_URL", schemeOf(c.SMTPURL, "smtp", "smtps"))
+	}
+	if c.OIDCIssuer != "" {
+		check("SIGNALBOX_OIDC_ISSUER", schemeOf(c.OIDCIssuer, "https", "http"))
+		if !c.Dev && !strings.HasPrefix(c.OIDCIssuer, "https://") {
+			check("SIGNALBOX_OIDC_ISSUER", errors.New("must begin with https://"))
+		}
+		if c.OIDCClientID == "" {
+			check("SIGNALBOX_OIDC_CLIENT_ID", errors.New("is needed beside SIGNALBOX_OIDC_ISSUER"))
+		}
 	}
 	for name, addr := range map[string]string{
 		"SIGNALBOX_API_ADDR": c.Addr, "SIGNALBOX_API_ADMIN_ADDR": c.AdminAddr, "SIGNALBOX_API_INTERNAL_ADDR": c.InternalAddr,

@@ -159,7 +159,7 @@ func TestLive_tells_those_who_watch_and_nobody_else(t *testing.T) {
 	}
 	watched, user := signUp("ada@example.com")
 	ignored, _ := signUp("bob@example.com")
-	_, secret, err := r.app.core.service.CreateAPIToken(t.Context(), tenants.Caller{User: tenants.UserID(user)}, "test", "")
+	_, secret, err := r.app.core.service.CreateAPIToken(t.Context(), tenants.Caller{User: tenants.UserID(user)}, "", tenants.NewAPIToken{Name: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,6 +31,7 @@ import (
 	"github.com/signalbox/signalbox/tenants/deliveries"
 	"github.com/signalbox/signalbox/tenants/directory"
 	"github.com/signalbox/signalbox/tenants/jwks"
+	"github.com/signalbox/signalbox/tenants/openid"
 	"github.com/signalbox/signalbox/tenants/tenantstore"
 	"github.com/signalbox/signalbox/web"
 )
@@ -130,6 +131,7 @@ func open(ctx context.Context, c Config, logger *slog.Logger, console io.Writer,
 	public, err := adminapi.New(adminapi.Config{
 		Tenants: a.core.service, Billing: money,
 		Sessions: tenantstore.NewSessions(a.core.pool), Keys: keys,
+		OpenID: openIDOf(c), OpenIDName: c.OIDCName,
 		Console: assets(), Dev: c.Dev, Logger: logger,
 	})
 	if err != nil {
@@ -153,6 +155,16 @@ func open(ctx context.Context, c Config, logger *slog.Logger, console io.Writer,
 		a.servers = append(a.servers, server)
 	}
 	return a, nil
+}
+
+// openIDOf makes the OpenID provider; nil when there is none.
+func openIDOf(c Config) adminapi.OpenID {
+	if c.OIDCIssuer == "" {
+		return nil
+	}
+	return openid.New(openid.Config{
+		Issuer: c.OIDCIssuer, ClientID: c.OIDCClientID, ClientSecret: c.OIDCClientSecret, RedirectURL: strings.TrimSuffix(c.ConsoleURL, "/") + "/v1/oidc/callback",
+	})
 }
 
 // outer shows requests as callers made them, and refuses those without TLS where
