@@ -30,6 +30,8 @@ var bodies = map[string]any{
 	"lookUpInvitation":     map[string]any{"token": "x"},
 	"acceptInvitation":     map[string]any{"token": "x", "password": password},
 	"createAccount":        map[string]any{"name": "Another"},
+	"beginOidc":            map[string]any{},
+	"linkIdentity":         map[string]any{"password": password},
 	"updateAccount":        map[string]any{"name": "Renamed"},
 	"updateMember":         map[string]any{"role": "viewer"},
 	"createInvitation":     map[string]any{"email": "invited@example.com", "role": "viewer"},
@@ -93,7 +95,7 @@ func eachOperation(t *testing.T, f func(o operation)) {
 func address(path, account, tenant string) string {
 	return strings.NewReplacer(
 		"{account}", account, "{tenant}", tenant, "{hub}", "chat", "{slot}", "primary", "{api_token}", "none", "{issuer}", "none", "{revocation}", "none",
-		"{delivery}", "1-1", "{user}", "none", "{invitation}", "none", "{session}", "none",
+		"{delivery}", "1-1", "{user}", "none", "{invitation}", "none", "{session}", "none", "{identity}", "none",
 	).Replace(path)
 }
 

@@ -45,6 +45,9 @@ type Config struct {
 	// SMTPURL sends mail, as smtp://user:password@host:587 (STARTTLS) or smtps://
 	// (TLS). Empty: mails stay in the outbox.
 	SMTPURL string `env:"SIGNALBOX_SMTP_URL"`
+	// SMTPCAFile has the authorities, as PEM, that the mail server's certificate may
+	// come from; empty = the system's.
+	SMTPCAFile string `env:"SIGNALBOX_SMTP_CA_FILE"`
 	// MailFrom is the sender of mails.
 	MailFrom string `env:"SIGNALBOX_MAIL_FROM" envDefault:"Signalbox <no-reply@localhost>"`
 	// ConfirmSignUps makes nothing before a new address is confirmed, so that nobody

@@ -27,8 +27,11 @@ const (
 	publishRetryStep = 250 * time.Millisecond
 	publishRetryMost = 2 * time.Second
 	mailTimeout      = 30 * time.Second
-	cleanUpEvery     = time.Hour
-	marksKept        = 7 * 24 * time.Hour
+	// rescueAfter is when a job of a process that died is worked again; none takes
+	// half as long.
+	rescueAfter  = 2 * time.Minute
+	cleanUpEvery = time.Hour
+	marksKept    = 7 * 24 * time.Hour
 )
 
 // publishWorker hands a tenant's document to the data plane.
@@ -63,6 +66,9 @@ type mailWorker struct {
 	send  func(context.Context, tenants.Mail) error
 }
 
+// errMailTooLate is for a mail whose link ended before it could be sent.
+var errMailTooLate = errors.New("mail not sent: its link has ended")
+
 // Work implements river.Worker.
 func (w *mailWorker) Work(ctx context.Context, job *river.Job[tenantstore.SendMail]) error {
 	mail, err := w.store.UnsentMail(ctx, job.Args.Mail)
@@ -71,6 +77,9 @@ func (w *mailWorker) Work(ctx context.Context, job *river.Job[tenantstore.SendMa
 	}
 	if err != nil {
 		return err
+	}
+	if !mail.GoodUntil.IsZero() && time.Now().After(mail.GoodUntil) {
+		return river.JobCancel(errMailTooLate)
 	}
 	if err := w.send(ctx, mail); errors.Is(err, errNoMailServer) {
 		return river.JobCancel(err)
@@ -116,6 +125,8 @@ func newJobs(k *core, ledger *billingstore.Store, publish func(context.Context, 
 		Queues:            map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: jobWorkers}},
 		FetchCooldown:     jobFetchCooldown,
 		FetchPollInterval: jobFetchPoll,
+		// One that died may have sent its mail: see smtpSender.
+		RescueStuckJobsAfter: rescueAfter,
 		PeriodicJobs: []*river.PeriodicJob{river.NewPeriodicJob(
 			river.PeriodicInterval(cleanUpEvery), func() (river.JobArgs, *river.InsertOpts) { return cleanUp{}, nil }, nil,
 		)},

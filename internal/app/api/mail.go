@@ -8,7 +8,10 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"os"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/wneessen/go-mail"
 
@@ -17,6 +20,9 @@ import (
 
 // errNoMailServer leaves a mail in the outbox.
 var errNoMailServer = errors.New("mail not sent: SIGNALBOX_SMTP_URL is not set")
+
+// smtpTimeout bounds the conversation with the mail server.
+const smtpTimeout = 20 * time.Second
 
 // newSender returns what sends mail: over SMTP when there is a server, else to
 // nobody. A development server prints mails to console, past the log, which
@@ -31,14 +37,36 @@ func newSender(c Config, console io.Writer) (func(context.Context, tenants.Mail)
 			return err
 		}, nil
 	}
-	client, err := newSMTPClient(c.SMTPURL, nil)
+	roots, err := authorities(c.SMTPCAFile)
+	if err != nil {
+		return nil, err
+	}
+	client, err := newSMTPClient(c.SMTPURL, roots)
 	if err != nil {
 		return nil, err
 	}
 	return smtpSender(client, c.MailFrom), nil
 }
 
-// smtpSender sends mails through a client.
+// authorities reads a PEM file; without one they are nil, which means the system's.
+func authorities(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil //nolint:nilnil // nil is what it means
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read SIGNALBOX_SMTP_CA_FILE: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, errors.New("SIGNALBOX_SMTP_CA_FILE has no certificate")
+	}
+	return roots, nil
+}
+
+// smtpSender sends mails through a client. A mail that is sent again, because it
+// isn't known whether it was taken, has the same Message-ID: who keeps mails drops
+// the second one.
 func smtpSender(client *mail.Client, from string) func(context.Context, tenants.Mail) error {
 	return func(ctx context.Context, m tenants.Mail) error {
 		message := mail.NewMsg()
@@ -48,8 +76,15 @@ func smtpSender(client *mail.Client, from string) func(context.Context, tenants.
 		if err := message.To(m.To); err != nil {
 			return fmt.Errorf("set recipient: %w", err)
 		}
+		_, domain, _ := strings.Cut(message.GetFrom()[0].Address, "@")
+		message.SetMessageIDWithValue(strings.ToLower(m.ID) + "@" + domain)
+		message.SetDateWithValue(m.CreatedAt)
+		message.SetGenHeader(mail.Header("Auto-Submitted"), "auto-generated") // RFC 3834: no answers from machines
 		message.Subject(m.Subject)
 		message.SetBodyString(mail.TypeTextPlain, m.Text)
+		if m.HTML != "" {
+			message.AddAlternativeString(mail.TypeTextHTML, m.HTML)
+		}
 		if err := client.DialAndSendWithContext(ctx, message); err != nil {
 			return fmt.Errorf("send mail: %w", err)
 		}
@@ -65,9 +100,9 @@ func newSMTPClient(raw string, roots *x509.CertPool) (*mail.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("SIGNALBOX_SMTP_URL is malformed") // its text may hold the password
 	}
-	options := []mail.Option{mail.WithTLSPortPolicy(mail.TLSMandatory)}
+	options := []mail.Option{mail.WithTLSPortPolicy(mail.TLSMandatory), mail.WithTimeout(smtpTimeout)}
 	if u.Scheme == "smtps" {
-		options = []mail.Option{mail.WithSSLPort(false)}
+		options = []mail.Option{mail.WithSSLPort(false), mail.WithTimeout(smtpTimeout)}
 	}
 	if port, err := strconv.Atoi(u.Port()); err == nil {
 		options = append(options, mail.WithPort(port))
