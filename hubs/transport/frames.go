@@ -5,6 +5,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/coder/websocket"
+
 	"github.com/signalbox/signalbox/hubs"
 	"github.com/signalbox/signalbox/hubs/internal/pace"
 )
@@ -26,46 +28,21 @@ const (
 	opText         = 1
 	opBinary       = 2
 	opClose        = 8
-	opPing         = 9
 	opPong         = 10
-)
-
-// The bits of a frame's first byte that say that it is its message's last, and of
-// the second that it is masked.
-const (
-	bitFin  = 0x80
-	bitMask = 0x80
-)
-
-// Statuses of RFC 6455, 7.4.1.
-const (
-	statusNormal      = 1000
-	statusGoingAway   = 1001
-	statusProtocol    = 1002
-	statusReserved    = 1004
-	statusNone        = 1005 // never sent: there was none
-	statusAbnormal    = 1006 // never sent
-	statusInvalid     = 1007
-	statusPolicy      = 1008
-	statusTooBig      = 1009
-	statusFailed      = 1011
-	statusLastOfRFC   = 1014
-	statusFirstOfApps = 3000
-	statusLastOfApps  = 4999
 )
 
 // frameError is a client's breach of the rules of frames, and how the socket is
 // closed for it.
 type frameError struct {
-	status uint16
-	code   string // for hubs.Meter.Refused; empty: not counted
+	status websocket.StatusCode
+	code   string // for hubs.Meter.Refused
 	text   string // at most 123 bytes
 }
 
 func (e *frameError) Error() string { return e.text }
 
 func breach(text string) *frameError {
-	return &frameError{statusProtocol, hubs.RefusedProtocol, text}
+	return &frameError{websocket.StatusProtocolError, hubs.RefusedProtocol, text}
 }
 
 var (
@@ -76,78 +53,72 @@ var (
 	errControl      = breach("a control frame must be in one piece of at most 125 bytes")
 	errContinuation = breach("a continuation without a message")
 	errInterleaved  = breach("a message begins inside another")
-	errFragments    = &frameError{statusPolicy, hubs.RefusedFlood, "a message may come in at most 1024 frames"}
-	errEmptyFrames  = &frameError{statusPolicy, hubs.RefusedFlood, "more than 50 pings, pongs and empty messages a second"}
-	errInvalidUTF8  = &frameError{statusInvalid, hubs.RefusedProtocol, "a text message must be UTF-8"}
-	errReason       = &frameError{statusInvalid, hubs.RefusedProtocol, "the reason of a close frame must be UTF-8"}
-	errStatus       = &frameError{statusProtocol, "", "a close frame has no status, or one that may be sent"}
-	errSlowMessage  = &frameError{statusPolicy, hubs.RefusedTimeout, "a message that has begun must be complete in time"}
+	errFragments    = &frameError{websocket.StatusPolicyViolation, hubs.RefusedFlood, "a message may come in at most 1024 frames"}
+	errEmptyFrames  = &frameError{websocket.StatusPolicyViolation, hubs.RefusedFlood, "more than 50 pings, pongs and empty messages a second"}
+	errInvalidUTF8  = &frameError{websocket.StatusInvalidFramePayloadData, hubs.RefusedProtocol, "a text message must be UTF-8"}
+	errReason       = &frameError{websocket.StatusInvalidFramePayloadData, hubs.RefusedProtocol, "the reason of a close frame must be UTF-8"}
+	errSlowMessage  = &frameError{websocket.StatusPolicyViolation, hubs.RefusedTimeout, "a message that has begun must be complete in time"}
 )
 
-// frames takes a client's frames apart. The zero value is at the beginning of a
-// connection.
+// frames follows a client's frames while their bytes pass by on the way to the
+// WebSocket library, which counts nothing and answers every ping. The zero value
+// is at the beginning of a connection.
 type frames struct {
 	payload   uint64 // bytes of the frame's payload still to come
 	head      [14]byte
 	have      uint8 // bytes of head
-	inPayload bool  // the head is complete and the frame isn't
-	inMessage bool  // more frames of the message are to come
-	opcode    byte
-	masked    uint8  // bytes of the payload so far, modulo the mask's length
+	inMessage bool
+	closing   bool   // in a close frame
+	closed    bool   // by it: what comes behind doesn't matter
 	fragments uint16 // of the message, so far
+	reason    text   // of the close frame
 	empty     pace.Meter
 }
 
-// next takes what belongs to the frame's head off the front of p. Once
-// f.inPayload is set, f tells what the frame is; an error is final.
-func (f *frames) next(p []byte) (rest []byte, err *frameError) {
-	for len(p) > 0 && !f.inPayload {
-		n := copy(f.head[f.have:f.size()], p)
-		f.have += uint8(n)
-		p = p[n:]
-		if int(f.have) == f.size() {
-			if err := f.frame(); err != nil {
-				return nil, err
+// pass follows p, the next bytes of the connection. An error is final; the first
+// good bytes of p come before the frame that is wrong.
+func (f *frames) pass(p []byte) (good int, err *frameError) {
+	for at := 0; at < len(p) && !f.closed; {
+		if f.payload > 0 {
+			n := min(uint64(len(p)-at), f.payload)
+			if f.closing && !f.goodbye(p[at:at+int(n)]) {
+				return good, errReason
 			}
-			f.inPayload, f.masked = true, 0
+			f.payload -= n
+			at += int(n)
+			continue
+		}
+		if f.have == 0 {
+			good = at
+		}
+		n := copy(f.head[f.have:f.size()], p[at:])
+		f.have += uint8(n)
+		at += n
+		if int(f.have) < f.size() {
+			continue
+		}
+		f.have = 0
+		if err := f.frame(); err != nil {
+			return good, err
 		}
 	}
-	return p, nil
+	return len(p), nil
 }
 
-// isControl reports whether the frame is a ping, a pong or a close frame.
-func (f *frames) isControl() bool { return f.opcode >= opClose }
-
-// take appends to dst what p has of the frame's payload, at most as much as dst
-// has room for, and returns the rest of p.
-func (f *frames) take(dst, p []byte) (all, rest []byte) {
-	n := int(min(f.payload, uint64(len(p)), uint64(cap(dst)-len(dst))))
-	from := len(dst)
-	dst = append(dst, p[:n]...)
-	unmask(dst[from:], [4]byte(f.head[f.have-4:f.have]), int(f.masked))
-	f.masked = uint8(int(f.masked)+n) % 4
-	f.payload -= uint64(n)
-	return dst, p[n:]
-}
-
-// end is called when the whole payload has been taken.
-func (f *frames) end() { f.inPayload, f.have = false, 0 }
-
-// unmask takes the mask, of which offset bytes have been used, off b (RFC 6455,
-// 5.3).
-func unmask(b []byte, mask [4]byte, offset int) {
-	var key [8]byte
-	for i := range key {
-		key[i] = mask[(offset+i)%len(mask)]
+// goodbye checks a part of a close frame: its reason is text, and goes back to
+// the client.
+func (f *frames) goodbye(p []byte) bool {
+	mask := f.head[2:6]
+	var plain [maxControlPayload]byte
+	at := int(f.head[1]&0x7f) - int(f.payload)
+	for i, b := range p {
+		plain[i] = b ^ mask[(at+i)%len(mask)]
 	}
-	wide := binary.NativeEndian.Uint64(key[:])
-	for len(b) >= len(key) {
-		binary.NativeEndian.PutUint64(b, binary.NativeEndian.Uint64(b)^wide)
-		b = b[len(key):]
+	valid := f.reason.valid(plain[min(max(2-at, 0), len(p)):len(p)])
+	if f.closed = uint64(len(p)) == f.payload; f.closed {
+		valid = valid && f.reason.ends()
 	}
-	for i := range b {
-		b[i] ^= key[i]
-	}
+	return valid
 }
 
 // size is how many bytes the head has, as far as can be told from what is there.
@@ -162,7 +133,7 @@ func (f *frames) size() int {
 	case 127:
 		size += 8
 	}
-	if f.head[1]&bitMask != 0 {
+	if f.head[1]&0x80 != 0 {
 		size += 4 // the mask
 	}
 	return size
@@ -171,20 +142,20 @@ func (f *frames) size() int {
 // frame judges a frame by its head.
 func (f *frames) frame() *frameError {
 	first, length := f.head[0], uint64(f.head[1]&0x7f)
-	fin, op := first&bitFin != 0, first&0xf
+	fin, op := first&0x80 != 0, first&0xf
 	switch length {
 	case 126:
 		length = uint64(binary.BigEndian.Uint16(f.head[2:]))
 	case 127:
 		length = binary.BigEndian.Uint64(f.head[2:])
 	}
-	f.payload, f.opcode = length, op
+	f.payload = length
 	switch {
 	case first&0x70 != 0:
 		return errReservedBits
 	case op > opPong || op > opBinary && op < opClose:
 		return errOpcode
-	case f.head[1]&bitMask == 0:
+	case f.head[1]&0x80 == 0:
 		return errUnmasked
 	case length>>63 != 0:
 		return errLength
@@ -195,6 +166,7 @@ func (f *frames) frame() *frameError {
 		if op != opClose {
 			return f.nothing()
 		}
+		f.closing, f.closed = true, length == 0
 		return nil
 	case op == opContinuation && !f.inMessage:
 		return errContinuation

@@ -29,7 +29,7 @@ func (s *sockets) attach(server *hubs.Server, id string, ws *webSocket) error {
 	if err := server.Resume(id, ws); err != nil {
 		return err
 	}
-	s.current.Abort()
+	s.current.free()
 	s.current = ws
 	return nil
 }
@@ -39,7 +39,7 @@ func (s *sockets) end() {
 	if s != nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.current.Abort()
+		s.current.free()
 	}
 }
 
@@ -51,13 +51,13 @@ func (h *Handler) resume(q *request, all *sockets) {
 		writeText(q.w, http.StatusConflict, "")
 		return
 	}
-	ws, ok := h.upgrade(q)
-	if !ok {
+	ws, err := h.upgrade(q)
+	if err != nil {
 		return // it has been answered
 	}
 	ws.resumable = true
 	if err := all.attach(q.ep.Server, q.id, ws); err != nil {
-		ws.Abort() // the connection has just ended: its id is unknown to the next request
+		ws.free() // the connection has just ended: its id is unknown to the next request
 		return
 	}
 	h.opt.Logger.Debug("connection resumed", "hub", q.ep.Server.Name(), "connection", q.id, "relayed", q.relayed)
