@@ -9,7 +9,7 @@ import { startStack } from "./stack.mjs";
 const report = process.argv[2];
 
 const files = [];
-for (const folder of process.env.E2E_FOLDERS?.split(",") ?? ["conformance", "upstream", "clients", "browser"]) {
+for (const folder of process.env.E2E_FOLDERS?.split(",") ?? ["conformance", "behind", "upstream", "clients", "browser"]) {
   const names = await readdir(join(import.meta.dirname, folder));
   files.push(...names.filter((name) => name.endsWith(".test.mjs")).map((name) => join(folder, name)));
 }

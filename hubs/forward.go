@@ -141,11 +141,11 @@ func (c *Connection) forwardFirst(b *back, after Position, data []byte) (int, er
 	}
 	next := waitingFrame{after: after, item: queued{frame: data[:n:n], passed: true}}
 	switch m.Type {
-	case protocol.Invocation, protocol.StreamItem, protocol.Completion:
+	case protocol.Completion:
+		defer c.proxied.unanswered.completed(m.InvocationID) // behind it in the queue comes the Close message
 		next.item.units = Units(n)
-		if m.Type == protocol.Completion {
-			defer c.proxied.unanswered.Add(-1) // behind it in the queue comes the Close message
-		}
+	case protocol.Invocation, protocol.StreamItem:
+		next.item.units = Units(n)
 	case protocol.StreamInvocation, protocol.CancelInvocation:
 		// Numbered, but nothing that is delivered.
 	case protocol.Ping:

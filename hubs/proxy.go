@@ -3,7 +3,6 @@ package hubs
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/signalbox/signalbox/hubs/protocol"
@@ -64,13 +63,10 @@ type proxied struct {
 
 	// The reader's: the message on its way through the filters, and what became
 	// of it at their end.
-	raw    []byte
-	failed error
-	// unanswered are the client's invocations that the hub server has and hasn't
-	// answered.
-	unanswered atomic.Int64
-
-	back back
+	raw        []byte
+	failed     error
+	back       back
+	unanswered unanswered
 }
 
 var _ Dispatcher = (*proxied)(nil)
@@ -83,9 +79,7 @@ func (*proxied) Disconnected(context.Context, *Connection, error) {}
 
 // Message implements Dispatcher for what the filters let through.
 func (p *proxied) Message(ctx context.Context, _ *Connection, m *protocol.Message) error {
-	if m.InvocationID != "" {
-		p.unanswered.Add(1)
-	}
+	p.unanswered.asked(m)
 	// A session that can't go on is no refusal of the message: see handle.
 	p.failed = p.session.Message(ctx, m, p.raw)
 	return nil

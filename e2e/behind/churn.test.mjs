@@ -50,6 +50,18 @@ async function worker(t, i) {
   return state;
 }
 
+/** A client whose call is never answered: when and how it ends. */
+async function waiter(t, i) {
+  const [transport, protocol] = matrix[i % matrix.length];
+  const client = await connect(t, front, demo, { hub, transport, protocol, user: `waiter${i}` });
+  const state = { i, ended: undefined };
+  state.done = client.connection.invoke("Forever").then(
+    (answer) => assert.fail(`an answer: ${answer}`),
+    (error) => (state.ended = { error, at: Date.now() }),
+  );
+  return state;
+}
+
 /** Everybody gets answers again from now on. */
 async function allServed(workers) {
   const before = workers.map(({ answered }) => answered);
@@ -60,13 +72,24 @@ async function allServed(workers) {
 test("app servers are killed, drained and started again under load", async (t) => {
   const [first, second] = await Promise.all([appServer(), appServer()]);
   const workers = await Promise.all(Array.from({ length: 20 }, (_, i) => worker(t, i)));
+  const waiters = await Promise.all(Array.from({ length: 10 }, (_, i) => waiter(t, i)));
+  const figures = [];
+  /** Those that wait and have been told since a moment; the time it took the last of them is noted. */
+  const told = (since, what) => {
+    const now = waiters.filter(({ ended }) => ended && ended.at >= since);
+    figures.push(`${what}: ${now.length} pending calls failed within ${Math.max(0, ...now.map(({ ended }) => ended.at - since))} ms`);
+    return now;
+  };
   t.after(() => workers.forEach((w) => (w.stop = true)));
   await allServed(workers);
 
   await t.test("killed: its clients come back to the other", async () => {
+    const since = Date.now();
     first.kill("SIGKILL");
     await first.exited;
     await allServed(workers);
+    await eventually(() => waiters.some(({ ended }) => ended), "the calls that it had to fail");
+    told(since, "killed");
     const told = workers.filter((w) => w.told > 0).length;
     assert.ok(told > 0, "some were on the app server that was killed");
     assert.ok(told < workers.length, "some were not, and noticed nothing");
@@ -75,10 +98,13 @@ test("app servers are killed, drained and started again under load", async (t) =
   await t.test("drained: its clients move to a new one and notice nothing", async () => {
     const before = workers.map(({ told, failed }) => [told, failed]);
     await appServer();
+    const since = Date.now();
     second.kill("SIGTERM");
     assert.deepEqual(await within(second.exited, "the app server to be done", 40_000), { code: 0, signal: null });
     await allServed(workers);
     assert.deepEqual(workers.map(({ told, failed }) => [told, failed]), before, "nobody was told of anything");
+    await eventually(() => waiters.every(({ ended }) => ended), "the calls that it could not finish to fail");
+    for (const { ended } of told(since, "drained")) assert.match(ended.error.message, /app_server_moved: /);
   });
 
   await t.test("all gone and back: clients are told, and served again", async () => {
@@ -93,5 +119,6 @@ test("app servers are killed, drained and started again under load", async (t) =
 
   for (const w of workers) w.stop = true;
   await Promise.all(workers.map(({ done }) => done));
+  for (const figure of figures) t.diagnostic(figure);
   t.diagnostic(`${workers.reduce((n, w) => n + w.answered, 0)} calls answered, ${workers.reduce((n, w) => n + w.failed, 0)} refused`);
 });

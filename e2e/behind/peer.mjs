@@ -19,13 +19,21 @@ const base64url = (value) => Buffer.from(value).toString("base64url");
 
 /** A hub message in every hub protocol, framed. */
 function payloads(message) {
-  return Object.fromEntries(Object.entries(protocols).map(([name, protocol]) => [name, Buffer.from(protocol.writeMessage(message))]));
+  return Object.fromEntries(Object.entries(protocols).map(([name, protocol]) => [name, Buffer.from(written(protocol, message))]));
+}
+
+/** A value as .NET writes it in JSON: bytes are base64. */
+function plain(value) {
+  if (value instanceof Uint8Array) return Buffer.from(value).toString("base64");
+  if (Array.isArray(value)) return value.map(plain);
+  if (value === null || typeof value !== "object" || value instanceof Date) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, v]) => [name, plain(v)]));
 }
 
 /** A hub message, framed. The client's own package writes no more than the type of a Close in MessagePack. */
 function written(protocol, message) {
-  if (message.type === 7 && protocol.name === "messagepack") return framed(7, message.error ?? null, message.allowReconnect ?? false);
-  return protocol.writeMessage(message);
+  if (protocol.name === "json") return protocol.writeMessage(plain(message));
+  return message.type === 7 ? framed(7, message.error ?? null, message.allowReconnect ?? false) : protocol.writeMessage(message);
 }
 
 /** Reads "Endpoint=…;AccessKey=…;Version=1.0;". */

@@ -66,6 +66,7 @@ export function testHub() {
 
   const methods = {
     Await: method(function (name) { return next(name, this.signal); }),
+    Forever: method(() => new Promise(() => {})),
     Echo: method((value) => value),
     Typed: method((profile) => profile),
     Add: method((a, b) => a + b, { check: takes("number", "number") }),

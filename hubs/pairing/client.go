@@ -14,6 +14,10 @@ import (
 // it takes no more than 2 s.
 const moveWithin = 1800 * time.Millisecond
 
+// runningWithin is how long a client that is about to move waits for the answers to
+// what it has called.
+const runningWithin = 500 * time.Millisecond
+
 // client is one client at its edge, with the sessions that it has one after the
 // other.
 type client struct {

@@ -167,13 +167,14 @@ type sent struct {
 }
 
 type session struct {
-	client pairing.Client
-	d      pairing.Downstream
-	id     string
-	sent   chan sent
-	ended  chan [2]string
-	paused chan struct{}
-	holds  chan bool
+	client  pairing.Client
+	d       pairing.Downstream
+	id      string
+	sent    chan sent
+	ended   chan [2]string
+	paused  chan struct{}
+	holds   chan bool
+	answers chan struct{} // holds one: the client has been answered
 
 	mu      sync.Mutex
 	sendErr error

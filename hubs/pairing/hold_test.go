@@ -1,6 +1,7 @@
 package pairing_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"sync"
@@ -94,4 +95,52 @@ func TestClient_that_stalls_holds_up_no_other(t *testing.T) {
 	none(t, q.holds)
 	slow.stall(false)
 	slow.expectAll(strings.Repeat(much, 8))
+}
+
+func TestClient_that_moves_waits_for_what_it_has_called(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	c, from := h.paired()
+	call := "{\"type\":1,\"invocationId\":\"1\",\"target\":\"say\",\"arguments\":[]}\x1e"
+	stream := "{\"type\":4,\"invocationId\":\"2\",\"target\":\"count\",\"arguments\":[]}\x1e"
+	other := "{\"type\":1,\"invocationId\":\"3\",\"target\":\"say\",\"arguments\":[]}\x1e"
+	result := "{\"type\":3,\"invocationId\":\"1\"}\x1e"
+	c.send(call + stream)
+	want(t, from.sent, sent{call, pairing.DataInvocation})
+	want(t, from.sent, sent{stream, pairing.DataInvocation})
+	from.set(func() {
+		from.onPause = func(context.Context) error {
+			if n := len(from.answers); n == 0 {
+				t.Error("paused before the answer")
+			}
+			return nil
+		}
+	})
+	from.answers = make(chan struct{}, 1)
+	from.d.Migrate()
+	from.answers <- struct{}{}
+	from.deliver(t, result)
+	c.expect(result)
+	next(t, from.paused)
+	to := next(t, h.fleet.opened)
+	// The stream will never have an end of its own.
+	c.expect("{\"type\":3,\"invocationId\":\"2\",\"error\":\"app_server_moved: The app server that had this call is gone. Call again.\"}\x1e")
+	c.send(other)
+	want(t, to.sent, sent{other, pairing.DataInvocation})
+}
+
+func TestClient_that_moves_does_not_wait_long(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	c, from := h.paired()
+	call := "{\"type\":1,\"invocationId\":\"1\",\"target\":\"say\",\"arguments\":[]}\x1e"
+	c.send(call)
+	want(t, from.sent, sent{call, pairing.DataInvocation})
+	from.d.Migrate()
+	next(t, from.paused)
+	next(t, h.fleet.opened)
+	c.expect("{\"type\":3,\"invocationId\":\"1\",\"error\":\"app_server_moved: The app server that had this call is gone. Call again.\"}\x1e")
+	from.deliver(t, "{\"type\":3,\"invocationId\":\"1\"}\x1e") // too late
+	c.send(ping)
+	none(t, c.ended)
 }

@@ -55,6 +55,11 @@ func (c *client) change(ctx context.Context, from Session) (Session, error) {
 	case <-ctx.Done():
 		return nil, fmt.Errorf("wait for the client's last message: %w", context.Cause(ctx))
 	}
+	// App servers don't finish what runs for a client that is paused, and what they
+	// would have said is lost.
+	running, enough := context.WithTimeout(ctx, runningWithin)
+	c.conn.AwaitAnswers(running)
+	enough()
 	if err := from.Pause(ctx); err != nil {
 		return nil, fmt.Errorf("pause: %w", err)
 	}
@@ -68,6 +73,9 @@ func (c *client) change(ctx context.Context, from Session) (Session, error) {
 	if c.conn.Answered() {
 		told.MovedFrom = from.ServerID()
 		c.conn.Discard() // half a message would never have an end
+		for range c.conn.FailInvocations(textServerMoved) {
+			c.proxy.Refused(CodeServerMoved)
+		}
 	}
 	to, err := c.proxy.Opener.Open(ctx, &told, way)
 	if err != nil {

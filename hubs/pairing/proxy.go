@@ -17,6 +17,9 @@ const (
 	CodeUnreachable = "app_server_unreachable"
 	// CodeServerLost: the client's app server is gone and no other took it.
 	CodeServerLost = "app_server_lost"
+	// CodeServerMoved is of calls: the app server that had them is gone, and the
+	// client has another.
+	CodeServerMoved = "app_server_moved"
 )
 
 // What clients are told. A client whose handshake is refused is told in the answer
@@ -28,6 +31,7 @@ const (
 const (
 	textServerAway  = CodeServerAway + ": The app server that this client belongs to is not connected. Connect again."
 	textUnreachable = CodeUnreachable + ": No app server could be reached. Connect again."
+	textServerMoved = CodeServerMoved + ": The app server that had this call is gone. Call again."
 	textServerLost  = CodeServerLost + ": The app server behind this connection is gone. Connect again."
 )
 

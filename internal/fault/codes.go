@@ -156,6 +156,7 @@ var appServerCodes = []Code{
 	{"app_server_away", 0, "The client's token requires an app server that isn't connected.", "Let the client negotiate again."},
 	{"app_server_unreachable", 0, "The edge with the app server can't be reached.", "Nothing: clients come back by themselves."},
 	{"app_server_lost", 0, "The connection of the client's app server is gone.", "Nothing: clients come back by themselves, or move to another app server."},
+	{"app_server_moved", 0, "The client has moved to another app server before the one that had the call answered it.", "Call again. An app server that shuts down has half a second for what runs, a Go hub a second more; streams end."},
 	{"handler_changed", 0, "The hub's clients are handled by something else now: an app server has come, or the hub's settings were changed.", "Nothing: clients come back by themselves."},
 	{"server_connections", 429, "The tenant has as many server connections as it may.", "Use fewer connections per hub, or fewer app servers."},
 	{"server_timeout", 0, "An app server's connection was silent for too long.", "Check the network between; the SDK reconnects by itself."},
