@@ -256,9 +256,12 @@ func (c *client) Write(p []byte) error {
 		select {
 		case <-hold:
 		case <-c.link.done:
-			return errLinkClosed
 		}
 		c.mu.Lock()
+		if ended := c.gone || c.hold == hold; ended {
+			c.mu.Unlock()
+			return nil // why the client is gone, Wait says
+		}
 	}
 	if c.gone {
 		c.mu.Unlock()
