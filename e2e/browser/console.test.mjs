@@ -68,6 +68,7 @@ const pages = [
   { name: "overview", path: `/tenants/${demo.slug}` },
   { name: "hubs", path: `/tenants/${demo.slug}/hubs`, heading: "Hubs" },
   { name: "keys", path: `/tenants/${demo.slug}/keys`, heading: "Keys" },
+  { name: "tokens", path: `/tenants/${demo.slug}/tokens`, heading: "Tokens" },
   { name: "usage", path: `/tenants/${demo.slug}/usage`, heading: "Usage" },
 ];
 

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"context"
 	"net"
 	"sync"
 
@@ -23,8 +24,13 @@ type destinations struct {
 	limiters map[string]*rate.Limiter
 }
 
-// allow reports whether one more request may go to host.
-func (d *destinations) allow(host string) bool {
+// wait waits until one more request may go to host; it reports false when ctx was
+// done before.
+func (d *destinations) wait(ctx context.Context, host string) bool {
+	return d.limiter(host).Wait(ctx) == nil
+}
+
+func (d *destinations) limiter(host string) *rate.Limiter {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	key := host
@@ -39,7 +45,7 @@ func (d *destinations) allow(host string) bool {
 		l = rate.NewLimiter(perAddress, perAddressBurst)
 		d.limiters[key] = l
 	}
-	return l.Allow()
+	return l
 }
 
 // reached notes the address of a connection to host.

@@ -54,8 +54,8 @@ type answer struct {
 	post        *post // what it answers
 	// after is the entry of the hub that the client must have got before it.
 	after  hubs.Position
-	body        []byte
-	stream      io.ReadCloser
+	body   []byte
+	stream io.ReadCloser
 }
 
 // ok reports whether the upstream did what it was asked.
@@ -114,14 +114,17 @@ func (t *tenant) try(ctx context.Context, p *post) (*answer, *failure) {
 	}
 	defer func() { <-t.slots }()
 	breaker := t.breaker(u.Host)
+	if breaker.RemainingDelay() > 0 {
+		release()
+		return nil, &failure{code: codeOpen} // without a place of the address's
+	}
+	if !t.g.destinations.wait(ctx, u.Host) {
+		release()
+		return nil, &failure{code: busyOr(ctx)}
+	}
 	if !breaker.TryAcquirePermit() {
 		release()
 		return nil, &failure{code: codeOpen}
-	}
-	if !t.g.destinations.allow(u.Host) {
-		breaker.RecordSuccess() // it isn't the upstream's fault
-		release()
-		return nil, &failure{code: codeBusy}
 	}
 	a, f := t.exchange(ctx, p, u)
 	switch {

@@ -48,7 +48,7 @@ type Config struct {
 	// Position opens the token of a position in a hub, which an answer may have to
 	// follow. nil = answers follow nothing.
 	Position func(t tenants.ID, hub, token string) (hubs.Position, error)
-	Logger  *slog.Logger
+	Logger   *slog.Logger
 	// RetryAfter are the pauses before further attempts of an event in native
 	// mode; nil = 1 s, 5 s, 25 s.
 	RetryAfter []time.Duration

@@ -150,7 +150,7 @@ func newWorld(t *testing.T, mode tenants.UpstreamMode, handle http.HandlerFunc, 
 	})
 	w.url = upstreamServer.URL
 	u := tenants.Upstream{Mode: mode, Rules: []tenants.UpstreamRule{{URL: w.url + "/{hub}/{category}/{event}"}}}
-	transport := outbound.NewTransport(outbound.Config{Policy: allowed})
+	transport := outbound.NewTransport(outbound.Config{Policy: allowed, MaxConnsPerHost: -1}) // as in NewTransport
 	t.Cleanup(transport.CloseIdleConnections)
 	config := upstream.Config{Transport: transport, Log: w.ledger, Refused: w.ledger.count, Logger: discard, RetryAfter: []time.Duration{time.Millisecond, time.Millisecond, time.Millisecond}}
 	for _, c := range change {

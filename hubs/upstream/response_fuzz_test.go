@@ -54,7 +54,7 @@ func FuzzUpstreamResponse(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, answer []byte, native, binary, streams bool) {
-		mode, p := tenants.UpstreamAzure, protocol.Protocol(protocol.NewJSON())
+		mode, p := tenants.UpstreamAzure, protocol.NewJSON()
 		if native {
 			mode = tenants.UpstreamNative
 		}

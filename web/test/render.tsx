@@ -7,11 +7,11 @@ import { Providers } from "@/app/Providers";
 import { createQueryClient } from "@/app/queryClient";
 import { createConsoleRouter } from "@/app/router";
 import { hub } from "./mock/data";
-import { handlers, type MockState } from "./mock/handlers";
+import { credentials, handlers, type MockState } from "./mock/handlers";
 
 /** An API in memory for the tests of one file, and the console in front of it. */
 export function mockServer() {
-  const state: MockState = { signedIn: true, quiet: false, hubs: [hub] };
+  const state: MockState = { signedIn: true, quiet: false, hubs: [hub], ...credentials() };
   const server = setupServer(...handlers(state));
   return { state, server };
 }

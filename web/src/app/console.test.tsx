@@ -1,22 +1,23 @@
-import { screen, waitFor, within } from "@testing-library/react";
+import { fireEvent, screen, waitFor, within } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
 import axe from "axe-core";
 import { http } from "msw";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 
 import { hub, tenant } from "../../test/mock/data";
-import { problem } from "../../test/mock/handlers";
+import { credentials, problem } from "../../test/mock/handlers";
 import { mockServer, renderConsole } from "../../test/render";
 
 const { state, server } = mockServer();
 beforeAll(() => server.listen({ onUnhandledRequest: "error" }));
 afterEach(() => {
   server.resetHandlers();
-  Object.assign(state, { signedIn: true, quiet: false, hubs: [hub] });
+  Object.assign(state, { signedIn: true, quiet: false, hubs: [hub], ...credentials() });
 });
 afterAll(() => server.close());
 
 const base = `/tenants/${tenant.slug}`;
+const panel = async (name: string) => within((await screen.findByRole("heading", { level: 2, name })).closest("section") ?? document.body);
 const heading = (name: string) => screen.findByRole("heading", { level: 1, name });
 
 describe("signing in and up", () => {
@@ -179,6 +180,77 @@ it("rotates the webhook secret and shows it once", async () => {
   expect(screen.queryByText(/whsec_MfKQ/)).not.toBeInTheDocument();
 });
 
+describe("tokens", () => {
+  it("are made with groups and permissions", async () => {
+    renderConsole(`${base}/tokens`);
+    const make = await panel("Make a token");
+    await userEvent.click(make.getByRole("button", { name: "Make token" }));
+    expect(await make.findByText("Name the hub that the token is for.")).toBeVisible();
+    await userEvent.type(make.getByLabelText("Hub"), "chat");
+    await userEvent.type(make.getByLabelText("Groups"), "lobby{enter}");
+    await userEvent.click(make.getByRole("button", { name: "Make token" }));
+    expect(await make.findByRole("status", { name: "Token" })).toHaveTextContent("eyJ");
+    expect(make.getByRole("status", { name: "Id, to revoke it by" })).toHaveTextContent("TOKEN1");
+  });
+
+  it("are tried in advance, described or as they are", async () => {
+    renderConsole(`${base}/tokens`);
+    const check = await panel("Would this be allowed?");
+    await userEvent.type(check.getByLabelText("Hub"), "chat");
+    await userEvent.click(check.getByRole("button", { name: "Check" }));
+    expect(await check.findByText("Name the group.")).toBeVisible();
+    await userEvent.type(check.getByLabelText("Group"), "room-7");
+    await userEvent.type(check.getByLabelText("Permissions"), "joinGroup:room-*{enter}");
+    await userEvent.click(check.getByRole("button", { name: "Check" }));
+    const verdict = await check.findByRole("status", { name: "Verdict" });
+    await waitFor(() => expect(verdict).toHaveTextContent("Allowed"));
+    expect(verdict).toHaveTextContent("joinGroup:room-*, of the token");
+    await userEvent.type(check.getByLabelText("Token"), "x.y.z");
+    expect(check.queryByLabelText("User id")).toBeNull();
+    await userEvent.click(check.getByRole("button", { name: "Check" }));
+    await waitFor(() => expect(check.getByRole("status", { name: "Verdict" })).toHaveTextContent("Refused · permission_denied"));
+    expect(check.getByRole("status", { name: "Verdict" })).toHaveTextContent("fly: no such action");
+  });
+
+  it("come from identity providers that are added, changed and removed", async () => {
+    renderConsole(`${base}/tokens`);
+    await userEvent.click(await screen.findByRole("button", { name: "Add provider" }));
+    let dialog = await screen.findByRole("dialog", { name: "Add an identity provider" });
+    fireEvent.change(within(dialog).getByLabelText("Issuer"), { target: { value: "https://login.example.org" } });
+    fireEvent.change(within(dialog).getByLabelText("JWKS address"), { target: { value: "https://10.0.0.1/keys" } });
+    await userEvent.click(within(dialog).getByRole("button", { name: "Save provider" }));
+    expect(await within(dialog).findByText("The address is not one that may be reached.")).toBeInTheDocument();
+    fireEvent.change(within(dialog).getByLabelText("JWKS address"), { target: { value: "https://login.example.org/keys" } });
+    await userEvent.click(within(dialog).getByRole("button", { name: "Save provider" }));
+    expect(await screen.findByRole("cell", { name: "https://login.example.org" })).toBeInTheDocument();
+    expect(state.issuers[1]).toMatchObject({ algorithms: ["RS256", "ES256", "EdDSA"], user_claim: "sub", audiences: [] });
+
+    await userEvent.click(screen.getByRole("button", { name: "Edit https://login.example.org" }));
+    dialog = await screen.findByRole("dialog", { name: "Edit the identity provider" });
+    fireEvent.change(within(dialog).getByLabelText("User id from the claim"), { target: { value: "email" } });
+    await userEvent.click(within(dialog).getByRole("button", { name: "Save provider" }));
+    expect(await screen.findByRole("cell", { name: "email" })).toBeInTheDocument();
+
+    await userEvent.click(screen.getByRole("button", { name: "Remove https://login.example.org" }));
+    dialog = await screen.findByRole("dialog", { name: "Remove the identity provider?" });
+    await userEvent.click(within(dialog).getByRole("button", { name: "Remove provider" }));
+    await waitFor(() => expect(screen.queryByRole("cell", { name: "https://login.example.org" })).toBeNull());
+    expect(state.issuers).toHaveLength(1);
+  });
+
+  it("are taken back, and what was revoked is lifted", async () => {
+    renderConsole(`${base}/tokens`);
+    const revocations = await panel("Revocations");
+    expect(await revocations.findByRole("row", { name: /key key-1.*when it is lifted/ })).toBeVisible();
+    await userEvent.type(revocations.getByLabelText("User id"), "eve");
+    await userEvent.click(revocations.getByRole("button", { name: "Revoke" }));
+    expect(await revocations.findByRole("cell", { name: "user eve" })).toBeVisible();
+    expect(state.revocations[0]).toMatchObject({ kind: "user", value: "eve" });
+    await userEvent.click(revocations.getByRole("button", { name: "Lift the revocation of key key-1" }));
+    await waitFor(() => expect(revocations.queryByRole("cell", { name: "key key-1" })).toBeNull());
+  });
+});
+
 it("regenerates a key only when asked twice, and shows the secret once", async () => {
   renderConsole(`${base}/keys`);
   await userEvent.click(await screen.findByRole("button", { name: "Regenerate secondary key" }));
@@ -200,6 +272,7 @@ describe("every page", () => {
     [`${base}/quick-start`, "Quick start", true],
     [`${base}/hubs`, "Hubs", true],
     [`${base}/keys`, "Keys", true],
+    [`${base}/tokens`, "Tokens", true],
     ["/tenants/nobody", "Nothing here", true],
   ])("%s has nothing that axe objects to", async (path, title, signedIn) => {
     state.signedIn = signedIn;

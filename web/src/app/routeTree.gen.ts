@@ -20,6 +20,7 @@ import { Route as ConsoleTenantsTenantIndexRouteImport } from "./routes/_console
 import { Route as ConsoleTenantsTenantHubsRouteImport } from "./routes/_console/tenants.$tenant.hubs";
 import { Route as ConsoleTenantsTenantKeysRouteImport } from "./routes/_console/tenants.$tenant.keys";
 import { Route as ConsoleTenantsTenantQuickStartRouteImport } from "./routes/_console/tenants.$tenant.quick-start";
+import { Route as ConsoleTenantsTenantTokensRouteImport } from "./routes/_console/tenants.$tenant.tokens";
 import { Route as ConsoleTenantsTenantUsageRouteImport } from "./routes/_console/tenants.$tenant.usage";
 
 const ConsoleRoute = ConsoleRouteImport.update({
@@ -80,6 +81,12 @@ const ConsoleTenantsTenantQuickStartRoute =
     path: "/quick-start",
     getParentRoute: () => ConsoleTenantsTenantRoute,
   } as any);
+const ConsoleTenantsTenantTokensRoute =
+  ConsoleTenantsTenantTokensRouteImport.update({
+    id: "/tokens",
+    path: "/tokens",
+    getParentRoute: () => ConsoleTenantsTenantRoute,
+  } as any);
 const ConsoleTenantsTenantUsageRoute =
   ConsoleTenantsTenantUsageRouteImport.update({
     id: "/usage",
@@ -97,6 +104,7 @@ export interface FileRoutesByFullPath {
   "/tenants/$tenant/hubs": typeof ConsoleTenantsTenantHubsRoute;
   "/tenants/$tenant/keys": typeof ConsoleTenantsTenantKeysRoute;
   "/tenants/$tenant/quick-start": typeof ConsoleTenantsTenantQuickStartRoute;
+  "/tenants/$tenant/tokens": typeof ConsoleTenantsTenantTokensRoute;
   "/tenants/$tenant/usage": typeof ConsoleTenantsTenantUsageRoute;
   "/tenants/$tenant/": typeof ConsoleTenantsTenantIndexRoute;
 }
@@ -109,6 +117,7 @@ export interface FileRoutesByTo {
   "/tenants/$tenant/hubs": typeof ConsoleTenantsTenantHubsRoute;
   "/tenants/$tenant/keys": typeof ConsoleTenantsTenantKeysRoute;
   "/tenants/$tenant/quick-start": typeof ConsoleTenantsTenantQuickStartRoute;
+  "/tenants/$tenant/tokens": typeof ConsoleTenantsTenantTokensRoute;
   "/tenants/$tenant/usage": typeof ConsoleTenantsTenantUsageRoute;
   "/tenants/$tenant": typeof ConsoleTenantsTenantIndexRoute;
 }
@@ -124,6 +133,7 @@ export interface FileRoutesById {
   "/_console/tenants/$tenant/hubs": typeof ConsoleTenantsTenantHubsRoute;
   "/_console/tenants/$tenant/keys": typeof ConsoleTenantsTenantKeysRoute;
   "/_console/tenants/$tenant/quick-start": typeof ConsoleTenantsTenantQuickStartRoute;
+  "/_console/tenants/$tenant/tokens": typeof ConsoleTenantsTenantTokensRoute;
   "/_console/tenants/$tenant/usage": typeof ConsoleTenantsTenantUsageRoute;
   "/_console/tenants/$tenant/": typeof ConsoleTenantsTenantIndexRoute;
 }
@@ -139,6 +149,7 @@ export interface FileRouteTypes {
     | "/tenants/$tenant/hubs"
     | "/tenants/$tenant/keys"
     | "/tenants/$tenant/quick-start"
+    | "/tenants/$tenant/tokens"
     | "/tenants/$tenant/usage"
     | "/tenants/$tenant/";
   fileRoutesByTo: FileRoutesByTo;
@@ -151,6 +162,7 @@ export interface FileRouteTypes {
     | "/tenants/$tenant/hubs"
     | "/tenants/$tenant/keys"
     | "/tenants/$tenant/quick-start"
+    | "/tenants/$tenant/tokens"
     | "/tenants/$tenant/usage"
     | "/tenants/$tenant";
   id:
@@ -165,6 +177,7 @@ export interface FileRouteTypes {
     | "/_console/tenants/$tenant/hubs"
     | "/_console/tenants/$tenant/keys"
     | "/_console/tenants/$tenant/quick-start"
+    | "/_console/tenants/$tenant/tokens"
     | "/_console/tenants/$tenant/usage"
     | "/_console/tenants/$tenant/";
   fileRoutesById: FileRoutesById;
@@ -256,6 +269,13 @@ declare module "@tanstack/react-router" {
       preLoaderRoute: typeof ConsoleTenantsTenantQuickStartRouteImport;
       parentRoute: typeof ConsoleTenantsTenantRoute;
     };
+    "/_console/tenants/$tenant/tokens": {
+      id: "/_console/tenants/$tenant/tokens";
+      path: "/tokens";
+      fullPath: "/tenants/$tenant/tokens";
+      preLoaderRoute: typeof ConsoleTenantsTenantTokensRouteImport;
+      parentRoute: typeof ConsoleTenantsTenantRoute;
+    };
     "/_console/tenants/$tenant/usage": {
       id: "/_console/tenants/$tenant/usage";
       path: "/usage";
@@ -270,6 +290,7 @@ interface ConsoleTenantsTenantRouteChildren {
   ConsoleTenantsTenantHubsRoute: typeof ConsoleTenantsTenantHubsRoute;
   ConsoleTenantsTenantKeysRoute: typeof ConsoleTenantsTenantKeysRoute;
   ConsoleTenantsTenantQuickStartRoute: typeof ConsoleTenantsTenantQuickStartRoute;
+  ConsoleTenantsTenantTokensRoute: typeof ConsoleTenantsTenantTokensRoute;
   ConsoleTenantsTenantUsageRoute: typeof ConsoleTenantsTenantUsageRoute;
   ConsoleTenantsTenantIndexRoute: typeof ConsoleTenantsTenantIndexRoute;
 }
@@ -278,6 +299,7 @@ const ConsoleTenantsTenantRouteChildren: ConsoleTenantsTenantRouteChildren = {
   ConsoleTenantsTenantHubsRoute: ConsoleTenantsTenantHubsRoute,
   ConsoleTenantsTenantKeysRoute: ConsoleTenantsTenantKeysRoute,
   ConsoleTenantsTenantQuickStartRoute: ConsoleTenantsTenantQuickStartRoute,
+  ConsoleTenantsTenantTokensRoute: ConsoleTenantsTenantTokensRoute,
   ConsoleTenantsTenantUsageRoute: ConsoleTenantsTenantUsageRoute,
   ConsoleTenantsTenantIndexRoute: ConsoleTenantsTenantIndexRoute,
 };

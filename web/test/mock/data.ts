@@ -49,6 +49,18 @@ export const deliveries: Schemas["UpstreamDelivery"][] = [
   },
 ];
 
+/** An identity provider of the tenant's own. */
+export const issuer: Schemas["Issuer"] = {
+  id: "issuer-1", issuer: "https://id.example.com/", jwks_url: "https://id.example.com/.well-known/jwks.json", algorithms: ["RS256", "ES256"],
+  audiences: ["signalbox"], user_claim: "sub", close_on_expiry: false, created_at: "2026-11-20T09:00:00Z", updated_at: "2026-11-20T09:00:00Z",
+};
+
+/** A user's tokens that were taken back, and a key's. */
+export const revocations: Schemas["Revocation"][] = [
+  { id: "r2", kind: "key", value: "key-1", issued_before: "2026-11-22T10:00:00Z", expires_at: "2126-11-22T10:00:00Z", created_at: "2026-11-22T10:00:00Z" },
+  { id: "r1", kind: "user", value: "mallory", issued_before: "2026-11-22T09:00:00Z", expires_at: "2026-11-23T09:02:00Z", created_at: "2026-11-22T09:00:00Z" },
+];
+
 /** Someone who is signed in. */
 export const session: Schemas["Session"] = {
   user: { id: "01JD00000000000000000000U1", email: "ada@example.com", email_verified: false },

@@ -1,7 +1,7 @@
 import { http, HttpResponse, type DefaultBodyType, type StrictRequest } from "msw";
 
 import type { components } from "@/shared/api/schema";
-import { deliveries, hub, limits, secret, session, tenant, usage } from "./data.ts";
+import { deliveries, hub, issuer, limits, revocations, secret, session, tenant, usage } from "./data.ts";
 
 type Schemas = components["schemas"];
 
@@ -10,7 +10,12 @@ export interface MockState {
   signedIn: boolean;
   quiet: boolean;
   hubs: Schemas["Hub"][];
+  issuers: Schemas["Issuer"][];
+  revocations: Schemas["Revocation"][];
 }
+
+/** What is there before anybody has done anything. */
+export const credentials = () => ({ issuers: [issuer], revocations: [...revocations] });
 
 /** A problem as the API writes it. */
 export function problem(status: number, code: string, more: Partial<Schemas["Problem"]> = {}) {
@@ -109,6 +114,50 @@ export function handlers(state: MockState) {
     http.delete("*/v1/tenants/:tenant/hubs/:hub", guarded((_, { hub: name }) => {
       state.hubs = state.hubs.filter((each) => each.name !== name);
       return new HttpResponse(null, { status: 204 });
+    })),
+    http.get("*/v1/tenants/:tenant/issuers", guarded(() => ({ issuers: state.issuers }))),
+    http.post("*/v1/tenants/:tenant/issuers", guarded(async (request) => {
+      const settings = (await request.json()) as Schemas["IssuerSettings"];
+      if (settings.jwks_url.includes("10.0.0.1")) {
+        const errors = [{ field: "jwks_url", message: "the address is not one that may be reached" }];
+        return problem(400, "invalid", { errors });
+      }
+      const made = { ...issuer, ...settings, id: `issuer-${state.issuers.length + 1}` };
+      state.issuers = [...state.issuers, made];
+      return HttpResponse.json(made, { status: 201 });
+    })),
+    http.put("*/v1/tenants/:tenant/issuers/:issuer", guarded(async (request, { issuer: id }) => {
+      const settings = (await request.json()) as Schemas["IssuerSettings"];
+      state.issuers = state.issuers.map((each) => (each.id === id ? { ...each, ...settings } : each));
+      return state.issuers.find((each) => each.id === id);
+    })),
+    http.delete("*/v1/tenants/:tenant/issuers/:issuer", guarded((_, { issuer: id }) => {
+      state.issuers = state.issuers.filter((each) => each.id !== id);
+      return new HttpResponse(null, { status: 204 });
+    })),
+    http.get("*/v1/tenants/:tenant/revocations", guarded(() => ({ revocations: state.revocations }))),
+    http.post("*/v1/tenants/:tenant/revocations", guarded(async (request) => {
+      const { kind, value } = (await request.json()) as Schemas["RevocationRequest"];
+      const at = new Date().toISOString();
+      const made = { id: `r${state.revocations.length + 1}`, kind, value, issued_before: at, created_at: at, expires_at: expiry() };
+      state.revocations = [made, ...state.revocations];
+      return HttpResponse.json(made, { status: 201 });
+    })),
+    http.delete("*/v1/tenants/:tenant/revocations/:revocation", guarded((_, { revocation: id }) => {
+      state.revocations = state.revocations.filter((each) => each.id !== id);
+      return new HttpResponse(null, { status: 204 });
+    })),
+    http.post("*/v1/tenants/:tenant/permission-checks", guarded(async (request) => {
+      const { token: pasted, group, permissions = [] } = (await request.json()) as Schemas["PermissionCheckRequest"];
+      if (pasted) {
+        return {
+          allowed: false, code: "permission_denied", reason: "Neither the token nor the hub has the permission.",
+          token: { user_id: "ann", key_id: "key-1", expires_at: expiry(), groups: ["lobby"], permissions: [], ignored: [{ permission: "fly", reason: "no such action" }] },
+        };
+      }
+      const [permission] = permissions;
+      if (!permission) return { allowed: false, code: "permission_denied", reason: `Nothing permits it for ${group}.` };
+      return { allowed: true, code: "allowed", reason: "The token permits it.", rule: { source: "token", permission } };
     })),
     http.get("*/v1/tenants/:tenant/limits", guarded(() => limits)),
     http.post("*/v1/tenants/:tenant/client-tokens", guarded(() => ({ token, id: "TOKEN1", url: hub.client_url, expires_at: expiry() }))),

@@ -4,9 +4,9 @@ import { getResponse } from "msw";
 import type { Connect, Plugin } from "vite";
 
 import { hub } from "./data.ts";
-import { handlers, type MockState } from "./handlers.ts";
+import { credentials, handlers, type MockState } from "./handlers.ts";
 
-const fresh = (): MockState => ({ signedIn: false, quiet: false, hubs: [hub] });
+const fresh = (): MockState => ({ signedIn: false, quiet: false, hubs: [hub], ...credentials() });
 
 /**
  * Answers the console's requests from memory, for looking at pages without a

@@ -1,6 +1,6 @@
 import { ActionIcon } from "@mantine/core";
 import { Link, useParams } from "@tanstack/react-router";
-import { ChartNoAxesCombined, Gauge, KeyRound, Rocket, Waypoints, X } from "lucide-react";
+import { ChartNoAxesCombined, Gauge, KeyRound, Rocket, Ticket, Waypoints, X } from "lucide-react";
 
 import { BrandMark } from "@/shared/ui/BrandMark";
 import { AccountMenu } from "./AccountMenu";
@@ -12,6 +12,7 @@ const pages = [
   { label: "Overview", to: "/tenants/$tenant", icon: Gauge },
   { label: "Hubs", to: "/tenants/$tenant/hubs", icon: Waypoints },
   { label: "Keys", to: "/tenants/$tenant/keys", icon: KeyRound },
+  { label: "Tokens", to: "/tenants/$tenant/tokens", icon: Ticket },
   { label: "Usage", to: "/tenants/$tenant/usage", icon: ChartNoAxesCombined },
 ] as const;
 
