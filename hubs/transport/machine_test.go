@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
@@ -119,6 +120,7 @@ type machine struct {
 	*site
 	*rapid.T
 	heard  heard
+	kinds  []hubs.TransportKind // that clients use
 	peers  []*peer
 	pushed int
 }
@@ -200,7 +202,7 @@ func (m *machine) negotiate(*rapid.T) {
 // connect begins a transport.
 func (m *machine) connect(*rapid.T) {
 	p := m.one(func(p *peer) bool { return p.phase == fresh })
-	p.kind = rapid.SampledFrom([]hubs.TransportKind{hubs.WebSockets, hubs.ServerSentEvents, hubs.LongPolling}).Draw(m.T, "transport")
+	p.kind = rapid.SampledFrom(m.kinds).Draw(m.T, "transport")
 	p.stateful = p.stateful && p.kind == hubs.WebSockets
 	p.phase = live
 	switch p.kind {
@@ -502,6 +504,26 @@ func (m *machine) settle(*rapid.T) {
 // one client does, the others go on.
 func TestConnectionStates(t *testing.T) {
 	t.Parallel()
+	rapid.Check(t, connectionStates(t, hubs.WebSockets, hubs.ServerSentEvents, hubs.LongPolling))
+}
+
+// FuzzLongPollSequence is TestConnectionStates with long polling alone, led by the
+// fuzzer: polls, posts, deletes and tokens of others in any order.
+func FuzzLongPollSequence(f *testing.F) {
+	for seed := range byte(8) {
+		b := make([]byte, 4096) // what rapid draws its choices from
+		_, _ = rand.NewChaCha8([32]byte{seed}).Read(b)
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, choices []byte) {
+		rapid.MakeFuzz(connectionStates(t, hubs.LongPolling))(t, choices)
+	})
+}
+
+// connectionStates is the check of the machine, on a node of the test, with clients
+// of these transports.
+func connectionStates(t *testing.T, kinds ...hubs.TransportKind) func(*rapid.T) {
+	t.Helper()
 	h := make(heard, 1)
 	var s *site
 	s = newSite(t, func(c *setup) {
@@ -516,15 +538,15 @@ func TestConnectionStates(t *testing.T) {
 			return ep, nil
 		}
 	})
-	rapid.Check(t, func(r *rapid.T) {
-		m := &machine{site: s, T: r, heard: h}
+	return func(r *rapid.T) {
+		m := &machine{site: s, T: r, heard: h, kinds: kinds}
 		defer m.part()
 		r.Repeat(map[string]func(*rapid.T){
 			"negotiate": m.negotiate, "connect": m.connect, "connect too": m.connect, "poll": m.poll, "second poll": m.poll,
 			"give a poll up": m.giveUp, "invoke": m.invoke, "push": m.push, "intrude": m.intrude, "misuse": m.misuse,
 			"misuse more": m.misuse, "leave": m.leave, "cut": m.cut, "resume": m.resume, "end": m.end, "settle": m.settle,
 		})
-	})
+	}
 }
 
 // part ends what is left, so that the next run's pushes reach nobody else.
