@@ -40,6 +40,8 @@ export function MintPanel({ tenant }: { tenant: Tenant }) {
           <TextInput label="Hub" placeholder="chat" maxLength={128} {...form.getInputProps("hub")} />
           <TextInput label="User id" placeholder="Nobody" maxLength={256} {...form.getInputProps("user")} />
           <Select label="Good for" data={lifetimes} allowDeselect={false} {...form.getInputProps("life")} />
+        </div>
+        <div className={classes["fields"]}>
           <TagsInput
             label="Groups"
             description="Joined when it connects"
