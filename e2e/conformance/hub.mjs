@@ -13,6 +13,7 @@ import { MessagePackHubProtocol } from "@microsoft/signalr-protocol-msgpack";
 
 import WebSocket from "ws";
 
+import { call as control } from "../account.mjs";
 import { clientToken, within } from "../service.mjs";
 import { stack } from "../stack.mjs";
 
@@ -50,6 +51,14 @@ async function program() {
   return [file, []];
 }
 
+/** The tenant's webhook secret: each rotation takes it from upstreams that have an older one. */
+let secret;
+async function webhookSecret() {
+  const { api_url: api, api_token: token, tenants: [tenant] } = await stack();
+  secret ??= control(api, { authorization: `Bearer ${token}` }, "POST", `/v1/tenants/${tenant.slug}/webhook-secrets/rotate`, {}, 201);
+  return (await secret).body.secret;
+}
+
 let started = 0;
 /** What the service calls a hub of the app at this URL, and the tenant that it is in. */
 const served = new Map();
@@ -60,6 +69,7 @@ export async function startHub() {
   const prefix = `${behind}${++started}`;
   const { service_url: front, tenants: [tenant] } = behind ? await stack() : { tenants: [] };
   if (behind) Object.assign(env, { SIGNALBOX_CONNECTION_STRING: tenant.connection_string, SIGNALBOX_HUB_PREFIX: prefix, SIGNALBOX_UPSTREAM: behind });
+  if (native) env.SIGNALBOX_WEBHOOK_SECRET = await webhookSecret();
   const [file, args] = await program();
   const server = spawn(file, args, { stdio: ["pipe", "pipe", "inherit"], env });
   after(() => server.stdin.end());

@@ -1,5 +1,5 @@
 // Program: the conformance tests' hub as an upstream, in the format that
-// SIGNALBOX_UPSTREAM names. It gives its hubs their settings, writes its URL as the
+// SIGNALBOX_UPSTREAM names, with the tenant's SIGNALBOX_WEBHOOK_SECRET. It gives its hubs their settings, writes its URL as the
 // first line of its output and ends, with its hubs, when its input does.
 import { createServer } from "node:http";
 
@@ -18,7 +18,7 @@ const bearer = { authorization: `Bearer ${token}` };
 
 /** The hubs by path, with what is special about them. */
 const mounts = { hub: {}, detailed: { detailed: true }, secure: {}, stateful: {}, websocket: {} };
-const webhook = mode === "native" && (await call(api, bearer, "POST", `/v1/tenants/${tenant.slug}/webhook-secrets/rotate`, {}, 201)).body.secret;
+const webhook = process.env.SIGNALBOX_WEBHOOK_SECRET;
 const hubs = Object.fromEntries(Object.entries(mounts).map(([name, options]) => [
   name, new UpstreamHub(prefix + name, mode, testHub(), { rest: front, key: tenant.access_key, webhook, ...options }),
 ]));
