@@ -67,12 +67,15 @@ type Connection struct {
 	groups map[string]*ending // nil = until it leaves
 	gone   bool               // no more joins
 	early  *earlyLeaves       // set while the user's stored groups are being read
-	items  map[any]any
+	items  []item             // few: a map would be most of a connection
 	// served are the streams of ServeStream.
 	served map[string]context.CancelCauseFunc
 	// rewinds are those planned, by the reasons of their entries.
 	rewinds map[string]*rewind
 }
+
+// item is what SetValue keeps.
+type item struct{ key, value any }
 
 // earlyLeaves notes the groups that entries removed a connection from while its
 // user's stored groups were on their way: those are not joined.
@@ -134,7 +137,12 @@ func (c *Connection) Groups() []string {
 func (c *Connection) Value(key any) any {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.items[key]
+	for _, it := range c.items {
+		if it.key == key {
+			return it.value
+		}
+	}
+	return nil
 }
 
 // SetValue keeps a value with the connection, for filters and dispatchers. Keys
@@ -142,10 +150,13 @@ func (c *Connection) Value(key any) any {
 func (c *Connection) SetValue(key, value any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.items == nil {
-		c.items = make(map[any]any, 1)
+	for i := range c.items {
+		if c.items[i].key == key {
+			c.items[i].value = value
+			return
+		}
 	}
-	c.items[key] = value
+	c.items = append(c.items, item{key, value})
 }
 
 // Send queues one hub message for this client alone. It doesn't block. Sending

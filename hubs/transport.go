@@ -122,6 +122,7 @@ type ConnectionInfo struct {
 	ID        string
 	Principal Principal
 	// Query and Headers are those of the first request, without credentials.
+	// Connections share them: nobody may change them.
 	Query   map[string][]string
 	Headers map[string][]string
 	// StatefulReconnect says that the client has negotiated stateful reconnect

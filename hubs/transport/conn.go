@@ -16,7 +16,7 @@ import (
 // net/http's 4 KiB each way. The write buffer only collects a frame's header:
 // frames are put together by patientConn.
 const (
-	readBufferSize  = 1 << 10
+	readBufferSize  = 256
 	writeBufferSize = 16
 )
 

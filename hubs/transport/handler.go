@@ -37,6 +37,7 @@ type Handler struct {
 	serving sync.WaitGroup // connections that outlive their requests
 
 	strangers strangers
+	interned  interned
 }
 
 // NewHandler returns a Handler, or an error that says which option is wrong.
@@ -434,7 +435,7 @@ func (h *Handler) info(q *request) hubs.ConnectionInfo {
 		}
 	}
 	return hubs.ConnectionInfo{
-		ID: q.id, Principal: q.ep.Principal, Query: query, Headers: headers, RemoteAddress: q.r.RemoteAddr, HandshakeTimeout: q.ep.HandshakeTimeout,
+		ID: q.id, Principal: q.ep.Principal, Query: h.interned.values(query), Headers: h.interned.values(headers), RemoteAddress: q.r.RemoteAddr, HandshakeTimeout: q.ep.HandshakeTimeout,
 		StatefulReconnect: q.token.resumable, Request: q.ep.Request, Rewind: q.ep.Rewind,
 	}
 }
