@@ -100,6 +100,24 @@ func (e DeliveryOutcome) Valid() bool {
 	}
 }
 
+// Defines values for Gaps.
+const (
+	Close Gaps = "close"
+	Tell  Gaps = "tell"
+)
+
+// Valid indicates whether the value is a known member of the Gaps enum.
+func (e Gaps) Valid() bool {
+	switch e {
+	case Close:
+		return true
+	case Tell:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for HubHandler.
 const (
 	HubHandlerAppServer HubHandler = "app_server"
@@ -666,6 +684,25 @@ type FieldError struct {
 	Message string `json:"message"`
 }
 
+// Gaps What clients see when messages were lost to their edge for good: their connection is closed and they are
+// asked to reconnect, or they go on and get `$gap` with the positions between which something is missing.
+type Gaps string
+
+// History What the hub keeps of its messages for those who come back. 0 is what the plan allows.
+type History struct {
+	// Bytes 0, or 65,536 up to the limit history_bytes
+	Bytes *int64 `json:"bytes,omitempty"`
+
+	// GroupIndex Keep an index for each group, so that a quiet group of a busy hub is read quickly
+	GroupIndex *bool `json:"group_index,omitempty"`
+
+	// Messages 0, or the newest 100 to 100,000; Redis drops whole blocks, so a few more may be kept
+	Messages *int `json:"messages,omitempty"`
+
+	// Seconds 0, or 180 up to the limit retention_seconds
+	Seconds *int `json:"seconds,omitempty"`
+}
+
 // Hub defines model for Hub.
 type Hub struct {
 	AllowedOrigins       []string `json:"allowed_origins"`
@@ -680,9 +717,16 @@ type Hub struct {
 	// CreatedAt When it got settings; absent when implicit
 	CreatedAt *time.Time `json:"created_at,omitempty"`
 
+	// Gaps What clients see when messages were lost to their edge for good: their connection is closed and they are
+	// asked to reconnect, or they go on and get `$gap` with the positions between which something is missing.
+	Gaps Gaps `json:"gaps"`
+
 	// Handler Who answers invocations. `auto`: the app server when one is connected, else the upstream when one is
 	// set, else nobody.
 	Handler HubHandler `json:"handler"`
+
+	// History What the hub keeps of its messages for those who come back. 0 is what the plan allows.
+	History History `json:"history"`
 
 	// Implicit The hub has no settings of its own; its name works with the defaults, which are shown
 	Implicit         bool   `json:"implicit"`
@@ -725,9 +769,16 @@ type HubSettings struct {
 	// ClientTimeoutSeconds Default 30; at least twice the keep-alive
 	ClientTimeoutSeconds *int `json:"client_timeout_seconds,omitempty"`
 
+	// Gaps What clients see when messages were lost to their edge for good: their connection is closed and they are
+	// asked to reconnect, or they go on and get `$gap` with the positions between which something is missing.
+	Gaps *Gaps `json:"gaps,omitempty"`
+
 	// Handler Who answers invocations. `auto`: the app server when one is connected, else the upstream when one is
 	// set, else nobody.
 	Handler *HubHandler `json:"handler,omitempty"`
+
+	// History What the hub keeps of its messages for those who come back. 0 is what the plan allows.
+	History *History `json:"history,omitempty"`
 
 	// KeepAliveSeconds Default 15
 	KeepAliveSeconds *int `json:"keep_alive_seconds,omitempty"`

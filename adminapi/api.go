@@ -1,6 +1,7 @@
 package adminapi
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -37,6 +38,9 @@ type Config struct {
 	OpenID OpenID
 	// OpenIDName names the provider for people.
 	OpenIDName string
+	// StreamBytes is what the messages that a tenant's hubs keep take. Nil: nobody
+	// knows.
+	StreamBytes func(context.Context, tenants.ID) (int64, error)
 	// Console is the built console; nil when there is none.
 	Console fs.FS
 	// Dev serves the mailbox and lets cookies travel without TLS.
@@ -55,10 +59,11 @@ type server struct {
 	idName   string
 	spec     json.RawMessage
 	// operations are the rows of the table of operations, by method and path.
-	operations map[string]tenants.Operation
-	dev        bool
-	logger     *slog.Logger
-	now        func() time.Time
+	operations  map[string]tenants.Operation
+	streamBytes func(context.Context, tenants.ID) (int64, error)
+	dev         bool
+	logger      *slog.Logger
+	now         func() time.Time
 }
 
 var _ ServerInterface = (*server)(nil)
@@ -76,7 +81,7 @@ func New(c Config) (http.Handler, error) {
 	}
 	s := &server{
 		tenants: c.Tenants, billing: c.Billing, spec: document, dev: c.Dev, logger: c.Logger, now: c.Now,
-		sessions: newSessions(c.Sessions, c.Dev), keys: c.Keys, openID: c.OpenID, idName: c.OpenIDName,
+		sessions: newSessions(c.Sessions, c.Dev), keys: c.Keys, openID: c.OpenID, idName: c.OpenIDName, streamBytes: c.StreamBytes,
 	}
 	if s.now == nil {
 		s.now = time.Now

@@ -77,7 +77,27 @@ func patch(in HubSettings) tenants.HubPatch {
 		Handler: (*tenants.Handler)(in.Handler), KeepAliveSeconds: in.KeepAliveSeconds,
 		ClientTimeoutSeconds: in.ClientTimeoutSeconds, AllowedOrigins: in.AllowedOrigins, Upstream: upstreamOf(in.Upstream),
 		ClientPermissions: in.ClientPermissions,
+		History:           historyOf(in.History), Gaps: (*tenants.Gaps)(in.Gaps),
 	}
+}
+
+// historyOf reads a whole history: what is left out is what the plan allows.
+func historyOf(in *History) *tenants.History {
+	if in == nil {
+		return nil
+	}
+	return &tenants.History{Seconds: deref(in.Seconds), Messages: deref(in.Messages), Bytes: deref(in.Bytes), GroupIndex: deref(in.GroupIndex)}
+}
+
+func shownHistory(h tenants.History) History {
+	return History{Seconds: &h.Seconds, Messages: &h.Messages, Bytes: &h.Bytes, GroupIndex: &h.GroupIndex}
+}
+
+func deref[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
+	}
+	return v
 }
 
 // hub shows a hub with its defaults filled in and its addresses.
@@ -89,7 +109,8 @@ func (s *server) hub(t tenants.MemberTenant, h tenants.Hub) Hub {
 		ClientTimeoutSeconds: settings.ClientTimeoutSeconds, AllowedOrigins: append([]string{}, settings.AllowedOrigins...),
 		ClientPermissions: append([]string{}, settings.ClientPermissions...),
 		Upstream:          shownUpstream(settings.Upstream),
-		ClientURL:         base + "/client/?hub=" + url.QueryEscape(h.Name), RestURL: base + "/api/v1/hubs/" + url.PathEscape(h.Name),
+		History:           shownHistory(settings.History), Gaps: Gaps(settings.Gaps),
+		ClientURL: base + "/client/?hub=" + url.QueryEscape(h.Name), RestURL: base + "/api/v1/hubs/" + url.PathEscape(h.Name),
 		Implicit: h.Implicit(), CreatedAt: optional(h.CreatedAt), UpdatedAt: optional(h.UpdatedAt),
 	}
 }

@@ -86,6 +86,14 @@ func (s *server) GetLimits(w http.ResponseWriter, r *http.Request, ref TenantPat
 	}
 	activity, err := s.billing.Activity(r.Context(), t.ID)
 	used := map[string]int64{"max_hubs": int64(hubs), "max_connections": activity.ConnectionsNow}
+	if s.streamBytes != nil {
+		// Without Redis nobody knows, and the number is left out.
+		if bytes, err := s.streamBytes(r.Context(), t.ID); err == nil {
+			used["history_bytes"] = bytes
+		} else {
+			s.logger.WarnContext(r.Context(), "sizes of streams can't be read", "error", err)
+		}
+	}
 	answer := LimitList{Plan: t.Plan, Limits: make([]Limit, 0, len(limits))}
 	for _, l := range limits {
 		shown := limit(l)

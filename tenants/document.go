@@ -54,6 +54,7 @@ type Limits struct {
 	MaxHubs             int `json:"max_hubs"`
 	IdempotencySeconds  int `json:"idempotency_seconds"`
 	RetentionSeconds    int `json:"retention_seconds"` // of a hub's stream, at least 180
+	HistoryBytes        int `json:"history_bytes"`     // of the streams of all hubs together; 0 = 128 MiB
 	ResumeWindowSeconds int `json:"resume_window_seconds"`
 	ResumeBufferBytes   int `json:"resume_buffer_bytes"`
 }
@@ -71,4 +72,8 @@ type HubSettings struct {
 	ClientPermissions []string `json:"client_permissions,omitempty"`
 	// Upstream is where invocations and events are posted to; nil = nowhere.
 	Upstream *Upstream `json:"upstream,omitempty"`
+	// History is what the hub keeps of its messages.
+	History History `json:"history,omitzero"`
+	// Gaps is what clients see of losses; "" = close.
+	Gaps Gaps `json:"gaps,omitempty"`
 }

@@ -49,6 +49,9 @@ func (s HubSettings) WithDefaults() HubSettings {
 	if s.ClientTimeoutSeconds == 0 {
 		s.ClientTimeoutSeconds = DefaultClientTimeoutSeconds
 	}
+	if s.Gaps == "" {
+		s.Gaps = CloseGaps
+	}
 	return s
 }
 
@@ -80,6 +83,7 @@ func (s HubSettings) Validate() error {
 		fields = append(fields, fault.Field{Name: fmt.Sprintf("client_permissions.%d", i), Message: err.Error(), Accepted: fmt.Sprintf("at most %d of: %s", permissions.MaxPermissions, permissions.Rule)})
 	}
 	fields = append(fields, s.Upstream.problems("upstream")...)
+	fields = append(fields, s.History.problems(s.Gaps)...)
 	if len(fields) > 0 {
 		return fault.InvalidFields(fields...)
 	}

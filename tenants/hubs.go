@@ -15,6 +15,8 @@ type HubPatch struct {
 	AllowedOrigins       *[]string
 	ClientPermissions    *[]string
 	Upstream             *Upstream // without rules: none
+	History              *History
+	Gaps                 *Gaps
 }
 
 // apply returns the settings with the patch applied.
@@ -36,6 +38,12 @@ func (p HubPatch) apply(s HubSettings) HubSettings {
 	}
 	if p.Upstream != nil {
 		s.Upstream = p.Upstream
+	}
+	if p.History != nil {
+		s.History = *p.History
+	}
+	if p.Gaps != nil {
+		s.Gaps = *p.Gaps
 	}
 	return s
 }
@@ -90,16 +98,24 @@ func (s *Service) PutHub(ctx context.Context, c Caller, ref, name string, p HubP
 			return err
 		}
 		now := s.now()
-		h, err = putHub(ctx, tx, t.ID, Hub{Name: name, Settings: settings.clean(), CreatedAt: now, UpdatedAt: now})
+		h, err = s.putHub(ctx, tx, t.ID, Hub{Name: name, Settings: settings.clean(), CreatedAt: now, UpdatedAt: now})
 		return err
 	})
 	return t, h, created, err
 }
 
-// putHub writes a hub, unless the tenant's hubs come to be too much together.
+// putHub writes a hub, unless its plan doesn't allow the history or the tenant's
+// hubs come to be too much together.
 // The tenant's row is locked by the change under way, so the sum holds.
-func putHub(ctx context.Context, tx Store, t ID, h Hub) (Hub, error) {
-	h, err := tx.PutHub(ctx, t, h)
+func (s *Service) putHub(ctx context.Context, tx Store, t ID, h Hub) (Hub, error) {
+	limits, overrides, err := tx.Limits(ctx, t, s.now())
+	if err != nil {
+		return Hub{}, err
+	}
+	if err := h.Settings.History.within(limits.With(overrides)); err != nil {
+		return Hub{}, err
+	}
+	h, err = tx.PutHub(ctx, t, h)
 	if err != nil {
 		return Hub{}, err
 	}
@@ -156,7 +172,7 @@ func (s *Service) PatchHub(ctx context.Context, c Caller, ref, name string, p Hu
 		if err := settings.Validate(); err != nil {
 			return err
 		}
-		h, err = putHub(ctx, tx, t.ID, Hub{Name: name, Settings: settings.clean(), CreatedAt: was.CreatedAt, UpdatedAt: now})
+		h, err = s.putHub(ctx, tx, t.ID, Hub{Name: name, Settings: settings.clean(), CreatedAt: was.CreatedAt, UpdatedAt: now})
 		return err
 	})
 	return t, h, err

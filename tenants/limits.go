@@ -51,6 +51,7 @@ var limitKinds = []struct {
 	{"max_hubs", "Hubs", "hubs", ScopeTenant, func(l *Limits) *int { return &l.MaxHubs }},
 	{"idempotency_seconds", "Memory of idempotency keys", "seconds", ScopeHub, func(l *Limits) *int { return &l.IdempotencySeconds }},
 	{"retention_seconds", "Messages kept for clients that come back", "seconds", ScopeHub, func(l *Limits) *int { return &l.RetentionSeconds }},
+	{"history_bytes", "Bytes of all messages that are kept", "bytes", ScopeTenant, func(l *Limits) *int { return &l.HistoryBytes }},
 	{"resume_window_seconds", "Window of stateful reconnect", "seconds", ScopeConnection, func(l *Limits) *int { return &l.ResumeWindowSeconds }},
 	{"resume_buffer_bytes", "Buffer of stateful reconnect", "bytes", ScopeConnection, func(l *Limits) *int { return &l.ResumeBufferBytes }},
 }

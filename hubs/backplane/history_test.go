@@ -304,3 +304,53 @@ func BenchmarkHistory(b *testing.B) {
 	leave()
 	b.Run("redis", read)
 }
+
+// The bytes of all of a tenant's streams are known as a sum over its hubs, and
+// bounded: the hub that publishes gives way, another tenant's doesn't.
+func TestSizes_of_a_tenant_are_known_and_bounded(t *testing.T) {
+	url := newRedis(t)
+	client := newClient(t, url)
+	r := process(t, url)
+	const limit = 1 << 20
+	fill := func(hub string, count int) {
+		h := r.Hub(tenant, hub, Settings{TenantBytes: limit})
+		for i := range count {
+			e := say("p", i)
+			e.Message.Arguments.Bytes = fmt.Appendf(nil, `["p",%d,%q]`, i, strings.Repeat("x", 4000))
+			if _, err := h.Publish(t.Context(), e, hubs.PublishOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	known := func() int64 {
+		bytes, err := StreamBytes(t.Context(), client, tenant)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return bytes
+	}
+	length := func(hub string) int64 { return client.XLen(t.Context(), redisclient.Hub(tenant, hub).Stream()).Val() }
+	fill("first", 192)
+	eventually(t, "size of the first hub", func() bool { return known() > 192*4000 })
+	if length("first") != 192 {
+		t.Errorf("%d entries", length("first"))
+	}
+	fill("second", 640)
+	eventually(t, "sum within the limit", func() bool {
+		fill("second", 64)
+		return known() > 0 && known() <= limit+limit/8
+	})
+	if length("first") != 192 || length("second")*4000 > limit/2 {
+		t.Errorf("%d and %d entries", length("first"), length("second"))
+	}
+	if bytes, err := StreamBytes(t.Context(), client, "01JCTENANT000000000000000B"); err != nil || bytes != 0 {
+		t.Errorf("another tenant has %d bytes, %v", bytes, err)
+	}
+	// A hub whose stream has ended counts no more.
+	if err := client.HSet(t.Context(), redisclient.StreamSizes(tenant), "first", "999999999 1000").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if known() > limit {
+		t.Errorf("an ended stream still counts: %d", known())
+	}
+}

@@ -71,13 +71,14 @@ type publisher struct {
 	keys   redisclient.HubKeys
 	fixed  []string // the keys of every publish
 
-	mu      sync.Mutex
-	limits  [4]any // retention, most entries, most bytes, life of the head
-	queue   []*request
-	bytes   int
-	seq     uint64
-	running bool
-	used    time.Time
+	mu        sync.Mutex
+	retention time.Duration
+	limits    [4]any // retention, most entries, most bytes, life of the head
+	queue     []*request
+	bytes     int
+	seq       uint64
+	running   bool
+	used      time.Time
 }
 
 func (r *Redis) newPublisher(tenant tenants.ID, hub string) *publisher {
@@ -101,6 +102,10 @@ func (p *publisher) touch(s Settings) {
 	if s.Bytes > 0 {
 		bytes = min(bytes, s.Bytes)
 	}
+	if s.TenantBytes > 0 {
+		bytes = min(bytes, p.r.share(hubID{p.tenant, p.hub}, s.TenantBytes))
+	}
+	p.retention = s.retention()
 	p.limits = [4]any{s.retention().Milliseconds(), entries, bytes, headLife.Milliseconds()}
 }
 
@@ -355,6 +360,12 @@ func (p *publisher) settle(q *request, text string, replicas *redis.Cmd) {
 		p.r.stats.duplicates.Add(1)
 	} else {
 		p.r.stats.publishes.Add(1)
+		if a.bytes >= 0 {
+			p.mu.Lock()
+			retention := p.retention
+			p.mu.Unlock()
+			p.r.measured(hubID{p.tenant, p.hub}, a.bytes, retention)
+		}
 		if a.total > 0 && p.r.cfg.OnAccepted != nil {
 			p.r.cfg.OnAccepted(p.tenant, p.hub, a.epoch, a.minute, a.total)
 		}

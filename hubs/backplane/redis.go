@@ -102,6 +102,9 @@ type Settings struct {
 	// Config. They give way to the retention's minimum of 180 s no more than those.
 	Messages int
 	Bytes    int64
+	// TenantBytes bounds the streams of all of the tenant's hubs together, 0 = they
+	// aren't bounded: a hub that publishes while they have more gives way.
+	TenantBytes int64
 	// GroupIndex keeps an index of the entries of each group, so that reading the
 	// history of one costs what the group has and not what the hub has.
 	GroupIndex bool
@@ -138,6 +141,7 @@ type Redis struct {
 
 	publishers atomic.Uint64
 	windows    atomic.Int64 // bytes in the windows of all feeds
+	sizes      sizes
 	mu         sync.Mutex
 	pipelines  map[hubID]*publisher
 }
@@ -233,6 +237,7 @@ func (r *Redis) forgetIdle() {
 	for id, p := range r.pipelines {
 		if p.idle(now) {
 			delete(r.pipelines, id)
+			r.forgetSize(id)
 		}
 	}
 }

@@ -22,12 +22,14 @@ import (
 	"github.com/signalbox/signalbox/billing"
 	"github.com/signalbox/signalbox/billing/billingstore"
 	"github.com/signalbox/signalbox/billing/usage"
+	"github.com/signalbox/signalbox/hubs/backplane"
 	"github.com/signalbox/signalbox/hubs/upstream"
 	"github.com/signalbox/signalbox/internal/fleet"
 	"github.com/signalbox/signalbox/internal/httpserver"
 	"github.com/signalbox/signalbox/internal/outbound"
 	"github.com/signalbox/signalbox/internal/redisclient"
 	"github.com/signalbox/signalbox/internal/telemetry"
+	"github.com/signalbox/signalbox/tenants"
 	"github.com/signalbox/signalbox/tenants/deliveries"
 	"github.com/signalbox/signalbox/tenants/directory"
 	"github.com/signalbox/signalbox/tenants/jwks"
@@ -132,7 +134,8 @@ func open(ctx context.Context, c Config, logger *slog.Logger, console io.Writer,
 		Tenants: a.core.service, Billing: money,
 		Sessions: tenantstore.NewSessions(a.core.pool), Keys: keys,
 		OpenID: openIDOf(c), OpenIDName: c.OIDCName,
-		Console: assets(), Dev: c.Dev, Logger: logger,
+		StreamBytes: func(ctx context.Context, t tenants.ID) (int64, error) { return backplane.StreamBytes(ctx, a.redis, t) },
+		Console:     assets(), Dev: c.Dev, Logger: logger,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make API: %w", err)

@@ -358,6 +358,7 @@ func (g *registry) close() {
 func options(t *tenants.Document, hub string) hubs.Options {
 	s := t.Hubs[hub]
 	return hubs.Options{
+		TellGaps:                  s.Gaps == tenants.TellGaps,
 		KeepAliveInterval:         time.Duration(s.KeepAliveSeconds) * time.Second,
 		ClientTimeoutInterval:     time.Duration(s.ClientTimeoutSeconds) * time.Second,
 		MaximumReceiveMessageSize: max(1, t.Limits.MaxMessageBytes),
@@ -382,8 +383,15 @@ func resumable(l tenants.Limits) bool {
 
 // settings are a hub's settings for the backplane.
 func settings(t *tenants.Document, hub string) backplane.Settings {
-	_ = hub
-	return backplane.Settings{RetentionSeconds: t.Limits.RetentionSeconds, IdempotencySeconds: t.Limits.IdempotencySeconds}
+	h := t.Hubs[hub].History
+	s := backplane.Settings{
+		RetentionSeconds: t.Limits.RetentionSeconds, IdempotencySeconds: t.Limits.IdempotencySeconds,
+		Messages: h.Messages, Bytes: h.Bytes, GroupIndex: h.GroupIndex, TenantBytes: t.Limits.StreamBytes(),
+	}
+	if h.Seconds > 0 {
+		s.RetentionSeconds = min(h.Seconds, max(t.Limits.RetentionSeconds, tenants.MinHistorySeconds))
+	}
+	return s
 }
 
 // defaultMemberships is the limit of group memberships in documents from before

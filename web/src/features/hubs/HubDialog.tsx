@@ -1,4 +1,4 @@
-import { Button, Group, Modal, NumberInput, Select, Stack, TagsInput, TextInput } from "@mantine/core";
+import { Button, Group, Modal, NumberInput, Select, Stack, Switch, TagsInput, TextInput } from "@mantine/core";
 import { useForm } from "@mantine/form";
 import { notifications } from "@mantine/notifications";
 import { useQueryClient } from "@tanstack/react-query";
@@ -11,6 +11,8 @@ import { FormAlert } from "@/shared/ui/states";
 import { handlers } from "./handlers";
 import {
   checkClientTimeout,
+  checkHistoryMessages,
+  checkHistorySeconds,
   checkKeepAlive,
   checkName,
   checkOrigins,
@@ -50,6 +52,8 @@ function HubSettingsForm({ tenant, hub, onDone }: { tenant: Tenant; hub: Hub | u
       keepAlive: checkKeepAlive,
       clientTimeout: (value, { keepAlive }) => checkClientTimeout(value, keepAlive),
       origins: checkOrigins,
+      historySeconds: checkHistorySeconds,
+      historyMessages: checkHistoryMessages,
       rules: { url: checkRuleURL },
       timeout: checkTimeout,
       reconnect: checkReconnect,
@@ -73,7 +77,7 @@ function HubSettingsForm({ tenant, hub, onDone }: { tenant: Tenant; hub: Hub | u
     <form
       noValidate
       onSubmit={form.onSubmit((values) =>
-        save.mutate({ params: { path: { tenant: tenant.slug, hub: values.name } }, body: settingsOf(values) }),
+        save.mutate({ params: { path: { tenant: tenant.slug, hub: values.name } }, body: settingsOf(values, hub?.history.bytes) }),
       )}
     >
       <Stack>
@@ -127,6 +131,35 @@ function HubSettingsForm({ tenant, hub, onDone }: { tenant: Tenant; hub: Hub | u
           splitChars={[",", " "]}
           acceptValueOnBlur
           {...form.getInputProps("origins")}
+        />
+        <div className={classes["pair"]}>
+          <NumberInput
+            label="Keep messages for"
+            description="For clients that come back. 0: what the plan allows"
+            suffix=" s"
+            min={0}
+            max={604_800}
+            allowDecimal={false}
+            {...form.getInputProps("historySeconds")}
+          />
+          <NumberInput
+            label="Keep messages, at most"
+            description="The newest so many. 0: what the plan allows"
+            min={0}
+            max={100_000}
+            allowDecimal={false}
+            {...form.getInputProps("historyMessages")}
+          />
+        </div>
+        <Switch
+          label="Index groups"
+          description="Makes the history of a quiet group in a busy hub quick to read"
+          {...form.getInputProps("groupIndex", { type: "checkbox" })}
+        />
+        <Switch
+          label="Tell clients of gaps"
+          description="When messages are lost for good, clients get $gap and stay, instead of being asked to reconnect"
+          {...form.getInputProps("tellGaps", { type: "checkbox" })}
         />
         <UpstreamFields form={form} />
         <Group justify="flex-end">

@@ -7,6 +7,8 @@ describe("hub settings", () => {
   it("begin with the service's defaults", () => {
     expect(settingsOf(initialForm(undefined))).toEqual({
       handler: "auto",
+      history: { seconds: 0, messages: 0, bytes: 0, group_index: false },
+      gaps: "close",
       keep_alive_seconds: 15,
       client_timeout_seconds: 30,
       allowed_origins: [],

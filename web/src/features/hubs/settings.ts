@@ -7,6 +7,10 @@ export interface HubForm {
   keepAlive: number | string;
   clientTimeout: number | string;
   origins: string[];
+  historySeconds: number | string;
+  historyMessages: number | string;
+  groupIndex: boolean;
+  tellGaps: boolean;
   mode: UpstreamMode;
   rules: RuleForm[];
   timeout: number | string;
@@ -35,6 +39,9 @@ export const fieldNames: Record<string, string> = {
   keep_alive_seconds: "keepAlive",
   client_timeout_seconds: "clientTimeout",
   allowed_origins: "origins",
+  "history.seconds": "historySeconds",
+  "history.messages": "historyMessages",
+  gaps: "tellGaps",
   "upstream.mode": "mode",
   "upstream.timeout_seconds": "timeout",
   "upstream.reconnect_seconds": "reconnect",
@@ -49,6 +56,10 @@ export function initialForm(hub: Hub | undefined): HubForm {
     keepAlive: hub?.keep_alive_seconds ?? 15,
     clientTimeout: hub?.client_timeout_seconds ?? 30,
     origins: hub?.allowed_origins ?? [],
+    historySeconds: hub?.history.seconds ?? 0,
+    historyMessages: hub?.history.messages ?? 0,
+    groupIndex: hub?.history.group_index ?? false,
+    tellGaps: hub?.gaps === "tell",
     mode: hub?.upstream?.mode ?? "azure",
     rules: (hub?.upstream?.rules ?? []).map((rule) => ({ ...newRule(), ...rule })),
     timeout: hub?.upstream?.timeout_seconds ?? 5,
@@ -56,9 +67,16 @@ export function initialForm(hub: Hub | undefined): HubForm {
   };
 }
 
-/** The request body for a checked form. */
-export function settingsOf(form: HubForm): HubSettings {
+/** The request body for a checked form; bytes is what the hub has of what the form doesn't show. */
+export function settingsOf(form: HubForm, bytes = 0): HubSettings {
   return {
+    history: {
+      seconds: Number(form.historySeconds),
+      messages: Number(form.historyMessages),
+      bytes,
+      group_index: form.groupIndex,
+    },
+    gaps: form.tellGaps ? "tell" : "close",
     handler: form.handler,
     keep_alive_seconds: Number(form.keepAlive),
     client_timeout_seconds: Number(form.clientTimeout),
@@ -90,6 +108,14 @@ export function checkClientTimeout(value: number | string, keepAlive: number | s
   if (!inRange(value, 2, 600)) return "Whole seconds from 2 to 600.";
   return Number(value) >= 2 * Number(keepAlive) ? null : "At least twice the keep-alive.";
 }
+
+/** What is wrong with how long messages are kept; null when nothing is. */
+export const checkHistorySeconds = (value: number | string): string | null =>
+  value === 0 || inRange(value, 180, 604_800) ? null : "0 for what the plan allows, or whole seconds from 180.";
+
+/** What is wrong with how many messages are kept; null when nothing is. */
+export const checkHistoryMessages = (value: number | string): string | null =>
+  value === 0 || inRange(value, 100, 100_000) ? null : "0 for what the plan allows, or 100 to 100,000.";
 
 /** What is wrong with the origins; null when nothing is. */
 export function checkOrigins(origins: readonly string[]): string | null {

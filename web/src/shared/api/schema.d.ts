@@ -1626,8 +1626,32 @@ export interface components {
             upstream?: components["schemas"]["Upstream"];
             /** @description What every client of the hub may do without a backend, besides what its token permits */
             client_permissions?: components["schemas"]["Permission"][];
+            history?: components["schemas"]["History"];
+            gaps?: components["schemas"]["Gaps"];
         };
+        /** @description What the hub keeps of its messages for those who come back. 0 is what the plan allows. */
+        History: {
+            /** @description 0, or 180 up to the limit retention_seconds */
+            seconds?: number;
+            /** @description 0, or the newest 100 to 100,000; Redis drops whole blocks, so a few more may be kept */
+            messages?: number;
+            /**
+             * Format: int64
+             * @description 0, or 65,536 up to the limit history_bytes
+             */
+            bytes?: number;
+            /** @description Keep an index for each group, so that a quiet group of a busy hub is read quickly */
+            group_index?: boolean;
+        };
+        /**
+         * @description What clients see when messages were lost to their edge for good: their connection is closed and they are
+         *     asked to reconnect, or they go on and get `$gap` with the positions between which something is missing.
+         * @enum {string}
+         */
+        Gaps: "close" | "tell";
         Hub: {
+            history: components["schemas"]["History"];
+            gaps: components["schemas"]["Gaps"];
             name: string;
             handler: components["schemas"]["HubHandler"];
             keep_alive_seconds: number;
