@@ -49,5 +49,6 @@ func (h *Handler) originAllowed(r *http.Request, origin string) bool {
 		return true
 	}
 	u, err := url.Parse(origin)
-	return err == nil && u.Host != "" && strings.EqualFold(u.Host, r.Host)
+	// Behind a proxy nobody can tell here what the page's scheme must be.
+	return err == nil && u.Host != "" && strings.EqualFold(u.Host, r.Host) && (r.TLS == nil || u.Scheme == "https")
 }

@@ -2,8 +2,11 @@ package transport_test
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/signalbox/signalbox/hubs/transport"
 )
 
 func TestOrigins(t *testing.T) {
@@ -67,4 +70,35 @@ func TestOrigins(t *testing.T) {
 			t.Errorf("header is %v", a.header)
 		}
 	})
+}
+
+// SEC-30: a page that came without TLS isn't the page of a URL with it.
+func TestOrigins_of_TLS(t *testing.T) {
+	t.Parallel()
+	h, err := transport.NewHandler(transport.Options{
+		Resolve: func(*http.Request) (*transport.Endpoint, error) { return &transport.Endpoint{Scope: "chat"}, nil },
+		Origins: func(*http.Request) []string { return []string{"https://good.example"} },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewTLSServer(h)
+	defer server.Close()
+	for origin, want := range map[string]int{
+		server.URL: http.StatusOK, strings.Replace(server.URL, "https", "http", 1): http.StatusForbidden, "https://good.example": http.StatusOK,
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/chat/negotiate", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Origin", origin)
+		resp, err := server.Client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("%s is answered %d, want %d", origin, resp.StatusCode, want)
+		}
+	}
 }
