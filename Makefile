@@ -62,7 +62,7 @@ SEEDS ?= 1
 CHAOS ?=
 .PHONY: chaos
 chaos: build ## Break things under load: make chaos ROWS=F-01,F-03 SEEDS=1,2; writes docs/faults.md
-	cd e2e/chaos && go build -o ../../$(BIN)/chaos .
+	cd e2e/chaos && go build -mod=mod -o ../../$(BIN)/chaos .
 	@exec $(BIN)/chaos -programs $(BIN) -rows "$(ROWS)" -seeds "$(SEEDS)" $(CHAOS)
 
 .PHONY: build

@@ -45,7 +45,7 @@ go_tests() {
 	{
 		local root=0
 		go test -race -json ./... || root=$?
-		(cd e2e/chaos && go test -race -json ./...) && [ "$root" -eq 0 ]
+		(cd e2e/chaos && go test -mod=mod -race -json ./...) && [ "$root" -eq 0 ]
 	} 2>"$results/go.stderr" | tee "$results/go.json" | "$results/testsum" watch
 	local status=${PIPESTATUS[0]}
 	[ "$status" -eq 0 ] || cat "$results/go.stderr"

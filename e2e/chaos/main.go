@@ -43,7 +43,11 @@ type config struct {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil {
+	command := run
+	if len(os.Args) == 2 && os.Args[1] == abuseFlag {
+		command = func(ctx context.Context, _ []string) error { return playAbuser(ctx, os.Stdin, os.Stdout) }
+	}
+	if err := command(ctx, os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "chaos:", err)
 		os.Exit(1)
 	}
