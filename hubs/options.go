@@ -153,6 +153,9 @@ type Config struct {
 	// PositionToken makes a text of a position, for what clients are told. Nil:
 	// they are told none.
 	PositionToken func(Position) string
+	// Share is what the hub may write beside other hubs of the process. Nil: one of
+	// its own, of weight 1.
+	Share *Share
 	// Logger gets life cycle and refusals, never payloads or tokens. Nil: silent.
 	Logger *slog.Logger
 	// Linger is how long the Server stays subscribed to its Backplane after its

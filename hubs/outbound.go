@@ -260,15 +260,21 @@ func (c *Connection) endedBy() error {
 }
 
 // flush writes what waits until nothing is left, the transport isn't ready, or
-// the connection is dead. Only the writer that owns the connection calls it.
-func (c *Connection) flush() {
+// the connection is dead. Only the writer that owns the connection calls it. It
+// returns how many bytes that were, and whether it broke off, since others have
+// their turn: then the caller still owns the connection.
+func (c *Connection) flush() (written int, more bool) {
 	o := &c.out
 	for {
 		o.mu.Lock()
 		o.cut = false
 		if o.dead {
 			o.mu.Unlock()
-			return
+			return written, false
+		}
+		if written >= flushTurn && len(o.queue) > 0 {
+			o.mu.Unlock()
+			return written, true
 		}
 		var batch []queued
 		if !o.held && (c.intermittent == nil || c.intermittent.Ready()) {
@@ -284,13 +290,16 @@ func (c *Connection) flush() {
 			if finished {
 				go c.closeTransport(t)
 			}
-			return
+			return written, false
 		}
 		o.mu.Unlock()
 
+		for _, item := range batch {
+			written += len(item.frame)
+		}
 		if err := c.writeBatch(t, batch); err != nil && !c.lost(t, err) {
 			c.abort(err)
-			return
+			return written, false
 		}
 		c.recycle(batch)
 	}

@@ -20,6 +20,7 @@ type Server struct {
 	handle    func(context.Context, *Connection, Opening) (Handler, error)
 	backplane atomic.Pointer[Backplane]
 	meter     Meter
+	share     *Share
 	// memberships bounds the groups of all connections together.
 	memberships Memberships
 	log         *slog.Logger
@@ -68,6 +69,7 @@ func NewServer(cfg Config) (*Server, error) {
 		chain:  chain{filters: cfg.Filters, dispatcher: cfg.Dispatcher},
 		handle: cfg.Handle,
 		meter:  cfg.Meter,
+		share:  cfg.Share,
 
 		memberships: cfg.Memberships,
 
@@ -93,6 +95,9 @@ func NewServer(cfg Config) (*Server, error) {
 	}
 	if s.meter == nil {
 		s.meter = noMeter{}
+	}
+	if s.share == nil {
+		s.share = NewShare(1)
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

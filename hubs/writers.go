@@ -2,6 +2,7 @@ package hubs
 
 import (
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 )
@@ -17,13 +18,14 @@ var writers = &writerPool{limit: max(4, 2*runtime.GOMAXPROCS(0))}
 // writerPool runs Connection.flush for connections that have something to
 // write. At most limit writers run at a time, not counting those that are stuck
 // in a client's socket: a stalled client takes a writer away from the others
-// for stallAfter at most.
+// for stallAfter at most. Shares take turns, see Share.
 type writerPool struct {
 	limit int
 
 	mu       sync.Mutex
-	ready    []*Connection
-	next     int // index into ready
+	ring     []*Share // those that have connections that wait
+	turn     int      // index into ring: whose turn it is
+	waiting  int      // connections in all of them
 	active   map[*writer]struct{}
 	stalled  int  // of active
 	watching bool // a timer for watch is armed
@@ -31,31 +33,51 @@ type writerPool struct {
 
 // writer is one goroutine of the pool; fields are guarded by writerPool.mu.
 type writer struct {
-	since   int64 // clock() when it began with its present connection
+	since   int64  // clock() when it began with its present connection
+	share   *Share // whose connection that is
 	stalled bool
 }
 
-// schedule hands connections, each with outbound.writing just set, to the pool.
+// schedule hands connections of one Server, each with outbound.writing just set, to
+// the pool.
 func (p *writerPool) schedule(cs ...*Connection) {
 	if len(cs) == 0 {
 		return
 	}
 	p.mu.Lock()
-	p.ready = append(p.ready, cs...)
+	p.add(cs[0].server.share, cs...)
 	p.start()
-	if !p.watching && len(p.ready) > p.next {
+	p.mu.Unlock()
+}
+
+// add puts connections behind the others of their Share. p.mu is held.
+func (p *writerPool) add(s *Share, cs ...*Connection) {
+	s.ready = append(s.ready, cs...)
+	p.waiting += len(cs)
+	if !s.waits {
+		s.waits = true
+		s.begin()
+		p.ring = append(p.ring, s)
+	}
+	if !p.watching {
 		p.watching = true
 		time.AfterFunc(stallAfter, p.watch)
 	}
-	p.mu.Unlock()
 }
+
+// most is how many writers one Share may have: one is left for others.
+func (p *writerPool) most() int { return max(1, p.limit-1) }
 
 // start starts as many writers as there is work and room for. p.mu is held.
 func (p *writerPool) start() {
 	if p.active == nil {
 		p.active = make(map[*writer]struct{}, p.limit)
 	}
-	for n := min(len(p.ready)-p.next, p.limit-(len(p.active)-p.stalled)); n > 0; n-- {
+	n := min(p.waiting, p.limit-(len(p.active)-p.stalled))
+	if len(p.ring) == 1 {
+		n = min(n, p.most()-p.ring[0].writers)
+	}
+	for ; n > 0; n-- {
 		w := &writer{since: clock()}
 		p.active[w] = struct{}{}
 		go p.run(w)
@@ -63,66 +85,101 @@ func (p *writerPool) start() {
 }
 
 func (p *writerPool) run(w *writer) {
+	written, again := 0, (*Connection)(nil)
 	for {
-		c := p.take(w)
+		c := p.take(w, written, again)
 		if c == nil {
 			return
 		}
-		c.flush()
+		var more bool
+		if written, more = c.flush(); more {
+			again = c
+		} else {
+			again = nil
+		}
 	}
 }
 
-// take returns w's next connection, or nil when w has to end.
-func (p *writerPool) take(w *writer) *Connection {
+// take returns w's next connection, or nil when w has to end. written is what w has
+// written since the last time; again is the connection of which more waits.
+func (p *writerPool) take(w *writer, written int, again *Connection) *Connection {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if w.stalled {
-		w.stalled = false
-		p.stalled--
-	}
-	if p.next == len(p.ready) || len(p.active)-p.stalled > p.limit {
-		delete(p.active, w)
-		if p.next == len(p.ready) {
-			p.rest()
+	if s := w.share; s != nil {
+		s.charge(written)
+		if again != nil {
+			p.add(s, again)
 		}
+		if w.stalled {
+			p.stalled--
+		} else {
+			s.writers--
+		}
+		w.share, w.stalled = nil, false
+	}
+	if len(p.active)-p.stalled > p.limit {
+		delete(p.active, w)
 		return nil
 	}
-	c := p.ready[p.next]
-	p.ready[p.next] = nil
-	p.next++
-	w.since = clock()
-	if p.next == len(p.ready) {
-		p.rest()
+	s := p.pick()
+	if s == nil {
+		delete(p.active, w)
+		return nil
+	}
+	c := s.take()
+	p.waiting--
+	s.writers++
+	w.share, w.since = s, clock()
+	if s.has() == 0 {
+		s.waits, s.rested = false, w.since
+		p.ring = slices.Delete(p.ring, p.turn, p.turn+1)
 	}
 	return c
+}
+
+// pick returns the Share that is written for next, at p.turn; nil when there is
+// none that may have one more writer. p.mu is held.
+func (p *writerPool) pick() *Share {
+	for passed := 0; passed < len(p.ring); {
+		if p.turn >= len(p.ring) {
+			p.turn = 0
+		}
+		s := p.ring[p.turn]
+		switch {
+		case s.writers >= p.most():
+			passed++
+		case s.credit > 0:
+			return s
+		case len(p.ring)-passed == 1:
+			s.credit = s.turn() // nobody else could have it
+			return s
+		default:
+			s.credit += s.turn()
+			passed = 0
+		}
+		p.turn++
+	}
+	return nil
 }
 
 // readyKept is the longest list of connections with something to write that is
 // kept for the next broadcast: 256 KiB.
 const readyKept = 32 << 10
 
-// rest empties the list of ready connections; a large one isn't kept. p.mu is held.
-func (p *writerPool) rest() {
-	p.next = 0
-	if cap(p.ready) > readyKept {
-		p.ready = nil
-	}
-	p.ready = p.ready[:0]
-}
-
 // watch replaces writers that are stuck while connections wait.
 func (p *writerPool) watch() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.next == len(p.ready) {
+	if p.waiting == 0 {
 		p.watching = false
 		return
 	}
 	stuck := clock() - int64(stallAfter)
 	for w := range p.active {
-		if !w.stalled && w.since < stuck {
+		if !w.stalled && w.share != nil && w.since < stuck {
 			w.stalled = true
 			p.stalled++
+			w.share.writers--
 		}
 	}
 	p.start()

@@ -96,7 +96,9 @@ func (a *abuse) run(ctx context.Context) {
 					if ctx.Err() != nil {
 						return
 					}
-					a.count(name, do(i))
+					if answer := do(i); ctx.Err() == nil { // else it may be its own end
+						a.count(name, answer)
+					}
 				}
 			})
 		}

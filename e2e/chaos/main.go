@@ -47,6 +47,9 @@ func main() {
 	if len(os.Args) == 2 && os.Args[1] == abuseFlag {
 		command = func(ctx context.Context, _ []string) error { return playAbuser(ctx, os.Stdin, os.Stdout) }
 	}
+	if len(os.Args) == 2 && os.Args[1] == appServerFlag {
+		command = func(ctx context.Context, _ []string) error { return playAppServer(ctx, os.Stdin, os.Stdout) }
+	}
 	if err := command(ctx, os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "chaos:", err)
 		os.Exit(1)

@@ -9,10 +9,12 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptrace"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/signalbox/signalbox/e2e/chaos/history"
@@ -223,8 +225,12 @@ func (r restCall) publish(group string, payload []byte) (history.Outcome, string
 	if r.key != "" {
 		req.Header.Set("Idempotency-Key", r.key)
 	}
+	// A request with an Idempotency-Key is repeated by net/http itself when its
+	// connection breaks: that nobody listens then says nothing of the first one.
+	wrote := new(atomic.Bool)
+	req = req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { wrote.Store(true) }}))
 	res, err := web.Do(req)
-	if isDial(err) {
+	if isDial(err) && !wrote.Load() {
 		return history.Refused, "nobody listens"
 	}
 	if err != nil {

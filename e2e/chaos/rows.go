@@ -2,6 +2,7 @@ package main
 
 // matrix is every row, in the order of its ids.
 var matrix = []*row{
-	edgeKilled, redisBlink, redisAway, redisEmptied, streamTrimmed, redisSlow, edgeIsolated, halfOpen, clocksApart, slowConsumers, edgeStopped,
-	noisyNeighbour, atQuota, poison, coldStart, sameAddress,
+	edgeKilled, rollingDeploy, redisBlink, redisAway, redisLong, redisFailover, redisEmptied, streamTrimmed, redisSlow, redisFull,
+	postgresAway, postgresSlow, apiKilled, edgeIsolated, halfOpen, clocksApart, slowConsumers, connectStorm, appServerLost, diskFull,
+	filesOut, memoryShort, edgeStopped, atQuota, noisyNeighbour, poison, coldStart, sameAddress,
 }

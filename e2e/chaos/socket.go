@@ -182,7 +182,7 @@ func dialEvents(ctx context.Context, address, token string, further func() strin
 }
 
 func (s *events) Read(ctx context.Context) ([]byte, error) {
-	stop := context.AfterFunc(ctx, func() { _ = s.body.Close() })
+	stop := context.AfterFunc(ctx, s.end) // a Close would wait for the read
 	defer stop()
 	for {
 		text, err := s.in.ReadBytes('\n')

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -39,6 +40,7 @@ type setting struct {
 	edgeEnv   map[string]string // further settings of the edges
 	edgeRun   func(program string) *exec.Cmd
 	sticky    bool // no client sends its requests to several edges
+	onTmpfs   bool // Redis' data is on a file system of 16 MB
 	sentinel  bool // Redis with a replica and a sentinel
 	unstarted bool // nothing of the product is started
 }
@@ -138,6 +140,14 @@ func (w *world) startServers(ctx context.Context) error {
 		return err
 	}
 	w.redisDir, w.postgresDir = filepath.Join(w.dir, "redis"), filepath.Join(w.dir, "postgres")
+	if w.setting.onTmpfs {
+		if err := os.Mkdir(w.redisDir, 0o700); err != nil {
+			return err
+		}
+		if err := syscall.Mount("tmpfs", w.redisDir, "tmpfs", 0, "size=16m"); err != nil {
+			return fmt.Errorf("mount a small file system (needs root): %w", err)
+		}
+	}
 	var group errgroup.Group
 	group.Go(func() (err error) {
 		w.postgres, err = embedded.StartPostgres(ctx, w.guard, embedded.PostgresConfig{Dir: w.postgresDir, Throwaway: true, Package: filepath.Join(w.programs, "..", "tools", "pg")})
@@ -348,6 +358,9 @@ func (w *world) close() {
 		_ = w.redis.Close()
 	}
 	_ = w.guard.Close()
+	if w.setting.onTmpfs {
+		_ = syscall.Unmount(w.redisDir, 0)
+	}
 }
 
 // front is a balancer: it knows which edges are ready, and that alone.

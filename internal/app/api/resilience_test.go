@@ -1,11 +1,14 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
+	"github.com/jackc/pgx/v5"
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httptest"
 	"strings"
 	"sync"
@@ -323,4 +326,50 @@ func (l *syncLog) Write(p []byte) (int, error) {
 	l.text.Write(p)
 	l.look()
 	return len(p), nil
+}
+
+// TestRead_of_a_locked_table_is_given_up: nobody waits for a lock until its holder
+// goes home.
+func TestRead_of_a_locked_table_is_given_up(t *testing.T) {
+	t.Parallel()
+	database := testenv.EmptyPostgres(t)
+	r := start(t, testConfig(t, database, testenv.Redis(t)))
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Jar: jar}
+	if status, answer := post(t, client, r.url+"/v1/signup", map[string]string{"email": "ada@example.com", "password": "correct horse"}); status != http.StatusCreated {
+		t.Fatalf("sign-up answered %d: %v", status, answer)
+	}
+	conn, err := pgx.Connect(t.Context(), database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	tx, err := conn.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), "LOCK TABLE tenants IN ACCESS EXCLUSIVE MODE"); err != nil {
+		t.Fatal(err)
+	}
+	res, err := client.Get(r.url + "/v1/tenants")
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("while the table is locked: %d, want 503", res.StatusCode)
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if res, err = client.Get(r.url + "/v1/tenants"); err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		t.Errorf("when it is free: %d, want 200", res.StatusCode)
+	}
 }

@@ -41,6 +41,8 @@ import (
 const (
 	requestTimeout  = 30 * time.Second // whole request, and whole answer
 	shutdownTimeout = 15 * time.Second
+	readPatience    = 3 * time.Second  // of a request that only reads
+	changePatience  = 15 * time.Second // of others, which may ask a tenant's server
 	readyTimeout    = 2 * time.Second
 )
 
@@ -176,7 +178,21 @@ func outer(c Config, next http.Handler) http.Handler {
 	if c.RequireHTTPS {
 		next = httpserver.RequireHTTPS(func(r *http.Request) bool { return !strings.HasPrefix(r.URL.Path, "/v1/") })(next)
 	}
-	return httpserver.Forwarded(c.TrustedProxies)(next)
+	return httpserver.Forwarded(c.TrustedProxies)(patient(next))
+}
+
+// patient bounds what a request waits for, so that a slow database or a lock makes
+// for answers that say so, not for a pile of requests.
+func patient(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		patience := changePatience
+		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+			patience = readPatience
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), patience)
+		defer cancel()
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
 }
 
 // reach makes what the service reaches edges and upstreams with.

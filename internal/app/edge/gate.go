@@ -89,6 +89,7 @@ func (g *registry) changed(_, after *tenants.Document) {
 			continue
 		}
 		s.allow(after, name)
+		s.share.SetWeight(shareWeight(after.Limits))
 		if err := s.server.SetOptions(options(after, name)); err != nil {
 			g.log.Error("hub settings not applied", "tenant_id", after.ID, "hub", name, "error", err)
 		}

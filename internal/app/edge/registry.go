@@ -77,11 +77,13 @@ type tenantHubs struct {
 	// implicit are the hubs without settings of their own that are in use, with
 	// the time of the last use.
 	implicit map[string]time.Time
+	share    *hubs.Share // of the edge's writers
 }
 
 // servedHub is a hub with its runtime.
 type servedHub struct {
 	server *hubs.Server
+	share  *hubs.Share // the tenant's
 	meter  *meter
 	// memberships are those of its connections.
 	memberships *quota.HubMemberships
@@ -133,7 +135,7 @@ func (g *registry) uses(t *tenants.Document, hub string) bool {
 func (g *registry) tenant(id tenants.ID) *tenantHubs {
 	th := g.tenants[id]
 	if th == nil {
-		th = &tenantHubs{served: make(map[string]*servedHub), implicit: make(map[string]time.Time)}
+		th = &tenantHubs{served: make(map[string]*servedHub), implicit: make(map[string]time.Time), share: hubs.NewShare(1)}
 		g.tenants[id] = th
 	}
 	return th
@@ -156,8 +158,9 @@ func (g *registry) get(t *tenants.Document, hub string) (*servedHub, error) {
 		return nil, errDraining
 	}
 	t = g.current(t)
+	th.share.SetWeight(shareWeight(t.Limits))
 	m := newMeter(g.recorder.Hub(t.ID, hub), g.metrics)
-	s := &servedHub{meter: m, used: now}
+	s := &servedHub{meter: m, used: now, share: th.share}
 	s.memberships = g.memberships.Hub(t.ID, func() int { return membershipsOf(g.limits(t)) })
 	s.upstream = g.upstreams.Hub(t.ID, hub, func() *tenants.Document { return g.current(t) })
 	s.handlers = newHandlers(pairing.Hub{Tenant: t.ID, Name: hub}, fleetServers{g.pairings, g.presence},
@@ -182,6 +185,7 @@ func (g *registry) get(t *tenants.Document, hub string) (*servedHub, error) {
 		Handle:     s.handlers.handle,
 		Backplane:  g.backplane(t, hub),
 		Meter:      m,
+		Share:      th.share,
 
 		Memberships:   s.memberships,
 		Logger:        g.log.With(telemetry.KeyTenant, t.ID),
@@ -351,6 +355,19 @@ func (g *registry) close() {
 			g.end(s)
 		}
 	}
+}
+
+// shareWeight is what a tenant may write beside others while an edge has more to
+// write than it can: a plan that may send more gets more, but nowhere near in
+// proportion.
+func shareWeight(l tenants.Limits) int {
+	switch {
+	case l.MessagesPerSecond >= 10_000:
+		return 4
+	case l.MessagesPerSecond >= 1_000:
+		return 2
+	}
+	return 1
 }
 
 // options are a hub's settings for its runtime. A limit of 0 allows nothing,

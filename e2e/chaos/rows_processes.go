@@ -1,0 +1,443 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/signalbox/signalbox/e2e/chaos/history"
+	"github.com/signalbox/signalbox/hubs/protocol"
+)
+
+var rollingDeploy = &row{
+	id: "F-02", fault: "edges are replaced one after the other",
+	setting:  setting{sticky: true, edgeEnv: map[string]string{"SIGNALBOX_EDGE_DRAIN_GRACE": "2s", "SIGNALBOX_EDGE_DRAIN": "8s"}},
+	injected: "SIGTERM to each edge in turn, with 2 s of grace and 8 s for its clients to go; a new one takes its place when it has ended",
+	expected: "the edge isn't ready at once; its clients are asked to reconnect, evenly over the time; it ends with status 0 within 35 s; no publish over REST fails; nothing is lost",
+	run: func(t *trial) error {
+		if err := t.warm(); err != nil {
+			return err
+		}
+		var unready, ends []time.Duration
+		var bad []string
+		rate := 0.0
+		for i := range edgeCount {
+			t.replaced[i] = true
+			there := len(t.load.on(i))
+			if err := t.w.edges[i].signal(syscall.SIGTERM); err != nil {
+				return err
+			}
+			asked := time.Now()
+			if err := await(t, 5*time.Second, "the edge not to be ready", func() bool { return !t.w.edges[i].ready(t) }); err != nil {
+				bad = append(bad, err.Error())
+			}
+			unready = append(unready, time.Since(asked))
+			select {
+			case <-t.w.edges[i].current().Done():
+			case <-time.After(60 * time.Second):
+				return fmt.Errorf("edge %d doesn't end", i+1)
+			}
+			ends = append(ends, time.Since(asked))
+			if err := t.w.edges[i].current().Err(); err != nil {
+				bad = append(bad, err.Error())
+			}
+			// The busiest second of those that came back, beside an even spread.
+			most := 0
+			for at := asked; at.Before(time.Now()); at = at.Add(250 * time.Millisecond) {
+				most = max(most, t.load.comebacks(at, at.Add(2*time.Second), func(*client) bool { return true }))
+			}
+			rate = max(rate, float64(most)/2/(float64(there)/8))
+			if err := t.w.edges[i].start(); err != nil {
+				return err
+			}
+			if _, err := t.w.edges[i].awaitReady(t, 30*time.Second); err != nil {
+				return err
+			}
+			if err := t.pass(2 * time.Second); err != nil {
+				return err
+			}
+		}
+		if err := t.tail(); err != nil {
+			return err
+		}
+		if err := t.conclude(); err != nil {
+			return err
+		}
+		t.zero("edges that didn't end well", len(bad), fmt.Sprint(bad))
+		t.within("not ready after SIGTERM", slices.Max(unready), 500*time.Millisecond)
+		t.within("the slowest end", slices.Max(ends), 35*time.Second)
+		broken, sample := t.disconnects(func(l *history.Life) bool { return l.Ending == history.Broken })
+		t.zero("connections that broke instead of being closed", broken, sample)
+		t.bounds = append(t.bounds, bound{What: "busiest reconnects, in 2 s, beside an even spread", Measured: fmt.Sprintf("%.2f×", rate), Bound: "≤ 1.2×", Time: true, OK: rate <= 1.2})
+		var rest []attempt
+		for _, p := range t.load.senders {
+			if p.client == nil {
+				p.mu.Lock()
+				rest = append(rest, p.attempts...)
+				p.mu.Unlock()
+			}
+		}
+		t.zero("publishes over REST that were not accepted", len(took(rest, failed)), reasons(rest))
+		return nil
+	},
+}
+
+var connectStorm = &row{
+	id: "F-18", fault: "storms of connects", setting: setting{planN: "free", sticky: true},
+	injected: "one client that connects 50 times a second; then 2,000 connects of tenant N (plan Free: 200) in 5 s; then every client of every tenant loses its connection at once",
+	expected: "others connect without a failure, p99 < 2×; N is admitted to its limit; everybody is back within 60 s; no goroutine is left behind",
+	run: func(t *trial) error {
+		t.load.scale.connections /= 2
+		if err := t.load.start(t, t.w.tenant(tenantA), t.w.tenant(tenantB)); err != nil {
+			return err
+		}
+		for _, e := range t.w.edges {
+			h, err := e.hygiene(t)
+			if err != nil {
+				return err
+			}
+			t.baseline = append(t.baseline, h)
+		}
+		t.began = time.Now()
+		a, n := t.w.tenant(tenantA), t.w.tenant(tenantN)
+		before, failures := t.connects(a, t.phase(0.5))
+		var storm sync.WaitGroup
+		flapping, stop := context.WithCancel(t)
+		storm.Go(func() {
+			for flapping.Err() == nil {
+				if s, err := stall(flapping, t.w, n, 0); err == nil {
+					s.close()
+				}
+				_ = t.pass(20 * time.Millisecond)
+			}
+		})
+		during, failures2 := t.connects(a, t.phase(0.5))
+		stop()
+		storm.Wait()
+		var open, refused, other atomic.Int64
+		var mu sync.Mutex
+		var stalled []*stalledClient
+		gate := make(chan struct{}, 64)
+		storm.Go(func() {
+			var all sync.WaitGroup
+			for i := range 2_000 {
+				gate <- struct{}{}
+				all.Go(func() {
+					defer func() { <-gate }()
+					s, err := stall(t, t.w, n, i%edgeCount)
+					switch {
+					case err == nil:
+						open.Add(1)
+						mu.Lock()
+						stalled = append(stalled, s)
+						mu.Unlock()
+					case statusOf(err) == "429":
+						refused.Add(1)
+					default:
+						other.Add(1)
+					}
+				})
+				time.Sleep(2500 * time.Microsecond)
+			}
+			all.Wait()
+		})
+		stormy, failures3 := t.connects(a, 6*time.Second)
+		storm.Wait()
+		for _, s := range stalled {
+			s.close()
+		}
+		cut := time.Now()
+		for _, c := range t.load.clients {
+			c.mu.Lock()
+			if c.socket != nil {
+				c.socket.Close()
+			}
+			c.mu.Unlock()
+		}
+		back := time.Duration(-1)
+		if err := t.pass(300 * time.Millisecond); err != nil {
+			return err
+		}
+		if t.load.awaitConnected(t, 70*time.Second) == nil {
+			back = time.Since(cut)
+		}
+		if err := t.tail(); err != nil {
+			return err
+		}
+		if err := t.conclude(); err != nil {
+			return err
+		}
+		t.zero("connects of A that failed", failures+failures2+failures3, "")
+		for what, list := range map[string][]time.Duration{"beside the flapping client": during, "beside the storm": stormy} {
+			b, d := quantile(before, 0.99), quantile(list, 0.99)
+			t.bounds = append(t.bounds, bound{What: "p99 of a connect of A " + what, Measured: fmt.Sprintf("%s, %s before", short(d), short(b)), Bound: "< 2×", Time: true, OK: d < 2*b})
+		}
+		t.check(open.Load() >= 196 && open.Load() <= 204, "connections of N", fmt.Sprintf("%d open, %d answered 429, %d otherwise", open.Load(), refused.Load(), other.Load()), "200 ± 2 %")
+		t.zero("of N's, answered otherwise", int(other.Load()), "")
+		t.bounded("all clients are back", back, 60*time.Second)
+		return nil
+	},
+}
+
+// connects opens a connection of the tenant again and again and returns how long
+// each took, sorted, and how many failed.
+func (t *trial) connects(of *tenant, d time.Duration) (took []time.Duration, failures int) {
+	for until, i := time.Now().Add(d), 0; time.Now().Before(until) && t.Err() == nil; i++ {
+		began := time.Now()
+		s, err := stall(t, t.w, of, i%edgeCount)
+		if err != nil {
+			failures++
+		} else {
+			took = append(took, time.Since(began))
+			s.close()
+		}
+		_ = t.pass(50 * time.Millisecond)
+	}
+	slices.Sort(took)
+	return took, failures
+}
+
+var appServerLost = &row{
+	id: "F-20", fault: "an app server is lost", setting: setting{sticky: true},
+	injected: "tenant A has two app servers at two edges; one is killed with invocations under way, and comes back; then the other is asked to stop (SIGTERM)",
+	expected: "invocations under way are answered within 2 s, by an error or the end of the connection; clients are with the other app server within 5 s or asked to reconnect; after SIGTERM nobody notices anything",
+	run: func(t *trial) error {
+		a := t.w.tenant(tenantA)
+		var servers [2]*appServer
+		for i := range servers {
+			s, err := t.w.startAppServer(t, a, i, fmt.Sprintf("app-server-%d", i+1))
+			if err != nil {
+				return err
+			}
+			defer s.in.Close() //nolint:errcheck // it is done
+			servers[i] = s
+		}
+		if err := t.warm(); err != nil {
+			return err
+		}
+		callers := slices.DeleteFunc(t.load.of(tenantA), func(c *client) bool { return c.transport != webSockets })
+		echoes := func() (bad int) {
+			for i, c := range callers {
+				if err := t.call(c, "Echo", i, 5*time.Second); err != nil {
+					bad++
+				}
+			}
+			return bad
+		}
+		before := echoes()
+		// Each has one call under way when its server dies.
+		var mu sync.Mutex
+		var answers []time.Duration
+		var pending sync.WaitGroup
+		for _, c := range callers {
+			pending.Go(func() {
+				_ = t.call(c, "Slow", 8_000, 20*time.Second)
+				mu.Lock()
+				answers = append(answers, time.Since(t.began))
+				mu.Unlock()
+			})
+		}
+		if err := t.pass(time.Second); err != nil {
+			return err
+		}
+		t.began = time.Now()
+		if err := syscall.Kill(servers[0].run.PID(), syscall.SIGKILL); err != nil {
+			return err
+		}
+		killed := t.began
+		if err := t.pass(5 * time.Second); err != nil {
+			return err
+		}
+		after := echoes()
+		pending.Wait()
+		lost := 0
+		slices.Sort(answers)
+		last := time.Duration(0)
+		for _, d := range answers {
+			if d < 6*time.Second { // the others had the server that lives
+				lost++
+				last = d
+			}
+		}
+		again, err := t.w.startAppServer(t, a, 2, "app-server-3")
+		if err != nil {
+			return err
+		}
+		defer again.in.Close() //nolint:errcheck // it is done
+		if err := t.pass(2 * time.Second); err != nil {
+			return err
+		}
+		calm := time.Now()
+		stopping, cancel := context.WithTimeout(t, 30*time.Second)
+		defer cancel()
+		stopped := servers[1].run.Stop(stopping)
+		graceful := echoes()
+		if err := t.tail(); err != nil {
+			return err
+		}
+		if err := t.conclude(); err != nil {
+			return err
+		}
+		t.zero("calls that failed before", before, "")
+		t.check(lost > 0, "calls under way with the server that died", fmt.Sprintf("%d of %d", lost, len(callers)), "> 0")
+		t.within("the last of them is answered", last, 2*time.Second)
+		t.zero("calls that failed 5 s after the kill", after, "")
+		n, sample := t.load.ends(killed, calm, func(l *history.Life) bool { return l.Tenant == tenantA })
+		t.note("clients of A that were asked to reconnect", fmt.Sprintf("%d (%s)", n, sample))
+		n, sample = t.load.ends(killed, time.Now(), func(l *history.Life) bool { return l.Tenant != tenantA })
+		t.zero("disconnects of other tenants", n, sample)
+		n, sample = t.load.ends(calm, time.Now(), func(l *history.Life) bool { return l.Tenant == tenantA })
+		t.zero("disconnects after SIGTERM", n, sample)
+		t.check(stopped == nil, "the end of the app server", errText(stopped), "ok")
+		t.zero("calls that failed after SIGTERM", graceful, "")
+		return nil
+	},
+}
+
+// call invokes a method with one number.
+func (t *trial) call(c *client, method string, n int, patience time.Duration) error {
+	ctx, cancel := context.WithTimeout(t, patience)
+	defer cancel()
+	m, err := c.invoke(ctx, method, protocol.Raw{Encoding: protocol.JSON, Bytes: fmt.Appendf(nil, "[%d]", n)})
+	if err == nil && m.HasError {
+		err = fmt.Errorf("%s", m.Error)
+	}
+	return err
+}
+
+var filesOut = &row{
+	id: "F-22", fault: "an edge runs out of file descriptors", setting: setting{sticky: true, edgeRun: func(program string) *exec.Cmd {
+		return exec.Command("prlimit", "--nofile=220", program) //nolint:noctx // the guard ends it
+	}},
+	injected: "edges may have 220 files; 400 connections are opened to one of them and kept for a phase",
+	expected: "what is connected stays; /metrics answers; the process doesn't spin; connections are taken again within a second of the release",
+	run: func(t *trial) error {
+		t.load.scale.connections = min(t.load.scale.connections, 20)
+		if err := t.warm(); err != nil {
+			return err
+		}
+		a := t.w.tenant(tenantA)
+		var mu sync.Mutex
+		var held []*stalledClient
+		var opening sync.WaitGroup
+		ctx, cancel := context.WithCancel(t)
+		defer cancel()
+		for range 400 {
+			opening.Go(func() {
+				if s, err := stall(ctx, t.w, a, 0); err == nil {
+					mu.Lock()
+					held = append(held, s)
+					mu.Unlock()
+				}
+			})
+		}
+		if err := t.pass(3 * time.Second); err != nil {
+			return err
+		}
+		cpu := t.cpu(0)
+		answered, asked := 0, 0
+		for until := time.Now().Add(t.phase(1)); time.Now().Before(until); asked++ {
+			if _, err := t.w.edges[0].scrape(t); err == nil {
+				answered++
+			}
+			if err := t.pass(300 * time.Millisecond); err != nil {
+				return err
+			}
+		}
+		busy := (t.cpu(0) - cpu) / t.phase(1).Seconds()
+		cancel()
+		opening.Wait()
+		for _, s := range held {
+			s.close()
+		}
+		free := time.Now()
+		taken := time.Duration(-1)
+		if await(t, 20*time.Second, "", func() bool {
+			s, err := stall(t, t.w, a, 0)
+			if err == nil {
+				s.close()
+			}
+			return err == nil
+		}) == nil {
+			taken = time.Since(free)
+		}
+		if err := t.tail(); err != nil {
+			return err
+		}
+		if err := t.conclude(); err != nil {
+			return err
+		}
+		t.noDisconnects("disconnects", func(l *history.Life) bool { return l.Transport != longPolling })
+		t.note("connections held beside the load's", fmt.Sprintf("%d of 400", len(held)))
+		t.check(answered == asked && asked > 0, "/metrics answered", fmt.Sprintf("%d of %d", answered, asked), "always")
+		t.bounds = append(t.bounds, bound{What: "processor time of the edge", Measured: fmt.Sprintf("%.0f %% of a core", 100*busy), Bound: "< 50 %", Time: true, OK: busy < 0.5})
+		t.bounded("a connection is taken again", taken, time.Second)
+		return nil
+	},
+}
+
+// cpu is the processor time, in seconds, that an edge has used.
+func (t *trial) cpu(edge int) float64 {
+	m, err := t.w.edges[edge].scrape(t)
+	if err != nil {
+		return 0
+	}
+	return m["process_cpu_seconds_total"]
+}
+
+// memoryLimit is what an edge may have in F-23.
+const memoryLimit = 256 << 20
+
+var memoryShort = &row{
+	id: "F-23", fault: "an edge is short of memory",
+	setting:  setting{planN: "free", sticky: true, edgeEnv: map[string]string{"GOMEMLIMIT": "200MiB"}},
+	injected: "edges have GOMEMLIMIT=200MiB, as in a container of 256 MB; 150 clients of tenant N stop reading while their group gets 3 MB/s for 15 s, four times what F-17 does",
+	expected: "the process stays within 256 MB and isn't ended; A and B are not disconnected",
+	run: func(t *trial) error {
+		if err := t.load.start(t, t.w.tenant(tenantA), t.w.tenant(tenantB)); err != nil {
+			return err
+		}
+		t.began = time.Now()
+		n := t.w.tenant(tenantN)
+		var stalled []*stalledClient
+		defer func() {
+			for _, s := range stalled {
+				s.close()
+			}
+		}()
+		for i := range 150 {
+			s, err := stall(t, t.w, n, 0, "flood")
+			if err != nil {
+				return err
+			}
+			stalled = append(stalled, s)
+			_ = i
+		}
+		var flood sync.WaitGroup
+		flood.Go(func() { t.flood(n, "flood", 31<<10, 95, 15*time.Second) })
+		most := 0.0
+		for until := time.Now().Add(20 * time.Second); time.Now().Before(until); {
+			if m, err := t.w.edges[0].scrape(t); err == nil {
+				most = max(most, m[metricMemory])
+			}
+			if err := t.pass(200 * time.Millisecond); err != nil {
+				return err
+			}
+		}
+		flood.Wait()
+		if err := t.tail(); err != nil {
+			return err
+		}
+		if err := t.conclude(); err != nil {
+			return err
+		}
+		t.noDisconnects("disconnects of A and B", everyLife)
+		t.check(most > 0 && most < memoryLimit, "most memory of the edge", fmt.Sprintf("%.0f MB", most/1e6), fmt.Sprintf("< %.0f MB", float64(memoryLimit)/1e6))
+		return nil
+	},
+}
