@@ -140,4 +140,8 @@ func TestAddressWithoutATurnIsBusy(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	w.ledger.until(t, "both refusals", func(l *ledger) bool { return l.refused["upstream_busy"] == 2 })
+	if n := len(w.arrived); n > 0 {
+		a := w.next()
+		t.Errorf("%d requests arrived nevertheless, the first at %s with %d bytes", n, a.path, len(a.body))
+	}
 }

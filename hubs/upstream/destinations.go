@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"net"
+	"net/netip"
 	"sync"
 
 	"golang.org/x/time/rate"
@@ -16,51 +17,40 @@ const (
 	maxAddresses    = 10_000
 )
 
-// destinations counts requests by the address behind the upstream's host. An
-// address is known once a request has reached it; until then the host counts.
+// destinations counts requests by the address that they go to, whatever names lead
+// there.
 type destinations struct {
 	mu       sync.Mutex
-	address  map[string]string // by host
-	limiters map[string]*rate.Limiter
+	limiters map[netip.Addr]*rate.Limiter
 }
 
-// wait waits until one more request may go to host; it reports false when ctx was
+// wait waits until one more request may go over conn; it reports false when ctx was
 // done before.
-func (d *destinations) wait(ctx context.Context, host string) bool {
-	return d.limiter(host).Wait(ctx) == nil
+func (d *destinations) wait(ctx context.Context, conn net.Conn) bool {
+	to, err := netip.ParseAddrPort(conn.RemoteAddr().String())
+	return err != nil || d.limiter(network(to.Addr())).Wait(ctx) == nil
 }
 
-func (d *destinations) limiter(host string) *rate.Limiter {
+// network is what counts as one address: of IPv6, somebody's whole network.
+func network(ip netip.Addr) netip.Addr {
+	if ip = ip.Unmap(); ip.Is6() {
+		if p, err := ip.WithZone("").Prefix(64); err == nil {
+			return p.Addr()
+		}
+	}
+	return ip
+}
+
+func (d *destinations) limiter(address netip.Addr) *rate.Limiter {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	key := host
-	if a, known := d.address[host]; known {
-		key = a
-	}
-	l := d.limiters[key]
+	l := d.limiters[address]
 	if l == nil {
 		if d.limiters == nil || len(d.limiters) >= maxAddresses {
-			d.limiters = make(map[string]*rate.Limiter)
+			d.limiters = make(map[netip.Addr]*rate.Limiter)
 		}
 		l = rate.NewLimiter(perAddress, perAddressBurst)
-		d.limiters[key] = l
+		d.limiters[address] = l
 	}
 	return l
-}
-
-// reached notes the address of a connection to host.
-func (d *destinations) reached(host string, conn net.Conn) {
-	address, _, err := net.SplitHostPort(conn.RemoteAddr().String())
-	if err != nil {
-		return
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.address[host] == address {
-		return
-	}
-	if d.address == nil || len(d.address) >= maxAddresses {
-		d.address = make(map[string]string)
-	}
-	d.address[host] = address
 }

@@ -3,13 +3,16 @@ package upstream
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/signalbox/signalbox/hubs"
@@ -114,21 +117,13 @@ func (t *tenant) try(ctx context.Context, p *post) (*answer, *failure) {
 	}
 	defer func() { <-t.slots }()
 	breaker := t.breaker(u.Host)
-	if breaker.RemainingDelay() > 0 {
-		release()
-		return nil, &failure{code: codeOpen} // without a place of the address's
-	}
-	if !t.g.destinations.wait(ctx, u.Host) {
-		release()
-		return nil, &failure{code: busyOr(ctx)}
-	}
 	if !breaker.TryAcquirePermit() {
 		release()
 		return nil, &failure{code: codeOpen}
 	}
-	a, f := t.exchange(ctx, p, u)
+	a, f := t.exchange(ctx, p)
 	switch {
-	case f != nil && f.code == codeCancelled && breaker.IsClosed():
+	case f != nil && (f.code == codeCancelled || f.code == codeBusy) && breaker.IsClosed():
 		// Nobody can say how it would have ended.
 	case f != nil && f.code != codeTooLarge && f.code != codePosition, a != nil && a.status >= 500:
 		breaker.RecordFailure()
@@ -162,21 +157,66 @@ func (s *openStream) Close() error {
 	return s.ReadCloser.Close()
 }
 
+// content is a request's body, which can't be read once it is too late for it: a
+// transport writes what it has a connection for, whether anybody waits or not.
+type content struct {
+	*bytes.Reader
+	late atomic.Bool
+}
+
+var errLate = errors.New("the address had no turn in time")
+
+// giveUp keeps the request from being written over conn. A connection of HTTP/2 has
+// requests of others: of this one, only the head may get out.
+func (c *content) giveUp(conn net.Conn) {
+	c.late.Store(true)
+	if s, secure := conn.(*tls.Conn); !secure || s.ConnectionState().NegotiatedProtocol != "h2" {
+		_ = conn.Close() // nothing has been written
+	}
+}
+
+func (c *content) Read(p []byte) (int, error) {
+	if c.late.Load() {
+		return 0, errLate
+	}
+	return c.Reader.Read(p)
+}
+
+// WriteTo keeps the transport from reading past Read.
+func (c *content) WriteTo(w io.Writer) (int64, error) {
+	if c.late.Load() {
+		return 0, errLate
+	}
+	return c.Reader.WriteTo(w)
+}
+
 // exchange sends the request and reads the answer.
-func (t *tenant) exchange(ctx context.Context, p *post, u *url.URL) (*answer, *failure) {
+func (t *tenant) exchange(ctx context.Context, p *post) (*answer, *failure) {
+	// Nothing has been written when there is a connection: only then is it known
+	// which address the request is for.
+	content := &content{Reader: bytes.NewReader(p.body)}
 	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(info httptrace.GotConnInfo) { t.g.destinations.reached(u.Host, info.Conn) },
+		GotConn: func(info httptrace.GotConnInfo) {
+			if !t.g.destinations.wait(ctx, info.Conn) {
+				content.giveUp(info.Conn)
+			}
+		},
 	})
-	r, err := http.NewRequestWithContext(traced, http.MethodPost, p.url, bytes.NewReader(p.body))
+	// A request that may have arrived is not repeated by the transport, which has no
+	// GetBody.
+	r, err := http.NewRequestWithContext(traced, http.MethodPost, p.url, content)
 	if err != nil {
 		return nil, &failure{code: codeUnreachable, cause: err}
 	}
-	r.GetBody = nil // a request that may have arrived is not repeated by the transport
+	r.ContentLength = int64(len(p.body))
 	r.Header = p.header.Clone()
 	r.Header.Set("User-Agent", "Signalbox")
 	p.sign(r.Header, time.Now())
 	res, err := t.g.client.Do(r)
 	if err != nil {
+		if content.late.Load() {
+			return nil, &failure{code: busyOr(ctx), cause: err}
+		}
 		return nil, failed(ctx, err)
 	}
 	a := &answer{post: p, status: res.StatusCode, contentType: res.Header.Get("Content-Type")}

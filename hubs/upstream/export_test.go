@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"net/netip"
 	"net/url"
 	"time"
 )
@@ -11,7 +12,7 @@ func Exhaust(g *Gateway, raw string, d time.Duration) {
 	if err != nil {
 		panic(err)
 	}
-	l := g.destinations.limiter(u.Host)
+	l := g.destinations.limiter(netip.MustParseAddr(u.Hostname()))
 	for range int(d.Seconds()*perAddress) + perAddressBurst {
 		l.Reserve()
 	}
