@@ -159,4 +159,4 @@ func (s *calls) busy() bool {
 }
 
 // Busy implements Busy: the hub server hasn't answered all that the client asked.
-func (p *proxied) Busy(*Connection) bool { return p.unanswered.some() }
+func (p *proxied) Busy(*Connection) bool { return p.passing.Load() || p.unanswered.some() }

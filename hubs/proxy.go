@@ -3,6 +3,7 @@ package hubs
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/signalbox/signalbox/hubs/protocol"
@@ -44,6 +45,7 @@ type ProxySession interface {
 	// a filter has answered, and Completions of what this side has asked the
 	// client. The connection's reader calls it, in the order of the wire, and reads
 	// nothing more until it returns. It keeps neither. An error ends the connection.
+	// Just before it passes an invocation on, it calls Connection.Asked.
 	Message(ctx context.Context, m *protocol.Message, raw []byte) error
 	// Close is called once, when nothing more comes from the client; cause is nil
 	// when it left in the orderly way. It must not block.
@@ -65,6 +67,7 @@ type proxied struct {
 	// of it at their end.
 	raw        []byte
 	failed     error
+	passing    atomic.Bool // a message is on its way to the session
 	back       back
 	unanswered unanswered
 }
@@ -79,7 +82,8 @@ func (*proxied) Disconnected(context.Context, *Connection, error) {}
 
 // Message implements Dispatcher for what the filters let through.
 func (p *proxied) Message(ctx context.Context, _ *Connection, m *protocol.Message) error {
-	p.unanswered.asked(m)
+	p.passing.Store(true)
+	defer p.passing.Store(false)
 	// A session that can't go on is no refusal of the message: see handle.
 	p.failed = p.session.Message(ctx, m, p.raw)
 	return nil

@@ -62,6 +62,7 @@ func (s *session) Message(ctx context.Context, m *protocol.Message, raw []byte) 
 	s.mu.Lock()
 	hold, fail := s.hold, s.fail
 	s.mu.Unlock()
+	s.conn.Asked(m)
 	s.got <- passed{m.Type, string(raw)}
 	if hold != nil {
 		select {
@@ -699,4 +700,43 @@ func TestProxy_client_that_answers_twice_is_heard_once(t *testing.T) {
 		t.Errorf("got %q", a.Result.Bytes)
 	}
 	expect(t, session.got, passed{protocol.Completion, other})
+}
+
+func TestProxy_what_a_hub_server_leaves_unanswered(t *testing.T) {
+	t.Parallel()
+	p := newProxy()
+	s := newServer(t, hubs.Config{Handle: p.handle, Options: hubs.Options{OutboundMessages: 10}})
+	w := connect(t, s, "u", "c")
+	session := p.next(t)
+	for _, id := range []string{"1", "2", "2"} {
+		w.send(fmt.Sprintf("{\"type\":1,\"invocationId\":%q,\"target\":\"say\",\"arguments\":[]}\x1e", id))
+		nextOf(t, session.got)
+	}
+	for i := range 1_100 {
+		w.send(fmt.Sprintf("{\"type\":4,\"invocationId\":\"s%d\",\"target\":\"count\",\"arguments\":[]}\x1e", i))
+		nextOf(t, session.got)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	waiting := make(chan struct{})
+	go func() {
+		session.conn.AwaitAnswers(t.Context())
+		close(waiting)
+	}()
+	answered := "{\"type\":3,\"invocationId\":\"1\"}\x1e"
+	session.forward(answered)
+	cancel()
+	session.conn.AwaitAnswers(ctx) // returns, though 2 isn't answered
+	select {
+	case <-waiting:
+		t.Error("2 isn't answered yet")
+	default:
+	}
+	if n := session.conn.FailInvocations("gone"); n != 999 {
+		t.Errorf("%d failed, want as many as are remembered", n)
+	}
+	nextOf(t, waiting)
+	w.expect(answered, "{\"type\":3,\"invocationId\":\"2\",\"error\":\"gone\"}\x1e")
+	if n := session.conn.FailInvocations("gone"); n != 0 {
+		t.Errorf("%d failed again", n)
+	}
 }

@@ -9,12 +9,9 @@ import (
 	"github.com/signalbox/signalbox/hubs/protocol"
 )
 
-// What is remembered of a client's calls to its hub server. What is beyond is passed
-// on like the rest; nobody answers for the hub server there.
-const (
-	maxUnanswered   = 1000
-	maxUnansweredID = 128 // bytes
-)
+// maxUnanswered is how many of a client's calls to its hub server are remembered.
+// What is beyond is passed on like the rest; nobody answers for the hub server there.
+const maxUnanswered = 1000
 
 // unanswered are the invocations of a client that its hub server has been given and
 // hasn't completed.
@@ -25,11 +22,13 @@ type unanswered struct {
 	none  chan struct{}   // closed when runs is 0; nil while nobody waits
 }
 
-// asked notes an invocation that is passed on.
-func (u *unanswered) asked(m *protocol.Message) {
-	if m.InvocationID == "" || len(m.InvocationID) > maxUnansweredID {
+// Asked notes a message that is about to reach the client's hub server, see
+// ProxySession.Message: of those that want an answer it counts as unanswered.
+func (c *Connection) Asked(m *protocol.Message) {
+	if c.proxied == nil || m.InvocationID == "" || m.Type != protocol.Invocation && m.Type != protocol.StreamInvocation {
 		return
 	}
+	u := &c.proxied.unanswered
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if _, again := u.calls[m.InvocationID]; again || len(u.calls) >= maxUnanswered {
@@ -118,8 +117,11 @@ func (c *Connection) FailInvocations(text string) int {
 	}
 	ids := c.proxied.unanswered.take()
 	for _, id := range ids {
-		// There is nothing in it that can't be encoded.
-		_ = c.Send(&protocol.Message{Type: protocol.Completion, InvocationID: id, HasError: true, Error: text})
+		frame, err := c.proto.Append(nil, &protocol.Message{Type: protocol.Completion, InvocationID: id, HasError: true, Error: text})
+		if err != nil || !c.addBacklog(len(frame)) {
+			break // there is nothing in it that can't be encoded
+		}
+		c.doAfter(waitingFrame{item: queued{frame: frame, passed: true}})
 	}
 	return len(ids)
 }

@@ -63,6 +63,7 @@ func (c *client) Message(ctx context.Context, m *protocol.Message, raw []byte) e
 	if done {
 		return nil
 	}
+	c.conn.Asked(m)
 	err := s.Send(ctx, raw, dataType(m.Type))
 	if err != nil && ctx.Err() == nil {
 		c.lose()

@@ -4,10 +4,12 @@ import "time"
 
 // What waits for a client when its app server is asked to stop, and when to go on,
 // in bytes as hubs.Connection.Backlog counts them. Between the two a client has
-// enough to read for as long as the app server needs to begin again.
+// enough to read for as long as the app server needs to begin again. They are near
+// each other since the SDK, when a pause lasts longer than about a second, sends what
+// it has only once the app has said something more, its next ping at the latest.
 const (
 	holdAt    = 512 << 10
-	releaseAt = 128 << 10
+	releaseAt = 384 << 10
 )
 
 // slowAfter is how long a client may take in nothing while it holds up its app
