@@ -207,7 +207,7 @@ func TestSecondFactor_is_a_second_step(t *testing.T) {
 	}
 	_, a := w.signIn("ada@example.com", password) // not confirmed yet
 	status(t, a, http.StatusOK)
-	want(t, ada.call("POST", "/v1/user/second-factor/confirmation", map[string]any{"code": "000000"}), http.StatusUnauthorized, "wrong_code")
+	want(t, ada.call("POST", "/v1/user/second-factor/confirmation", map[string]any{"code": "000000"}), http.StatusBadRequest, "invalid")
 	confirmed := code()
 	on := status(t, ada.call("POST", "/v1/user/second-factor/confirmation", confirmed), http.StatusOK)
 	codes := on.body["recovery_codes"].([]any)

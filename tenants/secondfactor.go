@@ -88,7 +88,7 @@ func (s *Service) ConfirmSecondFactor(ctx context.Context, c Caller, code Secret
 	if u.SecondFactor {
 		return nil, fault.New(fault.Conflict, "Your second factor is on already.").WithCode("second_factor_enabled")
 	}
-	if err := s.checkCode(ctx, c, u, code, false); err != nil {
+	if err := codeField(s.checkCode(ctx, c, u, code, false)); err != nil {
 		return nil, err
 	}
 	codes, hashes := newRecoveryCodes()
@@ -159,7 +159,15 @@ func (s *Service) proveBoth(ctx context.Context, c Caller, password, code Secret
 	if err := s.prove(ctx, c, "password", password); err != nil {
 		return User{}, err
 	}
-	return u, s.checkCode(ctx, c, u, code, true)
+	return u, codeField(s.checkCode(ctx, c, u, code, true))
+}
+
+// codeField words a wrong code for somebody who is signed in.
+func codeField(err error) error {
+	if isKind(err, fault.Unauthenticated) {
+		return fault.InvalidFields(fault.Field{Name: "code", Message: "is not right, or was used already"})
+	}
+	return err
 }
 
 func (s *Service) factorChanged(ctx context.Context, tx Store, c Caller, u User, action, what string) error {

@@ -70,6 +70,9 @@ const pages = [
   { name: "keys", path: `/tenants/${demo.slug}/keys`, heading: "Keys" },
   { name: "tokens", path: `/tenants/${demo.slug}/tokens`, heading: "Tokens" },
   { name: "usage", path: `/tenants/${demo.slug}/usage`, heading: "Usage" },
+  { name: "members", link: "/members", heading: "Members" },
+  { name: "tokens", link: "/tokens", heading: "API tokens" },
+  { name: "security", path: "/security", heading: "Security" },
 ];
 
 for (const colorScheme of ["light", "dark"]) {
@@ -85,6 +88,9 @@ for (const colorScheme of ["light", "dark"]) {
       };
       await page.getByRole("button", { name: "Create account" }).waitFor();
       await look("sign-up");
+      await page.goto(`${url}/forgot-password`);
+      await page.getByRole("button", { name: "Send the link" }).waitFor();
+      await look("forgot-password");
       await page.goto(`${url}/sign-in`);
       await page.getByRole("button", { name: "Sign in" }).waitFor();
       await look("sign-in");
@@ -92,8 +98,9 @@ for (const colorScheme of ["light", "dark"]) {
       await page.getByLabel("Password", { exact: true }).fill(account.password);
       await page.getByRole("button", { name: "Sign in" }).click();
       await page.waitForURL((address) => !address.pathname.startsWith("/sign-in"));
-      for (const { name, path, heading } of pages) {
-        await page.goto(url + path);
+      for (const { name, path, link, heading } of pages) {
+        // Of an account, whose id the page alone knows.
+        await page.goto(url + (path ?? (await page.locator(`a[href$="${link}"]`).first().getAttribute("href"))));
         await page.getByRole("heading", { level: 1, ...(heading && { name: heading }) }).waitFor();
         await page.waitForLoadState("networkidle").catch(() => undefined); // a live connection stays open
         await look(name);

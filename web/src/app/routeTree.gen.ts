@@ -10,12 +10,20 @@
 
 import { Route as rootRouteImport } from "./routes/__root";
 import { Route as ConsoleRouteImport } from "./routes/_console";
+import { Route as ConfirmSignUpRouteImport } from "./routes/confirm-sign-up";
+import { Route as ForgotPasswordRouteImport } from "./routes/forgot-password";
+import { Route as InvitationRouteImport } from "./routes/invitation";
+import { Route as ResetPasswordRouteImport } from "./routes/reset-password";
 import { Route as SignInRouteImport } from "./routes/sign-in";
 import { Route as SignUpRouteImport } from "./routes/sign-up";
 import { Route as VerifyEmailRouteImport } from "./routes/verify-email";
 import { Route as ConsoleIndexRouteImport } from "./routes/_console/index";
+import { Route as ConsoleSecurityRouteImport } from "./routes/_console/security";
 import { Route as DevMailboxRouteImport } from "./routes/dev.mailbox";
+import { Route as ConsoleAccountsAccountRouteImport } from "./routes/_console/accounts.$account";
 import { Route as ConsoleTenantsTenantRouteImport } from "./routes/_console/tenants.$tenant";
+import { Route as ConsoleAccountsAccountMembersRouteImport } from "./routes/_console/accounts.$account.members";
+import { Route as ConsoleAccountsAccountTokensRouteImport } from "./routes/_console/accounts.$account.tokens";
 import { Route as ConsoleTenantsTenantIndexRouteImport } from "./routes/_console/tenants.$tenant.index";
 import { Route as ConsoleTenantsTenantHubsRouteImport } from "./routes/_console/tenants.$tenant.hubs";
 import { Route as ConsoleTenantsTenantKeysRouteImport } from "./routes/_console/tenants.$tenant.keys";
@@ -25,6 +33,26 @@ import { Route as ConsoleTenantsTenantUsageRouteImport } from "./routes/_console
 
 const ConsoleRoute = ConsoleRouteImport.update({
   id: "/_console",
+  getParentRoute: () => rootRouteImport,
+} as any);
+const ConfirmSignUpRoute = ConfirmSignUpRouteImport.update({
+  id: "/confirm-sign-up",
+  path: "/confirm-sign-up",
+  getParentRoute: () => rootRouteImport,
+} as any);
+const ForgotPasswordRoute = ForgotPasswordRouteImport.update({
+  id: "/forgot-password",
+  path: "/forgot-password",
+  getParentRoute: () => rootRouteImport,
+} as any);
+const InvitationRoute = InvitationRouteImport.update({
+  id: "/invitation",
+  path: "/invitation",
+  getParentRoute: () => rootRouteImport,
+} as any);
+const ResetPasswordRoute = ResetPasswordRouteImport.update({
+  id: "/reset-password",
+  path: "/reset-password",
   getParentRoute: () => rootRouteImport,
 } as any);
 const SignInRoute = SignInRouteImport.update({
@@ -47,16 +75,38 @@ const ConsoleIndexRoute = ConsoleIndexRouteImport.update({
   path: "/",
   getParentRoute: () => ConsoleRoute,
 } as any);
+const ConsoleSecurityRoute = ConsoleSecurityRouteImport.update({
+  id: "/security",
+  path: "/security",
+  getParentRoute: () => ConsoleRoute,
+} as any);
 const DevMailboxRoute = DevMailboxRouteImport.update({
   id: "/dev/mailbox",
   path: "/dev/mailbox",
   getParentRoute: () => rootRouteImport,
+} as any);
+const ConsoleAccountsAccountRoute = ConsoleAccountsAccountRouteImport.update({
+  id: "/accounts/$account",
+  path: "/accounts/$account",
+  getParentRoute: () => ConsoleRoute,
 } as any);
 const ConsoleTenantsTenantRoute = ConsoleTenantsTenantRouteImport.update({
   id: "/tenants/$tenant",
   path: "/tenants/$tenant",
   getParentRoute: () => ConsoleRoute,
 } as any);
+const ConsoleAccountsAccountMembersRoute =
+  ConsoleAccountsAccountMembersRouteImport.update({
+    id: "/members",
+    path: "/members",
+    getParentRoute: () => ConsoleAccountsAccountRoute,
+  } as any);
+const ConsoleAccountsAccountTokensRoute =
+  ConsoleAccountsAccountTokensRouteImport.update({
+    id: "/tokens",
+    path: "/tokens",
+    getParentRoute: () => ConsoleAccountsAccountRoute,
+  } as any);
 const ConsoleTenantsTenantIndexRoute =
   ConsoleTenantsTenantIndexRouteImport.update({
     id: "/",
@@ -96,11 +146,19 @@ const ConsoleTenantsTenantUsageRoute =
 
 export interface FileRoutesByFullPath {
   "/": typeof ConsoleIndexRoute;
+  "/confirm-sign-up": typeof ConfirmSignUpRoute;
+  "/forgot-password": typeof ForgotPasswordRoute;
+  "/invitation": typeof InvitationRoute;
+  "/reset-password": typeof ResetPasswordRoute;
   "/sign-in": typeof SignInRoute;
   "/sign-up": typeof SignUpRoute;
   "/verify-email": typeof VerifyEmailRoute;
+  "/security": typeof ConsoleSecurityRoute;
   "/dev/mailbox": typeof DevMailboxRoute;
+  "/accounts/$account": typeof ConsoleAccountsAccountRouteWithChildren;
   "/tenants/$tenant": typeof ConsoleTenantsTenantRouteWithChildren;
+  "/accounts/$account/members": typeof ConsoleAccountsAccountMembersRoute;
+  "/accounts/$account/tokens": typeof ConsoleAccountsAccountTokensRoute;
   "/tenants/$tenant/hubs": typeof ConsoleTenantsTenantHubsRoute;
   "/tenants/$tenant/keys": typeof ConsoleTenantsTenantKeysRoute;
   "/tenants/$tenant/quick-start": typeof ConsoleTenantsTenantQuickStartRoute;
@@ -109,11 +167,19 @@ export interface FileRoutesByFullPath {
   "/tenants/$tenant/": typeof ConsoleTenantsTenantIndexRoute;
 }
 export interface FileRoutesByTo {
+  "/confirm-sign-up": typeof ConfirmSignUpRoute;
+  "/forgot-password": typeof ForgotPasswordRoute;
+  "/invitation": typeof InvitationRoute;
+  "/reset-password": typeof ResetPasswordRoute;
   "/sign-in": typeof SignInRoute;
   "/sign-up": typeof SignUpRoute;
   "/verify-email": typeof VerifyEmailRoute;
+  "/security": typeof ConsoleSecurityRoute;
   "/dev/mailbox": typeof DevMailboxRoute;
   "/": typeof ConsoleIndexRoute;
+  "/accounts/$account": typeof ConsoleAccountsAccountRouteWithChildren;
+  "/accounts/$account/members": typeof ConsoleAccountsAccountMembersRoute;
+  "/accounts/$account/tokens": typeof ConsoleAccountsAccountTokensRoute;
   "/tenants/$tenant/hubs": typeof ConsoleTenantsTenantHubsRoute;
   "/tenants/$tenant/keys": typeof ConsoleTenantsTenantKeysRoute;
   "/tenants/$tenant/quick-start": typeof ConsoleTenantsTenantQuickStartRoute;
@@ -124,12 +190,20 @@ export interface FileRoutesByTo {
 export interface FileRoutesById {
   __root__: typeof rootRouteImport;
   "/_console": typeof ConsoleRouteWithChildren;
+  "/confirm-sign-up": typeof ConfirmSignUpRoute;
+  "/forgot-password": typeof ForgotPasswordRoute;
+  "/invitation": typeof InvitationRoute;
+  "/reset-password": typeof ResetPasswordRoute;
   "/sign-in": typeof SignInRoute;
   "/sign-up": typeof SignUpRoute;
   "/verify-email": typeof VerifyEmailRoute;
+  "/_console/security": typeof ConsoleSecurityRoute;
   "/dev/mailbox": typeof DevMailboxRoute;
   "/_console/": typeof ConsoleIndexRoute;
+  "/_console/accounts/$account": typeof ConsoleAccountsAccountRouteWithChildren;
   "/_console/tenants/$tenant": typeof ConsoleTenantsTenantRouteWithChildren;
+  "/_console/accounts/$account/members": typeof ConsoleAccountsAccountMembersRoute;
+  "/_console/accounts/$account/tokens": typeof ConsoleAccountsAccountTokensRoute;
   "/_console/tenants/$tenant/hubs": typeof ConsoleTenantsTenantHubsRoute;
   "/_console/tenants/$tenant/keys": typeof ConsoleTenantsTenantKeysRoute;
   "/_console/tenants/$tenant/quick-start": typeof ConsoleTenantsTenantQuickStartRoute;
@@ -141,11 +215,19 @@ export interface FileRouteTypes {
   fileRoutesByFullPath: FileRoutesByFullPath;
   fullPaths:
     | "/"
+    | "/confirm-sign-up"
+    | "/forgot-password"
+    | "/invitation"
+    | "/reset-password"
     | "/sign-in"
     | "/sign-up"
     | "/verify-email"
+    | "/security"
     | "/dev/mailbox"
+    | "/accounts/$account"
     | "/tenants/$tenant"
+    | "/accounts/$account/members"
+    | "/accounts/$account/tokens"
     | "/tenants/$tenant/hubs"
     | "/tenants/$tenant/keys"
     | "/tenants/$tenant/quick-start"
@@ -154,11 +236,19 @@ export interface FileRouteTypes {
     | "/tenants/$tenant/";
   fileRoutesByTo: FileRoutesByTo;
   to:
+    | "/confirm-sign-up"
+    | "/forgot-password"
+    | "/invitation"
+    | "/reset-password"
     | "/sign-in"
     | "/sign-up"
     | "/verify-email"
+    | "/security"
     | "/dev/mailbox"
     | "/"
+    | "/accounts/$account"
+    | "/accounts/$account/members"
+    | "/accounts/$account/tokens"
     | "/tenants/$tenant/hubs"
     | "/tenants/$tenant/keys"
     | "/tenants/$tenant/quick-start"
@@ -168,12 +258,20 @@ export interface FileRouteTypes {
   id:
     | "__root__"
     | "/_console"
+    | "/confirm-sign-up"
+    | "/forgot-password"
+    | "/invitation"
+    | "/reset-password"
     | "/sign-in"
     | "/sign-up"
     | "/verify-email"
+    | "/_console/security"
     | "/dev/mailbox"
     | "/_console/"
+    | "/_console/accounts/$account"
     | "/_console/tenants/$tenant"
+    | "/_console/accounts/$account/members"
+    | "/_console/accounts/$account/tokens"
     | "/_console/tenants/$tenant/hubs"
     | "/_console/tenants/$tenant/keys"
     | "/_console/tenants/$tenant/quick-start"
@@ -184,6 +282,10 @@ export interface FileRouteTypes {
 }
 export interface RootRouteChildren {
   ConsoleRoute: typeof ConsoleRouteWithChildren;
+  ConfirmSignUpRoute: typeof ConfirmSignUpRoute;
+  ForgotPasswordRoute: typeof ForgotPasswordRoute;
+  InvitationRoute: typeof InvitationRoute;
+  ResetPasswordRoute: typeof ResetPasswordRoute;
   SignInRoute: typeof SignInRoute;
   SignUpRoute: typeof SignUpRoute;
   VerifyEmailRoute: typeof VerifyEmailRoute;
@@ -197,6 +299,34 @@ declare module "@tanstack/react-router" {
       path: "";
       fullPath: "/";
       preLoaderRoute: typeof ConsoleRouteImport;
+      parentRoute: typeof rootRouteImport;
+    };
+    "/confirm-sign-up": {
+      id: "/confirm-sign-up";
+      path: "/confirm-sign-up";
+      fullPath: "/confirm-sign-up";
+      preLoaderRoute: typeof ConfirmSignUpRouteImport;
+      parentRoute: typeof rootRouteImport;
+    };
+    "/forgot-password": {
+      id: "/forgot-password";
+      path: "/forgot-password";
+      fullPath: "/forgot-password";
+      preLoaderRoute: typeof ForgotPasswordRouteImport;
+      parentRoute: typeof rootRouteImport;
+    };
+    "/invitation": {
+      id: "/invitation";
+      path: "/invitation";
+      fullPath: "/invitation";
+      preLoaderRoute: typeof InvitationRouteImport;
+      parentRoute: typeof rootRouteImport;
+    };
+    "/reset-password": {
+      id: "/reset-password";
+      path: "/reset-password";
+      fullPath: "/reset-password";
+      preLoaderRoute: typeof ResetPasswordRouteImport;
       parentRoute: typeof rootRouteImport;
     };
     "/sign-in": {
@@ -227,6 +357,13 @@ declare module "@tanstack/react-router" {
       preLoaderRoute: typeof ConsoleIndexRouteImport;
       parentRoute: typeof ConsoleRoute;
     };
+    "/_console/security": {
+      id: "/_console/security";
+      path: "/security";
+      fullPath: "/security";
+      preLoaderRoute: typeof ConsoleSecurityRouteImport;
+      parentRoute: typeof ConsoleRoute;
+    };
     "/dev/mailbox": {
       id: "/dev/mailbox";
       path: "/dev/mailbox";
@@ -234,12 +371,33 @@ declare module "@tanstack/react-router" {
       preLoaderRoute: typeof DevMailboxRouteImport;
       parentRoute: typeof rootRouteImport;
     };
+    "/_console/accounts/$account": {
+      id: "/_console/accounts/$account";
+      path: "/accounts/$account";
+      fullPath: "/accounts/$account";
+      preLoaderRoute: typeof ConsoleAccountsAccountRouteImport;
+      parentRoute: typeof ConsoleRoute;
+    };
     "/_console/tenants/$tenant": {
       id: "/_console/tenants/$tenant";
       path: "/tenants/$tenant";
       fullPath: "/tenants/$tenant";
       preLoaderRoute: typeof ConsoleTenantsTenantRouteImport;
       parentRoute: typeof ConsoleRoute;
+    };
+    "/_console/accounts/$account/members": {
+      id: "/_console/accounts/$account/members";
+      path: "/members";
+      fullPath: "/accounts/$account/members";
+      preLoaderRoute: typeof ConsoleAccountsAccountMembersRouteImport;
+      parentRoute: typeof ConsoleAccountsAccountRoute;
+    };
+    "/_console/accounts/$account/tokens": {
+      id: "/_console/accounts/$account/tokens";
+      path: "/tokens";
+      fullPath: "/accounts/$account/tokens";
+      preLoaderRoute: typeof ConsoleAccountsAccountTokensRouteImport;
+      parentRoute: typeof ConsoleAccountsAccountRoute;
     };
     "/_console/tenants/$tenant/": {
       id: "/_console/tenants/$tenant/";
@@ -286,6 +444,22 @@ declare module "@tanstack/react-router" {
   }
 }
 
+interface ConsoleAccountsAccountRouteChildren {
+  ConsoleAccountsAccountMembersRoute: typeof ConsoleAccountsAccountMembersRoute;
+  ConsoleAccountsAccountTokensRoute: typeof ConsoleAccountsAccountTokensRoute;
+}
+
+const ConsoleAccountsAccountRouteChildren: ConsoleAccountsAccountRouteChildren =
+  {
+    ConsoleAccountsAccountMembersRoute: ConsoleAccountsAccountMembersRoute,
+    ConsoleAccountsAccountTokensRoute: ConsoleAccountsAccountTokensRoute,
+  };
+
+const ConsoleAccountsAccountRouteWithChildren =
+  ConsoleAccountsAccountRoute._addFileChildren(
+    ConsoleAccountsAccountRouteChildren,
+  );
+
 interface ConsoleTenantsTenantRouteChildren {
   ConsoleTenantsTenantHubsRoute: typeof ConsoleTenantsTenantHubsRoute;
   ConsoleTenantsTenantKeysRoute: typeof ConsoleTenantsTenantKeysRoute;
@@ -308,12 +482,16 @@ const ConsoleTenantsTenantRouteWithChildren =
   ConsoleTenantsTenantRoute._addFileChildren(ConsoleTenantsTenantRouteChildren);
 
 interface ConsoleRouteChildren {
+  ConsoleSecurityRoute: typeof ConsoleSecurityRoute;
   ConsoleIndexRoute: typeof ConsoleIndexRoute;
+  ConsoleAccountsAccountRoute: typeof ConsoleAccountsAccountRouteWithChildren;
   ConsoleTenantsTenantRoute: typeof ConsoleTenantsTenantRouteWithChildren;
 }
 
 const ConsoleRouteChildren: ConsoleRouteChildren = {
+  ConsoleSecurityRoute: ConsoleSecurityRoute,
   ConsoleIndexRoute: ConsoleIndexRoute,
+  ConsoleAccountsAccountRoute: ConsoleAccountsAccountRouteWithChildren,
   ConsoleTenantsTenantRoute: ConsoleTenantsTenantRouteWithChildren,
 };
 
@@ -322,6 +500,10 @@ const ConsoleRouteWithChildren =
 
 const rootRouteChildren: RootRouteChildren = {
   ConsoleRoute: ConsoleRouteWithChildren,
+  ConfirmSignUpRoute: ConfirmSignUpRoute,
+  ForgotPasswordRoute: ForgotPasswordRoute,
+  InvitationRoute: InvitationRoute,
+  ResetPasswordRoute: ResetPasswordRoute,
   SignInRoute: SignInRoute,
   SignUpRoute: SignUpRoute,
   VerifyEmailRoute: VerifyEmailRoute,

@@ -69,6 +69,30 @@ export const session: Schemas["Session"] = {
   accounts: [{ id: tenant.account_id, name: "Acme", plan: "free", role: "owner" }],
 };
 
+/** The members of the account: the user, and a developer. */
+export const members: Schemas["Member"][] = [
+  {
+    user_id: session.user.id, email: session.user.email, email_verified: true, role: "owner", second_factor: true,
+    joined_at: "2026-11-20T09:00:00Z", last_seen_at: "2026-11-22T10:00:00Z",
+  },
+  {
+    user_id: "01JD00000000000000000000U2", email: "bob@example.com", email_verified: false, role: "developer", second_factor: false,
+    joined_at: "2026-11-21T09:00:00Z",
+  },
+];
+
+/** API tokens of the account: a personal one, and a service token with scopes. */
+export const apiTokens: Schemas["ApiToken"][] = [
+  {
+    id: "tok1", name: "Laptop", kind: "personal", account_id: tenant.account_id, user_email: session.user.email, role: "owner", scopes: [],
+    hint: "AB12", created_at: "2026-11-20T09:00:00Z", last_used_at: "2026-11-22T10:00:00Z",
+  },
+  {
+    id: "tok2", name: "Deploy", kind: "service", account_id: tenant.account_id, role: "developer", scopes: ["keys:read"],
+    hint: "CD34", created_at: "2026-11-20T09:00:00Z", expires_at: "2027-02-20T09:00:00Z",
+  },
+];
+
 /** A key with its secret. */
 export const secret = (slot: Schemas["KeySlot"]): Schemas["AccessKeySecret"] => ({
   id: `key-${slot}`,

@@ -1,7 +1,7 @@
 import { http, HttpResponse, type DefaultBodyType, type StrictRequest } from "msw";
 
 import type { components } from "@/shared/api/schema";
-import { deliveries, hub, issuer, limits, revocations, secret, session, tenant, usage } from "./data.ts";
+import { apiTokens, deliveries, hub, issuer, limits, members, revocations, secret, session, tenant, usage } from "./data.ts";
 
 type Schemas = components["schemas"];
 
@@ -12,6 +12,13 @@ export interface MockState {
   hubs: Schemas["Hub"][];
   issuers: Schemas["Issuer"][];
   revocations: Schemas["Revocation"][];
+  /** The user's role in the account. */
+  role?: Schemas["Role"];
+  /** Signing in takes a second step. */
+  secondFactor?: boolean;
+  /** Sign-ups are confirmed by mail first. */
+  confirmSignUps?: boolean;
+  invitations?: Schemas["Invitation"][];
 }
 
 /** What is there before anybody has done anything. */
@@ -41,6 +48,7 @@ export function handlers(state: MockState) {
         const errors = [{ field: "email", message: "an account with this address exists" }];
         return problem(409, "email_taken", { errors });
       }
+      if (state.confirmSignUps) return new HttpResponse(null, { status: 202 });
       state.signedIn = true;
       const body = { user: { ...session.user, email }, account: session.accounts[0], tenant, key: secret("primary") };
       return HttpResponse.json(body, { status: 201 });
@@ -48,10 +56,69 @@ export function handlers(state: MockState) {
     http.post("*/v1/session", async ({ request }) => {
       const { password } = (await request.json()) as Schemas["SignInRequest"];
       if (password === "wrong") return problem(401, "unauthenticated");
+      if (state.secondFactor) return HttpResponse.json({ second_factor: "totp", expires_at: expiry() }, { status: 202 });
       state.signedIn = true;
       return HttpResponse.json(session);
     }),
-    http.get("*/v1/session", guarded(() => session)),
+    http.post("*/v1/session/second-factor", async ({ request }) => {
+      const { code } = (await request.json()) as Schemas["SecondFactorCodeRequest"];
+      if (code !== "123456") return problem(401, "wrong_code", { detail: "The code is not right, or was used already." });
+      state.signedIn = true;
+      return HttpResponse.json(session);
+    }),
+    http.get("*/v1/session", guarded(() => ({
+      ...session,
+      accounts: session.accounts.map((account) => ({ ...account, role: state.role ?? account.role })),
+    }))),
+    http.get("*/v1/sign-in-options", () =>
+      HttpResponse.json({ confirm_sign_ups: state.confirmSignUps ?? false, oidc: { name: "Acme SSO" } }),
+    ),
+    http.post("*/v1/password-reset", () => new HttpResponse(null, { status: 202 })),
+    http.post("*/v1/password-reset/completion", () => new HttpResponse(null, { status: 204 })),
+    http.post("*/v1/invitations/lookup", () =>
+      HttpResponse.json({
+        account_name: "Acme", email: "new@example.com", role: "developer", invited_by: "ada@example.com", has_user: false, expires_at: expiry(),
+      }),
+    ),
+    http.post("*/v1/invitations/acceptance", () => {
+      state.signedIn = true;
+      return HttpResponse.json(session);
+    }),
+    http.get("*/v1/sessions", guarded(() => ({
+      sessions: [
+        {
+          id: "s1", current: true, device: "Firefox on Linux", ip: "192.0.2.1", remembered: false,
+          created_at: tenant.created_at, last_seen_at: tenant.created_at, expires_at: expiry(),
+        },
+        {
+          id: "s2", current: false, device: "Safari on iPhone", ip: "192.0.2.2", remembered: true,
+          created_at: tenant.created_at, last_seen_at: tenant.created_at, expires_at: expiry(),
+        },
+      ],
+    }))),
+    http.get("*/v1/user/second-factor", guarded(() => ({ enabled: false, recovery_codes_left: 0 }))),
+    http.post("*/v1/user/second-factor", guarded(() => ({
+      secret: "JBSWY3DPEHPK3PXP", uri: "otpauth://totp/Signalbox:ada@example.com?secret=JBSWY3DPEHPK3PXP&issuer=Signalbox",
+    }))),
+    http.post("*/v1/user/second-factor/confirmation", guarded(() => ({ recovery_codes: ["AAAA-BBBB-CCCC-DDDD"] }))),
+    http.get("*/v1/user/identities", guarded(() => ({ identities: [] }))),
+    http.get("*/v1/accounts/:account", guarded(() => ({
+      ...session.accounts[0], require_second_factor: false, created_at: tenant.created_at,
+    }))),
+    http.get("*/v1/accounts/:account/members", guarded(() => ({ members }))),
+    http.get("*/v1/accounts/:account/invitations", guarded(() => ({ invitations: state.invitations ?? [] }))),
+    http.post("*/v1/accounts/:account/invitations", guarded(async (request) => {
+      const { email, role } = (await request.json()) as Schemas["CreateInvitationRequest"];
+      const made = {
+        id: "i1", email, role, invited_by: session.user.email, created_at: tenant.created_at, sent_at: tenant.created_at, expires_at: expiry(),
+      };
+      state.invitations = [made];
+      return HttpResponse.json(made, { status: 201 });
+    })),
+    http.get("*/v1/accounts/:account/api-tokens", guarded(() => ({ api_tokens: apiTokens }))),
+    http.get("*/v1/api-tokens", guarded(() => ({ api_tokens: apiTokens.slice(0, 1) }))),
+    http.post("*/v1/accounts/:account/api-tokens", guarded(() =>
+      HttpResponse.json({ api_token: apiTokens[1], secret: "sbt_SERVICE" }, { status: 201 }))),
     http.delete("*/v1/session", () => {
       state.signedIn = false;
       return new HttpResponse(null, { status: 204 });

@@ -1,8 +1,9 @@
 import { Menu, UnstyledButton, useMantineColorScheme, type MantineColorScheme } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
-import { Check, ChevronsUpDown, LogOut, Monitor, Moon, Sun } from "lucide-react";
+import { Check, ChevronsUpDown, LogOut, Monitor, Moon, ShieldCheck, Sun, Users } from "lucide-react";
 
+import { roleLabel } from "@/shared/access";
 import { query } from "@/shared/api/client";
 import { sessionQuery } from "@/shared/api/queries";
 import classes from "./AccountMenu.module.css";
@@ -13,7 +14,7 @@ const schemes: readonly { value: MantineColorScheme; label: string; icon: typeof
   { value: "auto", label: "System", icon: Monitor },
 ];
 
-/** Who is signed in; the colour scheme; signing out. */
+/** Who is signed in; the colour scheme; accounts to change to; signing out. */
 export function AccountMenu() {
   const navigate = useNavigate();
   const { colorScheme, setColorScheme } = useMantineColorScheme();
@@ -48,7 +49,29 @@ export function AccountMenu() {
             {label}
           </Menu.Item>
         ))}
+        {session && session.accounts.length > 1 && (
+          <>
+            <Menu.Divider />
+            <Menu.Label>Accounts</Menu.Label>
+            {session.accounts.map(({ id, name, role }) => (
+              <Menu.Item
+                key={id}
+                leftSection={<Users size={16} aria-hidden />}
+                rightSection={<span className={classes["role"]}>{roleLabel(role)}</span>}
+                onClick={() => void navigate({ to: "/accounts/$account/members", params: { account: id } })}
+              >
+                {name}
+              </Menu.Item>
+            ))}
+          </>
+        )}
         <Menu.Divider />
+        <Menu.Item
+          leftSection={<ShieldCheck size={16} aria-hidden />}
+          onClick={() => void navigate({ to: "/security" })}
+        >
+          Security
+        </Menu.Item>
         <Menu.Item
           leftSection={<LogOut size={16} aria-hidden />}
           disabled={signOut.isPending}

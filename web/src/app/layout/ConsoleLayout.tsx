@@ -1,12 +1,31 @@
-import { ActionIcon, Drawer } from "@mantine/core";
+import { ActionIcon, Anchor, Drawer } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
+import { useQuery } from "@tanstack/react-query";
 import { Link, Outlet, useRouterState } from "@tanstack/react-router";
-import { Menu } from "lucide-react";
+import { Menu, ShieldCheck } from "lucide-react";
 import { useEffect } from "react";
 
+import { sessionQuery } from "@/shared/api/queries";
 import { BrandMark } from "@/shared/ui/BrandMark";
+import { Notice } from "@/shared/ui/Notice";
 import classes from "./ConsoleLayout.module.css";
 import { Sidebar } from "./Sidebar";
+
+/** Tells whoever is shut out of an account what to do. */
+function ShutOut() {
+  const { data: session } = useQuery(sessionQuery());
+  const names = session?.accounts.filter((account) => account.needs_second_factor).map(({ name }) => name) ?? [];
+  if (names.length === 0) return null;
+  return (
+    <Notice tone="warn" icon={<ShieldCheck size={18} />} title={`${names.join(", ")} requires a second factor`}>
+      Set one up under{" "}
+      <Anchor component={Link} to="/security" underline="always">
+        Security
+      </Anchor>{" "}
+      to see it again.
+    </Notice>
+  );
+}
 
 /** The frame of every signed-in page: navigation at the side, in a drawer where it is narrow. */
 export function ConsoleLayout() {
@@ -43,6 +62,7 @@ export function ConsoleLayout() {
         </Drawer.Content>
       </Drawer.Root>
       <main id="content" className={classes["content"]} tabIndex={-1}>
+        <ShutOut />
         <Outlet />
       </main>
     </div>

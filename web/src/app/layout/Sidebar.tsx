@@ -1,7 +1,9 @@
 import { ActionIcon } from "@mantine/core";
+import { useQuery } from "@tanstack/react-query";
 import { Link, useParams } from "@tanstack/react-router";
-import { ChartNoAxesCombined, Gauge, KeyRound, Rocket, Ticket, Waypoints, X } from "lucide-react";
+import { ChartNoAxesCombined, Gauge, KeyRound, KeySquare, Rocket, Ticket, Users, Waypoints, X } from "lucide-react";
 
+import { sessionQuery, tenantsQuery } from "@/shared/api/queries";
 import { BrandMark } from "@/shared/ui/BrandMark";
 import { AccountMenu } from "./AccountMenu";
 import classes from "./Sidebar.module.css";
@@ -16,9 +18,19 @@ const pages = [
   { label: "Usage", to: "/tenants/$tenant/usage", icon: ChartNoAxesCombined },
 ] as const;
 
+const accountPages = [
+  { label: "Members", to: "/accounts/$account/members", icon: Users },
+  { label: "API tokens", to: "/accounts/$account/tokens", icon: KeySquare },
+] as const;
+
 /** Brand, tenant, pages and account, from top to bottom. `onClose` is given inside a drawer. */
 export function Sidebar({ onClose }: { onClose?: () => void }) {
-  const { tenant } = useParams({ strict: false });
+  const { tenant, account: chosen } = useParams({ strict: false });
+  const { data: session } = useQuery(sessionQuery());
+  const { data: all } = useQuery(tenantsQuery());
+  const ofTenant = all?.tenants.find(({ slug, id }) => slug === tenant || id === tenant)?.account_id;
+  // The account that the page is about; else that of the tenant, else the only one.
+  const account = session?.accounts.find(({ id }) => id === (chosen ?? ofTenant)) ?? session?.accounts[0];
   return (
     <div className={classes["sidebar"]}>
       <div className={classes["brand"]}>
@@ -46,6 +58,23 @@ export function Sidebar({ onClose }: { onClose?: () => void }) {
               {label}
             </Link>
           ))}
+        {account && (
+          <>
+            <p className={classes["group"]}>{account.name}</p>
+            {accountPages.map(({ label, to, icon: Icon }) => (
+              <Link
+                key={label}
+                to={to}
+                params={{ account: account.id }}
+                activeOptions={{ exact: true, includeSearch: false }}
+                className={classes["link"]}
+              >
+                <Icon size={18} aria-hidden />
+                {label}
+              </Link>
+            ))}
+          </>
+        )}
       </nav>
       <AccountMenu />
     </div>

@@ -5,12 +5,12 @@ import { Link } from "@tanstack/react-router";
 
 import { query } from "@/shared/api/client";
 import { formProblem } from "@/shared/api/problem";
-import { sessionQuery, tenantQuery } from "@/shared/api/queries";
-import { setFreshKey } from "@/shared/lib/freshKeys";
 import { useDocumentTitle } from "@/shared/lib/useDocumentTitle";
 import { FormAlert } from "@/shared/ui/states";
 import { AuthFrame } from "./AuthFrame";
-import { checkEmail, checkNewPassword, minPassword } from "./rules";
+import { enterAsNew } from "./enterAsNew";
+import { checkEmail, checkNewPassword, minPassword } from "@/shared/lib/credentials";
+import { SentPage } from "./SentPage";
 
 const fields = { email: "email", password: "password" } as const;
 
@@ -24,15 +24,14 @@ export function SignUpPage({ onSignedUp }: { onSignedUp: (tenant: string) => voi
   });
   const signUp = query.useMutation("post", "/v1/signup", {
     meta: { keepsSession: true },
-    onSuccess: ({ user, account, tenant, key }) => {
-      queryClient.setQueryData(sessionQuery().queryKey, { user, accounts: [account] });
-      queryClient.setQueryData(tenantQuery(tenant.slug).queryKey, tenant);
-      setFreshKey(queryClient, tenant.slug, key);
-      onSignedUp(tenant.slug);
-    },
+    // Without an answer's body the address has to be confirmed first.
+    onSuccess: (made) => made && onSignedUp(enterAsNew(queryClient, made)),
     onError: (error) => form.setErrors(formProblem(error, fields).fields),
   });
 
+  if (signUp.isSuccess && !signUp.data) {
+    return <SentPage email={form.getValues().email}>We sent a link with which you go on to</SentPage>;
+  }
   return (
     <AuthFrame title="Create your account" description="Your first tenant, hub and keys are ready at once.">
       <form noValidate onSubmit={form.onSubmit((body) => signUp.mutate({ body }))}>

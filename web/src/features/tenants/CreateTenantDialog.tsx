@@ -1,10 +1,11 @@
-import { Button, Group, Modal, Stack, TextInput } from "@mantine/core";
+import { Button, Group, Modal, Select, Stack, TextInput } from "@mantine/core";
 import { useForm } from "@mantine/form";
-import { useQueryClient } from "@tanstack/react-query";
+import { useQuery, useQueryClient } from "@tanstack/react-query";
 
+import { accountsForTenants } from "@/shared/access";
 import { query } from "@/shared/api/client";
 import { formProblem } from "@/shared/api/problem";
-import { tenantQuery, tenantsQuery } from "@/shared/api/queries";
+import { sessionQuery, tenantQuery, tenantsQuery } from "@/shared/api/queries";
 import { setFreshKey } from "@/shared/lib/freshKeys";
 import { FormAlert } from "@/shared/ui/states";
 
@@ -31,8 +32,11 @@ export function CreateTenantDialog({ opened, onClose, onCreated }: Props) {
 /** The form by itself, for the page of an account without tenants. */
 export function CreateTenantForm({ onCreated }: { onCreated: (slug: string) => void }) {
   const queryClient = useQueryClient();
+  const { data: session } = useQuery(sessionQuery());
+  const accounts = accountsForTenants(session?.accounts ?? []);
+  const several = (session?.accounts.length ?? 0) > 1;
   const form = useForm({
-    initialValues: { name: "", slug: "" },
+    initialValues: { name: "", slug: "", account: accounts[0]?.id ?? "" },
     validate: { name: (name) => (name.trim() ? null : "Give the tenant a name.") },
   });
   const create = query.useMutation("post", "/v1/tenants", {
@@ -49,12 +53,26 @@ export function CreateTenantForm({ onCreated }: { onCreated: (slug: string) => v
   return (
     <form
       noValidate
-      onSubmit={form.onSubmit(({ name, slug }) =>
-        create.mutate({ body: slug.trim() ? { name: name.trim(), slug: slug.trim() } : { name: name.trim() } }),
+      onSubmit={form.onSubmit(({ name, slug, account }) =>
+        create.mutate({
+          body: {
+            name: name.trim(),
+            ...(slug.trim() && { slug: slug.trim() }),
+            ...(several && account && { account_id: account }),
+          },
+        }),
       )}
     >
       <Stack>
         <FormAlert message={rest} />
+        {several && accounts.length > 0 && (
+          <Select
+            label="Account"
+            data={accounts.map(({ id, name }) => ({ value: id, label: name }))}
+            allowDeselect={false}
+            {...form.getInputProps("account")}
+          />
+        )}
         <TextInput label="Name" data-autofocus maxLength={100} {...form.getInputProps("name")} />
         <TextInput
           label="Slug"

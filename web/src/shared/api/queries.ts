@@ -7,6 +7,22 @@ import { query } from "./client";
 export const sessionQuery = () =>
   query.queryOptions("get", "/v1/session", {}, { staleTime: 60_000, retry: false });
 
+/** How people can sign in here. */
+export const signInOptionsQuery = () =>
+  query.queryOptions("get", "/v1/sign-in-options", {}, { staleTime: 3_600_000, retry: false });
+
+/** One account. */
+export const accountQuery = (account: string) =>
+  query.queryOptions("get", "/v1/accounts/{account}", { params: { path: { account } } });
+
+/** The members of an account. */
+export const membersQuery = (account: string) =>
+  query.queryOptions("get", "/v1/accounts/{account}/members", { params: { path: { account } } });
+
+/** The invitations of an account that were not accepted yet. */
+export const invitationsQuery = (account: string) =>
+  query.queryOptions("get", "/v1/accounts/{account}/invitations", { params: { path: { account } } });
+
 /** The tenants of the caller's accounts. */
 export const tenantsQuery = () => query.queryOptions("get", "/v1/tenants", {}, { staleTime: 30_000 });
 

@@ -3,6 +3,14 @@ import type { components } from "./schema";
 type Schemas = components["schemas"];
 
 export type Session = Schemas["Session"];
+export type Account = Schemas["Account"];
+export type Role = Schemas["Role"];
+export type Member = Schemas["Member"];
+export type Invitation = Schemas["Invitation"];
+export type InvitationOffer = Schemas["InvitationOffer"];
+export type SessionInfo = Schemas["SessionInfo"];
+export type ApiToken = Schemas["ApiToken"];
+export type ApiTokenScope = Schemas["ApiTokenScope"];
 export type Tenant = Schemas["Tenant"];
 export type AccessKey = Schemas["AccessKey"];
 export type AccessKeySecret = Schemas["AccessKeySecret"];

@@ -1,0 +1,137 @@
+// A colleague joins, and an owner's sign-in is made safer: invitation, roles, second
+// factor, reset, in real browsers, with the mails of the mailbox.
+import assert from "node:assert/strict";
+import { createHmac, randomBytes } from "node:crypto";
+import { test } from "node:test";
+
+import { call, signUp } from "../account.mjs";
+import { assertAccessible, assertQuiet, launch, open, picture } from "../browser.mjs";
+import { stack } from "../stack.mjs";
+
+const { console_url: url } = await stack();
+
+/** The link of the newest mail to an address whose subject has a word. */
+async function mailLink(to, word) {
+  const { body } = await call(url, {}, "GET", "/v1/dev/mailbox");
+  const mail = body.mails.find((each) => each.to === to && each.subject.includes(word));
+  assert.ok(mail, `no mail to ${to} about ${word}`);
+  return mail.link;
+}
+
+/** The code of an authenticator app (RFC 6238) for now, or some steps later. */
+function totp(secret, later = 0) {
+  const bits = [...secret].map((c) => "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(c).toString(2).padStart(5, "0")).join("");
+  const key = Buffer.from(bits.match(/.{8}/g).map((byte) => parseInt(byte, 2)));
+  const step = Buffer.alloc(8);
+  step.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000) + later));
+  const mac = createHmac("sha1", key).update(step).digest();
+  const at = mac[19] & 15;
+  return String((mac.readUInt32BE(at) & 0x7fffffff) % 1_000_000).padStart(6, "0");
+}
+
+async function submitSignIn(page, email, password) {
+  await page.getByLabel("Email").fill(email);
+  await page.getByLabel("Password", { exact: true }).fill(password);
+  await page.getByRole("button", { name: "Sign in", exact: true }).click();
+}
+
+const looks = [
+  { viewport: { width: 1440, height: 900 }, colorScheme: "light" },
+  { viewport: { width: 390, height: 900 }, colorScheme: "dark" },
+];
+
+for (const options of looks) {
+  const { viewport: { width }, colorScheme } = options;
+  test(`invite a colleague, who joins as a viewer, at ${width} pixels, ${colorScheme}`, async (t) => {
+    const owner = await signUp(url);
+    const token = new URL(await mailLink(owner.email, "Confirm")).searchParams.get("token");
+    await call(url, {}, "POST", "/v1/email-verification", { token });
+    const colleague = `colleague-${randomBytes(6).toString("hex")}@example.com`;
+
+    const browser = await launch(t);
+    const look = async (page, name) => {
+      await assertAccessible(page, name);
+      await picture(page, `${name}-${width}-${colorScheme}`);
+    };
+    const members = `${url}/accounts/${owner.signUp.account.id}/members`;
+    const page = await open(t, browser, `${url}/sign-in?next=${new URL(members).pathname}`, { ...options, reducedMotion: "reduce" });
+    await submitSignIn(page, owner.email, owner.password);
+    await page.getByRole("heading", { level: 1, name: "Members" }).waitFor();
+    await page.getByRole("button", { name: "Invite" }).click();
+    const dialog = page.getByRole("dialog", { name: "Invite somebody" });
+    await dialog.getByLabel("Email").fill(colleague);
+    await dialog.getByLabel("Role").click();
+    await page.getByRole("option", { name: "Viewer" }).click();
+    await look(page, "invite");
+    await dialog.getByRole("button", { name: "Send invitation" }).click();
+    await page.getByRole("table", { name: "Invitations" }).getByText(colleague).waitFor();
+    await look(page, "members-invited");
+
+    const invited = await open(t, browser, await mailLink(colleague, "invited"), { ...options, reducedMotion: "reduce" });
+    await invited.getByRole("button", { name: /^Join/ }).waitFor();
+    await look(invited, "invitation");
+    await invited.getByLabel("Password", { exact: true }).fill(randomBytes(12).toString("hex"));
+    await invited.getByRole("button", { name: /^Join/ }).click();
+    await invited.waitForURL((address) => address.pathname.startsWith("/tenants/"));
+    await invited.goto(members);
+    await invited.getByRole("cell", { name: owner.email }).waitFor();
+    assert.equal(await invited.getByRole("button", { name: "Invite" }).count(), 0, "a viewer is shown what the API refuses");
+    assertQuiet(invited, /401/);
+
+    await page.reload();
+    await page.getByRole("cell", { name: colleague }).waitFor();
+    await page.getByRole("button", { name: `Remove ${colleague}` }).click();
+    await page.getByRole("button", { name: "Remove member" }).click();
+    await page.getByRole("cell", { name: colleague }).waitFor({ state: "detached" });
+    await invited.reload();
+    await invited.getByText("Nothing here").waitFor();
+    assertQuiet(page, /401/);
+  });
+
+  test(`a second factor and a forgotten password, at ${width} pixels, ${colorScheme}`, async (t) => {
+    const owner = await signUp(url);
+    const browser = await launch(t);
+    const page = await open(t, browser, `${url}/sign-in?next=/security`, { ...options, reducedMotion: "reduce" });
+    const look = async (name) => {
+      await assertAccessible(page, name);
+      await picture(page, `${name}-${width}-${colorScheme}`);
+    };
+    await submitSignIn(page, owner.email, owner.password);
+    await page.getByRole("button", { name: "Set up" }).click();
+    const dialog = page.getByRole("dialog", { name: "Set up a second factor" });
+    await dialog.getByLabel("Password", { exact: true }).fill(owner.password);
+    await dialog.getByRole("button", { name: "Continue" }).click();
+    await dialog.getByRole("img", { name: /QR code/ }).waitFor();
+    await look("second-factor-set-up");
+    const secret = await dialog.getByRole("status", { name: "Or type in this secret" }).textContent();
+    await dialog.getByLabel("Code", { exact: true }).fill(totp(secret));
+    await dialog.getByRole("button", { name: "Switch on" }).click();
+    await dialog.getByRole("status", { name: "Recovery codes" }).waitFor();
+    await look("recovery-codes");
+    const [recovery] = (await dialog.getByRole("status", { name: "Recovery codes" }).textContent()).match(/[A-Z2-7-]{19}/);
+    await dialog.getByRole("button", { name: "Done" }).click();
+    await page.getByText("10 recovery codes are left").waitFor();
+
+    const again = await open(t, browser, `${url}/forgot-password`, { ...options, reducedMotion: "reduce" });
+    await again.getByLabel("Email").fill(owner.email);
+    await again.getByRole("button", { name: "Send the link" }).click();
+    await again.getByRole("heading", { name: "Look at your mail" }).waitFor();
+    await again.goto(await mailLink(owner.email, "new password"));
+    const password = randomBytes(12).toString("hex");
+    await again.getByLabel("New password").fill(password);
+    await again.getByRole("button", { name: "Set password" }).click();
+    await again.getByRole("link", { name: "Sign in" }).click();
+    await submitSignIn(again, owner.email, password);
+    await again.getByRole("heading", { name: "Second step" }).waitFor();
+    await assertAccessible(again, "second step");
+    await picture(again, `second-step-${width}-${colorScheme}`);
+    await again.getByLabel("Code", { exact: true }).fill(recovery.toLowerCase());
+    await again.getByRole("button", { name: "Sign in", exact: true }).click();
+    await again.waitForURL((address) => address.pathname.startsWith("/tenants/"));
+    assertQuiet(again, /401/);
+
+    await page.reload(); // the reset ended this session
+    await page.getByRole("button", { name: "Sign in", exact: true }).waitFor();
+    assertQuiet(page, /401/);
+  });
+}
