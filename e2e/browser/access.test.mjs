@@ -135,3 +135,25 @@ for (const options of looks) {
     assertQuiet(page, /401/);
   });
 }
+
+test("SEC-40: markup in names is shown as text", async (t) => {
+  const owner = await signUp(url);
+  const evil = `<img src=x onerror="window.pwned=1"><svg onload="window.pwned=1">`;
+  const account = owner.signUp.account.id;
+  await call(url, owner.session, "PATCH", `/v1/tenants/${owner.tenant.slug}`, { name: evil });
+  await call(url, owner.session, "PATCH", `/v1/accounts/${account}`, { name: evil });
+  await call(url, owner.session, "POST", "/v1/api-tokens", { name: evil }, 201);
+  const browser = await launch(t);
+  const page = await open(t, browser, `${url}/sign-in`);
+  await submitSignIn(page, owner.email, owner.password);
+  await page.waitForURL((address) => !address.pathname.startsWith("/sign-in"));
+  for (const path of [`/tenants/${owner.tenant.slug}`, `/tenants/${owner.tenant.slug}/keys`, `/accounts/${account}/members`, `/accounts/${account}/tokens`]) {
+    await page.goto(url + path);
+    await page.getByText(evil).first().waitFor();
+    assert.equal(await page.evaluate(() => window.pwned), undefined, `${path} runs a name`);
+  }
+  // What is in the policy would stop it, too.
+  const { headers } = await call(url, {}, "GET", "/v1/plans");
+  assert.match(headers.get("content-security-policy"), /default-src 'none'; script-src 'self';/);
+  assertQuiet(page, /401/);
+});
