@@ -31,6 +31,12 @@ func (s *Server) apply(e *Entry) (matched int) {
 		return s.closeNamed(e)
 	case InvokeConnection:
 		return s.askNamed(e)
+	case PresenceSet:
+		return s.setPresence(e)
+	case PresenceGone:
+		return s.endPresence(e)
+	case PresenceWish:
+		return s.wishPresence(e)
 	case ClientResult:
 		return 0 // who asked has a Node of its own for it
 	}
@@ -63,6 +69,8 @@ func (s *Server) Answer(q Query) (matched int) {
 		}
 	case CountConnections:
 		s.store.each(count)
+	case CountPresent:
+		return s.presence.countPresent(q.Name)
 	}
 	return matched
 }

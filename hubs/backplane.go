@@ -31,6 +31,17 @@ const (
 	// ClientResult is that answer, from the first of Connections to the node that
 	// knows the id in Reason. Message.Target is its kind, see results_remote.go.
 	ClientResult Kind = 13
+
+	// PresenceSet tells that the connection, of the user if there is one, is present
+	// in the group with a state, which is Message's arguments: one JSON value. Reason
+	// is the announcement's token. Only the connection's node publishes it.
+	PresenceSet Kind = 14
+	// PresenceGone ends the presence of Connections in the group whose tokens are
+	// Reason, or begin with it when it ends in an asterisk.
+	PresenceGone Kind = 15
+	// PresenceWish has the nodes of Connections make them present in the group, if
+	// they are in it; without a Message, not present any more.
+	PresenceWish Kind = 16
 )
 
 // Entry is one numbered step of a hub: a message to send or a membership to
@@ -86,6 +97,7 @@ const (
 	CountUser        QueryKind = 3 // Name is a user id
 	CountUserInGroup QueryKind = 4 // Name is a group, User a user id
 	CountConnections QueryKind = 5 // all of the hub
+	CountPresent     QueryKind = 6 // Name is a group, or "" for all
 )
 
 // Query asks every node of a hub how many of its connections match.

@@ -63,11 +63,12 @@ type Connection struct {
 	calls atomic.Pointer[calls]
 	after Position // see follow; guarded by server.progress.mu
 
-	mu     sync.Mutex
-	groups map[string]*ending // nil = until it leaves
-	gone   bool               // no more joins
-	early  *earlyLeaves       // set while the user's stored groups are being read
-	items  []item             // few: a map would be most of a connection
+	mu      sync.Mutex
+	groups  map[string]*ending // nil = until it leaves
+	gone    bool               // no more joins
+	present int32              // in how many groups; see presence.go
+	early   *earlyLeaves       // set while the user's stored groups are being read
+	items   []item             // few: a map would be most of a connection
 	// served are the streams of ServeStream.
 	served map[string]context.CancelCauseFunc
 	// rewinds are those planned, by the reasons of their entries.
@@ -271,6 +272,7 @@ func (c *Connection) leave(group string) {
 		delete(c.groups, group)
 		c.server.store.groups.remove(group, c)
 		c.server.memberships.Leave(1)
+		c.leftGroup(group)
 	}
 }
 
@@ -284,6 +286,7 @@ func (c *Connection) leaveAll(last bool) {
 	for group, end := range c.groups {
 		c.server.endings.remove(end)
 		c.server.store.groups.remove(group, c)
+		c.leftGroup(group)
 	}
 	c.server.memberships.Leave(len(c.groups))
 	c.groups = nil

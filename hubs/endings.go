@@ -148,6 +148,7 @@ func (c *Connection) leaveEnded(m *ending) {
 		delete(c.groups, m.group)
 		c.server.store.groups.remove(m.group, c)
 		c.server.memberships.Leave(1)
+		c.leftGroup(m.group)
 	}
 }
 

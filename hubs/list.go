@@ -18,6 +18,8 @@ const (
 	ListConnections ListKind = 1 // those of the hub, in Group, of User, or both
 	ListUsers       ListKind = 2 // who have a connection to the hub, or one in Group
 	ListGroups      ListKind = 3 // those with a member, of User, or of Connection
+	ListPresent     ListKind = 4 // connections that are present in Group, of User or Connection
+	ListPresentUser ListKind = 5 // users who are present in Group
 )
 
 // The bounds of a page.
@@ -52,6 +54,11 @@ type Listed struct {
 	Name        string // the connection's id, the user's id, the group's name, or its hash
 	User        string // of a connection; "" = it has none
 	Connections int    // of the user or in the group, as far as the query asks for them; 1 for a connection
+
+	// Of ListPresent alone: see Member.
+	State  []byte
+	Number uint64
+	Token  string
 }
 
 // Page is a part of a list, in order.
@@ -69,7 +76,7 @@ func (q ListQuery) Validate() error {
 		most = MaxListedHashes
 	}
 	switch {
-	case q.Kind < ListConnections || q.Kind > ListGroups:
+	case q.Kind < ListConnections || q.Kind > ListPresentUser:
 		return fmt.Errorf("list of unknown kind %d", q.Kind)
 	case q.Limit < 1 || q.Limit > most:
 		return fmt.Errorf("list of %d names, it must be 1 to %d", q.Limit, most)
@@ -97,7 +104,7 @@ func MergePages(q ListQuery, pages ...Page) Page {
 	out := Page{More: cut}
 	for _, item := range all {
 		if last := len(out.Items) - 1; last >= 0 && out.Items[last].Name == item.Name {
-			if q.Kind != ListConnections {
+			if q.Kind != ListConnections && q.Kind != ListPresent {
 				out.Items[last].Connections += item.Connections
 			}
 			continue
@@ -153,6 +160,8 @@ func (s *Server) List(q ListQuery) Page {
 		l.offerAll(users)
 	case ListGroups:
 		s.listGroups(&l)
+	case ListPresent, ListPresentUser:
+		s.listPresence(&l)
 	}
 	return l.page()
 }
@@ -260,7 +269,7 @@ func (l *listing) page() Page {
 	slices.SortFunc(l.items, func(a, b Listed) int { return cmp.Compare(a.Name, b.Name) })
 	bytes := 0
 	for i, item := range l.items {
-		bytes += len(item.Name) + len(item.User) + listedOverhead
+		bytes += len(item.Name) + len(item.User) + len(item.State) + len(item.Token) + listedOverhead
 		if bytes > maxListedBytes && i > 0 {
 			return Page{Items: l.items[:i:i], More: true}
 		}

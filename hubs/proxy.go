@@ -181,6 +181,7 @@ func (s *Server) withdraw(c *Connection, cause error) {
 	c.cancel(cause)
 	c.invocations.Wait()
 	s.progress.forget(c)
+	s.presence.forgetWatcher(c)
 }
 
 // back is the way from the hub server to its client.

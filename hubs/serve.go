@@ -154,6 +154,7 @@ func (s *Server) converse(c *Connection, in *inbound, err error) error {
 	c.leaveAll(true)
 	c.cancel(err)
 	s.progress.forget(c)
+	s.presence.forgetWatcher(c)
 	if p := s.guard(c, func() { c.chain().disconnected(context.WithoutCancel(c.ctx), c, err) }); p != nil {
 		err = errors.Join(err, p)
 	}

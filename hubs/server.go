@@ -35,6 +35,7 @@ type Server struct {
 	progress progress
 	endings  endings
 	backlogs atomic.Int64 // of all clients of hub servers, see backlog
+	presence presence
 	// asker puts questions to clients of other nodes.
 	asker *asker
 
@@ -79,6 +80,8 @@ func NewServer(cfg Config) (*Server, error) {
 		joining: make(chan struct{}, 1),
 		idle:    time.Now(),
 		drained: make(chan struct{}),
+
+		presence: newPresence(),
 	}
 	opt := cfg.Options.withDefaults()
 	s.options.Store(&opt)
@@ -204,6 +207,7 @@ const lostSpread = 3 * time.Second
 // is delivered to them from now on, their Close messages are spread over 3 s. With
 // Options.TellGaps they are told and go on. It implements Node.
 func (s *Server) Lost(g Gap) {
+	defer s.lostEntries()
 	all := s.store.snapshot()
 	if s.options.Load().TellGaps {
 		s.log.Warn("entries lost, connections are told", "hub", s.name, "reason", g.Reason, "from", g.From, "to", g.To, "connections", len(all))
@@ -353,6 +357,7 @@ func (s *Server) subscribe(ctx context.Context) error {
 
 // unsubscribe leaves the hub.
 func (s *Server) unsubscribe(ctx context.Context) error {
+	s.stopPresence(ctx)
 	select {
 	case s.joining <- struct{}{}:
 		defer func() { <-s.joining }()

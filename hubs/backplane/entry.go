@@ -127,11 +127,14 @@ func decodeEntry(data []byte) (*hubs.Entry, address, error) {
 	if r.err != nil {
 		return nil, address{}, fmt.Errorf("decode entry: %w", r.err)
 	}
-	if e.Kind < hubs.SendToAll || e.Kind > hubs.ClientResult {
+	if e.Kind < hubs.SendToAll || e.Kind > hubs.PresenceWish {
 		return nil, address{}, fmt.Errorf("entry of kind %d", e.Kind)
 	}
-	if (e.Kind <= hubs.SendToConnections || e.Kind > hubs.CloseConnections) && e.Message == nil {
+	if (e.Kind <= hubs.SendToConnections || e.Kind > hubs.CloseConnections && e.Kind <= hubs.PresenceSet) && e.Message == nil {
 		return nil, address{}, errors.New("send without a message")
+	}
+	if (e.Kind == hubs.PresenceSet || e.Kind == hubs.PresenceGone) && (len(e.Groups) != 1 || len(e.Connections) == 0) {
+		return nil, address{}, errors.New("presence of no connection or group")
 	}
 	return &e, reply, nil
 }

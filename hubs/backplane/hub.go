@@ -45,6 +45,11 @@ var (
 // hubs.ErrUnavailable when Redis is away, and then also with
 // hubs.ErrOutcomeUnknown unless nothing was published.
 func (h *hubBackplane) Publish(ctx context.Context, e *hubs.Entry, o hubs.PublishOptions) (hubs.Position, error) {
+	if e.Kind == hubs.PresenceSet {
+		if err := h.remember(ctx, e); err != nil {
+			return hubs.Position{}, err
+		}
+	}
 	b, err := h.Begin(ctx, e, o, false)
 	if err != nil {
 		return hubs.Position{}, err
@@ -52,7 +57,11 @@ func (h *hubBackplane) Publish(ctx context.Context, e *hubs.Entry, o hubs.Publis
 	if o.Ack == hubs.AckNone {
 		return hubs.Position{}, nil
 	}
-	return b.Accepted(ctx)
+	at, err := b.Accepted(ctx)
+	if err == nil && e.Kind == hubs.PresenceGone {
+		h.forget(ctx, h.r.run, e)
+	}
+	return at, err
 }
 
 // Command implements hubs.Backplane. Processes whose doorbell is broken at the

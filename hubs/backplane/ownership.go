@@ -36,8 +36,8 @@ const (
 	// tombstoneLife outlives an unused connection token (15 s).
 	tombstoneLife = 30 * time.Second
 	// leaseLife is how long after its death an edge is taken to be alive.
-	leaseLife  = 10 * time.Second
-	leaseRenew = 3 * time.Second
+	leaseLife  = 7 * time.Second
+	leaseRenew = 2 * time.Second
 	// leaseRetry is how soon a renewal that failed is tried again.
 	leaseRetry = time.Second
 

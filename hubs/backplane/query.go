@@ -16,6 +16,7 @@ const (
 	listElements  = 10
 	partElements  = 3
 	listedSize    = 3
+	presentSize   = 6 // of a connection that is present
 )
 
 // encodeQuery returns the doorbell message of a query.
@@ -98,10 +99,19 @@ func appendPart(b []byte, p part) []byte {
 	b = msgp.AppendBool(b, p.More)
 	b = msgp.AppendArrayHeader(b, uint32(len(p.Items)))
 	for _, item := range p.Items {
-		b = msgp.AppendArrayHeader(b, listedSize)
+		size := uint32(listedSize)
+		if item.Token != "" {
+			size = presentSize
+		}
+		b = msgp.AppendArrayHeader(b, size)
 		b = msgp.AppendString(b, item.Name)
 		b = msgp.AppendString(b, item.User)
 		b = msgp.AppendInt(b, item.Connections)
+		if size == presentSize {
+			b = msgp.AppendBytes(b, item.State)
+			b = msgp.AppendUint64(b, item.Number)
+			b = msgp.AppendString(b, item.Token)
+		}
 	}
 	return msgp.AppendString(b, p.run)
 }
@@ -118,10 +128,15 @@ func decodePart(data []byte) (part, error) {
 		return part{}, errLength
 	}
 	for range count {
-		if n := r.array(); r.err == nil && n != listedSize {
+		n := r.array()
+		if r.err == nil && n != listedSize && n != presentSize {
 			return part{}, fmt.Errorf("listed of %d elements", n)
 		}
-		p.Items = append(p.Items, hubs.Listed{Name: r.string(), User: r.string(), Connections: int(r.int64())})
+		item := hubs.Listed{Name: r.string(), User: r.string(), Connections: int(r.int64())}
+		if n == presentSize {
+			item.State, item.Number, item.Token = r.bytes(), r.uint64(), r.string()
+		}
+		p.Items = append(p.Items, item)
 		if r.err != nil {
 			break
 		}

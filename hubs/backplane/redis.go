@@ -173,6 +173,7 @@ func New(cfg Config) (*Redis, error) {
 		r.start(d.run)
 	}
 	r.start(r.sweep)
+	r.start(r.reap)
 	return r, nil
 }
 

@@ -89,7 +89,7 @@ func listRefused(t *testing.T, open Open) {
 	b := open(t, 1)
 	subscribe(t, b[0], newNode(1))
 	for _, q := range []hubs.ListQuery{
-		{Limit: 1}, {Kind: 4, Limit: 1}, {Kind: hubs.ListUsers}, {Kind: hubs.ListUsers, Limit: -1},
+		{Limit: 1}, {Kind: 99, Limit: 1}, {Kind: hubs.ListUsers}, {Kind: hubs.ListUsers, Limit: -1},
 		{Kind: hubs.ListUsers, Limit: hubs.MaxListed + 1}, {Kind: hubs.ListUsers, Hashed: true, Limit: hubs.MaxListedHashes + 1},
 	} {
 		if p, err := b[0].List(t.Context(), q); err == nil {

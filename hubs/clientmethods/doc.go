@@ -8,7 +8,9 @@
 //	$sendToGroup(group, method, arguments?, {noEcho}?)  → the message's position
 //	$refreshToken(token)                                → {expiresAt}
 //	$history({group?, last | after | since}?)           a stream of messages
-//	$readPresence(group)                                not available yet
+//	$setPresence(group, state?), $clearPresence(group)
+//	$readPresence(group, {after, limit}?)               → {members, count, next}
+//	$watchPresence(group), $unwatchPresence(group)      → {members, count}, then $presence
 //
 // Names are compared without case, like those of all hub methods. No handler ever
 // sees an invocation of a name that begins with $.

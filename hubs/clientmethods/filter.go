@@ -14,14 +14,13 @@ import (
 
 // The codes of refusals; each begins the text that the client gets.
 const (
-	CodeDenied       = "permission_denied"
-	CodeUnknown      = "unknown_method"
-	CodeArgument     = "invalid_argument"
-	CodeNotAvailable = "not_available"
-	CodeToken        = "invalid_token"
-	CodeOtherUser    = "wrong_user"
-	CodeBus          = "bus_unavailable"
-	CodeOutcome      = "outcome_unknown"
+	CodeDenied    = "permission_denied"
+	CodeUnknown   = "unknown_method"
+	CodeArgument  = "invalid_argument"
+	CodeToken     = "invalid_token"
+	CodeOtherUser = "wrong_user"
+	CodeBus       = "bus_unavailable"
+	CodeOutcome   = "outcome_unknown"
 )
 
 // Config is what a Filter needs. All fields are required.
@@ -36,6 +35,9 @@ type Config struct {
 	SealPosition func(hubs.Position) string
 	// OpenPosition reads such a token.
 	OpenPosition func(string) (hubs.Position, error)
+	// PresenceLimits are how many members of a group can be present, and how many
+	// bytes a member's state may have as JSON.
+	PresenceLimits func() (members, stateBytes int)
 	// Refused is told the code of every refusal.
 	Refused func(code string)
 }
@@ -79,7 +81,12 @@ var methods = map[string]func(*request, context.Context) (result any, after hubs
 	"$leavegroup":   (*request).leaveGroup,
 	"$sendtogroup":  (*request).sendToGroup,
 	"$refreshtoken": (*request).refreshToken,
-	"$readpresence": (*request).notAvailable,
+
+	"$setpresence":     (*request).setPresence,
+	"$clearpresence":   (*request).clearPresence,
+	"$readpresence":    (*request).readPresence,
+	"$watchpresence":   (*request).watchPresence,
+	"$unwatchpresence": (*request).unwatchPresence,
 }
 
 // OnInvocation serves a method whose name begins with $ and passes on the others.
@@ -117,7 +124,7 @@ func (f *Filter) serve(ctx context.Context, c *hubs.Connection, m *protocol.Mess
 	case name == "$history":
 		return argument("the method is a stream without uploads: connection.stream(\"$history\", …)")
 	case method == nil:
-		return &Refusal{CodeUnknown, "the service has no such method; it has $joinGroup, $leaveGroup, $sendToGroup, $history and $refreshToken"}
+		return &Refusal{CodeUnknown, "the service has no such method; it has $joinGroup, $leaveGroup, $sendToGroup, $setPresence, $clearPresence, $readPresence, $watchPresence, $unwatchPresence, $history and $refreshToken"}
 	case m.Type == protocol.StreamInvocation, len(m.StreamIDs) > 0:
 		return argument("the method has no streams")
 	}

@@ -229,10 +229,3 @@ func (r *request) refreshToken(ctx context.Context) (any, hubs.Position, error) 
 	}
 	return answer, hubs.Position{}, nil
 }
-
-// errNotAvailable answers methods whose permissions exist before they do.
-var errNotAvailable = &Refusal{CodeNotAvailable, "presence and history can't be read yet"}
-
-func (r *request) notAvailable(context.Context) (any, hubs.Position, error) {
-	return nil, hubs.Position{}, errNotAvailable
-}

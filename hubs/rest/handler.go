@@ -25,6 +25,8 @@ type Scope struct {
 	Tenant tenants.ID
 	// Limits are the tenant's; MaxMessageBytes bounds each message.
 	Limits tenants.Limits
+	// Presence bounds who can be present in a group.
+	Presence tenants.PresenceLimits
 	// Backplane returns that of one of the tenant's hubs, by canonical name. Its
 	// error is answered as it is.
 	Backplane func(hub string) (hubs.Backplane, error)
@@ -164,11 +166,20 @@ func (h *Handler) ownRoutes(r chi.Router, hub string, s style) {
 		"/users/{user}/connections": hubs.ListConnections,
 		"/users/{user}/groups":      hubs.ListGroups,
 		"/groups/{group}/users":     hubs.ListUsers,
+
+		"/groups/{group}/presence/users": hubs.ListPresentUser,
 	} {
 		r.Get(hub+path, h.with(s, h.listing(kind, mostPageSize)))
 		r.Get(hub+path+"/:count", h.with(s, h.counting(kind)))
 	}
 	r.Get(hub+"/messages", h.with(s, h.messages))
+	r.Get(hub+"/presence/:count", h.with(s, h.countPresent))
+	r.Get(hub+"/groups/{group}/presence", h.with(s, h.listing(hubs.ListPresent, mostPageSize)))
+	r.Get(hub+"/groups/{group}/presence/:count", h.with(s, h.countPresent))
+	for _, whose := range []string{"/connections/{connection}", "/users/{user}"} {
+		r.Put(hub+"/groups/{group}/presence"+whose, h.with(s, h.setPresence))
+		r.Delete(hub+"/groups/{group}/presence"+whose, h.with(s, h.clearPresence))
+	}
 	r.Get(hub+"/groups/{group}/connections/:count", h.with(s, h.counting(hubs.ListConnections)))
 	r.Get(hub+"/connections/{connection}/groups", h.with(s, h.listing(hubs.ListGroups, mostPageSize)))
 }

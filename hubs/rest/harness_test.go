@@ -64,8 +64,9 @@ func (s *service) scope(r *http.Request) (Scope, error) {
 		return Scope{}, fault.New(fault.Unauthenticated, "The token is missing.")
 	}
 	return Scope{
-		Tenant: tenant,
-		Limits: tenants.Limits{MaxMessageBytes: maxMessage},
+		Tenant:   tenant,
+		Limits:   tenants.Limits{MaxMessageBytes: maxMessage},
+		Presence: tenants.PresenceLimits{Members: 10, StateBytes: 100},
 		Backplane: func(hub string) (hubs.Backplane, error) {
 			s.mu.Lock()
 			defer s.mu.Unlock()

@@ -83,10 +83,12 @@ func (h *Handler) listing(kind hubs.ListKind, most int) operation {
 // shown is the form of one thing in a list.
 func shown(kind hubs.ListKind, item hubs.Listed) any {
 	switch kind {
-	case hubs.ListUsers:
+	case hubs.ListUsers, hubs.ListPresentUser:
 		return counted{UserID: item.Name, Connections: item.Connections}
 	case hubs.ListGroups:
 		return counted{Group: item.Name, Connections: item.Connections}
+	case hubs.ListPresent:
+		return presentMember{member{ConnectionID: item.Name, UserID: item.User}, item.State}
 	}
 	return member{ConnectionID: item.Name, UserID: item.User}
 }

@@ -67,26 +67,34 @@ func routes() []route {
 		route{method: "GET", path: "/api/hubs/chat/connections/:count", status: 200, query: &hubs.Query{Kind: hubs.CountConnections}, answer: `{"count":1}`},
 		route{method: "GET", path: "/api/hubs/chat/groups/g/connections/:count", status: 200, query: &hubs.Query{Kind: hubs.CountGroup, Name: "g"}, answer: `{"count":1}`},
 		route{method: "GET", path: "/api/hubs/chat/users/u/connections/:count", status: 200, query: &hubs.Query{Kind: hubs.CountUser, Name: "u"}, answer: `{"count":1}`},
+		route{method: "GET", path: "/api/hubs/chat/presence/:count", status: 200, query: &hubs.Query{Kind: hubs.CountPresent}, answer: `{"count":1}`},
+		route{method: "GET", path: "/api/hubs/chat/groups/g/presence/:count", status: 200, query: &hubs.Query{Kind: hubs.CountPresent, Name: "g"}, answer: `{"count":1}`},
+		route{method: "PUT", path: "/api/hubs/chat/groups/g/presence/connections/c", status: 204, content: `{"a":[1]}`, entry: &hubs.Entry{Kind: hubs.PresenceWish, Groups: group, Connections: conn}, missing: "not_in_group"},
+		route{method: "DELETE", path: "/api/hubs/chat/groups/g/presence/connections/c", status: 204, entry: &hubs.Entry{Kind: hubs.PresenceWish, Groups: group, Connections: conn}},
 	)
 	for path, q := range map[string]hubs.ListQuery{
-		"/connections":          {Kind: hubs.ListConnections},
-		"/users":                {Kind: hubs.ListUsers},
-		"/groups":               {Kind: hubs.ListGroups},
-		"/groups/g/connections": {Kind: hubs.ListConnections, Group: "g"},
-		"/groups/g/users":       {Kind: hubs.ListUsers, Group: "g"},
-		"/users/u/connections":  {Kind: hubs.ListConnections, User: "u"},
-		"/users/u/groups":       {Kind: hubs.ListGroups, User: "u"},
-		"/connections/c/groups": {Kind: hubs.ListGroups, Connection: "c"},
+		"/groups/g/presence":       {Kind: hubs.ListPresent, Group: "g"},
+		"/groups/g/presence/users": {Kind: hubs.ListPresentUser, Group: "g"},
+		"/connections":             {Kind: hubs.ListConnections},
+		"/users":                   {Kind: hubs.ListUsers},
+		"/groups":                  {Kind: hubs.ListGroups},
+		"/groups/g/connections":    {Kind: hubs.ListConnections, Group: "g"},
+		"/groups/g/users":          {Kind: hubs.ListUsers, Group: "g"},
+		"/users/u/connections":     {Kind: hubs.ListConnections, User: "u"},
+		"/users/u/groups":          {Kind: hubs.ListGroups, User: "u"},
+		"/connections/c/groups":    {Kind: hubs.ListGroups, Connection: "c"},
 	} {
 		q.Limit = 200
 		answer := `{"value":[{"connectionId":"a","userId":"ann"}]}`
-		if q.Kind == hubs.ListUsers {
+		if q.Kind == hubs.ListPresent {
+			answer = `{"value":[{"connectionId":"a","userId":"ann","state":null}]}`
+		} else if q.Kind == hubs.ListUsers || q.Kind == hubs.ListPresentUser {
 			answer = `{"value":[{"userId":"a","connections":1}]}`
 		} else if q.Kind == hubs.ListGroups {
 			answer = `{"value":[{"group":"a","connections":1}]}`
 		}
 		all = append(all, route{method: "GET", path: "/api/hubs/chat" + path, status: 200, list: &q, answer: answer})
-		if q.Kind != hubs.ListConnections && q.Connection == "" {
+		if q.Kind != hubs.ListConnections && q.Kind != hubs.ListPresent && q.Connection == "" {
 			counted := hubs.ListQuery{Kind: q.Kind, Group: q.Group, User: q.User, Limit: hubs.MaxListedHashes, Hashed: true}
 			all = append(all, route{method: "GET", path: "/api/hubs/chat" + path + "/:count", status: 200, list: &counted, answer: `{"count":1}`})
 		}

@@ -54,6 +54,10 @@ func (k HubKeys) Edges() string { return k.tag + "edges" }
 // edge run. An entry counts only while the edge's lease lives.
 func (k HubKeys) Servers() string { return k.tag + "servers" }
 
+// Presence is the hash of the connections that an edge run has announced as
+// present, by connection and group.
+func (k HubKeys) Presence(run string) string { return k.tag + "present:" + run }
+
 // ServersDoorbell is the Pub/Sub channel that carries each changed entry of it.
 func (k HubKeys) ServersDoorbell() string { return k.tag + "servers:bell" }
 
@@ -100,6 +104,15 @@ func Deliveries(t tenants.ID) string { return prefix + "{" + string(t) + "}:deli
 // Departures is the set of a user's connections whose end upstreams haven't been
 // told of yet, since the user may be back in a moment.
 func (k HubKeys) Departures(user string) string { return k.tag + "left:" + user }
+
+// PresenceEdges is the set of the edge runs that have announced presence.
+const PresenceEdges = prefix + "present"
+
+// PresenceHubs is the set of the hubs, as tenant/hub, in which an edge run has.
+func PresenceHubs(run string) string { return prefix + "edge:" + run + ":present" }
+
+// PresenceReaper says which edge run sees to the end of a dead one's presence.
+func PresenceReaper(run string) string { return prefix + "edge:" + run + ":reaper" }
 
 // EdgeLease is the hash with an edge run's internal address; it expires with
 // the edge.

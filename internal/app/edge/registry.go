@@ -179,6 +179,10 @@ func (g *registry) get(t *tenants.Document, hub string) (*servedHub, error) {
 				Allowed: s.allowed, Refresh: keeper.refresh, Refused: m.Refused,
 				SealPosition: seal,
 				OpenPosition: func(token string) (hubs.Position, error) { return g.openPosition(t.ID, hub, token) },
+				PresenceLimits: func() (members, stateBytes int) {
+					l := g.current(t).Presence()
+					return l.Members, l.StateBytes
+				},
 			}},
 		},
 		Dispatcher: s.upstream,

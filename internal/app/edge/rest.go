@@ -76,6 +76,7 @@ func (b *backends) scope(r *http.Request) (rest.Scope, error) {
 	return rest.Scope{
 		Tenant:    t.ID,
 		Limits:    t.Limits,
+		Presence:  t.Presence(),
 		Backplane: func(hub string) (hubs.Backplane, error) { return b.backplane(t, hub) },
 		Admit: func(ctx context.Context, hub string, messages int) error {
 			return b.admit(ctx, t, hub, messages)

@@ -1,0 +1,226 @@
+package backplane
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/internal/redisclient"
+	"github.com/signalbox/signalbox/tenants"
+)
+
+// What a process has announced of presence is written down in Redis before it is
+// published: per hub and edge run a hash from connection and group to the
+// presence's token. When the run's lease is gone, one of the others publishes the
+// ends of all of it.
+
+const (
+	// presenceSweep is how often is looked for edges that are gone. One is when its
+	// lease is missing twice in a row: after an outage of Redis those that live have
+	// to renew theirs first. With leaseLife this bounds how long members of a dead
+	// edge are seen: 10 s.
+	presenceSweep = time.Second
+	// reaperLife is how long one process has for the members of a dead edge before
+	// another may begin.
+	reaperLife = 10 * time.Second
+	// goneBatch is how many connections one entry ends.
+	goneBatch = 500
+	// settingsField keeps the hub's Settings among its members.
+	settingsField = ""
+)
+
+// forgetPresence forgets tokens unless there are newer ones. KEYS: the hash. ARGV:
+// field, token, and so on; a token that ends in an asterisk is the beginning of one.
+var forgetPresence = redis.NewScript(`
+for i = 1, #ARGV, 2 do
+  local now = redis.call('HGET', KEYS[1], ARGV[i])
+  local token = ARGV[i + 1]
+  local some = string.sub(token, -1) == '*'
+  if now and (now == token or some and string.sub(now, 1, #token - 1) == string.sub(token, 1, -2)) then
+    redis.call('HDEL', KEYS[1], ARGV[i])
+  end
+end
+local left = redis.call('HLEN', KEYS[1])
+if left == 1 and redis.call('HEXISTS', KEYS[1], '') == 1 then redis.call('DEL', KEYS[1]) return 0 end
+return left`)
+
+// presenceField names a member: connection ids hold no slash.
+func presenceField(connection, group string) string { return connection + "/" + group }
+
+// remember writes an announcement down.
+func (h *hubBackplane) remember(ctx context.Context, e *hubs.Entry) error {
+	ctx, cancel := context.WithTimeout(ctx, attemptPatience)
+	defer cancel()
+	settings, err := json.Marshal(h.settings())
+	if err != nil {
+		return fmt.Errorf("remember presence: %w", err)
+	}
+	members, ofRun := h.keys().Presence(h.r.run), redisclient.PresenceHubs(h.r.run)
+	_, err = h.r.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		p.SAdd(ctx, redisclient.PresenceEdges, h.r.run)
+		p.SAdd(ctx, ofRun, string(h.id.tenant)+"/"+h.id.hub)
+		p.PExpire(ctx, ofRun, headLife)
+		p.HSet(ctx, members, settingsField, settings, presenceField(e.Connections[0], e.Groups[0]), e.Reason)
+		p.PExpire(ctx, members, headLife)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("remember presence: %w: %w", hubs.ErrUnavailable, err)
+	}
+	return nil
+}
+
+// forget is remember's end. What it fails to forget is ended once more when this
+// process has ended, which does no harm.
+func (h *hubBackplane) forget(ctx context.Context, run string, e *hubs.Entry) {
+	ctx, cancel := context.WithTimeout(ctx, attemptPatience)
+	defer cancel()
+	var args []any
+	for _, id := range e.Connections {
+		args = append(args, presenceField(id, e.Groups[0]), e.Reason)
+	}
+	if err := forgetPresence.Run(ctx, h.r.client, []string{h.keys().Presence(run)}, args...).Err(); err != nil {
+		h.r.log.Debug("presence is not forgotten", "hub", h.id.hub, "error", err)
+	}
+}
+
+// reap ends the presence of edges that are gone, until the backplane closes.
+func (r *Redis) reap() {
+	missing := make(map[string]bool)
+	for {
+		quarter := presenceSweep / 4
+		select {
+		case <-time.After(presenceSweep - quarter/2 + rand.N(quarter+1)):
+		case <-r.ctx.Done():
+			return
+		}
+		if err := r.reapOnce(r.ctx, missing); err != nil && r.ctx.Err() == nil {
+			r.log.Debug("presence of edges that are gone can't be looked after", "error", err)
+		}
+	}
+}
+
+// reapOnce looks once; missing are the edge runs whose lease was missing before.
+func (r *Redis) reapOnce(ctx context.Context, missing map[string]bool) error {
+	runs, err := r.client.SMembers(ctx, redisclient.PresenceEdges).Result()
+	if err != nil {
+		return fmt.Errorf("read edges with presence: %w", err)
+	}
+	for _, run := range runs {
+		if run == r.run {
+			continue
+		}
+		alive, err := r.client.Exists(ctx, redisclient.EdgeLease(run)).Result()
+		if err != nil {
+			return fmt.Errorf("read lease: %w", err)
+		}
+		if alive > 0 || !missing[run] {
+			missing[run] = alive == 0
+			continue
+		}
+		delete(missing, run)
+		mine, err := r.client.SetNX(ctx, redisclient.PresenceReaper(run), r.run, reaperLife).Result()
+		if err != nil {
+			return fmt.Errorf("claim a dead edge's presence: %w", err)
+		}
+		if mine {
+			if err := r.reapRun(ctx, run); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// reapRun ends what one edge run has announced.
+func (r *Redis) reapRun(ctx context.Context, run string) error {
+	names, err := r.client.SMembers(ctx, redisclient.PresenceHubs(run)).Result()
+	if err != nil {
+		return fmt.Errorf("read hubs of a dead edge: %w", err)
+	}
+	ended := 0
+	for _, name := range names {
+		tenant, hub, ok := strings.Cut(name, "/")
+		if !ok {
+			continue
+		}
+		n, err := r.reapHub(ctx, run, hubID{tenants.ID(tenant), hub})
+		if err != nil {
+			return fmt.Errorf("end presence of a dead edge: %w", err)
+		}
+		ended += n
+	}
+	_, err = r.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		p.Del(ctx, redisclient.PresenceHubs(run))
+		p.SRem(ctx, redisclient.PresenceEdges, run)
+		p.Del(ctx, redisclient.PresenceReaper(run))
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("forget a dead edge's presence: %w", err)
+	}
+	if ended > 0 {
+		r.log.Info("presence of an edge that is gone has ended", "edge_run_gone", run, "members", ended)
+	}
+	return nil
+}
+
+// reapHub ends what one edge run has announced in one hub. What is published twice,
+// since another process had begun with it, is published once.
+func (r *Redis) reapHub(ctx context.Context, run string, id hubID) (int, error) {
+	members, err := r.client.HGetAll(ctx, redisclient.Hub(id.tenant, id.hub).Presence(run)).Result()
+	if err != nil || len(members) == 0 {
+		return 0, err
+	}
+	var s Settings
+	if text, ok := members[settingsField]; ok {
+		if err := json.Unmarshal([]byte(text), &s); err != nil {
+			return 0, fmt.Errorf("settings of hub: %w", err)
+		}
+		delete(members, settingsField)
+	}
+	h := &hubBackplane{r: r, id: id, settings: func() Settings { return s }}
+	type place struct{ group, token string }
+	batches := make(map[place][]string)
+	end := func(at place) error {
+		e := &hubs.Entry{Kind: hubs.PresenceGone, Groups: []string{at.group}, Connections: batches[at], Reason: at.token}
+		delete(batches, at)
+		_, hash, err := encodeEntry(e, address{})
+		if err != nil {
+			return err
+		}
+		sum := sha256.Sum256([]byte(run + hash))
+		if _, err := h.Publish(ctx, e, hubs.PublishOptions{IdempotencyKey: "gone-" + hex.EncodeToString(sum[:16])}); err != nil {
+			return err
+		}
+		h.forget(ctx, run, e)
+		return nil
+	}
+	for field, token := range members {
+		connection, group, ok := strings.Cut(field, "/")
+		process, _, ok2 := strings.Cut(token, ".")
+		if !ok || !ok2 {
+			continue
+		}
+		at := place{group, process + ".*"}
+		if batches[at] = append(batches[at], connection); len(batches[at]) == goneBatch {
+			if err := end(at); err != nil {
+				return 0, err
+			}
+		}
+	}
+	for at := range batches {
+		if err := end(at); err != nil {
+			return 0, err
+		}
+	}
+	return len(members), nil
+}
