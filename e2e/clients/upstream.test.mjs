@@ -9,6 +9,8 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { test } from "node:test";
 
+import { Webhook } from "standardwebhooks";
+
 import { call } from "../account.mjs";
 import { connect, eventually, matrix, within } from "../service.mjs";
 import { stack } from "../stack.mjs";
@@ -151,6 +153,32 @@ test("functions written for Azure SignalR Service serve every transport and prot
   await eventually(() => count("disconnected") === matrix.length, "the disconnected events");
   assert.equal(count("connected"), matrix.length);
   assert.ok(posted.every(({ path }) => path.startsWith(`/api/${hub}/`) && path.endsWith("?code=secret")));
+});
+
+test("both secrets sign during a rotation, as Standard Webhooks says", async (t) => {
+  const hub = "rotated";
+  const { url, posted } = await upstream(t, (_, response) => response.writeHead(204, { "webhook-allowed-origin": "*" }).end());
+  const former = await rotate();
+  await serve(t, hub, { mode: "native", rules: [{ url }] });
+  const client = await connect(t, edges[2], demo, { hub, user: "ann" });
+  const latest = await rotate();
+  const verifies = (secret, { body, headers }) => {
+    try {
+      return new Webhook(secret).verify(body.toString(), headers).target;
+    } catch {
+      return undefined;
+    }
+  };
+  await eventually(async () => {
+    await client.connection.invoke("say", "hello");
+    return verifies(latest, posted.at(-1)) === "say";
+  }, "the newer secret to sign");
+  const last = posted.at(-1);
+  assert.match(last.headers["webhook-signature"], /^v1,[A-Za-z0-9+/=]+ v1,[A-Za-z0-9+/=]+$/);
+  assert.equal(verifies(former, last), "say");
+  assert.equal(verifies(former, { ...last, body: `${last.body} ` }), undefined);
+  assert.equal(verifies(latest, { ...last, headers: { ...last.headers, "webhook-id": "another" } }), undefined);
+  assert.equal(verifies(`whsec_${Buffer.alloc(24).toString("base64")}`, last), undefined);
 });
 
 test("an upstream that hangs or floods is an error in time, and the log tells which", async (t) => {
