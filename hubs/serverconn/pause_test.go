@@ -2,9 +2,11 @@ package serverconn_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"github.com/signalbox/signalbox/hubs/pairing"
+	"github.com/signalbox/signalbox/hubs/serverconn"
 	sp "github.com/signalbox/signalbox/hubs/serviceprotocol"
 )
 
@@ -103,6 +105,27 @@ func TestPause_of_a_client_that_is_held(t *testing.T) {
 				t.Errorf("once more: %v", err)
 			}
 			a.sync()
+		})
+	}
+}
+
+func TestServer_connections_go_by_the_app_servers_names(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		cid  string
+		same bool
+	}{"its_own": {"3c8d23f2-8a34-4b5a-9a3b-6c1f1f6f3a11", true}, "none": {"", false}, "one_too_long": {strings.Repeat("x", 300), false}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStand(t, nil)
+			s.admit(func(a *serverconn.Admission) { a.ConnectionID = row.cid })
+			a := s.connect("one", sp.ConnectionDefault, sp.MigrationOff)
+			s.pool.Drain()
+			// The SDK passes over what names another connection.
+			m := await[*sp.ConnectionFlowControl](a)
+			if m.Connection != sp.FlowServer || m.Operation != sp.FlowOffline || m.ConnectionID == "" || (m.ConnectionID == row.cid) != row.same {
+				t.Errorf("got %+v", m)
+			}
 		})
 	}
 }
