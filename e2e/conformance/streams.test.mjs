@@ -172,6 +172,7 @@ for (const [transport, protocol] of matrix) {
       subject.next(8);
       subject.complete();
       await settled(c);
+      await c.send("Nothing"); // written behind the rest: a write that the end of the client cuts off is a rejection that nobody handles
     });
 
     test("C-01 C-05 a hub and what is outside of it get answers of clients", async (t) => {
