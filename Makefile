@@ -65,6 +65,13 @@ chaos: build ## Break things under load: make chaos ROWS=F-01,F-03 SEEDS=1,2; wr
 	cd e2e/chaos && go build -mod=mod -o ../../$(BIN)/chaos .
 	@exec $(BIN)/chaos -programs $(BIN) -rows "$(ROWS)" -seeds "$(SEEDS)" $(CHAOS)
 
+# One process may open some 20,000 files on many machines: six edges and six load
+# generators.
+.PHONY: scale
+scale: build ## Hold 100,000 connections for ten minutes; adds to docs/benchmarks.md
+	cd bench && go build -o ../$(BIN)/bench .
+	$(BIN)/bench scale -programs $(BIN) -report docs/benchmarks.md
+
 .PHONY: build
 build: web compile ## Build the console and the programs into bin/
 	go build -o $(BIN)/ ./cmd/...

@@ -37,6 +37,8 @@ func run(args []string) error {
 			return serveCentrifuge(redis)
 		case "serve-bare":
 			return serveBare()
+		case "scale":
+			return runScale(args[1:])
 		}
 	}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
@@ -51,7 +53,7 @@ func run(args []string) error {
 	if *runs < 1 || *runs > 100 {
 		return fmt.Errorf("-runs is %d: accepted is 1 to 100", *runs)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := notified()
 	defer stop()
 	directory, err := filepath.Abs(*programs)
 	if err != nil {
@@ -62,10 +64,22 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	text := b.report(results)
+	sections, err := b.sections(ctx)
+	if err != nil {
+		return err
+	}
+	if scale := sectionOf(*report, scaleSection); scale != "" {
+		sections = append(sections, section{scaleSection, scale + "\n"})
+	}
+	text := b.report(results, sections)
 	fmt.Print(text)
 	if *report == "" {
 		return nil
 	}
 	return os.WriteFile(*report, []byte(text), 0o644) //nolint:gosec // a document
+}
+
+// notified returns a context that a signal ends.
+func notified() (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 }

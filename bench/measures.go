@@ -19,6 +19,7 @@ type benchmark struct {
 	runs     int
 	window   time.Duration
 	only     string
+	foreign  sample // of the measure that is being taken
 }
 
 // sample is what one server gave, run by run.
@@ -40,6 +41,7 @@ type row struct {
 	// accept and aim are bounds of ours/theirs; atLeast says that more is better.
 	accept, aim float64
 	atLeast     bool
+	foreign     sample // cores that others kept busy meanwhile, run by run
 }
 
 func (r row) ratio() float64 {
@@ -52,26 +54,56 @@ func (r row) ratio() float64 {
 // The load that all measures share.
 const size = 200
 
+// settle is when memory is read: so long after the last connection.
+const settle = 8 * time.Second
+
 func (b *benchmark) config(url string, pids ...int) loadgen.Config {
 	return loadgen.Config{
 		URL: url, Hub: "load", Transport: "websockets", Protocol: "json", Negotiate: true, Outstanding: 16, Size: size,
-		Warmup: time.Second, Duration: b.window, Hold: 3 * time.Second, PIDs: pids,
+		Warmup: time.Second, Duration: b.window, Hold: settle, PIDs: pids,
 	}
 }
 
 // measures are all that is taken, in order.
 func (b *benchmark) measures() []func(context.Context) ([]row, error) {
-	return []func(context.Context) ([]row, error){b.largeGroups, b.steady, b.smallGroups, b.otherEdge, b.idle}
+	return []func(context.Context) ([]row, error){b.largeGroups, b.steady, b.smallGroups, b.otherEdge, b.idle, b.redisCost}
 }
 
 func (b *benchmark) measure(ctx context.Context) ([]row, error) {
 	var all []row
 	for _, take := range b.measures() {
+		b.foreign = nil
 		rows, err := take(ctx)
 		if err != nil {
 			return nil, err
 		}
+		for i := range rows {
+			rows[i].foreign = b.foreign
+		}
 		all = append(all, rows...)
+	}
+	return all, nil
+}
+
+// sections are what is told beside the table of ratios.
+func (b *benchmark) sections(ctx context.Context) ([]section, error) {
+	var all []section
+	for _, s := range []struct {
+		title string
+		make  func(context.Context) (string, error)
+	}{
+		{"Real traffic", b.traffic},
+		{"MessagePack beside JSON", payloadTable},
+		{"Growth", b.growth},
+	} {
+		if b.skipped(s.title) {
+			continue
+		}
+		text, err := s.make(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", s.title, err)
+		}
+		all = append(all, section{s.title, text})
 	}
 	return all, nil
 }
@@ -120,6 +152,7 @@ func (b *benchmark) centrifuge(ctx context.Context, throughRedis bool, change fu
 func (b *benchmark) pair(ctx context.Context, name string, throughRedis bool, change func(*loadgen.Config)) (ours, theirs []loadgen.Result, err error) {
 	for i := range b.runs {
 		progress("%s, run %d of %d", name, i+1, b.runs)
+		quiet := listen()
 		o, err := b.ours(ctx, change)
 		if err != nil {
 			return nil, nil, fmt.Errorf("%s: %w", name, err)
@@ -130,9 +163,17 @@ func (b *benchmark) pair(ctx context.Context, name string, throughRedis bool, ch
 		}
 		progress("  ours      %s", line(o))
 		progress("  centrifuge %s", line(t))
+		b.heard(quiet)
 		ours, theirs = append(ours, o), append(theirs, t)
 	}
 	return ours, theirs, nil
+}
+
+// heard notes what others did during a run.
+func (b *benchmark) heard(n noise) {
+	cores := n.foreign()
+	b.foreign = append(b.foreign, cores)
+	progress("  others     %.2f cores", cores)
 }
 
 func line(r loadgen.Result) string {
@@ -192,6 +233,7 @@ func (b *benchmark) steady(ctx context.Context) ([]row, error) {
 	r := row{name: name, unit: "CPU s per million", peer: "bare loop, one per write", accept: 1.6, aim: 1.2}
 	for i := range b.runs {
 		progress("%s, run %d of %d", name, i+1, b.runs)
+		quiet := listen()
 		o, err := b.ours(ctx, func(c *loadgen.Config) { c.Connections, c.GroupSize, c.Rate = members, members, rate })
 		if err != nil {
 			return nil, err
@@ -201,6 +243,7 @@ func (b *benchmark) steady(ctx context.Context) ([]row, error) {
 			return nil, err
 		}
 		progress("  ours %.2f, bare loop %.2f", o.CPUPerMillion, cost)
+		b.heard(quiet)
 		r.ours, r.theirs = append(r.ours, o.CPUPerMillion), append(r.theirs, cost)
 	}
 	return []row{r}, nil
@@ -270,6 +313,7 @@ func (b *benchmark) otherEdge(ctx context.Context) ([]row, error) {
 	var ours, theirs []loadgen.Result
 	for i := range b.runs {
 		progress("%s, run %d of %d", name, i+1, b.runs)
+		quiet := listen()
 		o, err := b.twoEdges(ctx, shape)
 		if err != nil {
 			return nil, err
@@ -280,6 +324,7 @@ func (b *benchmark) otherEdge(ctx context.Context) ([]row, error) {
 		}
 		progress("  ours      %s", line(o))
 		progress("  centrifuge %s", line(t))
+		b.heard(quiet)
 		ours, theirs = append(ours, o), append(theirs, t)
 	}
 	p50 := func(r loadgen.Result) float64 { return r.P50 }
@@ -368,7 +413,7 @@ func (b *benchmark) leanest(ctx context.Context, clients int) (float64, error) {
 	}
 	defer end()
 	select {
-	case <-time.After(3 * time.Second):
+	case <-time.After(settle):
 	case <-ctx.Done():
 		return 0, context.Cause(ctx)
 	}

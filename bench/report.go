@@ -11,8 +11,11 @@ import (
 
 func progress(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
 
+// section is a part of the document.
+type section struct{ title, text string }
+
 // report writes the document.
-func (b *benchmark) report(rows []row) string {
+func (b *benchmark) report(rows []row, sections []section) string {
 	var text strings.Builder
 	say := func(format string, args ...any) { fmt.Fprintf(&text, format, args...) }
 	say("# Benchmarks\n\n")
@@ -20,16 +23,21 @@ func (b *benchmark) report(rows []row) string {
 	say("Made by `make bench` on %s: %s, %s/%s, %d cores, %s. Signalbox runs as `make dev` runs it, with tenancy, limits, metering and its Redis backplane switched on, also where the peer keeps everything in memory. ",
 		time.Now().UTC().Format("2 January 2006"), model, runtime.GOOS, runtime.GOARCH, cores, runtime.Version())
 	say("Every server has one core to itself; Redis, Postgres, the control plane and the load generator share another. Messages have %d bytes. Each figure is the median of %d runs of %s, with the smallest and the largest; ours and the peer's take turns.\n\n", size, b.runs, b.window)
-	say("| measure | unit | Signalbox | peer | its figure | ratio | accept → aim | verdict |\n|---|---|---|---|---|---|---|---|\n")
+	say("| measure | unit | Signalbox | peer | its figure | ratio | accept → aim | verdict | others |\n|---|---|---|---|---|---|---|---|---|\n")
 	for _, r := range rows {
-		say("| %s | %s | %s | %s | %s | %.2f× | %s | %s |\n", r.name, r.unit, figures(r.ours), r.peer, figures(r.theirs), r.ratio(), bounds(r), verdict(r))
+		say("| %s | %s | %s | %s | %s | %.2f× | %s | %s | %s |\n", r.name, r.unit, figures(r.ours), r.peer, figures(r.theirs), r.ratio(), bounds(r), verdict(r), figures(r.foreign))
+	}
+	say("\nThe last column is how many cores processes that have nothing to do with it kept busy during the runs: above 0.2, the machine was not quiet and the figures are worth less.\n")
+	for _, s := range sections {
+		say("\n## %s\n\n%s", s.title, s.text)
 	}
 	say("\nPeers: %s.\n\n", strings.Join(versions("github.com/centrifugal/centrifuge", "github.com/coder/websocket"), ", "))
 	say("## To keep in mind\n\n")
 	say("- Loopback on one machine: a write costs as much as it does on a network, its reader's half too. Ratios within one run count, figures of different machines don't.\n")
 	say("- Latency is from when a publish was due to when the client had read it, so a server that falls behind can't hide it.\n")
 	say("- Publishing as fast as everything is delivered keeps 16 messages on their way (64 for groups of 10): that decides how much is joined in one write, and no latency is compared there.\n")
-	say("- Memory is what is resident, kernel buffers excluded, garbage not yet given back included.\n")
+	say("- Memory is what is resident %v after the last connection, kernel buffers excluded, garbage not yet given back included.\n", settle)
+	say("- An edge runs its code in two threads where it has one core; the peers run as Go starts them.\n")
 	return text.String()
 }
 

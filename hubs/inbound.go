@@ -178,7 +178,8 @@ func (in *inbound) parse() error {
 	taken := 0
 	for len(data) > taken {
 		m := &in.buf.message
-		n, err := 0, error(nil)
+		var n int
+		var err error
 		switch {
 		case len(ping) <= limit && bytes.HasPrefix(data[taken:], ping):
 			// By far the most of idle clients. A parser would need a larger stack than

@@ -64,25 +64,30 @@ var (
 // to out; flag.ErrHelp means that this was all that was asked for. Another error
 // names every flag at fault.
 func ParseConfig(args []string, out io.Writer) (Config, error) {
-	var c Config
+	c := defaults
+	plan := planOf(args)
+	if known, ok := plans[plan]; ok {
+		known.apply(&c)
+	}
 	f := flag.NewFlagSet("loadgen", flag.ContinueOnError)
 	f.SetOutput(out)
-	f.StringVar(&c.URL, "url", "http://127.0.0.1:8888", "base `URL` of the service, with /t/{slug} for a tenant without a host")
+	f.String("plan", "", "a `shape` of real traffic, which other flags change: "+planNames())
+	f.StringVar(&c.URL, "url", c.URL, "base `URL` of the service, with /t/{slug} for a tenant without a host")
 	f.StringVar(&c.PublishURL, "publish-url", "", "base `URL` that publishes go to, another edge for instance; empty: that of -url")
 	f.StringVar(&c.Key, "key", "", "access `key` of the tenant (required)")
-	f.StringVar(&c.Hub, "hub", "load", "`name` of the hub")
-	f.IntVar(&c.Connections, "connections", 100, "how many clients")
-	f.StringVar(&c.Transport, "transport", "websockets", strings.Join(transports, ", "))
-	f.StringVar(&c.Protocol, "protocol", "json", strings.Join(protocols, ", "))
-	f.IntVar(&c.GroupSize, "group-size", 0, "clients in each group; 0: messages go to all clients of the hub")
-	f.BoolVar(&c.Negotiate, "negotiate", true, "negotiate before connecting")
-	f.IntVar(&c.ConnectRate, "connect-rate", 0, "connections per second; 0: as fast as they open")
-	f.Float64Var(&c.Rate, "rate", 10, "publishes per second; 0: as fast as they are delivered")
-	f.IntVar(&c.Outstanding, "outstanding", 16, "with -rate 0, how many publishes may be on their way")
-	f.IntVar(&c.Size, "size", 200, "bytes of a message's argument")
-	f.DurationVar(&c.Warmup, "warmup", time.Second, "how long to publish before measuring")
-	f.DurationVar(&c.Duration, "duration", 5*time.Second, "how long to measure; 0: only connect and hold")
-	f.DurationVar(&c.Hold, "hold", 2*time.Second, "with -duration 0, how long to hold the connections")
+	f.StringVar(&c.Hub, "hub", c.Hub, "`name` of the hub")
+	f.IntVar(&c.Connections, "connections", c.Connections, "how many clients")
+	f.StringVar(&c.Transport, "transport", c.Transport, strings.Join(transports, ", "))
+	f.StringVar(&c.Protocol, "protocol", c.Protocol, strings.Join(protocols, ", "))
+	f.IntVar(&c.GroupSize, "group-size", c.GroupSize, "clients in each group; 0: messages go to all clients of the hub")
+	f.BoolVar(&c.Negotiate, "negotiate", c.Negotiate, "negotiate before connecting")
+	f.IntVar(&c.ConnectRate, "connect-rate", c.ConnectRate, "connections per second; 0: as fast as they open")
+	f.Float64Var(&c.Rate, "rate", c.Rate, "publishes per second; 0: as fast as they are delivered")
+	f.IntVar(&c.Outstanding, "outstanding", c.Outstanding, "with -rate 0, how many publishes may be on their way")
+	f.IntVar(&c.Size, "size", c.Size, "bytes of a message's argument")
+	f.DurationVar(&c.Warmup, "warmup", c.Warmup, "how long to publish before measuring")
+	f.DurationVar(&c.Duration, "duration", c.Duration, "how long to measure; 0: only connect and hold")
+	f.DurationVar(&c.Hold, "hold", c.Hold, "with -duration 0, how long to hold the connections")
 	f.Func("pid", "`processes` of the server on this machine, with commas, to report CPU and memory of", func(s string) error {
 		for _, text := range strings.Split(s, ",") {
 			pid, err := strconv.Atoi(text)
@@ -96,6 +101,9 @@ func ParseConfig(args []string, out io.Writer) (Config, error) {
 	f.BoolVar(&c.JSON, "json", false, "print the result as JSON")
 	if err := f.Parse(args); err != nil {
 		return Config{}, err
+	}
+	if _, ok := plans[plan]; plan != "" && !ok {
+		return Config{}, fmt.Errorf("-plan is %q: accepted is %s", plan, planNames())
 	}
 	if f.NArg() > 0 {
 		return Config{}, fmt.Errorf("unexpected argument %q", f.Arg(0))

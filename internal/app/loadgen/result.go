@@ -34,12 +34,30 @@ type Result struct {
 	Lost    int `json:"lost"`    // deliveries that didn't come within 10 s
 	Ended   int `json:"ended"`   // connections that ended by themselves
 	Refused int `json:"refused"` // answers 429 and 503, each waited out
+
+	// Received are the messages, stamped with ClockStamp by somebody else, that
+	// came while idle connections were held. Latencies are theirs.
+	Received int `json:"received"`
+}
+
+// hold takes over what came while connections were held.
+func (r *Result) hold(m *measure) {
+	latencies, received, _ := m.total()
+	r.latencies(latencies)
+	r.Received = received
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r.Refused = m.refused
+}
+
+func (r *Result) latencies(h *hdrhistogram.Histogram) {
+	milliseconds := func(µs int64) float64 { return float64(µs) / 1000 }
+	r.P50, r.P99, r.Max = milliseconds(h.ValueAtQuantile(50)), milliseconds(h.ValueAtQuantile(99)), milliseconds(h.Max())
 }
 
 // fill takes over what the publishing has measured.
 func (r *Result) fill(m *measure, latencies *hdrhistogram.Histogram, elapsed time.Duration, within int) {
-	milliseconds := func(µs int64) float64 { return float64(µs) / 1000 }
-	r.P50, r.P99, r.Max = milliseconds(latencies.ValueAtQuantile(50)), milliseconds(latencies.ValueAtQuantile(99)), milliseconds(latencies.Max())
+	r.latencies(latencies)
 	r.DeliveriesPerSecond = float64(within) / elapsed.Seconds()
 	r.Lost = m.lost()
 	m.mu.Lock()
@@ -57,6 +75,9 @@ func (r Result) Write(w io.Writer) error {
 	if r.Config.Duration > 0 {
 		line += fmt.Sprintf(" publishes/s=%.0f deliveries/s=%.0f p50=%.2fms p99=%.2fms max=%.2fms messages/read=%.2f lost=%d refused=%d",
 			r.PublishesPerSecond, r.DeliveriesPerSecond, r.P50, r.P99, r.Max, r.MessagesPerRead, r.Lost, r.Refused)
+	}
+	if r.Received > 0 {
+		line += fmt.Sprintf(" received=%d p50=%.2fms p99=%.2fms max=%.2fms", r.Received, r.P50, r.P99, r.Max)
 	}
 	if len(r.Config.PIDs) > 0 {
 		line += fmt.Sprintf(" cpu=%.2fs cpu/million=%.2fs rss/connection=%.1fKB", r.CPU, r.CPUPerMillion, r.MemoryPerConnection/1024)

@@ -46,6 +46,7 @@ func Run(ctx context.Context, config Config) (Result, error) {
 // RunWith is Run for any service.
 func RunWith(ctx context.Context, config Config, s Service) (Result, error) {
 	r := &run{config: config, service: s, measure: newMeasure()}
+	r.measure.clocked = config.Duration == 0
 	return r.do(ctx)
 }
 
@@ -77,6 +78,7 @@ func (r *run) do(ctx context.Context) (Result, error) {
 		if err := sleepUntil(ctx, time.Now().Add(r.config.Hold)); err != nil {
 			return Result{}, err
 		}
+		result.hold(r.measure)
 	} else if err := r.load(ctx, &result); err != nil {
 		return Result{}, err
 	}

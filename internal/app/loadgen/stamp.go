@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // A message is its stamp, which readers find without parsing hub messages, and
@@ -19,6 +20,10 @@ func stamped(n uint64, size int) string {
 	digits := strconv.FormatUint(n, 16)
 	return stampMark + strings.Repeat("0", stampDigit-len(digits)) + digits + strings.Repeat("x", size-stampSize)
 }
+
+// ClockStamp is an argument, size bytes long, whose latency is measured by whoever
+// holds idle connections on this machine: it says that it was due at the time at.
+func ClockStamp(at time.Time, size int) string { return stamped(uint64(at.UnixMicro()), size) }
 
 // stamps calls found with the number of every stamp in data.
 func stamps(data []byte, found func(n uint64)) {
