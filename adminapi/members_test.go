@@ -86,7 +86,7 @@ func TestInvitation_is_for_its_address_alone(t *testing.T) {
 	bob, _ := w.signUp("bob@example.com", "bob")
 	eve, _ := w.signUp("eve@example.com", "eve")
 	base := "/v1/accounts/" + acme.at("account", "id")
-	made := status(t, ada.call("POST", base+"/invitations", map[string]any{"email": "bob@example.com", "role": "viewer"}), http.StatusCreated)
+	status(t, ada.call("POST", base+"/invitations", map[string]any{"email": "bob@example.com", "role": "viewer"}), http.StatusCreated)
 	_, token := w.mailTo("bob@example.com")
 	accept := map[string]any{"token": token, "password": password}
 	want(t, w.browser().call("POST", "/v1/invitations/acceptance", accept), http.StatusUnauthorized, "sign_in_first")
@@ -97,7 +97,7 @@ func TestInvitation_is_for_its_address_alone(t *testing.T) {
 	}
 	want(t, bob.call("POST", "/v1/invitations/acceptance", map[string]any{"token": token}), http.StatusNotFound, "link_expired")
 	// Withdrawn, the link is void.
-	made = status(t, ada.call("POST", base+"/invitations", map[string]any{"email": "eve@example.com", "role": "viewer"}), http.StatusCreated)
+	made := status(t, ada.call("POST", base+"/invitations", map[string]any{"email": "eve@example.com", "role": "viewer"}), http.StatusCreated)
 	_, token = w.mailTo("eve@example.com")
 	status(t, ada.call("DELETE", base+"/invitations/"+made.at("id"), nil), http.StatusNoContent)
 	want(t, eve.call("POST", "/v1/invitations/acceptance", map[string]any{"token": token}), http.StatusNotFound, "link_expired")

@@ -76,7 +76,10 @@ func TestPassword_is_reset_once_by_mail_and_ends_all_sessions(t *testing.T) {
 	want(t, reset(token, "another password"), http.StatusNotFound, "link_expired")
 	offset.Store(0)
 	want(t, reset(token, "short"), http.StatusBadRequest, "invalid")
+	planted := ada.program("", nil)
 	status(t, reset(token, "another password"), http.StatusNoContent)
+	// The address was never confirmed: whoever signed up with it keeps no way in.
+	want(t, planted.call("GET", "/v1/tenants", nil), http.StatusUnauthorized, "invalid_token")
 	want(t, reset(token, "a third password"), http.StatusNotFound, "link_expired")
 	want(t, reset(late, "a third password"), http.StatusNotFound, "link_expired")
 	want(t, ada.call("GET", "/v1/session", nil), http.StatusUnauthorized, "unauthenticated")

@@ -56,7 +56,8 @@ func (s *Service) RequestReset(ctx context.Context, c Caller, email string) erro
 }
 
 // ResetPassword sets a new password with the token of a mail, and ends all
-// sessions of the user. It leaves the second factor as it is.
+// sessions of the user. It leaves the second factor as it is, unless the address was
+// never confirmed before: then whatever else lets in is taken away, too.
 func (s *Service) ResetPassword(ctx context.Context, c Caller, token, password Secret) error {
 	if wrong := checkPassword("password", password); wrong != nil {
 		return fault.InvalidFields(*wrong)
@@ -74,6 +75,17 @@ func (s *Service) ResetPassword(ctx context.Context, c Caller, token, password S
 			return errLink(err)
 		}
 		c.User = u
+		user, err := tx.User(ctx, u)
+		if err != nil {
+			return err
+		}
+		if !user.EmailVerified {
+			// Whoever signed up may be somebody else than who reads the mail, and keeps no
+			// way in.
+			if err := tx.DropCredentials(ctx, u); err != nil {
+				return err
+			}
+		}
 		if err := tx.MarkVerified(ctx, u, s.now()); err != nil { // the mail was read
 			return err
 		}

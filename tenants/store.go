@@ -117,6 +117,9 @@ type Credentials interface {
 	// TakeReset uses a reset up, and all others of its user.
 	TakeReset(ctx context.Context, tokenHash []byte, now time.Time) (UserID, error)
 
+	// DropCredentials takes a user's API tokens, second factor and identities away.
+	DropCredentials(ctx context.Context, u UserID) error
+
 	// PutSecondFactor replaces one that isn't enabled.
 	PutSecondFactor(ctx context.Context, u UserID, sealed []byte, now time.Time) error
 	SecondFactor(ctx context.Context, u UserID) (SecondFactor, error)

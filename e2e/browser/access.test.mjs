@@ -79,10 +79,10 @@ for (const options of looks) {
     assertQuiet(invited, /401/);
 
     await page.reload();
-    await page.getByRole("cell", { name: colleague }).waitFor();
+    await page.getByRole("cell", { name: colleague, exact: true }).waitFor();
     await page.getByRole("button", { name: `Remove ${colleague}` }).click();
     await page.getByRole("button", { name: "Remove member" }).click();
-    await page.getByRole("cell", { name: colleague }).waitFor({ state: "detached" });
+    await page.getByRole("cell", { name: colleague, exact: true }).waitFor({ state: "detached" });
     await invited.reload();
     await invited.getByText("Nothing here").waitFor();
     assertQuiet(page, /401/);

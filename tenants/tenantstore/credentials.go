@@ -99,6 +99,16 @@ func (s *Store) TakeReset(ctx context.Context, tokenHash []byte, now time.Time) 
 	return u, nil
 }
 
+// DropCredentials implements tenants.Credentials.
+func (s *Store) DropCredentials(ctx context.Context, u tenants.UserID) error {
+	for _, table := range []string{"api_tokens", "second_factors", "identities"} {
+		if _, err := s.db.Exec(ctx, "DELETE FROM "+table+" WHERE user_id = $1", u); err != nil {
+			return postgres.Error("drop credentials", err)
+		}
+	}
+	return nil
+}
+
 // PutSecondFactor implements tenants.Credentials.
 func (s *Store) PutSecondFactor(ctx context.Context, u tenants.UserID, sealed []byte, now time.Time) error {
 	return s.exec(ctx, "second factor", `
