@@ -63,6 +63,43 @@ test("a signed-in session survives a reload and ends with signing out", async (t
   await page.getByRole("button", { name: "Sign in" }).waitFor();
 });
 
+test("a token is made with a permission, tried, and taken back", async (t) => {
+  const browser = await launch(t);
+  const page = await open(t, browser, `${url}/sign-in`);
+  await signIn(page);
+  await page.goto(`${url}/tenants/${demo.slug}/tokens`);
+  const panel = (name) => page.locator("section", { has: page.getByRole("heading", { level: 2, name }) });
+  const make = panel("Make a token");
+  await make.getByLabel("Hub").fill("chat");
+  await make.getByLabel("User id").fill("ann");
+  await make.getByLabel("Permissions").fill("joinGroup:room-*");
+  await page.keyboard.press("Enter");
+  await page.keyboard.press("Escape");
+  await make.getByRole("button", { name: "Make token" }).click();
+  const token = await make.getByRole("status", { name: "Token", exact: true }).textContent();
+  const id = await make.getByRole("status", { name: "Id, to revoke it by" }).textContent();
+
+  const check = panel("Would this be allowed?");
+  await check.getByLabel("Hub").fill("chat");
+  await check.getByLabel("Group", { exact: true }).fill("room-7");
+  await check.getByLabel("Token").fill(token);
+  const verdict = (text) => check.getByRole("status", { name: "Verdict" }).getByText(text).waitFor();
+  await check.getByRole("button", { name: "Check" }).click();
+  await verdict("joinGroup:room-*, of the token");
+
+  const revocations = panel("Revocations");
+  await revocations.getByRole("combobox", { name: "Revoke" }).click();
+  await page.getByRole("option", { name: "One token" }).click();
+  await revocations.getByLabel("Id of the token (jti)").fill(id);
+  await revocations.getByRole("button", { name: "Revoke" }).click();
+  await revocations.getByRole("button", { name: `Lift the revocation of token ${id}` }).waitFor();
+  await check.getByRole("button", { name: "Check" }).click();
+  await verdict(/^Refused/);
+  await revocations.getByRole("button", { name: `Lift the revocation of token ${id}` }).click();
+  await revocations.getByRole("cell", { name: `token ${id}`, exact: true }).waitFor({ state: "detached" });
+  assertQuiet(page, /401/);
+});
+
 const pages = [
   { name: "quick-start", path: `/tenants/${demo.slug}/quick-start`, heading: "Quick start" },
   { name: "overview", path: `/tenants/${demo.slug}` },
