@@ -236,7 +236,11 @@ func (s *Server) register(c *Connection, answer []byte) error {
 		ctx, cancel := context.WithTimeout(c.ctx, subscribeTimeout)
 		defer cancel()
 		var err error
-		if groups, err = s.Backplane().UserGroups(ctx, c.User()); err != nil {
+		groups, err = s.Backplane().UserGroups(ctx, c.User())
+		switch {
+		case errors.Is(err, ErrUnavailable):
+			go c.awaitUserGroups()
+		case err != nil:
 			s.store.remove(c)
 			c.leaveAll(true)
 			return fmt.Errorf("read the user's groups: %w", err)
@@ -245,4 +249,31 @@ func (s *Server) register(c *Connection, answer []byte) error {
 	c.joinFirst(s.options.Load().MaximumGroups)
 	c.joinStored(groups, s.options.Load().MaximumGroups)
 	return nil
+}
+
+// userGroupsRetry is how soon the groups of a user are read again when they couldn't
+// be.
+const userGroupsRetry = time.Second
+
+// awaitUserGroups is for a client that came while the Backplane was away: nothing
+// can be published then, so it is served. When its user turns out to be in groups,
+// it is asked to connect again, since nobody knows what it has missed by then.
+func (c *Connection) awaitUserGroups() {
+	for {
+		select {
+		case <-c.ctx.Done():
+			return
+		case <-time.After(userGroupsRetry):
+		}
+		ctx, cancel := context.WithTimeout(c.ctx, subscribeTimeout)
+		groups, err := c.server.Backplane().UserGroups(ctx, c.User())
+		cancel()
+		switch {
+		case err == nil && len(groups) == 0:
+			return
+		case err == nil:
+			c.Close("The groups of the user are known again.", true)
+			return
+		}
+	}
 }

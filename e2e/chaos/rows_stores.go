@@ -225,7 +225,8 @@ func (p *process) alive(ctx context.Context) bool {
 	if err != nil {
 		return false
 	}
-	res, err := http.DefaultClient.Do(req)
+	req.Close = true
+	res, err := new(http.Client).Do(req)
 	if err != nil {
 		return false
 	}

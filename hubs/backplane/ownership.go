@@ -64,6 +64,7 @@ type Ownership struct {
 	claims   map[string]*claim // of this process, by key
 	ended    []string          // keys of ended claims, oldest first
 	changed  map[string]bool   // keys that Redis has to be told about
+	owners   recent            // of others, that requests were relayed to
 	away     time.Time         // until when Redis isn't asked, after it failed
 	wake     chan struct{}     // holds one: something changed
 	leaseSet bool              // Redis held the lease at the last renewal
@@ -171,8 +172,11 @@ func (o *Ownership) Owner(ctx context.Context, scope, id string) (string, error)
 		return "", err
 	}
 	o.mu.Lock()
-	away := o.isAway()
+	away, known := o.isAway(), o.owners.get(key)
 	o.mu.Unlock()
+	if away && known != "" {
+		return known, nil
+	}
 	if away {
 		return "", fmt.Errorf("look up owner: %w", o.cfg.Gone)
 	}
@@ -184,8 +188,14 @@ func (o *Ownership) Owner(ctx context.Context, scope, id string) (string, error)
 		return "", o.cfg.Spent
 	case err != nil:
 		o.failed(err)
+		if known != "" {
+			return known, nil
+		}
 		return "", fmt.Errorf("look up owner: %w: %w", o.cfg.Gone, err)
 	}
+	o.mu.Lock()
+	o.owners.put(key, owner)
+	o.mu.Unlock()
 	return owner, nil
 }
 

@@ -6,12 +6,14 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/signalbox/signalbox/internal/redisclient"
+	"github.com/signalbox/signalbox/internal/testenv"
 )
 
 var (
@@ -208,5 +210,60 @@ func TestRelay_to_an_owner_out_of_reach_writes_nothing(t *testing.T) {
 	err := b.Relay(w, httptest.NewRequest(http.MethodGet, "/client/?id=x", nil), "a")
 	if !errors.Is(err, errGone) || w.Body.Len() > 0 || len(w.Result().Header) > 0 {
 		t.Errorf("%v, wrote %v %q", err, w.Result().Header, w.Body)
+	}
+}
+
+// While Redis is away, requests go on to owners that are known, however long that
+// takes, and until those have had the time to renew their leases.
+func TestOwnership_relays_to_known_owners_without_Redis(t *testing.T) {
+	url, stop := testenv.StartRedis(t)
+	c := newClient(t, url)
+	served := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "served") }))
+	t.Cleanup(served.Close)
+	a, b := newOwnership(t, c, "a", strings.TrimPrefix(served.URL, "http://")), newOwnership(t, c, "b", "127.0.0.1:2")
+	if _, err := a.Claim(t.Context(), scope, "c1"); err != nil {
+		t.Fatal(err)
+	}
+	relayed := func() string {
+		name, err := b.Owner(t.Context(), scope, "c1")
+		if err != nil {
+			return err.Error()
+		}
+		answer := httptest.NewRecorder()
+		if err := b.Relay(answer, httptest.NewRequest(http.MethodPost, "/client/?id=c1", nil), name); err != nil {
+			return err.Error()
+		}
+		return answer.Body.String()
+	}
+	if got := relayed(); got != "served" {
+		t.Fatalf("with Redis: %s", got)
+	}
+	stop()
+	for range 2 { // the second time it is known to be away
+		b.relay.mu.Lock()
+		for run, k := range b.relay.addresses {
+			k.at = k.at.Add(-2 * leaseLife) // it has been away for long
+			b.relay.addresses[run] = k
+		}
+		b.relay.mu.Unlock()
+		if got := relayed(); got != "served" {
+			t.Errorf("without Redis: %s", got)
+		}
+	}
+	if _, err := b.Owner(t.Context(), scope, "unknown"); !errors.Is(err, errGone) {
+		t.Errorf("an owner that isn't known: %v, want gone", err)
+	}
+}
+
+func TestRecent_forgets_the_oldest(t *testing.T) {
+	var r recent
+	for i := range 3 * recentMost {
+		r.put(strconv.Itoa(i), "a")
+	}
+	if n := len(r.young) + len(r.old); n > recentMost {
+		t.Errorf("%d owners are remembered, want at most %d", n, recentMost)
+	}
+	if r.get(strconv.Itoa(3*recentMost-1)) != "a" || r.get("0") != "" {
+		t.Error("the newest is forgotten or the oldest remembered")
 	}
 }

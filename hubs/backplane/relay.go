@@ -30,12 +30,16 @@ type RelayConfig struct {
 // addressLife is how long a known address is used without asking again.
 const addressLife = 2 * time.Second
 
+// addressKept is how long it is remembered for when Redis can't be asked.
+const addressKept = time.Hour
+
 // relay passes requests on to the owners of connections.
 type relay struct {
 	cfg OwnershipConfig
 
 	mu        sync.Mutex
 	addresses map[string]knownAddress // by edge run
+	failed    time.Time               // when Redis last couldn't be asked
 }
 
 type knownAddress struct {
@@ -72,7 +76,7 @@ func (p *relay) address(ctx context.Context, run string) (string, error) {
 	p.mu.Lock()
 	known, ok := p.addresses[run]
 	for other, k := range p.addresses { // a handful of edges
-		if now.Sub(k.at) > leaseLife {
+		if now.Sub(k.at) > addressKept {
 			delete(p.addresses, other)
 		}
 	}
@@ -83,14 +87,19 @@ func (p *relay) address(ctx context.Context, run string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptPatience)
 	defer cancel()
 	address, err := p.cfg.Redis.HGet(ctx, redisclient.EdgeLease(run), "addr").Result()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if err != nil && !errors.Is(err, redis.Nil) {
+		p.failed = now
 		if ok && known.address != "" {
 			return known.address, nil // Redis is away: the last one known is the best guess
 		}
 		return "", err
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	if address == "" && ok && known.address != "" && now.Sub(p.failed) < leaseLife {
+		// While Redis was away the lease ran out; the edge has had no time to renew it.
+		return known.address, nil
+	}
 	p.addresses[run] = knownAddress{address: address, at: now}
 	return address, nil
 }
