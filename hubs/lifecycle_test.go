@@ -3,8 +3,10 @@ package hubs_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -440,5 +442,49 @@ func TestConfig(t *testing.T) {
 	}
 	if err := s.SetOptions(hubs.Options{MaximumGroups: -1}); err == nil {
 		t.Error("a bad option was taken")
+	}
+}
+
+// awayBus can't tell the groups of a user until it is back.
+type awayBus struct {
+	hubs.Backplane
+	back   atomic.Bool
+	groups []hubs.UserGroup
+}
+
+func (b *awayBus) UserGroups(context.Context, string) ([]hubs.UserGroup, error) {
+	if !b.back.Load() {
+		return nil, fmt.Errorf("read groups: %w", hubs.ErrUnavailable)
+	}
+	return b.groups, nil
+}
+
+// TestConnect_while_the_backplane_is_away: a client with a user is served, and asked
+// to connect again when its user turns out to be in groups.
+func TestConnect_while_the_backplane_is_away(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		groups []hubs.UserGroup
+		stays  bool
+	}{
+		"user without groups": {nil, true},
+		"user in a group":     {[]hubs.UserGroup{{Name: "blue"}}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bus := &awayBus{Backplane: hubs.NewMemoryBackplane(), groups: c.groups}
+			s := newServer(t, hubs.Config{Backplane: bus})
+			w := connect(t, s, "ann", "c1")
+			frame, _ := sendTo(t, s, hubs.Entry{Kind: hubs.SendToAll}, "hello")
+			w.expect(frame)
+			bus.back.Store(true)
+			if !c.stays {
+				if text, ok := w.read(); !ok || !strings.Contains(text, `"allowReconnect":true`) {
+					t.Errorf("got %q, want to be asked to reconnect", text)
+				}
+				return
+			}
+			w.hangUp()
+		})
 	}
 }

@@ -24,9 +24,12 @@ const (
 
 // Config says how to serve.
 type Config struct {
-	Name    string // for logs
-	Addr    string // host:port; port 0 takes a free one
-	Handler http.Handler
+	// Strangers connect here: no more of them are accepted than leave the process
+	// the file descriptors that it needs for itself.
+	Strangers bool
+	Name      string // for logs
+	Addr      string // host:port; port 0 takes a free one
+	Handler   http.Handler
 	// TLS makes it an HTTPS server; nil is plain HTTP.
 	TLS *tls.Config
 	// ReadTimeout and WriteTimeout bound a whole request and answer; 0 = none,
@@ -48,6 +51,9 @@ func Listen(ctx context.Context, c Config) (*Server, error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Addr)
 	if err != nil {
 		return nil, fmt.Errorf("listen for %s: %w", c.Name, err)
+	}
+	if c.Strangers {
+		listener = newSpare(listener)
 	}
 	if c.TLS != nil {
 		listener = tls.NewListener(listener, c.TLS)

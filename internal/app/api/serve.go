@@ -148,7 +148,7 @@ func open(ctx context.Context, c Config, logger *slog.Logger, console io.Writer,
 	}
 	instrument := signals.HTTP(telemetry.HTTPOptions{Public: true, Route: httpserver.RoutePattern})
 	for _, s := range []httpserver.Config{
-		{Name: "api", Addr: c.Addr, Handler: outer(c, httpserver.WithRoutes(instrument(public))), TLS: certificate, ReadTimeout: requestTimeout, WriteTimeout: requestTimeout},
+		{Name: "api", Strangers: true, Addr: c.Addr, Handler: outer(c, httpserver.WithRoutes(instrument(public))), TLS: certificate, ReadTimeout: requestTimeout, WriteTimeout: requestTimeout},
 		{Name: "admin", Addr: c.AdminAddr, Handler: a.admin(signals.MetricsHandler()), ReadTimeout: requestTimeout, WriteTimeout: requestTimeout},
 		{Name: "internal", Addr: c.InternalAddr, Handler: a.documents.handler(), TLS: secrets.ServerTLS("api"), ReadTimeout: requestTimeout, WriteTimeout: requestTimeout},
 	} {
