@@ -35,7 +35,7 @@ type Rewound struct {
 	Err      error             // the history could not be read; nothing or not all was sent
 }
 
-// ErrNoHistory: the hub's Backplane keeps none.
+// ErrNoHistory means that the hub's Backplane keeps none.
 var ErrNoHistory = errors.New("this hub keeps no history")
 
 // rewind is one on its way.
@@ -322,7 +322,7 @@ func (c *Connection) sendEntry(e *Entry) error {
 	}
 	frame, err := e.Message.Frame(c.proto)
 	if err != nil {
-		return nil //nolint:nilerror // as when it was live: it was logged then
+		return nil //nolint:nilerr // as when it was live: it was logged then
 	}
 	if err := c.awaitRoom(c.ctx, streamMessages, streamBytes); err != nil {
 		return err
