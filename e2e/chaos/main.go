@@ -36,6 +36,7 @@ type config struct {
 	scale    scale
 	again    bool
 	keep     bool // the folders of runs
+	only     bool // the report, nothing is run
 	results  string
 	report   string
 }
@@ -71,6 +72,7 @@ func parse(args []string) (config, error) {
 	f.Float64Var(&c.scale.rate, "rate", 20, "publishes per second of each tenant")
 	f.BoolVar(&c.again, "again", false, "also run what has passed")
 	f.BoolVar(&c.keep, "keep", false, "keep the folders of all runs, with logs; those of failed ones are kept anyway")
+	f.BoolVar(&c.only, "only-report", false, "make the page of what was kept, and run nothing")
 	f.StringVar(&c.results, "results", "e2e/chaos/results.json", "`file` that runs are kept in")
 	f.StringVar(&c.report, "report", "docs/faults.md", "`page` that is made of it; empty: none")
 	if err := f.Parse(args); err != nil {
@@ -129,6 +131,9 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	bad := 0
+	if c.only {
+		c.rows = nil
+	}
 	for _, r := range c.rows {
 		for _, seed := range c.seeds {
 			if !c.again && kept.has(r.id, seed) {

@@ -16,9 +16,6 @@ import (
 	"github.com/signalbox/signalbox/internal/embedded"
 )
 
-// stopTimeout bounds the orderly end of a process.
-const stopTimeout = 60 * time.Second
-
 // process is one of the product's programs, which can be killed and started again
 // at the same addresses.
 type process struct {
@@ -84,18 +81,6 @@ func (p *process) kill() error {
 	}
 	<-p.current().Done()
 	return nil
-}
-
-// stop asks it to end and returns how long that took, and how it ended.
-func (p *process) stop(ctx context.Context) (time.Duration, error) {
-	began := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
-	defer cancel()
-	run := p.current()
-	if err := run.Stop(ctx); err != nil {
-		return time.Since(began), err
-	}
-	return time.Since(began), run.Err()
 }
 
 // ended says whether the process has ended by itself.

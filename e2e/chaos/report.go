@@ -14,7 +14,7 @@ func report(rows []*row, all *results) string {
 
 Each row breaks one thing while three tenants talk over three edges, and says what was expected and what was measured. How it works, and how to run it: [development.md](development.md#faults).
 
-The verdict is **pass** when every bound holds, **late** when all but bounds of time hold (they are measured on a machine that did other things, too: its load is in the last column), **FAIL** otherwise. I1 to I8 are the invariants:
+The verdict is **pass** when every bound holds, **late** when all but bounds of time hold (they are measured on a machine that may have other things to do: its load is said with each run), **FAIL** otherwise. I1 to I8 are the invariants:
 
 | | |
 |---|---|
@@ -28,7 +28,18 @@ The verdict is **pass** when every bound holds, **late** when all but bounds of 
 | I8 | afterwards connections, goroutines and files are what they were |
 
 `)
-	verdicts := make(map[string]int)
+	b.WriteString("| row | fault | seeds and verdicts |\n|---|---|---|\n")
+	for _, r := range rows {
+		var verdicts []string
+		for _, x := range all.of(r.id) {
+			verdicts = append(verdicts, fmt.Sprintf("%d: %s", x.Seed, x.Verdict))
+		}
+		if verdicts == nil {
+			verdicts = []string{"not run"}
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", r.id, r.fault, strings.Join(verdicts, ", "))
+	}
+	b.WriteString("\n")
 	for _, r := range rows {
 		runs := all.of(r.id)
 		if len(runs) == 0 {
@@ -37,7 +48,6 @@ The verdict is **pass** when every bound holds, **late** when all but bounds of 
 		fmt.Fprintf(&b, "## %s: %s\n\n**Injected:** %s\n\n**Expected:** %s\n\n", r.id, r.fault, r.injected, r.expected)
 		b.WriteString("| seed | what | measured | bound | |\n|---|---|---|---|---|\n")
 		for _, x := range runs {
-			verdicts[x.Verdict]++
 			for _, bound := range x.Bounds {
 				mark := ""
 				switch {

@@ -379,7 +379,6 @@ var slowConsumers = &row{
 			}
 			stalled = append(stalled, s)
 		}
-		var readers []*client
 		for i := range 6 {
 			c, err := t.load.newClient(a, 300+i)
 			if err != nil {
@@ -389,7 +388,6 @@ var slowConsumers = &row{
 			if c.token, err = mint(a, c.name, c.groups, nil); err != nil {
 				return err
 			}
-			readers = append(readers, c)
 			t.load.clients = append(t.load.clients, c)
 			t.load.work.Go(func() { c.run(t.load.reading) })
 		}

@@ -314,7 +314,7 @@ func (t *trial) call(c *client, method string, n int, patience time.Duration) er
 
 var filesOut = &row{
 	id: "F-22", fault: "an edge runs out of file descriptors", setting: setting{sticky: true, edgeRun: func(program string) *exec.Cmd {
-		return exec.Command("prlimit", "--nofile=220", program) //nolint:noctx // the guard ends it
+		return exec.Command("prlimit", "--nofile=220", program)
 	}},
 	injected: "edges may have 220 files; 400 connections that say nothing are opened to one of them, and again when they are closed, for a phase",
 	expected: "what is connected stays; the admin address answers; the process doesn't spin; connections are taken again within a second of the release",

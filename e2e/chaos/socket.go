@@ -173,7 +173,7 @@ func dialEvents(ctx context.Context, address, token string, further func() strin
 	life, end := context.WithCancel(context.Background())
 	stop := context.AfterFunc(ctx, end)
 	defer stop()
-	res, err := requestAs(life, http.MethodGet, address, token, "text/event-stream", nil)
+	res, err := requestAs(life, http.MethodGet, address, token, "text/event-stream", nil) //nolint:bodyclose // events.Close does
 	if err != nil {
 		end()
 		return nil, err

@@ -176,13 +176,7 @@ func (w *world) startServers(ctx context.Context) error {
 
 // redisURL is Redis' address past the proxies, or through the one that listens at via.
 func (w *world) redisURL(via string) string {
-	text := ""
-	switch {
-	case w.failover != nil:
-		text = w.failover.url()
-	default:
-		text = w.redisServer.URL()
-	}
+	text := w.directRedisURL()
 	if via == "" {
 		return text
 	}
@@ -192,6 +186,13 @@ func (w *world) redisURL(via string) string {
 	}
 	u.Host = via
 	return u.String()
+}
+
+func (w *world) directRedisURL() string {
+	if w.failover != nil {
+		return w.failover.url()
+	}
+	return w.redisServer.URL()
 }
 
 func (w *world) redisPort() int {
