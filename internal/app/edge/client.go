@@ -127,7 +127,7 @@ func (c *clients) resolve(r *http.Request) (*transport.Endpoint, error) {
 	}
 	ep := &transport.Endpoint{
 		Principal: hubs.Principal{
-			UserID: p.UserID, Claims: userClaims(p), Credential: p.KeyID, Expires: p.CloseAt, Groups: p.Groups, Authentication: p,
+			UserID: p.UserID, Claims: userClaims(p), Credential: p.KeyID, Expires: p.CloseAt, Groups: p.Groups, Authentication: kept(p),
 		},
 		Scope:   string(t.ID) + "/" + hub,
 		Request: &pairing.Request{Claims: p.Claims, ForeignIssuer: p.IssuerID != "", Host: r.Host, Header: r.Header, RawQuery: r.URL.RawQuery},
@@ -205,6 +205,14 @@ func (c *clients) rewind(t *tenants.Document, hub string, p *accesstoken.Princip
 		}
 	}
 	return &w, nil
+}
+
+// kept is what a connection keeps of its token. The decoded claims are read before
+// that, and would be the largest part of what an idle connection has in memory.
+func kept(p *accesstoken.Principal) *accesstoken.Principal {
+	k := *p
+	k.Claims = nil
+	return &k
 }
 
 // refusal turns what says no into an answer; nil stays nil.
