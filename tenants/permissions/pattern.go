@@ -83,27 +83,42 @@ func breaking(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r =
 // exact is the pattern of one name.
 func exact(name string) pattern { return pattern{{literal, name}} }
 
-// matches takes time in proportion to the name, whatever the pattern. user is
-// the client's; without one, nothing that names the user matches.
+// matches takes time and memory in proportion to the name and the pattern, however
+// often the pattern names the user. user is the client's; without one, nothing that
+// names the user matches.
 func (p pattern) matches(name, user string) bool {
-	// Literals next to each other (a placeholder beside text) are joined, so that
-	// what stands between two stars is found as a whole.
-	var pieces []string // what the stars separate; the user's id is only text here
-	piece := ""
+	// Most patterns ask for more text than there is, or are for another beginning.
+	least := 0
 	for _, part := range p {
 		switch part.kind {
 		case literal:
-			piece += part.text
+			least += len(part.text)
 		case theUser:
 			if user == "" {
 				return false
 			}
-			piece += user
-		case anything:
-			pieces = append(pieces, piece)
-			piece = ""
+			least += len(user)
 		}
 	}
+	if least > len(name) {
+		return false
+	}
+	// Literals next to each other (a placeholder beside text) are joined, so that
+	// what stands between two stars is found as a whole.
+	var pieces []string // what the stars separate; the user's id is only text here
+	var text strings.Builder
+	for _, part := range p {
+		switch part.kind {
+		case literal:
+			text.WriteString(part.text)
+		case theUser:
+			text.WriteString(user)
+		case anything:
+			pieces = append(pieces, text.String())
+			text.Reset()
+		}
+	}
+	piece := text.String()
 	pieces = append(pieces, piece)
 	if len(pieces) == 1 {
 		return name == pieces[0]

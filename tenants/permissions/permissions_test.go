@@ -2,6 +2,7 @@ package permissions_test
 
 import (
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -133,6 +134,35 @@ func TestMatchingIsFast(t *testing.T) {
 		}
 	case <-time.After(10 * time.Second):
 		t.Fatal("matching takes for ever")
+	}
+}
+
+// A pattern that names the user as often as it can costs no more than its size,
+// whatever the user is called: a hub may have a hundred of them, and they are asked
+// with every call.
+func TestMatchingIsSmall(t *testing.T) {
+	user := strings.Repeat("u", 256)
+	many := strings.Repeat("{user}", permissions.MaxPattern/len("{user}"))
+	for _, row := range []struct{ pattern, group, user string }{
+		{many, strings.Repeat("u", permissions.MaxGroup), user},
+		{many + "*", "room", user},
+		{many, strings.Repeat("u", permissions.MaxGroup), "u"},
+		{strings.Repeat("{user}a", 200) + "b", strings.Repeat("ua", 500), "u"},
+	} {
+		p := permissions.NewSet([]string{"joinGroup:" + row.pattern})
+		const times = 100
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for range times {
+			if _, ok := p.Allows(permissions.JoinGroup, row.group, row.user); ok {
+				t.Fatal("matched")
+			}
+		}
+		runtime.ReadMemStats(&after)
+		bytes := (after.TotalAlloc - before.TotalAlloc) / times
+		if most := uint64(4 * permissions.MaxPattern); bytes > most {
+			t.Errorf("%.20s… of a user of %d bytes: %d bytes, at most %d", row.pattern, len(row.user), bytes, most)
+		}
 	}
 }
 
