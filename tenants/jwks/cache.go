@@ -31,10 +31,14 @@ const (
 	idleAfter = time.Hour
 )
 
-// The bounds of a Cache.
+// The bounds of a Cache. A tenant's have room for its issuers and for what these
+// were a moment ago, so that no tenant pushes out the keys of others or keeps them
+// from being fetched.
 const (
-	maxSets    = 2000
-	maxFetches = 64 // at once, over all tenants
+	maxSets          = 2000
+	maxTenantSets    = 10
+	maxFetches       = 64 // at once, over all tenants
+	maxTenantFetches = 5
 )
 
 // Config is what a Cache needs.
@@ -52,8 +56,9 @@ type Cache struct {
 	now     func() time.Time
 	fetches chan struct{} // has a place for each fetch under way
 
-	mu   sync.Mutex
-	sets map[setName]*set
+	mu    sync.Mutex
+	sets  map[setName]*set
+	under map[tenants.ID]int // fetches under way
 }
 
 var _ accesstoken.PublicKeys = (*Cache)(nil)
@@ -88,7 +93,7 @@ func New(c Config) (*Cache, error) {
 	}
 	return &Cache{
 		client: &http.Client{Transport: c.Transport, CheckRedirect: outbound.NoRedirects, Timeout: fetchTimeout},
-		log:    c.Logger, now: now, fetches: make(chan struct{}, maxFetches), sets: make(map[setName]*set),
+		log:    c.Logger, now: now, fetches: make(chan struct{}, maxFetches), sets: make(map[setName]*set), under: make(map[tenants.ID]int),
 	}, nil
 }
 
@@ -97,6 +102,7 @@ func New(c Config) (*Cache, error) {
 func (c *Cache) Find(ctx context.Context, t tenants.ID, issuer tenants.Issuer, id string, a tenants.Algorithm) (crypto.PublicKey, string, error) {
 	name := setName{t, issuer.ID, issuer.JWKSURL}
 	for asked := false; ; asked = true {
+		crowded := false // the provider should be asked, and can't be now
 		c.mu.Lock()
 		s := c.set(name)
 		now := c.now()
@@ -110,7 +116,7 @@ func (c *Cache) Find(ctx context.Context, t tenants.ID, issuer tenants.Issuer, i
 		}
 		due := now.Sub(s.askedAt) >= pause
 		if s.fetching == nil && due && (!found && !asked || now.Sub(s.fetchedAt) >= freshFor) {
-			c.begin(s, now)
+			crowded = !c.begin(s, now)
 		}
 		wait := s.fetching
 		c.mu.Unlock()
@@ -118,7 +124,7 @@ func (c *Cache) Find(ctx context.Context, t tenants.ID, issuer tenants.Issuer, i
 		case found:
 			return key.key, key.id, nil
 		case wait == nil || asked:
-			if !known {
+			if !known || crowded {
 				return nil, "", accesstoken.ErrUnavailable
 			}
 			return nil, "", accesstoken.ErrNoKey
@@ -153,12 +159,31 @@ func (c *Cache) set(name setName) *set {
 	if s := c.sets[name]; s != nil {
 		return s
 	}
+	c.makeRoomOf(name.tenant)
 	if len(c.sets) >= maxSets {
 		c.makeRoom()
 	}
 	s := &set{name: name}
 	c.sets[name] = s
 	return s
+}
+
+// makeRoomOf forgets the set that a tenant hasn't used for longest, when it has all
+// that it may have. c.mu is held.
+func (c *Cache) makeRoomOf(t tenants.ID) {
+	count := 0
+	var oldest *set
+	for name, s := range c.sets {
+		if name.tenant != t {
+			continue
+		}
+		if count++; oldest == nil || s.usedAt.Before(oldest.usedAt) {
+			oldest = s
+		}
+	}
+	if count >= maxTenantSets {
+		delete(c.sets, oldest.name)
+	}
 }
 
 // makeRoom forgets idle sets, or if there are none, some. c.mu is held.
@@ -177,13 +202,19 @@ func (c *Cache) makeRoom() {
 	}
 }
 
-// begin starts a fetch, unless too many are under way. c.mu is held.
-func (c *Cache) begin(s *set, now time.Time) {
+// begin starts a fetch and reports true, unless too many are under way. c.mu is
+// held.
+func (c *Cache) begin(s *set, now time.Time) bool {
+	t := s.name.tenant
+	if c.under[t] >= maxTenantFetches {
+		return false
+	}
 	select {
 	case c.fetches <- struct{}{}:
 	default:
-		return
+		return false
 	}
+	c.under[t]++
 	s.askedAt = now
 	s.fetching = make(chan struct{})
 	go func() {
@@ -200,9 +231,13 @@ func (c *Cache) begin(s *set, now time.Time) {
 		if s.failed = err != nil; !s.failed {
 			s.keys, s.fetchedAt = keys, c.now()
 		}
+		if c.under[t]--; c.under[t] == 0 {
+			delete(c.under, t)
+		}
 		close(s.fetching)
 		s.fetching = nil
 	}()
+	return true
 }
 
 func (c *Cache) fetch(ctx context.Context, url string) ([]publicKey, error) {

@@ -1,6 +1,7 @@
 package jwks_test
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -11,6 +12,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"math/big"
@@ -381,5 +384,117 @@ func TestFetchesStayOutside(t *testing.T) {
 	_, err := accesstoken.VerifyIssued(t.Context(), tenantOf(p, nil), cache, token(jwt.SigningMethodRS256, rsaKey, c.now(), kid("rsa"), nil), toChat, c.now())
 	if !errors.Is(err, accesstoken.ErrUnavailable) || p.asked.Load() != 0 {
 		t.Fatalf("%v after %d requests", err, p.asked.Load())
+	}
+}
+
+// hosts answers by the host that is asked.
+type hosts map[string]func(*http.Request) (*http.Response, error)
+
+func (h hosts) RoundTrip(r *http.Request) (*http.Response, error) { return h[r.URL.Host](r) }
+
+func issuerAt(id, host string) tenants.Issuer {
+	return tenants.Issuer{ID: id, IssuerSettings: tenants.IssuerSettings{JWKSURL: "https://" + host + "/keys"}}
+}
+
+// crowd are providers of which one answers, one fails, and one does nothing until
+// the request is given up.
+func crowd(t *testing.T, c *clock) (cache *jwks.Cache, hanging func() int) {
+	t.Helper()
+	var hang atomic.Int32
+	good := string(must(json.Marshal(map[string]any{"keys": []any{public("ed", edKey, nil)}})))
+	stop := make(chan struct{})
+	t.Cleanup(func() { close(stop) })
+	cache = must(jwks.New(jwks.Config{Logger: slog.New(slog.DiscardHandler), Now: c.now, Transport: hosts{
+		"good": func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(good))}, nil
+		},
+		"bad": func(*http.Request) (*http.Response, error) { return nil, errors.New("nobody is there") },
+		"slow": func(*http.Request) (*http.Response, error) {
+			hang.Add(1)
+			<-stop // longer than the cache waits, so that places stay taken
+			return nil, errors.New("the test is over")
+		},
+	}}))
+	return cache, func() int { return int(hang.Load()) }
+}
+
+// An issuer that answers slowly takes places of its own tenant, and when all of the
+// cache's are taken, a key that can't be looked for isn't said not to exist.
+func TestSlowIssuersAreTheirTenantsAlone(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	cache, hanging := crowd(t, c)
+	find := func(t tenants.ID, issuer tenants.Issuer, id string) error {
+		_, _, err := cache.Find(context.Background(), t, issuer, id, tenants.EdDSA)
+		return err
+	}
+	var waiting sync.WaitGroup
+	t.Cleanup(waiting.Wait)
+	occupy := func(tenant string, issuers int) {
+		for i := range issuers {
+			ctx, cancel := context.WithCancel(t.Context())
+			t.Cleanup(cancel)
+			waiting.Go(func() {
+				_, _, _ = cache.Find(ctx, tenants.ID(tenant), issuerAt(fmt.Sprint(i), "slow"), "x", tenants.EdDSA)
+			})
+		}
+	}
+	until := func(n int) {
+		t.Helper()
+		for deadline := time.Now().Add(10 * time.Second); hanging() < n; time.Sleep(time.Millisecond) { // between two looks
+			if time.Now().After(deadline) {
+				t.Fatalf("%d fetches are under way, want %d", hanging(), n)
+			}
+		}
+	}
+	if err := find("one", issuerAt("1", "good"), "ed"); err != nil {
+		t.Fatal(err)
+	}
+	c.advance(time.Minute)
+	occupy("slow", 100)
+	until(5)
+	if err := find("other", issuerAt("1", "good"), "ed"); err != nil {
+		t.Errorf("another tenant's key beside slow issuers: %v", err)
+	}
+	if err := find("one", issuerAt("1", "good"), "none"); !errors.Is(err, accesstoken.ErrNoKey) {
+		t.Errorf("a key that doesn't exist: %v", err)
+	}
+	if n := hanging(); n > 5 {
+		t.Errorf("a tenant has %d fetches under way", n)
+	}
+	c.advance(time.Minute)
+	for i := range 12 {
+		occupy(fmt.Sprint("slow", i), 5)
+	}
+	until(64)
+	if err := find("one", issuerAt("1", "good"), "new"); !errors.Is(err, accesstoken.ErrUnavailable) {
+		t.Errorf("a key that can't be looked for: %v", err)
+	}
+	if err := find("one", issuerAt("1", "good"), "ed"); err != nil {
+		t.Errorf("a key that is known: %v", err)
+	}
+}
+
+// A tenant that changes its issuers all the time doesn't push out another's keys.
+func TestIssuersPushOutTheirTenantsAlone(t *testing.T) {
+	t.Parallel()
+	cache, _ := crowd(t, newClock())
+	find := func(tenant tenants.ID, issuer tenants.Issuer) error {
+		_, _, err := cache.Find(t.Context(), tenant, issuer, "ed", tenants.EdDSA)
+		return err
+	}
+	if err := find("one", issuerAt("1", "good")); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20_000 {
+		if err := find("other", issuerAt(fmt.Sprint(i), "bad")); !errors.Is(err, accesstoken.ErrUnavailable) {
+			t.Fatal(err)
+		}
+	}
+	if n := cache.Sets(); n > 11 {
+		t.Errorf("%d sets of two tenants are kept", n)
+	}
+	if err := find("one", issuerAt("1", "good")); err != nil {
+		t.Errorf("a key that was known: %v", err)
 	}
 }
