@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -174,12 +175,24 @@ func unavailable(err error) error {
 }
 
 // idForm is that of a stream's ids.
-var idForm = regexp.MustCompile(`^[0-9]{1,20}-[0-9]{1,20}$`)
+var idForm = regexp.MustCompile(`^([0-9]{1,20})-([0-9]{1,20})$`)
+
+// isID reports whether Redis takes s for an id: its halves have 64 bits, and
+// nothing is before 0-0.
+func isID(s string) bool {
+	halves := idForm.FindStringSubmatch(s)
+	if halves == nil {
+		return false
+	}
+	at, err := strconv.ParseUint(halves[1], 10, 64)
+	n, err2 := strconv.ParseUint(halves[2], 10, 64)
+	return err == nil && err2 == nil && (at > 0 || n > 0)
+}
 
 // Delivery implements tenants.DeliveryLog.
 func (l *Log) Delivery(ctx context.Context, t tenants.ID, id string) (tenants.Delivery, error) {
 	missing := fault.New(fault.NotFound, "The delivery log does not have this delivery, or not any more.")
-	if !idForm.MatchString(id) {
+	if !isID(id) {
 		return tenants.Delivery{}, missing
 	}
 	found, err := l.redis.XRange(ctx, redisclient.Deliveries(t), id, id).Result()
@@ -198,7 +211,7 @@ func (l *Log) Delivery(ctx context.Context, t tenants.ID, id string) (tenants.De
 func (l *Log) Deliveries(ctx context.Context, t tenants.ID, q tenants.DeliveryQuery) (page []tenants.Delivery, next string, err error) {
 	end := "+"
 	if q.Cursor != "" {
-		if !idForm.MatchString(q.Cursor) {
+		if !isID(q.Cursor) {
 			return nil, "", fault.InvalidFields(fault.Field{Name: "cursor", Message: "is not one of this log", Accepted: "the cursor of the page before"})
 		}
 		end = "(" + q.Cursor

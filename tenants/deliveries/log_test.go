@@ -127,6 +127,26 @@ func TestLog_is_bounded(t *testing.T) {
 	}
 }
 
+// What can't be an id of the log is the caller's mistake, not Redis' failure.
+func TestLog_knows_what_is_no_id(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	for _, id := range []string{"", "x", "-", "+", "1", "(1-1", "0-0", "99999999999999999999-0", "1-99999999999999999999", "1-1 COUNT 1"} {
+		if _, err := l.Delivery(t.Context(), one, id); fault.KindOf(err) != fault.NotFound {
+			t.Errorf("delivery %q: %v", id, err)
+		}
+		if id == "" {
+			continue // the first page
+		}
+		if _, _, err := l.Deliveries(t.Context(), one, tenants.DeliveryQuery{Limit: 10, Cursor: id}); fault.KindOf(err) != fault.Invalid {
+			t.Errorf("cursor %q: %v", id, err)
+		}
+	}
+	if _, _, err := l.Deliveries(t.Context(), one, tenants.DeliveryQuery{Limit: 10, Cursor: "18446744073709551615-18446744073709551615"}); err != nil {
+		t.Errorf("the last id there can be: %v", err)
+	}
+}
+
 func TestLog_never_blocks(t *testing.T) {
 	t.Parallel()
 	l := newLog(t) // and nobody writes
