@@ -129,9 +129,6 @@ func decide(doc *tenants.Document, hub string, p *accesstoken.Principal, in Perm
 			continue
 		}
 		reason := "The " + string(by.source) + "'s permission " + rule.Text + " allows it."
-		if action == permissions.ReadPresence || action == permissions.ReadHistory {
-			reason += " The service does not offer it to clients yet."
-		}
 		return PermissionCheck{Allowed: true, Code: checkAllowed, Reason: reason, Rule: &PermissionRule{Source: by.source, Permission: rule.Text}}
 	}
 	return PermissionCheck{Code: checkDenied, Reason: "Neither the token nor the hub's settings have a permission " + string(action) + " that this group matches."}

@@ -2,7 +2,6 @@ package rest
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -150,15 +149,7 @@ func TestExecute_carries_out_commands_in_order(t *testing.T) {
 		for _, e := range entries {
 			kinds = append(kinds, e.Kind)
 		}
-		moved := max(1, len(want.Groups), len(want.Users))
-		expected := []hubs.Kind{want.Kind}
-		for range moved {
-			expected = append(expected, hubs.AddToGroup)
-		}
-		for range moved {
-			expected = append(expected, hubs.RemoveFromGroup)
-		}
-		expected = append(expected, hubs.CloseConnections)
+		expected := []hubs.Kind{want.Kind, hubs.AddToGroup, hubs.RemoveFromGroup, hubs.CloseConnections}
 		if diff := cmp.Diff(expected, kinds); diff != "" {
 			t.Fatalf("%s (-want +got):\n%s", filter, diff)
 		}
@@ -196,13 +187,37 @@ func TestExecute_carries_out_commands_in_order(t *testing.T) {
 
 func TestExecute_moves_a_bounded_number(t *testing.T) {
 	s := newService(t)
-	for i := range 1000 {
-		s.page.Items = append(s.page.Items, hubs.Listed{Name: fmt.Sprintf("b%03d", i), Connections: 1})
-	}
-	s.page.Items = s.page.Items[1:]
-	s.page.More = true // without end
-	refused(t, s.do(request("POST", "/api/hubs/chat/:execute", `[{"type":"JoinGroup","group":"new"}]`)), "POST", 400, "invalid", "filter")
-	if n := s.count("chat"); n != 10 {
+	s.members = 10_001
+	const join, leave = `{"type":"JoinGroup","group":"new"}`, `{"type":"LeaveGroup","group":"old"}`
+	refused(t, s.do(request("POST", "/api/hubs/chat/:execute", "["+join+"]")), "POST", 400, "invalid", "filter")
+	s.members = 5001
+	refused(t, s.do(request("POST", "/api/hubs/chat/:execute", "["+join+","+leave+"]")), "POST", 400, "invalid", "filter")
+	if n := s.count("chat"); n != 0 {
 		t.Errorf("%d entries", n)
+	}
+	s.members = 5000
+	if w := s.do(request("POST", "/api/hubs/chat/:execute", "["+join+","+leave+"]")); w.Code != 202 || s.count("chat") != 10 {
+		t.Errorf("%d %s, %d entries", w.Code, w.Body, s.count("chat"))
+	}
+}
+
+// However many commands there are, the fleet is asked once for each part of the
+// filter, each question counts as a request, and one that is refused has done
+// nothing.
+func TestExecute_counts_its_questions(t *testing.T) {
+	s := newService(t)
+	commands := "[" + strings.TrimSuffix(strings.Repeat(`{"type":"LeaveGroup","group":"g"},{"type":"JoinGroup","group":"h"},`, 25), ",") + "]"
+	r := func() *http.Request {
+		r := request("POST", "/api/hubs/chat/:execute", commands)
+		r.URL.RawQuery = "filter=%27g%27+in+groups+or+%27i%27+in+groups+or+%27j%27+in+groups"
+		return r
+	}
+	if w := s.do(r()); w.Code != 202 || len(s.lists) != 3 || len(s.admitted) != 3 || s.count("chat") != 50 {
+		t.Fatalf("%d %s, %d questions, %d admitted, %d entries", w.Code, w.Body, len(s.lists), len(s.admitted), s.count("chat"))
+	}
+	s.left, s.refuse = 2, &LimitError{Code: "too_many_requests", Name: "requests_per_second", Limit: 2, Window: time.Second, RetryAfter: time.Second, Text: "Too many."}
+	refused(t, s.do(r()), "POST", 429, "too_many_requests", "requests_per_second")
+	if n := s.count("chat"); n != 50 {
+		t.Errorf("%d commands were carried out", n-50)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/signalbox/signalbox/hubs"
@@ -15,7 +16,8 @@ const (
 	maxCommands = 50
 	maxFilter   = 8 << 10
 	maxTerms    = 100
-	// maxMoved is how many connections a JoinGroup or LeaveGroup can be for.
+	// maxMoved is how many changes of groups one request can make: connections,
+	// times JoinGroup and LeaveGroup.
 	maxMoved = 10_000
 )
 
@@ -36,7 +38,8 @@ type audience struct {
 }
 
 // execute carries out commands, in their order, for all connections that the
-// filter names. All of them are checked before the first is carried out.
+// filter names. All of them are checked before the first is carried out, and the
+// groups of those connections are changed that there are at that time.
 func (h *Handler) execute(w http.ResponseWriter, c *call) (int, error) {
 	to, err := parseFilter(c.r.URL.Query().Get("filter"))
 	if err != nil {
@@ -53,7 +56,7 @@ func (h *Handler) execute(w http.ResponseWriter, c *call) (int, error) {
 	if n := len(commands); n == 0 || n > maxCommands {
 		return 0, invalid("body", fmt.Sprintf("There are %d commands.", n), fmt.Sprintf("an array of 1 to %d", maxCommands))
 	}
-	units := 0
+	units, moves := 0, 0
 	entries := make([]*hubs.Entry, len(commands))
 	charges := make([]int, len(commands))
 	for i := range commands {
@@ -68,14 +71,23 @@ func (h *Handler) execute(w http.ResponseWriter, c *call) (int, error) {
 			charges[i] = charge(size)
 			units += charges[i]
 		}
+		if entries[i].Kind == hubs.AddToGroup || entries[i].Kind == hubs.RemoveFromGroup {
+			moves++
+		}
 	}
 	b, err := c.open(units)
 	if err != nil {
 		return 0, err
 	}
+	var members []string
+	if moves > 0 {
+		if members, err = c.members(b, to, maxMoved/moves); err != nil {
+			return 0, err
+		}
+	}
 	for i, e := range entries {
 		if e.Kind == hubs.AddToGroup || e.Kind == hubs.RemoveFromGroup {
-			err = c.move(b, e, to)
+			err = c.move(b, e, members)
 		} else {
 			_, err = b.Publish(c.r.Context(), e, hubs.PublishOptions{Charge: charges[i]})
 		}
@@ -128,61 +140,80 @@ func (a audience) send() hubs.Kind {
 	return hubs.SendToAll
 }
 
-// move puts the audience's connections into a group or out of it: those that
-// there are now.
-func (c *call) move(b hubs.Backplane, e *hubs.Entry, to audience) error {
-	excluded := make(map[string]bool, len(to.excluded))
+// members are the connections of an audience that there are now, each once. Every
+// question to the fleet counts as a request; the first is the request itself.
+func (c *call) members(b hubs.Backplane, to audience, most int) ([]string, error) {
+	known := make(map[string]bool)
 	for _, id := range to.excluded {
-		excluded[id] = true
+		known[id] = true
 	}
-	moved := 0
-	publish := func(ids []string) error {
-		kept := make([]string, 0, len(ids))
-		for _, id := range ids {
-			if !excluded[id] {
-				kept = append(kept, id)
-			}
-		}
-		if len(kept) == 0 {
+	var ids []string
+	add := func(id string) error {
+		if known[id] {
 			return nil
 		}
-		if moved += len(kept); moved > maxMoved {
-			return invalid("filter", fmt.Sprintf("More than %d connections would change their groups.", maxMoved), "a narrower filter")
+		if len(ids) == most {
+			return invalid("filter", fmt.Sprintf("More than %d changes of groups would be made.", maxMoved), "a narrower filter, or fewer of JoinGroup and LeaveGroup")
 		}
-		part := *e
-		part.Connections = kept
-		_, err := b.Publish(c.r.Context(), &part, hubs.PublishOptions{})
-		return err
+		known[id] = true
+		ids = append(ids, id)
+		return nil
 	}
-	if to.connections != nil {
-		return publish(to.connections)
+	for _, id := range to.connections {
+		if err := add(id); err != nil {
+			return nil, err
+		}
 	}
-	queries := []hubs.ListQuery{{}}
-	if to.groups != nil || to.users != nil {
-		queries = nil
-	}
-	for _, g := range to.groups {
-		queries = append(queries, hubs.ListQuery{Group: g})
-	}
-	for _, u := range to.users {
-		queries = append(queries, hubs.ListQuery{User: u})
-	}
-	for _, q := range queries {
-		q.Kind, q.Limit = hubs.ListConnections, hubs.MaxListed
+	for i, q := range to.queries() {
 		for more := true; more; {
+			if i > 0 || q.After != "" {
+				if err := c.admit(0); err != nil {
+					return nil, err
+				}
+			}
 			page, err := b.List(c.r.Context(), q)
 			if err != nil {
-				return err
+				return nil, err
 			}
-			ids := make([]string, 0, len(page.Items))
 			for _, item := range page.Items {
-				ids = append(ids, item.Name)
+				if err := add(item.Name); err != nil {
+					return nil, err
+				}
 				q.After = item.Name
 			}
-			if err := publish(ids); err != nil {
-				return err
-			}
 			more = page.More
+		}
+	}
+	return ids, nil
+}
+
+// queries find the connections of an audience that isn't a list of them.
+func (a audience) queries() (all []hubs.ListQuery) {
+	if a.connections != nil {
+		return nil
+	}
+	for _, g := range a.groups {
+		all = append(all, hubs.ListQuery{Group: g})
+	}
+	for _, u := range a.users {
+		all = append(all, hubs.ListQuery{User: u})
+	}
+	if all == nil {
+		all = make([]hubs.ListQuery, 1) // everybody
+	}
+	for i := range all {
+		all[i].Kind, all[i].Limit = hubs.ListConnections, hubs.MaxListed
+	}
+	return all
+}
+
+// move puts connections into a group or out of it.
+func (c *call) move(b hubs.Backplane, e *hubs.Entry, members []string) error {
+	for some := range slices.Chunk(members, hubs.MaxListed) {
+		part := *e
+		part.Connections = some
+		if _, err := b.Publish(c.r.Context(), &part, hubs.PublishOptions{}); err != nil {
+			return err
 		}
 	}
 	return nil

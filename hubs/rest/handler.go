@@ -110,13 +110,15 @@ func (s style) pick(legacy, current int) int {
 
 func (h *Handler) router() *chi.Mux {
 	r := chi.NewRouter()
-	r.NotFound(func(w http.ResponseWriter, r *http.Request) { h.fail(w, r, noRoute()) })
+	r.NotFound(h.noRoute)
 	r.MethodNotAllowed(h.wrongMethod)
 	for _, path := range []string{"/api/health", "/api/v1/health"} {
 		r.Get(path, healthy)
 		r.Head(path, healthy)
 	}
-	r.Get("/api/auth/accessKey", h.accessKey)
+	for _, path := range []string{"/api/auth/accessKey", "/api/v1/auth/accessKey"} {
+		r.Get(path, h.accessKey)
+	}
 	r.Get("/api/openapi.yaml", serveSpec)
 	h.legacyRoutes(r)
 	h.currentRoutes(r)
@@ -196,8 +198,10 @@ func (h *Handler) commonRoutes(r chi.Router, hub string, s style) {
 	exists("/groups/{group}/users/{user}", h.userInGroup)
 	exists("/users/{user}/groups/{group}", h.userInGroup)
 	r.Delete(hub+"/connections/{connection}", h.with(s, h.closeConnection))
-	r.Put(hub+"/groups/{group}/connections/{connection}", h.with(s, h.addConnection))
-	r.Delete(hub+"/groups/{group}/connections/{connection}", h.with(s, h.removeConnection))
+	for _, path := range []string{"/groups/{group}/connections/{connection}", "/connections/{connection}/groups/{group}"} {
+		r.Put(hub+path, h.with(s, h.addConnection))
+		r.Delete(hub+path, h.with(s, h.removeConnection))
+	}
 	for _, path := range []string{"/groups/{group}/users/{user}", "/users/{user}/groups/{group}"} {
 		r.Put(hub+path, h.with(s, h.addUser))
 		r.Delete(hub+path, h.with(s, h.removeUser))
@@ -205,8 +209,20 @@ func (h *Handler) commonRoutes(r chi.Router, hub string, s style) {
 	r.Delete(hub+"/users/{user}/groups", h.with(s, h.removeUserFromAll))
 }
 
-func noRoute() error {
-	return fault.New(fault.NotFound, "There is no such route. See the documentation of the REST API for its paths.")
+// noRoute answers what is for no route.
+func (h *Handler) noRoute(w http.ResponseWriter, r *http.Request) {
+	h.told(w, r)
+	h.fail(w, r, fault.New(fault.NotFound, "There is no such route. See the documentation of the REST API for its paths."))
+}
+
+// told puts what is left of a limit into an answer that no operation gives. Only
+// who may use the tenant is told; others get the same answer without.
+func (h *Handler) told(w http.ResponseWriter, r *http.Request) {
+	c := &call{w: w, r: r}
+	var err error
+	if c.Scope, err = h.scope(r); err == nil {
+		c.limitHeaders()
+	}
 }
 
 // healthy needs no authentication: SDKs send none.
@@ -251,7 +267,7 @@ func (h *Handler) operation(s style, op operation, sends bool, patience time.Dur
 		r = r.WithContext(ctx)
 		// The router takes an empty segment for a name.
 		if slices.Contains(chi.RouteContext(ctx).URLParams.Values, "") {
-			h.fail(w, r, noRoute())
+			h.noRoute(w, r)
 			return
 		}
 		c, err := h.call(w, r, s, sends)
@@ -324,5 +340,6 @@ func (h *Handler) wrongMethod(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	w.Header().Set("Allow", allowed)
+	h.told(w, r)
 	h.fail(w, r, fault.New(methodNotAllowed, fmt.Sprintf("This route takes %s.", allowed)))
 }

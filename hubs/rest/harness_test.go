@@ -34,7 +34,9 @@ type service struct {
 	t       testing.TB
 	matched int       // what nodes answer
 	page    hubs.Page // what nodes list
+	members int       // how many connections they list in pages, instead of page
 	refuse  error     // what Admit answers
+	left    int       // how often it says yes before
 	broken  error     // what publishing answers, if anything
 
 	mu       sync.Mutex
@@ -87,10 +89,12 @@ func (s *service) scope(r *http.Request) (Scope, error) {
 		Admit: func(_ context.Context, _ string, messages int) error {
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			if s.refuse == nil {
-				s.admitted = append(s.admitted, messages)
+			if s.refuse != nil && s.left == 0 {
+				return s.refuse
 			}
-			return s.refuse
+			s.left = max(0, s.left-1)
+			s.admitted = append(s.admitted, messages)
+			return nil
 		},
 		Allowance: func(sends bool) Allowance {
 			a := Allowance{Name: "of the test", Quota: 100, Window: 10 * time.Second, Remaining: 60, Reset: 5 * time.Second}
@@ -135,7 +139,20 @@ func (n *node) List(q hubs.ListQuery) hubs.Page {
 	n.s.mu.Lock()
 	defer n.s.mu.Unlock()
 	n.s.lists = append(n.s.lists, q)
-	return n.s.page
+	if n.s.members == 0 {
+		return n.s.page
+	}
+	p := hubs.Page{More: true}
+	for i := 0; len(p.Items) < q.Limit; i++ {
+		if i == n.s.members {
+			p.More = false
+			break
+		}
+		if name := fmt.Sprintf("c%06d", i); name > q.After {
+			p.Items = append(p.Items, hubs.Listed{Name: name, Connections: 1})
+		}
+	}
+	return p
 }
 
 func (*node) Lost(hubs.Gap) {}

@@ -260,7 +260,9 @@ func TestGenerateToken(t *testing.T) {
 
 func TestAccessKey_is_not_given_out(t *testing.T) {
 	s := newService(t)
-	refused(t, s.do(request("GET", "/api/auth/accessKey?api-version=2024-12-01", "")), "GET", 501, "not_supported", "")
+	for _, path := range []string{"/api/auth/accessKey?api-version=2024-12-01", "/api/v1/auth/accessKey"} {
+		refused(t, s.do(request("GET", path, "")), "GET", 501, "not_supported", "")
+	}
 	r := request("GET", "/api/auth/accessKey", "")
 	r.Header.Del("Authorization")
 	refused(t, s.do(r), "GET", 401, "unauthenticated", "")

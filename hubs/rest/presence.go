@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/signalbox/signalbox/hubs"
 	"github.com/signalbox/signalbox/hubs/protocol"
@@ -105,12 +106,14 @@ func (c *call) roomFor(b hubs.Backplane, ids []string) error {
 	if err != nil || count+len(ids) <= most {
 		return err
 	}
+	page, err := b.List(ctx, hubs.ListQuery{Kind: hubs.ListPresent, Group: c.group, User: c.user, Connection: c.connection, Limit: hubs.MaxListed})
+	if err != nil {
+		return err
+	}
 	for _, id := range ids {
-		page, err := b.List(ctx, hubs.ListQuery{Kind: hubs.ListPresent, Group: c.group, Connection: id, Limit: 1})
-		if err != nil {
-			return err
+		if !slices.ContainsFunc(page.Items, func(there hubs.Listed) bool { return there.Name == id }) {
+			count++
 		}
-		count += 1 - len(page.Items)
 	}
 	if count > most {
 		return fault.New(fault.Conflict, fmt.Sprintf("At most %d members of a group can be present.", most)).WithCode(codePresenceFull)

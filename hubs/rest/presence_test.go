@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -47,5 +48,20 @@ func TestPresence_is_bounded(t *testing.T) {
 				t.Errorf("%d %s, want %d %s", w.Code, w.Header().Get(errorCode), row.status, row.code)
 			}
 		})
+	}
+}
+
+// However many connections a user has, the fleet is asked once which of them are
+// present.
+func TestPresence_of_a_user_costs_few_questions(t *testing.T) {
+	s := newService(t)
+	s.matched = 11 // more than the ten that are allowed, unless they are the same
+	s.page = hubs.Page{}
+	for i := range 200 {
+		s.page.Items = append(s.page.Items, hubs.Listed{Name: fmt.Sprintf("c%03d", i), User: "ann", Connections: 1})
+	}
+	w := s.do(request("PUT", "/api/hubs/chat/groups/g/presence/users/ann", `1`))
+	if refused(t, w, "PUT", 409, "presence_full", ""); len(s.lists) != 2 || s.lists[1].User != "ann" || s.lists[1].Kind != hubs.ListPresent {
+		t.Errorf("%d questions: %+v", len(s.lists), s.lists[min(len(s.lists), 2)-1])
 	}
 }

@@ -2,12 +2,14 @@ package rest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/go-chi/chi/v5"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
@@ -103,6 +105,9 @@ func routes() []route {
 		all = append(all,
 			route{method: "PUT", path: prefix + "/groups/g/connections/c", status: 200, entry: &hubs.Entry{Kind: hubs.AddToGroup, Groups: group, Connections: conn}, missing: "Error.Connection.NotExisted"},
 			route{method: "DELETE", path: prefix + "/groups/g/connections/c", status: 200, entry: &hubs.Entry{Kind: hubs.RemoveFromGroup, Groups: group, Connections: conn}, missing: "Error.Connection.NotExisted"},
+			// as Azure's emulator has them, too
+			route{method: "PUT", path: prefix + "/connections/c/groups/g", status: 200, entry: &hubs.Entry{Kind: hubs.AddToGroup, Groups: group, Connections: conn}, missing: "Error.Connection.NotExisted"},
+			route{method: "DELETE", path: prefix + "/connections/c/groups/g", status: 200, entry: &hubs.Entry{Kind: hubs.RemoveFromGroup, Groups: group, Connections: conn}, missing: "Error.Connection.NotExisted"},
 		)
 		for _, m := range []string{"GET", "HEAD"} {
 			all = append(all,
@@ -371,6 +376,78 @@ func TestRoutes_that_take_messages_check_them(t *testing.T) {
 			t.Errorf("hubs made: %d, admitted: %d", len(s.hubs), len(s.admitted))
 		}
 	})
+}
+
+// TestAnswers_tell_what_is_left_of_the_limit walks the router, so that no route
+// is left out: whatever is answered to who may use the tenant, from 200 to 503, has
+// the RateLimit fields; who may not is told nothing of it.
+func TestAnswers_tell_what_is_left_of_the_limit(t *testing.T) {
+	names := strings.NewReplacer("{hub}", "chat", "{user}", "u", "{group}", "g", "{connection}", "c", "{stream}", "s")
+	seen := make(map[int]bool)
+	ask := func(s *service, method, path, body string) {
+		t.Helper()
+		r := request(method, path, body)
+		w := s.do(r)
+		seen[w.Code] = true
+		h := w.Header()
+		if !strings.HasPrefix(h.Get("RateLimit"), `"`) || !strings.HasPrefix(h.Get("RateLimit-Policy"), `"`) {
+			t.Errorf("%s %s: %d without the fields: %v", method, path, w.Code, h)
+		}
+		r = request(method, path, body)
+		r.Header.Del("Authorization")
+		if w := s.do(r); w.Header().Get("RateLimit") != "" || w.Code < 400 {
+			t.Errorf("%s %s without a token: %d %v", method, path, w.Code, w.Header())
+		}
+	}
+	walked := 0
+	if err := chi.Walk(newService(t).routes, func(method, path string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
+		if strings.HasSuffix(path, "/health") || path == "/api/openapi.yaml" {
+			return nil // for everybody, of no tenant
+		}
+		walked++
+		path = names.Replace(path)
+		for name, state := range map[string]func(*service){
+			"as it should be": func(*service) {},
+			"nothing there":   func(s *service) { s.matched = 0 },
+			"no bus":          func(s *service) { s.broken = hubs.ErrUnavailable },
+			"a defect":        func(s *service) { s.broken = errors.New("a defect") },
+			"over the limit": func(s *service) {
+				s.refuse = &LimitError{Code: "rate_limited", Name: "messages_per_second", Limit: 10, Window: time.Second, RetryAfter: time.Second, Text: "Too many."}
+			},
+		} {
+			if strings.HasSuffix(path, ":invoke") && name == "as it should be" {
+				continue // nobody answers: it waits
+			}
+			s := newService(t)
+			state(s)
+			body := ""
+			if method == http.MethodPost {
+				body = hello
+			}
+			if strings.HasSuffix(path, "/:batch") {
+				body = `{"messages":[{"target":"say"}]}`
+			}
+			ask(s, method, path, body)
+			ask(s, method, strings.Replace(path, "/chat", "/one-too-many", 1), body)
+		}
+		s := newService(t)
+		ask(s, method, path+"?a=%zz", "")
+		ask(s, method, path+"?application=1", "x")
+		ask(s, http.MethodPatch, path, "")
+		ask(s, method, path+"/more/and/more", "")
+		ask(s, method, strings.Replace(path, "/chat", "/", 1), "")
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for _, status := range []int{200, 202, 204, 207, 400, 404, 405, 415, 429, 500, 501, 503} {
+		if !seen[status] {
+			t.Errorf("no answer was %d", status)
+		}
+	}
+	if walked < len(routes()) {
+		t.Errorf("%d routes walked, %d are known", walked, len(routes()))
+	}
 }
 
 func TestRoutes_unknown_and_wrong_verbs(t *testing.T) {

@@ -46,9 +46,12 @@ func (h *Handler) generateToken(w http.ResponseWriter, c *call) (int, error) {
 
 // accessKey answers for what Azure gives to app servers that have no key.
 func (h *Handler) accessKey(w http.ResponseWriter, r *http.Request) {
-	if _, err := h.scope(r); err != nil {
+	c := &call{w: w, r: r}
+	var err error
+	if c.Scope, err = h.scope(r); err != nil {
 		h.fail(w, r, err)
 		return
 	}
+	c.limitHeaders()
 	h.fail(w, r, fault.New(notSupported, "Access keys are not given out here: app servers connect with a connection string that holds one.").WithCode(codeNotSupported))
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/signalbox/signalbox/tenants"
 )
 
 // TestREST_over_three_edges lists what is spread over them, asks clients of one
@@ -129,5 +131,79 @@ func TestREST_tokens(t *testing.T) {
 	}
 	if res, _ := c.do(http.MethodPost, c.base(0, demo.Slug)+"/api/hubs/chat/:generateToken", answer.Token, "", nil); res.StatusCode != http.StatusForbidden {
 		t.Errorf("a client's token makes tokens: %d", res.StatusCode)
+	}
+}
+
+// TestREST_batch_over_three_edges: a batch that is repeated through other edges is
+// carried out once: each client gets each message once, in the batch's order, and
+// every answer names the same positions.
+func TestREST_batch_over_three_edges(t *testing.T) {
+	t.Parallel()
+	demo, other := document("demo", 1), document("other", 1)
+	c := startEdges(t, 3, demo, other)
+	var clients []*client
+	for edge := range 3 {
+		clients = append(clients, c.connect(edge, demo, "chat", fmt.Sprint("user ", edge)))
+	}
+	type result struct {
+		Status    int    `json:"status"`
+		Position  string `json:"position"`
+		Duplicate bool   `json:"duplicate"`
+		Code      string `json:"code"`
+	}
+	send := func(edge int, d *tenants.Document, key, body string) (int, []result) {
+		t.Helper()
+		res, text := c.do(http.MethodPost, c.base(edge, d.Slug)+"/api/hubs/chat/:batch", d.Keys[0].Secret, body, func(r *http.Request) {
+			r.Header.Set("Idempotency-Key", key)
+		})
+		var answer struct{ Results []result }
+		if err := json.Unmarshal([]byte(text), &answer); err != nil {
+			t.Fatalf("%d %s", res.StatusCode, text)
+		}
+		return res.StatusCode, answer.Results
+	}
+	batch := func(last string) string {
+		return `{"messages":[
+			{"target":"m","arguments":["one"]},
+			{"target":""},
+			{"target":"m","arguments":["two"],"users":["user 0","user 1","user 2"]},
+			{"target":"m","arguments":["three"],"idempotencyKey":"own"},
+			{"target":"m","arguments":["` + last + `"]}]}`
+	}
+	var first []result
+	for edge := range 3 {
+		status, got := send(edge, demo, "k", batch("four"))
+		if status != http.StatusMultiStatus || len(got) != 5 || got[1].Code != "invalid" {
+			t.Fatalf("edge %d: %d %+v", edge, status, got)
+		}
+		if edge == 0 {
+			first = got
+		}
+		for i, r := range got {
+			if i == 1 {
+				continue
+			}
+			if r.Status != http.StatusAccepted || r.Position == "" || r.Position != first[i].Position || r.Duplicate != (edge > 0) {
+				t.Errorf("edge %d, message %d: %+v, first %+v", edge, i, r, first[i])
+			}
+		}
+	}
+	// The key of one message is that of the hub: another batch repeats it, too.
+	if _, got := send(1, demo, "another", `{"messages":[{"target":"m","arguments":["three"],"idempotencyKey":"own"}]}`); !got[0].Duplicate || got[0].Position != first[3].Position {
+		t.Errorf("the message with its own key: %+v", got)
+	}
+	if status, got := send(2, demo, "k", batch("changed")); status != http.StatusMultiStatus || got[4].Status != http.StatusConflict || got[4].Code != "idempotency_conflict" || !got[0].Duplicate {
+		t.Errorf("another message under the same key: %d %+v", status, got)
+	}
+	if _, got := send(0, other, "k", batch("theirs")); got[0].Duplicate || got[4].Status != http.StatusAccepted {
+		t.Errorf("another tenant's batch under the same key: %+v", got)
+	}
+	if status, got := send(2, demo, "end", `{"messages":[{"target":"m","arguments":["five"]}]}`); status != http.StatusOK || got[0].Duplicate {
+		t.Errorf("%d %+v", status, got)
+	}
+	for _, k := range clients {
+		for _, want := range []string{"one", "two", "three", "four", "five"} {
+			k.want("m", want)
+		}
 	}
 }
