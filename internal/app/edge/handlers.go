@@ -37,6 +37,11 @@ const (
 	// reasonOtherHandler is why clients are closed that are served by who should no
 	// longer serve them.
 	reasonOtherHandler = codeHandlerChanged + ": Something else handles this hub's clients now. Connect again."
+	// knownWithin bounds how long a handshake is held while it isn't known which app
+	// servers there are, and askAgain is the pause between two looks: clients that
+	// don't reconnect by themselves give up for good when they are refused.
+	knownWithin = 12 * time.Second
+	askAgain    = 200 * time.Millisecond
 	// handOver is the time over which such clients are closed, so that they don't all
 	// come back at once.
 	handOver = 2 * time.Second
@@ -97,18 +102,21 @@ func (h *handlers) changed() {
 	}
 }
 
-// handle is the hub's hubs.Config.Handle.
+// handle is the hub's hubs.Config.Handle. It takes as long as it is not known which
+// app servers the hub has, but leaves time for an answer.
 func (h *handlers) handle(ctx context.Context, c *hubs.Connection, _ hubs.Opening) (hubs.Handler, error) {
-	switch h.setting() {
-	case tenants.HandlerBroadcast, tenants.HandlerUpstream:
+	setting := h.setting()
+	if setting == tenants.HandlerBroadcast || setting == tenants.HandlerUpstream {
 		return hubs.Handler{}, nil
-	case tenants.HandlerAuto:
-		p, err := h.apps.Presence(ctx, h.hub)
+	}
+	p, err := h.presence(ctx)
+	if err != nil {
+		h.log.WarnContext(ctx, "app servers of a hub are not known", "hub", h.hub.Name, "error", err)
+		h.refused(codeServersUnknown)
+		return hubs.Handler{}, hubs.NewError(textServersUnknown)
+	}
+	if setting == tenants.HandlerAuto {
 		switch {
-		case err != nil:
-			h.log.WarnContext(ctx, "app servers of a hub are not known", "hub", h.hub.Name, "error", err)
-			h.refused(codeServersUnknown)
-			return hubs.Handler{}, hubs.NewError(textServersUnknown)
 		case p.Now:
 		case p.Recently:
 			// A hub whose app servers are being restarted doesn't lose its methods.
@@ -119,6 +127,29 @@ func (h *handlers) handle(ctx context.Context, c *hubs.Connection, _ hubs.Openin
 	}
 	c.SetValue(proxiedKey{}, true)
 	return hubs.Handler{Proxy: h.proxy}, nil
+}
+
+// presence is what is known of the hub's app servers, as soon as something is.
+func (h *handlers) presence(ctx context.Context) (serverlink.Presence, error) {
+	patience := knownWithin
+	if end, bounded := ctx.Deadline(); bounded {
+		patience = min(patience, time.Until(end)*4/5)
+	}
+	over := time.NewTimer(patience)
+	defer over.Stop()
+	for {
+		p, err := h.apps.Presence(ctx, h.hub)
+		if err == nil {
+			return p, nil
+		}
+		select {
+		case <-time.After(askAgain):
+		case <-over.C:
+			return p, err
+		case <-ctx.Done():
+			return p, err
+		}
+	}
 }
 
 // OnConnected looks once more. The connection is in the hub by now: either this

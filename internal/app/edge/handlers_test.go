@@ -6,11 +6,14 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/signalbox/signalbox/hubs"
 	"github.com/signalbox/signalbox/hubs/pairing"
 	"github.com/signalbox/signalbox/hubs/serverlink"
+	"github.com/signalbox/signalbox/internal/redisclient"
 	"github.com/signalbox/signalbox/tenants"
 )
 
@@ -19,9 +22,13 @@ type fakeServers struct {
 	pairing.Opener
 	presence serverlink.Presence
 	err      error
+	unknown  atomic.Int32 // how often err comes first; then it is known
 }
 
 func (f *fakeServers) Presence(context.Context, pairing.Hub) (serverlink.Presence, error) {
+	if f.unknown.Add(-1) == 0 {
+		return f.presence, nil
+	}
 	return f.presence, f.err
 }
 func (*fakeServers) Follow(pairing.Hub, func()) func() { return func() {} }
@@ -43,6 +50,7 @@ func TestHandlers_choose_by_setting_and_presence(t *testing.T) {
 		"broadcast_beside_an_app_server":             {tenants.HandlerBroadcast, now, nil, false, ""},
 		"upstream_beside_an_app_server":              {tenants.HandlerUpstream, now, nil, false, ""},
 		"upstream_while_nothing_is_known":            {tenants.HandlerUpstream, never, errors.New("redis is away"), false, ""},
+		"app_server_while_nothing_is_known":          {tenants.HandlerAppServer, never, errors.New("redis is away"), false, "app_servers_unknown"},
 		"app_server_that_is_there":                   {tenants.HandlerAppServer, now, nil, true, ""},
 		"app_server_that_isn_t_there_says_so_itself": {tenants.HandlerAppServer, never, nil, true, ""},
 		"auto_with_an_app_server":                    {tenants.HandlerAuto, now, nil, true, ""},
@@ -57,7 +65,12 @@ func TestHandlers_choose_by_setting_and_presence(t *testing.T) {
 			h := newHandlers(pairing.Hub{Tenant: "t", Name: "chat"}, &fakeServers{presence: row.presence, err: row.err},
 				func() tenants.Handler { return row.setting },
 				func(code string) { mu.Lock(); defer mu.Unlock(); refused[code]++ }, slog.New(slog.DiscardHandler))
-			got, err := h.handle(t.Context(), new(hubs.Connection), hubs.Opening{})
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			got, err := h.handle(ctx, new(hubs.Connection), hubs.Opening{})
+			if ctx.Err() != nil {
+				t.Error("no time is left for the answer")
+			}
 			if (got.Proxy != nil) != row.proxied || got.Dispatcher != nil {
 				t.Errorf("chose %+v", got)
 			}
@@ -69,6 +82,56 @@ func TestHandlers_choose_by_setting_and_presence(t *testing.T) {
 				t.Errorf("got %v, counted %v; want %s", err, refused, row.refusal)
 			}
 		})
+	}
+}
+
+// A handshake is held while nothing is known, and goes on as soon as something is.
+func TestHandlers_wait_until_app_servers_are_known(t *testing.T) {
+	t.Parallel()
+	for _, setting := range []tenants.Handler{tenants.HandlerAuto, tenants.HandlerAppServer} {
+		apps := &fakeServers{presence: serverlink.Presence{Now: true, Recently: true}, err: errors.New("redis is away")}
+		apps.unknown.Store(4)
+		h := newHandlers(pairing.Hub{Tenant: "t", Name: "chat"}, apps, func() tenants.Handler { return setting },
+			func(code string) { t.Errorf("refused: %s", code) }, slog.New(slog.DiscardHandler))
+		got, err := h.handle(t.Context(), new(hubs.Connection), hubs.Opening{})
+		if err != nil || got.Proxy == nil {
+			t.Errorf("%s: %+v, %v", setting, got, err)
+		}
+	}
+}
+
+// The same over a real edge whose Redis doesn't say what app servers there are.
+func TestHandshake_is_held_until_app_servers_are_known(t *testing.T) {
+	t.Parallel()
+	demo := document("demo", 1)
+	c := startCluster(t, demo)
+	servers := redisclient.Hub(demo.ID, "chat").Servers()
+	if err := c.redis.Set(t.Context(), servers, "not what it should be", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	joined := make(chan error, 1)
+	token := clientJWT(t, demo, 0, "chat", "ann")
+	go func() {
+		_, _, err := c.dial(0, 0, demo, "chat", token)
+		joined <- err
+	}()
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) { // between two looks
+		stats, err := c.redis.Info(t.Context(), "errorstats").Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(stats, "errorstat_WRONGTYPE") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("nobody asked for the app servers: %s", stats)
+		}
+	}
+	if err := c.redis.Del(t.Context(), servers).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-joined; err != nil {
+		t.Errorf("the client isn't let in: %v", err)
 	}
 }
 
