@@ -85,6 +85,10 @@ func (s *Service) ResetPassword(ctx context.Context, c Caller, token, password S
 			if err := tx.DropCredentials(ctx, u); err != nil {
 				return err
 			}
+			if err := s.post(ctx, tx, user.Email, notice("Look at the access keys of your Signalbox tenants",
+				"Your address was not confirmed before. So whoever signed up with it may have been somebody else: the user's API tokens, linked sign-ins and second factor are gone, and the service tokens of accounts with nobody else in them. The access keys of tenants are as they were: regenerate them, unless it was you who signed up.", s.now(), c)); err != nil {
+				return err
+			}
 		}
 		if err := tx.MarkVerified(ctx, u, s.now()); err != nil { // the mail was read
 			return err
@@ -108,13 +112,18 @@ func (s *Service) ChangePassword(ctx context.Context, c Caller, current, passwor
 	return s.store.InTx(ctx, func(tx Store) error { return s.setPassword(ctx, tx, c, hash, c.Session, "password.changed") })
 }
 
-// setPassword keeps a hash, ends sessions but one, and tells the user.
+// setPassword keeps a hash, ends sessions but one, makes links that wait void, and
+// tells the user.
 func (s *Service) setPassword(ctx context.Context, tx Store, c Caller, hash, except, action string) error {
 	if err := tx.SetPassword(ctx, c.User, hash); err != nil {
 		return err
 	}
 	ended, err := tx.EndSessions(ctx, c.User, except)
 	if err != nil {
+		return err
+	}
+	// Who knew the former password may have asked for another address, or for a reset.
+	if err := tx.VoidLinks(ctx, c.User); err != nil {
 		return err
 	}
 	u, err := tx.User(ctx, c.User)
@@ -164,7 +173,7 @@ func (s *Service) prove(ctx context.Context, c Caller, field string, password Se
 
 // ChangeEmail sends a new address a link; the address changes when it is used.
 // Whether another user has the address is told to nobody but whoever reads its
-// mail.
+// mail. The present address is told at once.
 func (s *Service) ChangeEmail(ctx context.Context, c Caller, email string, password Secret) error {
 	email, wrong := cleanEmail("email", email)
 	if wrong != nil {
@@ -176,7 +185,11 @@ func (s *Service) ChangeEmail(ctx context.Context, c Caller, email string, passw
 	if err := s.mailAttempt(ctx, c, email); err != nil {
 		return err
 	}
-	_, _, err := s.store.UserByEmail(ctx, emailKey(email))
+	u, err := s.store.User(ctx, c.User)
+	if err != nil {
+		return err
+	}
+	_, _, err = s.store.UserByEmail(ctx, emailKey(email))
 	if err != nil && !isKind(err, fault.NotFound) {
 		return err
 	}
@@ -196,6 +209,9 @@ func (s *Service) ChangeEmail(ctx context.Context, c Caller, email string, passw
 			return err
 		}
 		if err := s.post(ctx, tx, email, l); err != nil {
+			return err
+		}
+		if err := s.post(ctx, tx, u.Email, notice("Another address for your Signalbox user", "Somebody who knows your password wants to sign in as "+email+" instead. A new password makes that void.", s.now(), c)); err != nil {
 			return err
 		}
 		return tx.Audit(ctx, Audit{Caller: c, Action: "email.change_requested", Subject: string(c.User), After: map[string]any{"email": email}})

@@ -63,6 +63,6 @@ func notice(subject, what string, at time.Time, c Caller) letter {
 	return letter{
 		Subject: subject,
 		Before:  []string{what, "When: " + at.UTC().Format("2 January 2006, 15:04 UTC") + ". From: " + c.IP + "."},
-		After:   []string{"If this wasn't you, set a new password at once, with \"Forgot your password?\" on the sign-in page, and end all sessions in your security settings."},
+		After:   []string{"If this wasn't you, set a new password at once, with \"Forgot your password?\" on the sign-in page, end all sessions in your security settings, and look there and at your API tokens for what isn't yours."},
 	}
 }

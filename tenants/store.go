@@ -114,10 +114,15 @@ type Credentials interface {
 	TakeSignUp(ctx context.Context, tokenHash []byte, now time.Time) (in SignUp, passwordHash string, err error)
 
 	PutReset(ctx context.Context, u UserID, tokenHash []byte, expires time.Time) error
-	// TakeReset uses a reset up, and all others of its user.
+	// TakeReset uses a reset up.
 	TakeReset(ctx context.Context, tokenHash []byte, now time.Time) (UserID, error)
 
-	// DropCredentials takes a user's API tokens, second factor and identities away.
+	// VoidLinks makes what was sent to a user's addresses void: links that set a new
+	// password and those that change the address.
+	VoidLinks(ctx context.Context, u UserID) error
+
+	// DropCredentials takes a user's API tokens, second factor and identities away, and
+	// the service tokens of accounts in which there is no other person.
 	DropCredentials(ctx context.Context, u UserID) error
 
 	// PutSecondFactor replaces one that isn't enabled.

@@ -48,10 +48,8 @@ func (s *Store) Verify(ctx context.Context, tokenHash []byte, now time.Time) (te
 	if v.Former, err = one(ctx, s, "user", pgx.RowTo[string], "SELECT email FROM users WHERE id = $1 FOR UPDATE", v.User); err != nil {
 		return v, err
 	}
-	for _, table := range []string{"email_verifications", "password_resets"} {
-		if _, err := s.db.Exec(ctx, "DELETE FROM "+table+" WHERE user_id = $1", v.User); err != nil {
-			return v, postgres.Error("void links", err)
-		}
+	if err := s.VoidLinks(ctx, v.User); err != nil {
+		return v, err
 	}
 	return v, s.exec(ctx, "user", "UPDATE users SET email = $2, email_key = $3, email_verified_at = $4 WHERE id = $1", v.User, v.Email, *newKey, now)
 }
@@ -89,18 +87,32 @@ func (s *Store) PutReset(ctx context.Context, u tenants.UserID, tokenHash []byte
 
 // TakeReset implements tenants.Credentials.
 func (s *Store) TakeReset(ctx context.Context, tokenHash []byte, now time.Time) (tenants.UserID, error) {
-	u, err := one(ctx, s, "reset", pgx.RowTo[tenants.UserID], "DELETE FROM password_resets WHERE token_hash = $1 AND expires_at > $2 RETURNING user_id", tokenHash, now)
-	if err != nil {
-		return "", err
+	return one(ctx, s, "reset", pgx.RowTo[tenants.UserID], "DELETE FROM password_resets WHERE token_hash = $1 AND expires_at > $2 RETURNING user_id", tokenHash, now)
+}
+
+// VoidLinks implements tenants.Credentials. A link that proves the present address
+// stays: it changes nothing else.
+func (s *Store) VoidLinks(ctx context.Context, u tenants.UserID) error {
+	for _, sql := range []string{
+		"DELETE FROM email_verifications WHERE user_id = $1 AND new_email_key IS NOT NULL",
+		"DELETE FROM password_resets WHERE user_id = $1",
+	} {
+		if _, err := s.db.Exec(ctx, sql, u); err != nil {
+			return postgres.Error("void links", err)
+		}
 	}
-	if _, err := s.db.Exec(ctx, "DELETE FROM password_resets WHERE user_id = $1", u); err != nil {
-		return "", postgres.Error("void resets", err)
-	}
-	return u, nil
+	return nil
 }
 
 // DropCredentials implements tenants.Credentials.
 func (s *Store) DropCredentials(ctx context.Context, u tenants.UserID) error {
+	_, err := s.db.Exec(ctx, `
+		DELETE FROM users s USING members m WHERE m.user_id = s.id AND s.kind = 'service'
+			AND m.account_id IN (SELECT account_id FROM members WHERE user_id = $1)
+			AND NOT EXISTS (SELECT FROM members o JOIN users p ON p.id = o.user_id WHERE o.account_id = m.account_id AND o.user_id <> $1 AND p.kind = 'person')`, u)
+	if err != nil {
+		return postgres.Error("drop service tokens", err)
+	}
 	for _, table := range []string{"api_tokens", "second_factors", "identities"} {
 		if _, err := s.db.Exec(ctx, "DELETE FROM "+table+" WHERE user_id = $1", u); err != nil {
 			return postgres.Error("drop credentials", err)

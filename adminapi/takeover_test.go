@@ -1,0 +1,62 @@
+package adminapi_test
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/signalbox/signalbox/tenants"
+)
+
+// Somebody knew the password and asked for another address: a new password makes
+// that void, and the owner of the present address hears of it at once.
+func TestPassword_new_voids_what_was_asked_for_with_the_former(t *testing.T) {
+	t.Parallel()
+	for name, renew := range map[string]func(w *world, ada *client){
+		"reset": func(w *world, _ *client) {
+			status(t, w.browser().call("POST", "/v1/password-reset", map[string]any{"email": "ada@example.com"}), http.StatusAccepted)
+			_, token := w.mailTo("ada@example.com")
+			status(t, w.browser().call("POST", "/v1/password-reset/completion", map[string]any{"token": token, "password": "another password"}), http.StatusNoContent)
+		},
+		"change": func(_ *world, ada *client) {
+			status(t, ada.call("PUT", "/v1/user/password", map[string]any{"current_password": password, "new_password": "another password"}), http.StatusNoContent)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, settings{})
+			ada, acme := w.signUp("ada@example.com", "acme")
+			w.verified(acme)
+			thief, _ := w.signIn("ada@example.com", password)
+			status(t, thief.call("POST", "/v1/user/email", map[string]any{"email": "thief@example.com", "password": password}), http.StatusAccepted)
+			_, link := w.mailTo("thief@example.com")
+			if m, _ := w.mailTo("ada@example.com"); m.Subject != "Another address for your Signalbox user" {
+				t.Errorf("the present address was told %q", m.Subject)
+			}
+			status(t, w.browser().call("POST", "/v1/password-reset", map[string]any{"email": "ada@example.com"}), http.StatusAccepted)
+			_, reset := w.mailTo("ada@example.com")
+			renew(w, ada)
+			want(t, w.browser().call("POST", "/v1/email-verification", map[string]any{"token": link}), http.StatusNotFound, "link_expired")
+			want(t, w.browser().call("POST", "/v1/password-reset/completion", map[string]any{"token": reset, "password": "a third password"}), http.StatusNotFound, "link_expired")
+			_, a := w.signIn("ada@example.com", "another password")
+			status(t, a, http.StatusOK)
+		})
+	}
+}
+
+// Somebody signed up with another's address and left service tokens for whoever
+// takes the user over. Where there are other people, their tokens stay.
+func TestReset_of_an_unconfirmed_address_ends_service_tokens(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, settings{})
+	planter, acme := w.signUp("ada@example.com", "acme")
+	_, team := w.signUp("bob@example.com", "team")
+	w.exec("INSERT INTO members (account_id, user_id, role) VALUES ($1, $2, 'admin')", team.at("account", "id"), acme.at("user", "id"))
+	planted := planter.service(acme.at("account", "id"), tenants.Admin, nil)
+	shared := planter.service(team.at("account", "id"), tenants.Viewer, nil)
+	status(t, planted.call("GET", "/v1/tenants/acme/keys", nil), http.StatusOK)
+	status(t, w.browser().call("POST", "/v1/password-reset", map[string]any{"email": "ada@example.com"}), http.StatusAccepted)
+	_, token := w.mailTo("ada@example.com")
+	status(t, w.browser().call("POST", "/v1/password-reset/completion", map[string]any{"token": token, "password": "another password"}), http.StatusNoContent)
+	want(t, planted.call("GET", "/v1/tenants/acme/keys", nil), http.StatusUnauthorized, "invalid_token")
+	status(t, shared.call("GET", "/v1/tenants/team", nil), http.StatusOK)
+}
