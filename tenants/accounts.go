@@ -60,29 +60,24 @@ func (s *Service) Account(ctx context.Context, c Caller, id AccountID) (Membersh
 // UpdateAccount renames an account, or lets it require a second factor. Requiring
 // one takes an owner who has one.
 func (s *Service) UpdateAccount(ctx context.Context, c Caller, id AccountID, change AccountChange) (Membership, error) {
-	m, err := s.accountFor(ctx, c, id, ChangeAccount)
-	if err != nil {
-		return Membership{}, err
-	}
-	if change.RequireSecondFactor != nil {
-		if err := authorize(m.Role, RequireSecondFactor); err != nil {
-			return Membership{}, err
-		}
-	}
-	after := m
 	if change.Name != nil {
 		name, ok := cleanName(*change.Name)
 		if !ok {
 			return Membership{}, fault.InvalidFields(nameField("name"))
 		}
-		after.Name = name
+		change.Name = &name
 	}
-	if change.RequireSecondFactor != nil {
-		after.RequireSecondFactor = *change.RequireSecondFactor
-	}
-	err = s.store.InTx(ctx, func(tx Store) error {
-		if _, _, err := tx.LockAccount(ctx, m.ID); err != nil {
-			return err
+	var after Membership
+	err := s.changeAccount(ctx, c, id, ChangeAccount, func(tx Store, m Membership) error {
+		after = m
+		if change.Name != nil {
+			after.Name = *change.Name
+		}
+		if change.RequireSecondFactor != nil {
+			if err := authorize(m.Role, RequireSecondFactor); err != nil {
+				return err
+			}
+			after.RequireSecondFactor = *change.RequireSecondFactor
 		}
 		if after.RequireSecondFactor && !m.RequireSecondFactor {
 			u, err := tx.User(ctx, c.User)

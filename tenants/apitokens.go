@@ -82,15 +82,8 @@ func (s *Service) CreateAPIToken(ctx context.Context, c Caller, account AccountI
 	if err != nil {
 		return APIToken{}, "", err
 	}
-	m, err := s.accountFor(ctx, c, account, CreateToken)
-	if err != nil {
-		return APIToken{}, "", err
-	}
-	token.Kind, token.Account, token.User, token.Role = PersonalToken, m.ID, c.User, m.Role
-	err = s.store.InTx(ctx, func(tx Store) error {
-		if _, _, err := tx.LockAccount(ctx, m.ID); err != nil {
-			return err
-		}
+	err = s.changeAccount(ctx, c, account, CreateToken, func(tx Store, m Membership) error {
+		token.Kind, token.Account, token.User, token.Role = PersonalToken, m.ID, c.User, m.Role
 		have, err := tx.APITokens(ctx, c.User, m.ID)
 		if err != nil {
 			return err
@@ -110,18 +103,11 @@ func (s *Service) CreateServiceToken(ctx context.Context, c Caller, account Acco
 	if err != nil {
 		return APIToken{}, "", err
 	}
-	m, err := s.accountFor(ctx, c, account, ManageTokens)
-	if err != nil {
-		return APIToken{}, "", err
-	}
-	if role == Owner || !role.atMost(m.Role) {
-		return APIToken{}, "", fault.InvalidFields(fault.Field{Name: "role", Message: "is more than a service token may have", Accepted: "admin, developer, billing, viewer"})
-	}
-	token.Kind, token.Account, token.User, token.Role = ServiceToken, m.ID, UserID(newID()), role
-	err = s.store.InTx(ctx, func(tx Store) error {
-		if _, _, err := tx.LockAccount(ctx, m.ID); err != nil {
-			return err
+	err = s.changeAccount(ctx, c, account, ManageTokens, func(tx Store, m Membership) error {
+		if role == Owner || !role.atMost(m.Role) {
+			return fault.InvalidFields(fault.Field{Name: "role", Message: "is more than a service token may have", Accepted: "admin, developer, billing, viewer"})
 		}
+		token.Kind, token.Account, token.User, token.Role = ServiceToken, m.ID, UserID(newID()), role
 		all, err := tx.AccountTokens(ctx, m.ID)
 		if err != nil {
 			return err
@@ -214,17 +200,16 @@ func (s *Service) AccountTokens(ctx context.Context, c Caller, account AccountID
 
 // DeleteAccountToken revokes anybody's token in an account at once.
 func (s *Service) DeleteAccountToken(ctx context.Context, c Caller, account AccountID, id string) error {
-	m, err := s.accountFor(ctx, c, account, ManageTokens)
-	if err != nil {
-		return err
-	}
-	return s.store.InTx(ctx, func(tx Store) error {
+	return s.changeAccount(ctx, c, account, ManageTokens, func(tx Store, m Membership) error {
 		t, err := tx.DeleteAccountToken(ctx, m.ID, id)
 		if err != nil {
 			return err
 		}
 		if t.Kind == ServiceToken {
 			if err := tx.DeleteService(ctx, t.User); err != nil {
+				return err
+			}
+			if err := tx.DropInvitationsBy(ctx, m.ID, t.User, Roles); err != nil {
 				return err
 			}
 		}

@@ -16,6 +16,9 @@ const (
 	invitationLife     = 7 * 24 * time.Hour
 	maxInvitations     = 50 // open ones of an account
 	invitationsPerHour = 30 // mails of an account
+	// invitationsToAddress is how many mails an address gets in an hour, from all
+	// accounts.
+	invitationsToAddress = 10
 )
 
 // Invitation lets whoever reads the mail of an address join an account.
@@ -25,6 +28,7 @@ type Invitation struct {
 	Email     string
 	Role      Role
 	InvitedBy string // an address; "" = a service token
+	Inviter   UserID // who sent it last; it ends with the inviter's right to invite
 	CreatedAt time.Time
 	SentAt    time.Time
 	ExpiresAt time.Time
@@ -60,13 +64,13 @@ func (s *Service) Invite(ctx context.Context, c Caller, account AccountID, email
 	if len(fields) > 0 {
 		return Invitation{}, fault.InvalidFields(fields...)
 	}
-	m, by, err := s.inviter(ctx, c, account, role)
+	m, by, err := s.inviter(ctx, c, account, email, role)
 	if err != nil {
 		return Invitation{}, err
 	}
-	made := Invitation{ID: newID(), Account: m.ID, Email: email, Role: role, InvitedBy: by, CreatedAt: s.now()}
-	err = s.store.InTx(ctx, func(tx Store) error {
-		if _, _, err := tx.LockAccount(ctx, m.ID); err != nil {
+	made := Invitation{ID: newID(), Account: m.ID, Email: email, Role: role, InvitedBy: by, Inviter: c.User, CreatedAt: s.now()}
+	err = s.changeAccount(ctx, c, m.ID, ManageMembers, func(tx Store, m Membership) error {
+		if err := mayInvite(m, role); err != nil {
 			return err
 		}
 		if err := tx.DropInvitations(ctx, m.ID, s.now()); err != nil {
@@ -97,13 +101,13 @@ func (s *Service) Invite(ctx context.Context, c Caller, account AccountID, email
 // inviter returns the caller's membership and address, if the caller may invite
 // somebody for the role. Who invites is known by mail: else anybody could send
 // mail to anybody through us.
-func (s *Service) inviter(ctx context.Context, c Caller, account AccountID, role Role) (Membership, string, error) {
+func (s *Service) inviter(ctx context.Context, c Caller, account AccountID, email string, role Role) (Membership, string, error) {
 	m, err := s.accountFor(ctx, c, account, ManageMembers)
 	if err != nil {
 		return Membership{}, "", err
 	}
-	if role == Owner && !m.Role.Allows(ManageOwners) {
-		return Membership{}, "", errOwnersOnly()
+	if err := mayInvite(m, role); err != nil {
+		return Membership{}, "", err
 	}
 	u, err := s.store.User(ctx, c.User)
 	if err != nil {
@@ -112,8 +116,18 @@ func (s *Service) inviter(ctx context.Context, c Caller, account AccountID, role
 	if c.Token != ServiceToken && !u.EmailVerified {
 		return Membership{}, "", fault.New(fault.Forbidden, "Confirm your own email address before you invite others.").WithCode("email_unverified")
 	}
-	_, err = s.attempt(ctx, "Too many invitations from this account.", time.Hour, bound{"invite:" + string(m.ID), invitationsPerHour})
+	// By address, too: who has many accounts shall not fill somebody's mailbox.
+	_, err = s.attempt(ctx, "Too many invitations from this account, or to this address.", time.Hour,
+		bound{"invite:" + string(m.ID), invitationsPerHour}, bound{"invited:" + emailKey(email), invitationsToAddress})
 	return m, u.Email, err
+}
+
+// mayInvite returns a fault unless a member may invite somebody for the role.
+func mayInvite(m Membership, role Role) error {
+	if role == Owner && !m.Role.Allows(ManageOwners) {
+		return errOwnersOnly()
+	}
+	return nil
 }
 
 // sendInvitation keeps the invitation with a fresh token and queues its mail.
@@ -146,17 +160,17 @@ func (s *Service) ResendInvitation(ctx context.Context, c Caller, account Accoun
 	if err != nil {
 		return Invitation{}, err
 	}
-	m, _, err := s.inviter(ctx, c, account, i.Role)
-	if err != nil {
+	if _, _, err := s.inviter(ctx, c, account, i.Email, i.Role); err != nil {
 		return Invitation{}, err
 	}
-	err = s.store.InTx(ctx, func(tx Store) error {
-		if _, _, err := tx.LockAccount(ctx, m.ID); err != nil {
+	err = s.changeAccount(ctx, c, account, ManageMembers, func(tx Store, m Membership) error {
+		if err := mayInvite(m, i.Role); err != nil {
 			return err
 		}
 		if i, err = tx.Invitation(ctx, m.ID, id); err != nil { // it may be accepted by now
 			return err
 		}
+		i.Inviter = c.User
 		if err := s.sendInvitation(ctx, tx, m, &i); err != nil {
 			return err
 		}
@@ -167,18 +181,14 @@ func (s *Service) ResendInvitation(ctx context.Context, c Caller, account Accoun
 
 // RevokeInvitation withdraws an invitation; its link is void at once.
 func (s *Service) RevokeInvitation(ctx context.Context, c Caller, account AccountID, id string) error {
-	m, err := s.accountFor(ctx, c, account, ManageMembers)
-	if err != nil {
-		return err
-	}
-	i, err := s.store.Invitation(ctx, m.ID, id)
-	if err != nil {
-		return err
-	}
-	if i.Role == Owner && !m.Role.Allows(ManageOwners) {
-		return errOwnersOnly()
-	}
-	return s.store.InTx(ctx, func(tx Store) error {
+	return s.changeAccount(ctx, c, account, ManageMembers, func(tx Store, m Membership) error {
+		i, err := tx.Invitation(ctx, m.ID, id)
+		if err != nil {
+			return err
+		}
+		if err := mayInvite(m, i.Role); err != nil {
+			return err
+		}
 		if err := tx.DeleteInvitation(ctx, m.ID, id); err != nil {
 			return err
 		}

@@ -26,7 +26,8 @@ func (s *Service) Members(ctx context.Context, c Caller, account AccountID) ([]M
 }
 
 // ChangeRole gives a member another role. Only owners make owners and change
-// them, and the last one stays.
+// them, and the last one stays. Open invitations that the member could not make any
+// more are withdrawn.
 func (s *Service) ChangeRole(ctx context.Context, c Caller, account AccountID, u UserID, role Role) (Member, error) {
 	if !slices.Contains(Roles, role) {
 		return Member{}, fault.InvalidFields(fault.Field{Name: "role", Message: "is not a role", Accepted: "owner, admin, developer, billing, viewer"})
@@ -44,6 +45,9 @@ func (s *Service) ChangeRole(ctx context.Context, c Caller, account AccountID, u
 		if err := tx.SetRole(ctx, by.ID, u, role); err != nil {
 			return err
 		}
+		if err := tx.DropInvitationsBy(ctx, by.ID, u, notInvitedBy(role)); err != nil {
+			return err
+		}
 		changed = m
 		changed.Role = role
 		return tx.Audit(ctx, Audit{
@@ -54,7 +58,8 @@ func (s *Service) ChangeRole(ctx context.Context, c Caller, account AccountID, u
 }
 
 // RemoveMember takes a person out of an account; the person's API tokens in it
-// are void at once.
+// are void at once, and so are the invitations that the person made: else whoever is
+// removed comes back with one.
 func (s *Service) RemoveMember(ctx context.Context, c Caller, account AccountID, u UserID) error {
 	return s.changeMember(ctx, c, account, u, ManageMembers, s.removal(ctx, c, "member.removed"))
 }
@@ -72,6 +77,9 @@ func (s *Service) removal(ctx context.Context, c Caller, action string) func(Sto
 			}
 		}
 		if err := tx.RemoveMember(ctx, by.ID, m.ID); err != nil {
+			return err
+		}
+		if err := tx.DropInvitationsBy(ctx, by.ID, m.ID, Roles); err != nil {
 			return err
 		}
 		return tx.Audit(ctx, Audit{Caller: c, Account: by.ID, Action: action, Subject: string(m.ID), Before: map[string]any{"role": m.Role}})
@@ -113,6 +121,17 @@ func (s *Service) memberOf(ctx context.Context, store Store, c Caller, account A
 		return Membership{}, errSecondFactorRequired()
 	}
 	return by, authorize(by.Role, p)
+}
+
+// notInvitedBy are the roles for which a member with that role can't invite.
+func notInvitedBy(r Role) []Role {
+	switch {
+	case !r.Allows(ManageMembers):
+		return Roles
+	case !r.Allows(ManageOwners):
+		return []Role{Owner}
+	}
+	return nil
 }
 
 // anotherOwner returns a fault when the account has one owner.

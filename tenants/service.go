@@ -119,7 +119,31 @@ func (s *Service) tenantFor(ctx context.Context, c Caller, ref string, p Permiss
 // accountFor returns the account that the caller names, or the only one there
 // is when the name is empty, and checks the permission in it.
 func (s *Service) accountFor(ctx context.Context, c Caller, id AccountID, p Permission) (Membership, error) {
-	m, err := membershipIn(ctx, s.store, c, id)
+	return accountIn(ctx, s.store, c, id, p)
+}
+
+// changeAccount runs f with the account locked. What the caller may do is judged
+// before the lock, which strangers shall not take, and behind it again: who was
+// removed while waiting for it changes nothing.
+func (s *Service) changeAccount(ctx context.Context, c Caller, id AccountID, p Permission, f func(tx Store, m Membership) error) error {
+	m, err := s.accountFor(ctx, c, id, p)
+	if err != nil {
+		return err
+	}
+	return s.store.InTx(ctx, func(tx Store) error {
+		if _, _, err := tx.LockAccount(ctx, m.ID); err != nil {
+			return err
+		}
+		m, err := accountIn(ctx, tx, c, m.ID, p)
+		if err != nil {
+			return err
+		}
+		return f(tx, m)
+	})
+}
+
+func accountIn(ctx context.Context, store Store, c Caller, id AccountID, p Permission) (Membership, error) {
+	m, err := membershipIn(ctx, store, c, id)
 	if err != nil {
 		return Membership{}, err
 	}

@@ -80,6 +80,8 @@ type Members interface {
 	Invitation(ctx context.Context, a AccountID, id string) (Invitation, error)
 	InvitationByToken(ctx context.Context, tokenHash []byte, now time.Time) (Invitation, error)
 	DeleteInvitation(ctx context.Context, a AccountID, id string) error
+	// DropInvitationsBy withdraws those for the roles that a user made or sent again.
+	DropInvitationsBy(ctx context.Context, a AccountID, by UserID, roles []Role) error
 	// DropInvitations forgets those of an account that are past.
 	DropInvitations(ctx context.Context, a AccountID, now time.Time) error
 }

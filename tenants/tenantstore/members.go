@@ -63,20 +63,20 @@ func (s *Store) CountOwners(ctx context.Context, a tenants.AccountID) (int, erro
 		"SELECT count(*) FROM members m JOIN users u ON u.id = m.user_id WHERE m.account_id = $1 AND m.role = 'owner' AND u.kind = 'person'", a)
 }
 
-const invitationColumns = "id, account_id, email, role, invited_by, created_at, sent_at, expires_at"
+const invitationColumns = "id, account_id, email, role, invited_by, inviter, created_at, sent_at, expires_at"
 
 func scanInvitation(row pgx.CollectableRow) (i tenants.Invitation, err error) {
-	err = row.Scan(&i.ID, &i.Account, &i.Email, &i.Role, &i.InvitedBy, &i.CreatedAt, &i.SentAt, &i.ExpiresAt)
+	err = row.Scan(&i.ID, &i.Account, &i.Email, &i.Role, &i.InvitedBy, &i.Inviter, &i.CreatedAt, &i.SentAt, &i.ExpiresAt)
 	return i, err
 }
 
 // PutInvitation implements tenants.Members.
 func (s *Store) PutInvitation(ctx context.Context, a tenants.AccountID, i tenants.Invitation, emailKey string, tokenHash []byte) error {
 	return s.exec(ctx, "invitation", `
-		INSERT INTO invitations (id, account_id, email, email_key, role, token_hash, invited_by, created_at, sent_at, expires_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-		ON CONFLICT (id) DO UPDATE SET token_hash = excluded.token_hash, sent_at = excluded.sent_at, expires_at = excluded.expires_at
-		WHERE invitations.account_id = $2`, i.ID, a, i.Email, emailKey, i.Role, tokenHash, i.InvitedBy, i.CreatedAt, i.SentAt, i.ExpiresAt)
+		INSERT INTO invitations (id, account_id, email, email_key, role, token_hash, invited_by, inviter, created_at, sent_at, expires_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+		ON CONFLICT (id) DO UPDATE SET token_hash = excluded.token_hash, inviter = excluded.inviter, sent_at = excluded.sent_at, expires_at = excluded.expires_at
+		WHERE invitations.account_id = $2`, i.ID, a, i.Email, emailKey, i.Role, tokenHash, i.InvitedBy, i.Inviter, i.CreatedAt, i.SentAt, i.ExpiresAt)
 }
 
 // Invitations implements tenants.Members.
@@ -98,6 +98,14 @@ func (s *Store) InvitationByToken(ctx context.Context, tokenHash []byte, now tim
 // DeleteInvitation implements tenants.Members.
 func (s *Store) DeleteInvitation(ctx context.Context, a tenants.AccountID, id string) error {
 	return s.exec(ctx, "invitation", "DELETE FROM invitations WHERE account_id = $1 AND id = $2", a, id)
+}
+
+// DropInvitationsBy implements tenants.Members.
+func (s *Store) DropInvitationsBy(ctx context.Context, a tenants.AccountID, by tenants.UserID, roles []tenants.Role) error {
+	if _, err := s.db.Exec(ctx, "DELETE FROM invitations WHERE account_id = $1 AND inviter = $2 AND role = ANY($3)", a, by, roles); err != nil {
+		return postgres.Error("withdraw invitations", err)
+	}
+	return nil
 }
 
 // DropInvitations implements tenants.Members.
