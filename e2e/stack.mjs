@@ -10,6 +10,8 @@ const root = resolve(import.meta.dirname, "..");
 
 /** How long the first start may take: databases, migrations, seeds. */
 const startTimeout = 90_000;
+/** How long everything may take to end; it drains first. */
+const stopTimeout = 60_000;
 
 /** The first of some ports in a row that nobody listens on, below the kernel's own. */
 async function freePorts(count) {
@@ -57,7 +59,12 @@ export async function startStack() {
   });
   const stop = async () => {
     dev.kill("SIGTERM");
+    const late = setTimeout(() => {
+      console.error(`dev has not ended within ${stopTimeout} ms, it is killed`);
+      dev.kill("SIGKILL");
+    }, stopTimeout);
     const code = await ended;
+    clearTimeout(late);
     await rm(dir, { recursive: true, force: true });
     return code;
   };
