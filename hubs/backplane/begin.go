@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/internal/redisclient"
 )
 
 // begun is an entry in the pipeline of its hub.
@@ -120,7 +122,9 @@ func (h *hubBackplane) encode(e *hubs.Entry, o hubs.PublishOptions, to address) 
 			slices.Sort(indexes)
 			indexes = slices.Compact(indexes)
 		}
-		indexed = len(indexes)
+		if indexed = len(indexes); len(indexes) > 0 {
+			indexes = append(indexes, p.keys.NthGroupIndex(rand.N(redisclient.GroupIndexes)))
+		}
 	}
 	q.args = []any{o.Charge, hash, settings.idempotency().Milliseconds(), operation, life.Milliseconds(), userGroups, indexed}
 	if operation != "" {

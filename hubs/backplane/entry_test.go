@@ -2,6 +2,7 @@ package backplane
 
 import (
 	"bytes"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -152,10 +153,12 @@ func TestKeys_are_injective(t *testing.T) {
 			add(k.Stream(), where+"stream")
 			add(k.Doorbell(), where+"bell")
 			add(k.Accepted(), where+"accepted")
+			for n := range redisclient.GroupIndexes {
+				add(k.NthGroupIndex(n), where+"index "+strconv.Itoa(n))
+			}
 			for _, n := range names {
 				add(k.Idempotency(n), where+"idempotency "+n)
 				add(k.UserGroups(n), where+"user groups "+n)
-				add(k.GroupIndex(n), where+"index of group "+n)
 				add(k.Owner(n), where+"owner "+n)
 				add(k.Publisher(n), where+"publisher "+n)
 			}

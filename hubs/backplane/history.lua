@@ -1,6 +1,7 @@
 -- Reads a part of a hub's stream.
 --
--- KEYS  1 head  2 stream  3 index of a group; the stream again when none is meant
+-- KEYS  1 head  2 stream  3 index of a group, and of others
+--       with it; the stream again when none is meant
 -- ARGV  1 'up' or 'down'  2 epoch that the lowest number is of, '' = any
 --       3 lowest number, 0 = the oldest  4 lowest ms, 0 = any  5 number to end
 --       before, 0 = behind the newest  6 most entries  7 most bytes

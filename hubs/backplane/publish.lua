@@ -3,14 +3,15 @@
 --
 -- KEYS  1 head  2 stream  3 accepted  4 publisher  5 idempotency key (the
 --       publisher again when there is none)  6... users' groups, then the
---       indexes of the groups that the entry is for
+--       indexes of the groups that the entry is for, then, when there are some,
+--       any index: it is trimmed, so that those of quiet groups are, too
 -- ARGV  1 epoch to begin with when the hub has none  2 entry  3 doorbell
 --       4 sequence of this publish  5 slots in the publisher's memory
 --       6 retention, ms  7 most entries  8 most bytes  9 life of the head, ms
 --       10 charge  11 hash of the request, or ''  12 idempotency memory, ms
 --       13 '', 'add', 'remove' or 'clear'  14 ms until a user leaves the
---       groups again  15 most groups of a user  16 how many keys are indexes,
---       '' = groups have none in this hub  17... groups
+--       groups again  15 most groups of a user  16 how many indexes the entry is
+--       for, '' = groups have none in this hub  17... groups
 -- Answer: 'ok epoch number ms receivers minute total bytes', 'dup epoch number',
 --       'conflict' or 'late'. The bytes are those of the stream; -1 = not
 --       measured this time.
@@ -51,6 +52,7 @@ local rested = now > ms + 60000
 if now > ms then ms = now end -- a clock that went back must not stop the hub
 
 local indexes = tonumber(ARGV[16]) or 0
+local behind = #KEYS - indexes - math.min(indexes, 1) -- the last key before the indexes
 local size = #ARGV[2] + 32 * indexes
 sum = sum + size -- of all entries so far: the stream has those since its oldest
 local id, oldest = int(ms) .. '-' .. int(number), int(now - tonumber(ARGV[6]))
@@ -90,8 +92,11 @@ if ARGV[16] == '' then
 elseif not indexed then
   redis.call('HSET', KEYS[1], 'indexed', int(number))
 end
-for k = #KEYS - indexes + 1, #KEYS do
-  local added = redis.pcall('XADD', KEYS[k], 'MINID', '~', oldest, id, 'n', '')
+-- An index holds no more than the stream: not what is too old, nor what was too much.
+local first = indexes > 0 and redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1][1]
+if first then redis.call('XTRIM', KEYS[#KEYS], 'MINID', '~', first) end
+for k = behind + 1, behind + indexes do
+  local added = redis.pcall('XADD', KEYS[k], 'MINID', '~', first, id, 'n', '')
   if added.err then -- it is of an epoch whose clock was ahead
     redis.call('DEL', KEYS[k])
     redis.call('XADD', KEYS[k], id, 'n', '')
@@ -117,7 +122,7 @@ if ARGV[11] ~= '' then
   redis.call('SET', KEYS[5], ARGV[11] .. ' ' .. epoch .. ' ' .. int(number), 'PX', ARGV[12])
 end
 
-for k = 6, #KEYS - indexes do
+for k = 6, behind do
   if ARGV[13] == 'clear' then
     redis.call('DEL', KEYS[k])
   elseif ARGV[13] == 'remove' then

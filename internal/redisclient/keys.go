@@ -2,7 +2,12 @@
 // get their names.
 package redisclient
 
-import "github.com/signalbox/signalbox/tenants"
+import (
+	"hash/fnv"
+	"strconv"
+
+	"github.com/signalbox/signalbox/tenants"
+)
 
 // prefix sets the service's keys apart in a shared Redis.
 const prefix = "sb:"
@@ -20,9 +25,20 @@ func Hub(t tenants.ID, hub string) HubKeys {
 // Stream is the hub's log of entries.
 func (k HubKeys) Stream() string { return k.tag + "stream" }
 
+// GroupIndexes is how many indexes of groups a hub has at most.
+const GroupIndexes = 256
+
 // GroupIndex is the stream of the ids of those entries of the log that are for a
-// group, in hubs that keep one.
-func (k HubKeys) GroupIndex(group string) string { return k.tag + "group:" + group }
+// group, in hubs that keep one. Groups share them: their number, and so what they
+// take in Redis, must not grow with the names that a tenant thinks of.
+func (k HubKeys) GroupIndex(group string) string {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(group)) // never fails
+	return k.NthGroupIndex(int(h.Sum32() % GroupIndexes))
+}
+
+// NthGroupIndex is the index with a number, 0 to GroupIndexes-1.
+func (k HubKeys) NthGroupIndex(n int) string { return k.tag + "index:" + strconv.Itoa(n) }
 
 // Head is the hash with the hub's epoch and last number.
 func (k HubKeys) Head() string { return k.tag + "head" }
