@@ -2,7 +2,10 @@ package backplane
 
 import (
 	"errors"
+	"fmt"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -113,4 +116,70 @@ func TestAck_none(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "count", func() bool { return r.Stats().Unheard == 1 })
+}
+
+// Waiting for a replica takes a connection for as long. However many hubs a tenant
+// publishes to like that, the pool is there for the others.
+func TestAck_replicated_takes_few_connections_of_a_tenant(t *testing.T) {
+	url := newRedis(t)
+	client := newClient(t, url)
+	r := process(t, url)
+	done := make(chan struct{})
+	var all sync.WaitGroup
+	for i := range 24 {
+		all.Go(func() {
+			h := r.Hub(tenant, fmt.Sprint("hub", i), Settings{})
+			for range 2 { // without a replica all of it is waited for
+				if _, err := h.Publish(t.Context(), say("p", i), hubs.PublishOptions{Ack: hubs.AckReplicated}); !errors.Is(err, hubs.ErrOutcomeUnknown) {
+					t.Errorf("without a replica: %v", err)
+				}
+			}
+		})
+	}
+	go func() {
+		all.Wait()
+		close(done)
+	}()
+	most := 0
+	for {
+		info, err := client.InfoMap(t.Context(), "clients").Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := strconv.Atoi(info["Clients"]["blocked_clients"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		most = max(most, n)
+		select {
+		case <-done:
+			if most == 0 || most > waitsOfTenant {
+				t.Errorf("%d connections waited for replicas, the most are %d", most, waitsOfTenant)
+			}
+			return
+		default:
+		}
+	}
+}
+
+// What waiting for replicas leaves in Redis ends by itself, also when nothing was
+// published.
+func TestAck_replicated_of_a_repeat_leaves_nothing_for_ever(t *testing.T) {
+	url := newRedis(t)
+	client := newClient(t, url)
+	for i := range 2 {
+		_, err := process(t, url).Hub(tenant, hub, Settings{}).Publish(t.Context(), say("p", 1), hubs.PublishOptions{IdempotencyKey: "k", Ack: hubs.AckReplicated})
+		if !errors.Is(err, hubs.ErrNotReplicated) {
+			t.Errorf("publish %d: %v", i, err)
+		}
+	}
+	keys, err := client.Keys(t.Context(), "*").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range keys {
+		if client.PTTL(t.Context(), k).Val() < 0 {
+			t.Errorf("%s stays for ever", k)
+		}
+	}
 }

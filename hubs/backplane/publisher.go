@@ -34,6 +34,8 @@ const (
 	// publisherIdle is after how long without a publish a publisher is forgotten.
 	// Nothing of it is on the way by then.
 	publisherIdle = 2 * time.Minute
+	// publisherLife is how long Redis remembers a publisher's last answers.
+	publisherLife = 10 * time.Minute
 )
 
 // The states of a request.
@@ -274,9 +276,17 @@ func (p *publisher) unheard(q *request) {
 	}
 }
 
-// attempt makes one round trip. It answers what is settled and returns the rest
+// attempt makes one round trip, when the tenant's turn has come. It answers what is settled and returns the rest
 // with the error that the first of them met.
 func (p *publisher) attempt(batch []*request) ([]*request, error) {
+	waits := wantReplicas(batch)
+	if waits {
+		leave, err := p.r.waits.enter(p.r.ctx, p.tenant)
+		if err != nil {
+			return batch, err
+		}
+		defer leave()
+	}
 	ctx, cancel := context.WithTimeout(p.r.ctx, attemptPatience)
 	defer cancel()
 	p.mu.Lock()
@@ -291,7 +301,10 @@ func (p *publisher) attempt(batch []*request) ([]*request, error) {
 		args = append(args, limits[:]...)
 		commands[i] = publishScript.EvalSha(ctx, pipe, slices.Concat(p.fixed, q.keys), append(args, q.args...)...)
 	}
-	replicas := awaitReplicas(ctx, pipe, batch, p.fixed[3])
+	var replicas *redis.Cmd
+	if waits {
+		replicas = awaitReplicas(ctx, pipe, batch[len(batch)-1].seq, p.fixed[3])
+	}
 	_, _ = pipe.Exec(ctx) // each command has its own error
 
 	var left []*request
@@ -316,34 +329,6 @@ func (p *publisher) attempt(batch []*request) ([]*request, error) {
 	}
 	p.r.health.report(failure)
 	return left, failure
-}
-
-// replicaPatience is how long a replica may take, in milliseconds.
-const replicaPatience = 250
-
-// awaitReplicas has the round trip end with the number of replicas that have all
-// of it, when one of the batch asks for that; else it returns nil.
-func awaitReplicas(ctx context.Context, pipe redis.Pipeliner, batch []*request, publisher string) *redis.Cmd {
-	for _, q := range batch {
-		if q.ack == hubs.AckReplicated {
-			// WAIT counts from the connection's own last write: one behind everything,
-			// since an answer from memory writes nothing.
-			pipe.HSet(ctx, publisher, "waits", q.seq)
-			return pipe.Do(ctx, "WAIT", 1, replicaPatience)
-		}
-	}
-	return nil
-}
-
-// replicated returns why the entry is on no replica for all we know.
-func replicated(q *request, replicas *redis.Cmd) error {
-	if q.ack != hubs.AckReplicated {
-		return nil
-	}
-	if n, err := replicas.Int(); err != nil || n < 1 {
-		return fmt.Errorf("publish: %w: %w", hubs.ErrNotReplicated, hubs.ErrOutcomeUnknown)
-	}
-	return nil
 }
 
 func (p *publisher) settle(q *request, text string, replicas *redis.Cmd) {

@@ -142,6 +142,7 @@ type Redis struct {
 	publishers atomic.Uint64
 	windows    atomic.Int64 // bytes in the windows of all feeds
 	sizes      sizes
+	waits      *waits
 	mu         sync.Mutex
 	pipelines  map[hubID]*publisher
 }
@@ -160,7 +161,7 @@ func New(cfg Config) (*Redis, error) {
 	}
 	r := &Redis{
 		cfg: cfg, client: cfg.Redis, log: cfg.Logger, run: cfg.EdgeRun,
-		health: newHealth(), pipelines: make(map[hubID]*publisher), lookups: redisclient.NewBatch(cfg.Redis),
+		health: newHealth(), waits: newWaits(), pipelines: make(map[hubID]*publisher), lookups: redisclient.NewBatch(cfg.Redis),
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.replies = newReplies(r)
