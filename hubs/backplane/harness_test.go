@@ -329,3 +329,49 @@ func newRedis(t *testing.T) string {
 var background = context.Background()
 
 func containsText(err error, s string) bool { return err != nil && strings.Contains(err.Error(), s) }
+
+// hookOn calls f once behind the first command of c, alone or in a pipeline, for
+// which it is one that is meant.
+func hookOn(c redis.UniversalClient, meant func(redis.Cmder) bool, f func()) {
+	var once sync.Once
+	c.AddHook(behind(func(cmd redis.Cmder) {
+		if meant(cmd) {
+			once.Do(f)
+		}
+	}))
+}
+
+type behind func(redis.Cmder)
+
+func (behind) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (b behind) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		if err == nil {
+			b(cmd)
+		}
+		return err
+	}
+}
+
+func (b behind) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		err := next(ctx, cmds)
+		for _, cmd := range cmds {
+			if cmd.Err() == nil {
+				b(cmd)
+			}
+		}
+		return err
+	}
+}
+
+// runsScript reports whether cmd runs the script with this text.
+func runsScript(source string) func(redis.Cmder) bool {
+	hash := redis.NewScript(source).Hash()
+	return func(cmd redis.Cmder) bool {
+		args := cmd.Args()
+		return len(args) > 1 && (args[0] == "evalsha" && args[1] == hash || args[0] == "eval" && args[1] == source)
+	}
+}

@@ -179,9 +179,13 @@ func (h *hubBackplane) readHistory(ctx context.Context, q hubs.HistoryQuery) (hu
 			return hubs.HistoryPage{}, err
 		}
 		edge := hubs.Position{Epoch: part.epoch, Number: part.newest}
-		if page.Edge.Number == 0 {
+		if scanned == 0 {
 			page.Edge = edge
 			page.Next = edge
+		} else if part.epoch != ask.epoch || !q.Newest && part.oldest > ask.low {
+			// What comes next went away meanwhile: who asks for the next page is told.
+			page.More = true
+			return page, nil
 		}
 		if err := q.Gone(part.oldest, edge); err != nil {
 			return hubs.HistoryPage{}, err
@@ -203,10 +207,11 @@ func (h *hubBackplane) readHistory(ctx context.Context, q hubs.HistoryQuery) (hu
 		if scanned += max(1, len(part.entries)); !part.more || scanned >= scanEntries {
 			return page, nil
 		}
+		ask.epoch = part.epoch
 		if q.Newest {
 			ask.high = part.upTo
 		} else {
-			ask.epoch, ask.low, ask.ms = part.epoch, part.upTo+1, 0
+			ask.low, ask.ms = part.upTo+1, 0
 			if ask.high == 0 {
 				ask.high = page.Edge.Number + 1
 			}

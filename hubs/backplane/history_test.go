@@ -354,3 +354,44 @@ func TestSizes_of_a_tenant_are_known_and_bounded(t *testing.T) {
 		t.Errorf("an ended stream still counts: %d", known())
 	}
 }
+
+// What is trimmed, or lost with its epoch, while a page of it is being read is told.
+func TestHistory_that_goes_away_while_it_is_read_is_gone(t *testing.T) {
+	for name, newest := range map[string]bool{"trimmed": false, "new epoch": false, "new epoch, from the newest": true} {
+		t.Run(name, func(t *testing.T) {
+			url := newRedis(t)
+			client := newClient(t, url)
+			writer, r := process(t, url), process(t, url)
+			const total = scanPage + 100
+			for i := range total {
+				publish(t, writer, say("p", i+1))
+			}
+			k := redisclient.Hub(tenant, hub)
+			hookOn(r.client, runsScript(historySource), func() {
+				if name == "trimmed" {
+					if err := client.XTrimMaxLen(t.Context(), k.Stream(), 20).Err(); err != nil {
+						t.Error(err)
+					}
+					return
+				}
+				if err := client.Del(t.Context(), k.Head()).Err(); err != nil {
+					t.Error(err)
+				}
+				for i := range total {
+					publish(t, writer, say("other", i+1))
+				}
+			})
+			h := r.Hub(tenant, hub, Settings{}).(hubs.Historian)
+			got, err := all(t, h, hubs.HistoryQuery{Select: hubs.Selection{All: true}, Newest: newest, Limit: hubs.MaxHistoryPage})
+			var gone *hubs.HistoryGoneError
+			if !errors.As(err, &gone) {
+				t.Errorf("%d of %d entries: %v", len(got), total, err)
+			}
+			for _, e := range got {
+				if who, _ := said(e); who != "p" {
+					t.Fatalf("entry %d is of another epoch", e.Number)
+				}
+			}
+		})
+	}
+}

@@ -59,7 +59,11 @@ func (h *hubBackplane) Publish(ctx context.Context, e *hubs.Entry, o hubs.Publis
 	}
 	at, err := b.Accepted(ctx)
 	if err == nil && e.Kind == hubs.PresenceGone {
-		h.forget(ctx, h.r.run, e)
+		var fields []any
+		for _, id := range e.Connections {
+			fields = append(fields, presenceField(id, e.Groups[0]), e.Reason)
+		}
+		h.forget(ctx, h.r.run, fields...)
 	}
 	return at, err
 }

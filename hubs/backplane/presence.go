@@ -38,15 +38,10 @@ const (
 )
 
 // forgetPresence forgets tokens unless there are newer ones. KEYS: the hash. ARGV:
-// field, token, and so on; a token that ends in an asterisk is the beginning of one.
+// field, token, and so on.
 var forgetPresence = redis.NewScript(`
 for i = 1, #ARGV, 2 do
-  local now = redis.call('HGET', KEYS[1], ARGV[i])
-  local token = ARGV[i + 1]
-  local some = string.sub(token, -1) == '*'
-  if now and (now == token or some and string.sub(now, 1, #token - 1) == string.sub(token, 1, -2)) then
-    redis.call('HDEL', KEYS[1], ARGV[i])
-  end
+  if redis.call('HGET', KEYS[1], ARGV[i]) == ARGV[i + 1] then redis.call('HDEL', KEYS[1], ARGV[i]) end
 end
 local left = redis.call('HLEN', KEYS[1])
 if left == 1 and redis.call('HEXISTS', KEYS[1], '') == 1 then redis.call('DEL', KEYS[1]) return 0 end
@@ -78,16 +73,12 @@ func (h *hubBackplane) remember(ctx context.Context, e *hubs.Entry) error {
 	return nil
 }
 
-// forget is remember's end. What it fails to forget is ended once more when this
-// process has ended, which does no harm.
-func (h *hubBackplane) forget(ctx context.Context, run string, e *hubs.Entry) {
+// forget is remember's end, for fields and their tokens. What it fails to forget is
+// ended once more when the process has ended, which does no harm.
+func (h *hubBackplane) forget(ctx context.Context, run string, fields ...any) {
 	ctx, cancel := context.WithTimeout(ctx, attemptPatience)
 	defer cancel()
-	var args []any
-	for _, id := range e.Connections {
-		args = append(args, presenceField(id, e.Groups[0]), e.Reason)
-	}
-	if err := forgetPresence.Run(ctx, h.r.client, []string{h.keys().Presence(run)}, args...).Err(); err != nil {
+	if err := forgetPresence.Run(ctx, h.r.client, []string{h.keys().Presence(run)}, fields...).Err(); err != nil {
 		h.r.log.Debug("presence is not forgotten", "hub", h.id.hub, "error", err)
 	}
 }
@@ -158,19 +149,50 @@ func (r *Redis) reapRun(ctx context.Context, run string) error {
 		}
 		ended += n
 	}
-	_, err = r.client.Pipelined(ctx, func(p redis.Pipeliner) error {
-		p.Del(ctx, redisclient.PresenceHubs(run))
-		p.SRem(ctx, redisclient.PresenceEdges, run)
-		p.Del(ctx, redisclient.PresenceReaper(run))
-		return nil
-	})
-	if err != nil {
+	if err := r.forgetRun(ctx, run, names); err != nil {
 		return fmt.Errorf("forget a dead edge's presence: %w", err)
 	}
 	if ended > 0 {
 		r.log.Info("presence of an edge that is gone has ended", "edge_run_gone", run, "members", ended)
 	}
 	return nil
+}
+
+// forgetRun forgets that an edge run has presence in these hubs. One that was wrongly
+// taken for dead may have announced its members anew meanwhile: where it has, it is
+// remembered.
+func (r *Redis) forgetRun(ctx context.Context, run string, names []string) error {
+	left := make([]*redis.IntCmd, len(names))
+	_, err := r.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, name := range names {
+			p.SRem(ctx, redisclient.PresenceHubs(run), name)
+			tenant, hub, _ := strings.Cut(name, "/")
+			left[i] = p.Exists(ctx, redisclient.Hub(tenants.ID(tenant), hub).Presence(run))
+		}
+		p.SRem(ctx, redisclient.PresenceEdges, run)
+		p.Del(ctx, redisclient.PresenceReaper(run))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	_, err = r.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, name := range names {
+			if left[i].Val() > 0 {
+				p.SAdd(ctx, redisclient.PresenceHubs(run), name)
+				p.PExpire(ctx, redisclient.PresenceHubs(run), headLife)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	some, err := r.client.Exists(ctx, redisclient.PresenceHubs(run)).Result() // also of other hubs
+	if err == nil && some > 0 {
+		err = r.client.SAdd(ctx, redisclient.PresenceEdges, run).Err()
+	}
+	return err
 }
 
 // reapHub ends what one edge run has announced in one hub. What is published twice,
@@ -189,10 +211,12 @@ func (r *Redis) reapHub(ctx context.Context, run string, id hubID) (int, error) 
 	}
 	h := &hubBackplane{r: r, id: id, settings: func() Settings { return s }}
 	type place struct{ group, token string }
-	batches := make(map[place][]string)
+	batches, fields := make(map[place][]string), make(map[place][]any)
 	end := func(at place) error {
 		e := &hubs.Entry{Kind: hubs.PresenceGone, Groups: []string{at.group}, Connections: batches[at], Reason: at.token}
+		ended := fields[at]
 		delete(batches, at)
+		delete(fields, at)
 		_, hash, err := encodeEntry(e, address{})
 		if err != nil {
 			return err
@@ -201,7 +225,7 @@ func (r *Redis) reapHub(ctx context.Context, run string, id hubID) (int, error) 
 		if _, err := h.Publish(ctx, e, hubs.PublishOptions{IdempotencyKey: "gone-" + hex.EncodeToString(sum[:16])}); err != nil {
 			return err
 		}
-		h.forget(ctx, run, e)
+		h.forget(ctx, run, ended...)
 		return nil
 	}
 	for field, token := range members {
@@ -211,6 +235,7 @@ func (r *Redis) reapHub(ctx context.Context, run string, id hubID) (int, error) 
 			continue
 		}
 		at := place{group, process + ".*"}
+		fields[at] = append(fields[at], field, token)
 		if batches[at] = append(batches[at], connection); len(batches[at]) == goneBatch {
 			if err := end(at); err != nil {
 				return 0, err

@@ -102,3 +102,32 @@ func TestPresence_of_a_dead_edge_ends_once(t *testing.T) {
 		t.Errorf("%d fields of the living edge are left, want 2", n)
 	}
 }
+
+// An edge that was taken for dead and wakes up while others end its presence
+// announces its members anew. They are ended as well when it does die.
+func TestPresence_announced_anew_during_the_end_is_remembered(t *testing.T) {
+	t.Parallel()
+	url, _ := testenv.StartRedis(t)
+	asleep, other := process(t, url), process(t, url)
+	client := newClient(t, url)
+	if err := client.HSet(t.Context(), redisclient.EdgeLease(asleep.run), "addr", "x").Err(); err != nil {
+		t.Fatal(err)
+	}
+	say := func(e *hubs.Entry) {
+		t.Helper()
+		if _, err := asleep.Hub(tenant, hub, Settings{}).Publish(t.Context(), e, hubs.PublishOptions{}); err != nil {
+			t.Error(err)
+		}
+	}
+	say(announcement("c", "g", "asleep.1"))
+	hookOn(other.client, runsScript(publishSource), func() { say(announcement("c", "g", "asleep.2")) })
+	if err := other.reapRun(t.Context(), asleep.run); err != nil {
+		t.Fatal(err)
+	}
+	members := client.HGetAll(t.Context(), redisclient.Hub(tenant, hub).Presence(asleep.run)).Val()
+	known := client.SIsMember(t.Context(), redisclient.PresenceEdges, asleep.run).Val()
+	inHub := client.SIsMember(t.Context(), redisclient.PresenceHubs(asleep.run), string(tenant)+"/"+hub).Val()
+	if members["c/g"] != "asleep.2" || !known || !inHub {
+		t.Errorf("members %v, edge known: %v, hub known: %v", members, known, inHub)
+	}
+}
