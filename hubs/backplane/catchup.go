@@ -226,6 +226,11 @@ func (r *Redis) sweep() {
 			for feeds := range slices.Chunk(d.followed(), sweepBatch) {
 				r.compare(feeds)
 			}
+			for _, f := range d.followed() {
+				if r.windows.over(f.id.tenant, 0) {
+					f.forget() // the hub may be quiet, and would give nothing by itself
+				}
+			}
 		}
 		r.forgetIdle()
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -245,20 +246,20 @@ func TestWindow_is_bounded(t *testing.T) {
 	f.mu.Lock()
 	entries, bytes := len(f.window.entries), f.window.bytes
 	f.mu.Unlock()
-	if entries != windowEntries || int64(bytes) != r.windows.Load() || bytes > windowBytes {
-		t.Errorf("%d entries of %d bytes, all: %d", entries, bytes, r.windows.Load())
+	if entries != windowEntries || int64(bytes) != r.windows.total() || bytes > windowBytes {
+		t.Errorf("%d entries of %d bytes, all: %d", entries, bytes, r.windows.total())
 	}
 	large := say("large", 1)
 	large.Message.Arguments.Bytes = []byte(`["large",1,"` + strings.Repeat("x", 200<<10) + `"]`)
 	publish(t, r, large)
 	publish(t, r, large)
 	n.waitEntries(t, windowEntries+302)
-	if r.windows.Load() > windowBytes {
-		t.Errorf("%d bytes", r.windows.Load())
+	if r.windows.total() > windowBytes {
+		t.Errorf("%d bytes", r.windows.total())
 	}
 	leave()
-	if r.windows.Load() != 0 {
-		t.Errorf("%d bytes are left", r.windows.Load())
+	if r.windows.total() != 0 {
+		t.Errorf("%d bytes are left", r.windows.total())
 	}
 }
 
@@ -394,4 +395,54 @@ func TestHistory_that_goes_away_while_it_is_read_is_gone(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A tenant that fills the memory for windows with quiet hubs leaves the others their
+// part; and nothing that a window has dropped is held on to.
+func TestWindow_tenants_share_the_memory(t *testing.T) {
+	var all windows
+	entry := func(n uint64, size int) *hubs.Entry {
+		e := say("p", 1)
+		e.Epoch, e.Number, e.Message.Arguments.Bytes = "e", n, make([]byte, size)
+		return e
+	}
+	hog := make([]*window, 80)
+	for i := range hog {
+		hog[i] = &window{all: &all, tenant: "hog"}
+		for n := range uint64(4) {
+			hog[i].add(entry(n+1, 80<<10))
+		}
+	}
+	other := &window{all: &all, tenant: "other"}
+	for n := range uint64(100) {
+		other.add(entry(n+1, 1000))
+	}
+	if len(other.entries) != 100 {
+		t.Errorf("the other tenant has %d of its 100 entries", len(other.entries))
+	}
+	quiet := window{all: &all, tenant: "third"}
+	quiet.prepend([]*hubs.Entry{entry(2, 1000), entry(1, 1000)})
+	if len(quiet.entries) != 2 {
+		t.Errorf("a third one has %d entries", len(quiet.entries))
+	}
+	if !all.over("hog", 0) || all.over("other", 0) {
+		t.Errorf("%d bytes, of %v", all.bytes, all.tenants)
+	}
+	w := window{all: &all, tenant: "other"}
+	for n := range uint64(windowEntries) {
+		w.add(entry(n+1, 10))
+	}
+	gone := make(chan struct{}, 1)
+	large := entry(windowEntries+1, windowBytes/4)
+	runtime.AddCleanup(large, func(int) { gone <- struct{}{} }, 0)
+	w.add(large)
+	large = nil
+	for n := range uint64(3) {
+		w.add(entry(windowEntries+2+n, windowBytes/4))
+	}
+	eventually(t, "end of a dropped entry", func() bool {
+		runtime.GC()
+		return len(gone) > 0
+	})
+	runtime.KeepAlive(&w)
 }

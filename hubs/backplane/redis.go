@@ -140,7 +140,7 @@ type Redis struct {
 	lookups *redisclient.Batch
 
 	publishers atomic.Uint64
-	windows    atomic.Int64 // bytes in the windows of all feeds
+	windows    windows
 	sizes      sizes
 	waits      *waits
 	mu         sync.Mutex
