@@ -1,6 +1,18 @@
 package hubs
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
+
+// UserGroupLimitError is a Backplane's refusal of AddUserToGroup: what it remembers
+// of the groups of the hub's users may not become more. Nothing was published.
+type UserGroupLimitError struct{ Limit int64 } // in bytes
+
+// Error names the limit.
+func (e *UserGroupLimitError) Error() string {
+	return fmt.Sprintf("the groups remembered of the hub's users take %d bytes, which is all they may", e.Limit)
+}
 
 // What a Backplane answers when it can't do what it was asked. An error may
 // wrap several: ErrUnavailable alone means that nothing was published, together

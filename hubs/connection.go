@@ -36,7 +36,8 @@ type Connection struct {
 	dispatcher Dispatcher
 	proxied    *proxied
 	openedAt   time.Time
-	ctx        context.Context // the connection's lifetime
+	renewed    atomic.Pointer[time.Time] // the end of the authentication, once it was moved
+	ctx        context.Context           // the connection's lifetime
 	cancel     context.CancelCauseFunc
 	out        outbound
 	entry      wheelEntry
@@ -93,6 +94,28 @@ func (c *Connection) User() string { return c.info.Principal.UserID }
 
 // Principal is who the connection belongs to.
 func (c *Connection) Principal() Principal { return c.info.Principal }
+
+// Renew moves the end of the connection's authentication to expires, zero = never,
+// when that is later. The Principal stays as it was.
+func (c *Connection) Renew(expires time.Time) {
+	for {
+		old := c.renewed.Load()
+		if end := c.expires(); end.IsZero() || !expires.IsZero() && !expires.After(end) {
+			return
+		}
+		if c.renewed.CompareAndSwap(old, &expires) {
+			return
+		}
+	}
+}
+
+// expires is when the authentication ends; zero = never.
+func (c *Connection) expires() time.Time {
+	if t := c.renewed.Load(); t != nil {
+		return *t
+	}
+	return c.info.Principal.Expires
+}
 
 // Info is what was known before the handshake.
 func (c *Connection) Info() ConnectionInfo { return c.info }

@@ -35,7 +35,7 @@ func (s *Server) shakeHands(c *Connection, in *inbound) error {
 		return s.refuseClient(c, err)
 	}
 	firstCheck := min(opt.KeepAliveInterval, opt.ClientTimeoutInterval)
-	if end := c.info.Principal.Expires; opt.CloseOnAuthenticationExpiration && !end.IsZero() {
+	if end := c.expires(); opt.CloseOnAuthenticationExpiration && !end.IsZero() {
 		firstCheck = min(firstCheck, time.Until(end))
 	}
 	if c.resume != nil && req.Version >= statefulVersion {

@@ -28,7 +28,7 @@ func (c *Connection) check(now int64) time.Duration {
 		return retireCheck
 	}
 	idle := c.checkUploads(now, opt.UploadIdleTimeout)
-	if end := c.info.Principal.Expires; opt.CloseOnAuthenticationExpiration && !end.IsZero() {
+	if end := c.expires(); opt.CloseOnAuthenticationExpiration && !end.IsZero() {
 		// By the wall clock: that is what a token's end means.
 		left := time.Until(end)
 		if left <= 0 {

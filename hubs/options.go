@@ -38,7 +38,8 @@ type Options struct {
 	// it fails. Default 5 min, where ASP.NET Core would wait for ever.
 	UploadIdleTimeout time.Duration
 	// CloseOnAuthenticationExpiration closes connections when their
-	// Principal.Expires has come, with leave to reconnect.
+	// Principal.Expires has come, with leave to reconnect. A poll of a long polling
+	// client whose Principal expires later moves the end, see Connection.Renew.
 	CloseOnAuthenticationExpiration bool
 	// EnableDetailedErrors adds the text of internal errors to what clients
 	// see. Off by default: only an *Error shows its text.

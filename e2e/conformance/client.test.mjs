@@ -1,6 +1,6 @@
 // How the official client gets to a hub, or learns why it does not.
 import assert from "node:assert/strict";
-import { createServer } from "node:http";
+import { createServer, request as ask } from "node:http";
 import { describe, test } from "node:test";
 
 import { DefaultHttpClient, HttpClient, HttpResponse, NullLogger } from "@microsoft/signalr";
@@ -79,6 +79,51 @@ describe("transports", () => {
     const text = await refusal(`${url}/websocket?no_websockets=1`);
     assert.match(text, /^Unable to connect to the server with any of the available transports\. /);
   });
+
+  for (const [name, block] of Object.entries({
+    "refuses the upgrade": (socket) => socket.end("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"),
+    "lets the upgrade hang before it gives up": (socket) => setTimeout(() => socket.destroy(), 500),
+    "cuts the socket": (socket) => socket.destroy(),
+    "drops the Upgrade header": null, // the server sees a poll, and answers it
+  })) {
+    test(`T-36 a proxy that ${name}: Server-Sent Events, or else long polling`, async (t) => {
+      for (const [protocol, events, transport] of [["json", true, "ServerSentEvents"], ["json", false, "LongPolling"], ["messagepack", true, "LongPolling"]]) {
+        const seen = [];
+        const pass = (request, response) => {
+          const { connection, upgrade, ...headers } = request.headers;
+          const onward = ask(new URL(request.url, url), { method: request.method, headers }, (answer) => {
+            response.writeHead(answer.statusCode, answer.headers);
+            answer.pipe(response);
+          });
+          onward.on("error", () => response.destroy());
+          response.on("close", () => onward.destroy());
+          request.pipe(onward);
+        };
+        const proxy = createServer((request, response) => {
+          if (request.headers.accept === "text/event-stream") {
+            seen.push("events");
+            if (!events) return response.writeHead(502).end();
+          }
+          if (request.headers.upgrade) seen.push("upgrade");
+          pass(request, response);
+        });
+        if (block) {
+          proxy.on("upgrade", (_, socket) => {
+            seen.push("upgrade");
+            socket.on("error", () => {});
+            block(socket);
+          });
+        }
+        await new Promise((done) => proxy.listen(0, "127.0.0.1", done));
+        t.after(() => proxy.closeAllConnections());
+        t.after(() => proxy.close());
+        const c = await connect(t, `http://127.0.0.1:${proxy.address().port}/hub`, { protocol });
+        assert.equal((await c.invoke("WhoAmI")).transport, transport);
+        assert.deepEqual(seen, protocol === "json" ? ["upgrade", "events"] : ["upgrade"]);
+        await c.stop();
+      }
+    });
+  }
 
   test("H-15 a refused handshake is why the client can't start", async () => {
     const c = build(`${url}/hub`);

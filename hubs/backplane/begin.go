@@ -126,8 +126,9 @@ func (h *hubBackplane) encode(e *hubs.Entry, o hubs.PublishOptions, to address) 
 			indexes = append(indexes, p.keys.NthGroupIndex(rand.N(redisclient.GroupIndexes)))
 		}
 	}
-	q.args = []any{o.Charge, hash, settings.idempotency().Milliseconds(), operation, life.Milliseconds(), userGroups, indexed}
+	q.args = []any{o.Charge, hash, settings.idempotency().Milliseconds(), operation, life.Milliseconds(), userGroups, indexed, userGroupBytes}
 	if operation != "" {
+		q.keys = append(q.keys, p.keys.RememberedUsers(), p.keys.RememberedBytes())
 		for _, u := range e.Users {
 			q.keys = append(q.keys, p.keys.UserGroups(u))
 		}

@@ -20,6 +20,9 @@ const (
 	// userGroups is how many groups one user is remembered in; the ones that end
 	// first give way.
 	userGroups = 200
+	// userGroupBytes is what the groups remembered of all users of a hub may take:
+	// names, 256 bytes for each user and 64 for each group of one.
+	userGroupBytes = 16 << 20
 	// userGroupLife is how long "until removed" is remembered.
 	userGroupLife = 365 * 24 * time.Hour
 	// subscribePatience bounds how long Subscribe waits for Redis.

@@ -2,18 +2,21 @@
 -- rings the doorbell, all or nothing.
 --
 -- KEYS  1 head  2 stream  3 accepted  4 publisher  5 idempotency key (the
---       publisher again when there is none)  6... users' groups, then the
---       indexes of the groups that the entry is for, then, when there are some,
---       any index: it is trimmed, so that those of quiet groups are, too
+--       publisher again when there is none)  6... with ARGV 13: the users whose
+--       groups are remembered, by the end of that; the bytes of each and, as '',
+--       of all of them; users' groups. Then the indexes of the groups that the
+--       entry is for, and, when there are some, any index: it is trimmed, so that
+--       those of quiet groups are, too
 -- ARGV  1 epoch to begin with when the hub has none  2 entry  3 doorbell
 --       4 sequence of this publish  5 slots in the publisher's memory
 --       6 retention, ms  7 most entries  8 most bytes  9 life of the head, ms
 --       10 charge  11 hash of the request, or ''  12 idempotency memory, ms
 --       13 '', 'add', 'remove' or 'clear'  14 ms until a user leaves the
 --       groups again  15 most groups of a user  16 how many indexes the entry is
---       for, '' = groups have none in this hub  17... groups
+--       for, '' = groups have none in this hub  17 most bytes of all users' groups
+--       18... groups
 -- Answer: 'ok epoch number ms receivers minute total bytes', 'dup epoch number',
---       'conflict' or 'late'. The bytes are those of the stream; -1 = not
+--       'conflict', 'late', or 'full bytes' of users' groups. The bytes are those of the stream; -1 = not
 --       measured this time.
 
 local function int(n) return string.format('%.0f', n) end
@@ -41,6 +44,39 @@ end
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+
+-- A user's groups count with their names and what Redis needs for them.
+local indexes = tonumber(ARGV[16]) or 0
+local behind = #KEYS - indexes - math.min(indexes, 1) -- the last key before the indexes
+local firstUser, lastUser = 8, behind
+local function user(k) return string.sub(KEYS[k], #KEYS[1] - #'head' + #'ugroups:' + 1) end
+local function grown(who, bytes)
+  redis.call('HINCRBY', KEYS[7], who, int(bytes))
+  redis.call('HINCRBY', KEYS[7], '', int(bytes))
+end
+local function forget(who)
+  redis.call('ZREM', KEYS[6], who)
+  local bytes = redis.call('HGET', KEYS[7], who)
+  if not bytes then return end
+  grown(who, -tonumber(bytes))
+  redis.call('HDEL', KEYS[7], who)
+end
+if ARGV[13] == 'add' then
+  for _, who in ipairs(redis.call('ZRANGEBYSCORE', KEYS[6], '-inf', int(now), 'LIMIT', 0, 100)) do forget(who) end
+  local more = 0
+  for k = firstUser, lastUser do
+    if redis.call('EXISTS', KEYS[k]) == 0 then
+      forget(user(k))
+      more = more + 256 + #user(k)
+    end
+    for a = 18, #ARGV do
+      if redis.call('HEXISTS', KEYS[k], ARGV[a]) == 0 then more = more + 64 + #ARGV[a] end
+    end
+  end
+  local held = tonumber(redis.call('HGET', KEYS[7], '')) or 0
+  if more > 0 and held + more > tonumber(ARGV[17]) then return 'full ' .. int(held) end
+end
+
 local head = redis.call('HMGET', KEYS[1], 'epoch', 'number', 'ms', 'sum', 'indexed')
 local epoch, number, ms, sum, indexed = head[1], tonumber(head[2]), tonumber(head[3]), tonumber(head[4]) or 0, head[5]
 if not (epoch and number and ms) then
@@ -51,8 +87,6 @@ number = number + 1
 local rested = now > ms + 60000
 if now > ms then ms = now end -- a clock that went back must not stop the hub
 
-local indexes = tonumber(ARGV[16]) or 0
-local behind = #KEYS - indexes - math.min(indexes, 1) -- the last key before the indexes
 local size = #ARGV[2] + 32 * indexes
 sum = sum + size -- of all entries so far: the stream has those since its oldest
 local id, oldest = int(ms) .. '-' .. int(number), int(now - tonumber(ARGV[6]))
@@ -122,14 +156,18 @@ if ARGV[11] ~= '' then
   redis.call('SET', KEYS[5], ARGV[11] .. ' ' .. epoch .. ' ' .. int(number), 'PX', ARGV[12])
 end
 
-for k = 6, behind do
+for k = firstUser, ARGV[13] ~= '' and lastUser or 0 do
+  local who = user(k)
   if ARGV[13] == 'clear' then
     redis.call('DEL', KEYS[k])
   elseif ARGV[13] == 'remove' then
-    for a = 17, #ARGV do redis.call('HDEL', KEYS[k], ARGV[a]) end
+    for a = 18, #ARGV do
+      if redis.call('HDEL', KEYS[k], ARGV[a]) == 1 then grown(who, -64 - #ARGV[a]) end
+    end
   elseif ARGV[13] == 'add' then
-    for a = 17, #ARGV do
-      redis.call('HSET', KEYS[k], ARGV[a], int(ms + tonumber(ARGV[14])))
+    if redis.call('EXISTS', KEYS[k]) == 0 then grown(who, 256 + #who) end
+    for a = 18, #ARGV do
+      if redis.call('HSET', KEYS[k], ARGV[a], int(ms + tonumber(ARGV[14]))) == 1 then grown(who, 64 + #ARGV[a]) end
     end
     -- The groups that end first make room.
     local most = tonumber(ARGV[15])
@@ -137,11 +175,22 @@ for k = 6, behind do
       local all, ends = redis.call('HGETALL', KEYS[k]), {}
       for i = 1, #all, 2 do ends[#ends + 1] = { all[i], tonumber(all[i + 1]) } end
       table.sort(ends, function(a, b) return a[2] < b[2] end)
-      for i = 1, #ends - most do redis.call('HDEL', KEYS[k], ends[i][1]) end
+      for i = 1, #ends - most do
+        redis.call('HDEL', KEYS[k], ends[i][1])
+        grown(who, -64 - #ends[i][1])
+      end
     end
     local left = redis.call('PTTL', KEYS[k])
-    if left < tonumber(ARGV[14]) then redis.call('PEXPIRE', KEYS[k], ARGV[14]) end
+    if left < tonumber(ARGV[14]) then
+      left = tonumber(ARGV[14])
+      redis.call('PEXPIRE', KEYS[k], int(left))
+    end
+    redis.call('ZADD', KEYS[6], int(now + left), who)
+    for i = 6, 7 do
+      if redis.call('PTTL', KEYS[i]) < left then redis.call('PEXPIRE', KEYS[i], int(left + 60000)) end
+    end
   end
+  if redis.call('EXISTS', KEYS[k]) == 0 then forget(who) end
 end
 
 local receivers = redis.call('PUBLISH', ARGV[3], 'E' .. epoch .. ' ' .. int(number) .. ' ' .. int(ms) .. ' ' .. ARGV[2])

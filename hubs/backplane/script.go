@@ -55,6 +55,8 @@ func parseAnswer(s string) (answer, error) {
 		return answer{epoch: f[1], number: number, duplicate: true}, nil
 	case s == "conflict":
 		return answer{}, hubs.ErrIdempotencyConflict
+	case len(f) == 2 && f[0] == "full":
+		return answer{}, &hubs.UserGroupLimitError{Limit: userGroupBytes}
 	case s == "late":
 		return answer{}, fmt.Errorf("%w: %w", hubs.ErrUnavailable, errLate)
 	}

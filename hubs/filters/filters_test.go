@@ -271,3 +271,24 @@ func TestTelemetry(t *testing.T) {
 		t.Errorf("metrics %v", seen)
 	}
 }
+
+// A connection that a filter outside of Telemetry refuses is in none of its figures.
+func TestTelemetry_counts_what_it_saw(t *testing.T) {
+	t.Parallel()
+	reader := metric.NewManualReader()
+	f, err := filters.Telemetry(sdktrace.NewTracerProvider(), metric.NewMeterProvider(metric.WithReader(reader)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := connect(t, hubs.Principal{}, hub{}, hubs.Use(filters.RequireToConnect(filters.User()), f))
+	<-c.done
+	var data metricdata.ResourceMetrics
+	if err := reader.Collect(t.Context(), &data); err != nil {
+		t.Fatal(err)
+	}
+	for _, scope := range data.ScopeMetrics {
+		for _, m := range scope.Metrics {
+			t.Errorf("%s is %+v", m.Name, m.Data)
+		}
+	}
+}

@@ -56,6 +56,7 @@ func transportOf(c *hubs.Connection) attribute.KeyValue {
 
 // OnConnected implements hubs.Filter.
 func (f *telemetry) OnConnected(ctx context.Context, c *hubs.Connection, next func(context.Context) error) error {
+	c.SetValue(f, true)
 	f.active.Add(ctx, 1, metric.WithAttributes(transportOf(c)))
 	return next(ctx)
 }
@@ -81,6 +82,9 @@ func (f *telemetry) OnInvocation(ctx context.Context, c *hubs.Connection, m *pro
 // OnDisconnected implements hubs.Filter.
 func (f *telemetry) OnDisconnected(ctx context.Context, c *hubs.Connection, cause error, next func(context.Context, error)) {
 	next(ctx, cause)
+	if c.Value(f) == nil {
+		return // an outer filter refused it
+	}
 	status := "normal_closure"
 	switch {
 	case errors.Is(cause, hubs.ErrClientTimeout):

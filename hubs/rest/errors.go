@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"net/http"
 	"strconv"
@@ -49,6 +50,7 @@ const (
 	codeManyInvocations     = "too_many_invocations"
 	codeBatchTooLarge       = "batch_too_large"
 	codeNotReplicated       = "not_replicated"
+	codeUserGroups          = "user_group_limit"
 )
 
 // statuses maps what went wrong to a status.
@@ -140,7 +142,11 @@ func (h *Handler) faultOf(r *http.Request, err error) *fault.Error {
 			return f
 		}
 	}
+	var full *hubs.UserGroupLimitError
 	switch {
+	case errors.As(err, &full):
+		return fault.New(fault.QuotaExceeded, fmt.Sprintf("The hub remembers as many groups of users as it may: at most %d MiB of their names, with 256 bytes more for each user and 64 for each group of one. "+
+			"Remove users from groups, add them for a time (ttl), or name groups in their tokens.", full.Limit>>20)).WithCode(codeUserGroups)
 	case errors.Is(err, hubs.ErrIdempotencyConflict):
 		return fault.New(fault.Conflict, "This Idempotency-Key was used with another request to this hub.").WithCode(codeIdempotencyConflict)
 	case errors.Is(err, hubs.ErrEntryTooLarge):
@@ -176,7 +182,10 @@ func (c *call) refused(err error) {
 	}
 	var limit *LimitError
 	var f *fault.Error
+	var full *hubs.UserGroupLimitError
 	switch {
+	case errors.As(err, &full):
+		c.Refused(hub, codeUserGroups)
 	case errors.As(err, &limit):
 		if limit.Code == codeManyInvocations { // others are counted by who refused
 			c.Refused(hub, limit.Code)

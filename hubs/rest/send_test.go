@@ -235,6 +235,17 @@ func TestUser_in_group_for_a_time(t *testing.T) {
 	}
 }
 
+// SEC-27: a hub that remembers as much of its users as it may says so.
+func TestUser_in_one_group_too_many_SEC_27(t *testing.T) {
+	s := newService(t)
+	s.broken = &hubs.UserGroupLimitError{Limit: 16 << 20}
+	w := s.do(request("PUT", "/api/hubs/chat/users/u/groups/g", ""))
+	refused(t, w, "PUT", 429, "user_group_limit", "")
+	if !strings.Contains(w.Body.String(), "16 MiB") {
+		t.Errorf("the limit isn't told: %s", w.Body)
+	}
+}
+
 // Whatever is sent, the answer is no 5xx and has the documented form.
 func FuzzRESTRouter(f *testing.F) {
 	for _, r := range routes() {

@@ -761,9 +761,11 @@ func TestSEC_26_slow_event_readers(t *testing.T) {
 			}
 		}
 	}()
+	// Once: a second handshake would be the end of it.
 	until(t, "the stream to be open", func() bool {
-		return s.do("POST", "", "?id="+n.ConnectionToken, handshake, nil).status == http.StatusOK && s.hub.Connections() == 2
+		return s.do("POST", "", "?id="+n.ConnectionToken, handshake, nil).status == http.StatusOK
 	})
+	until(t, "the handshake to be read", func() bool { return s.hub.Connections() == 2 })
 	// More than its queue and the buffers of its socket hold.
 	began := time.Now()
 	large := strings.Repeat("x", 256<<10)

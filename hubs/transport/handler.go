@@ -353,6 +353,7 @@ func (h *Handler) again(q *request, kind hubs.TransportKind, c *connection) {
 	case c.kind != kind:
 		writeText(q.w, http.StatusBadRequest, textChangeTransport)
 	case kind == hubs.LongPolling:
+		q.renew()
 		h.servePoll(q, c.poll)
 	case c.ws != nil:
 		h.resume(q, c.ws)
@@ -360,6 +361,22 @@ func (h *Handler) again(q *request, kind hubs.TransportKind, c *connection) {
 		writeText(q.w, http.StatusNotFound, textUnknownID)
 	default:
 		writeText(q.w, http.StatusConflict, "")
+	}
+}
+
+// renew tells the connection of a poll, which each brings the credentials that its
+// client has then, until when those are good.
+func (q *request) renew() {
+	if q.ep.Lapsed != nil {
+		return
+	}
+	c, ok := q.ep.Server.Connection(q.id)
+	if !ok {
+		return // before its handshake
+	}
+	c.Renew(q.ep.Principal.Expires)
+	if q.ep.Renewed != nil {
+		q.ep.Renewed(c)
 	}
 }
 

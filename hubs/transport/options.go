@@ -38,6 +38,9 @@ type Endpoint struct {
 	// something newer. It is asked by the node that serves the connection, and its
 	// error is the answer; without such a connection, too.
 	Lapsed func(connectionID string) error
+	// Renewed, when set, is told of each further poll of a connection, which its
+	// client makes with the credentials that it has then. Lapsed ones are not told.
+	Renewed func(*hubs.Connection)
 	// Rewind goes into hubs.ConnectionInfo.
 	Rewind *hubs.Rewind
 	// Request goes into hubs.ConnectionInfo.

@@ -55,6 +55,12 @@ func (k HubKeys) Idempotency(key string) string { return k.tag + "idem:" + key }
 // UserGroups is the hash of groups that a user was added to, with expiry.
 func (k HubKeys) UserGroups(user string) string { return k.tag + "ugroups:" + user }
 
+// RememberedUsers is the sorted set of the users with UserGroups, by the end of them.
+func (k HubKeys) RememberedUsers() string { return k.tag + "remembered:users" }
+
+// RememberedBytes has how many bytes the groups of each user take; "" is all of them.
+func (k HubKeys) RememberedBytes() string { return k.tag + "remembered:bytes" }
+
 // Publisher is the hash of the last publishes of one publisher (an edge run's
 // pipeline to this hub); it answers repeats and fences stragglers.
 func (k HubKeys) Publisher(id string) string { return k.tag + "pub:" + id }

@@ -27,6 +27,8 @@ func FuzzKeys(f *testing.F) {
 		func(k redisclient.HubKeys, _ tenants.ID, _ string) (string, bool) { return k.Head(), false },
 		func(k redisclient.HubKeys, _ tenants.ID, _ string) (string, bool) { return k.Doorbell(), false },
 		func(k redisclient.HubKeys, _ tenants.ID, _ string) (string, bool) { return k.Accepted(), false },
+		func(k redisclient.HubKeys, _ tenants.ID, _ string) (string, bool) { return k.RememberedUsers(), false },
+		func(k redisclient.HubKeys, _ tenants.ID, _ string) (string, bool) { return k.RememberedBytes(), false },
 		func(k redisclient.HubKeys, _ tenants.ID, _ string) (string, bool) { return k.Edges(), false },
 		func(k redisclient.HubKeys, _ tenants.ID, _ string) (string, bool) { return k.Servers(), false },
 		func(k redisclient.HubKeys, _ tenants.ID, _ string) (string, bool) { return k.ServersDoorbell(), false },

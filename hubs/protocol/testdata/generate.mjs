@@ -16,6 +16,10 @@ const { HandshakeProtocol } = require(
   join(packages, "node_modules/@microsoft/signalr/dist/cjs/HandshakeProtocol.js"),
 );
 
+const { TextMessageFormat } = require(
+  join(packages, "node_modules/@microsoft/signalr/dist/cjs/TextMessageFormat.js"),
+);
+
 const headers = { traceparent: "00-01", "x-länge": "ü\n" };
 const values = [
   null, true, false, 0, 127, 128, 255, 256, 65536, 4294967296, Number.MAX_SAFE_INTEGER,
@@ -34,6 +38,10 @@ const messages = {
   invocation_streams: { type: 1, invocationId: "9", target: "upload", arguments: ["a"], streamIds: ["10", "11"] },
   invocation_values: { type: 1, target: "everything", arguments: values },
   invocation_array16: { type: 1, target: "list", arguments: [Array.from({ length: 20 }, (_, i) => i)] },
+  stream_item_headers: { type: 2, headers: { n: "v" }, invocationId: "10", item: "a" },
+  completion_headers: { type: 3, headers: { n: "v" }, invocationId: "7", result: "a" },
+  stream_invocation_headers: { type: 4, headers: { n: "v" }, invocationId: "12", target: "counter", arguments: [1] },
+  cancel_invocation_headers: { type: 5, headers: { n: "v" }, invocationId: "12" },
   stream_item: { type: 2, invocationId: "10", item: { n: 1 } },
   stream_item_null: { type: 2, invocationId: "10", item: null },
   completion_result: { type: 3, invocationId: "7", result: [1, 2] },
@@ -52,6 +60,7 @@ const messages = {
 const jsonOnly = {
   close: { type: 7 },
   close_error: { type: 7, error: "bye" },
+  close_come_back: { type: 7, allowReconnect: true },
   close_reconnect: { type: 7, error: "bye", allowReconnect: true },
 };
 const messagePackOnly = {
@@ -74,5 +83,15 @@ for (const [name, message] of Object.entries({ ...messages, ...messagePackOnly }
   write("messagepack", name, messagePack.writeMessage(message));
 }
 const handshake = new HandshakeProtocol();
-write("handshake", "json", handshake.writeHandshakeRequest({ protocol: "json", version: 1 }));
-write("handshake", "messagepack", handshake.writeHandshakeRequest({ protocol: "messagepack", version: 2 }));
+for (const protocol of ["json", "messagepack"]) {
+  for (const version of [1, 2]) {
+    write("handshake", `${protocol}_${version}`, handshake.writeHandshakeRequest({ protocol, version }));
+  }
+}
+// Only servers write responses: these are what the official client reads as such.
+for (const [name, response] of Object.entries({ response: {}, response_error: { error: 'the "text"' } })) {
+  const text = TextMessageFormat.write(JSON.stringify(response));
+  const [rest, read] = handshake.parseHandshakeResponse(text);
+  if (rest || read.error !== response.error) throw new Error(`the client reads ${text} as ${JSON.stringify(read)}`);
+  write("handshake", name, text);
+}

@@ -158,6 +158,7 @@ func (c *clients) resolve(r *http.Request) (*transport.Endpoint, error) {
 		return nil, c.refusal(t, hub, err)
 	}
 	ep.Server = served.server
+	ep.Renewed = func(k *hubs.Connection) { served.keeper.polled(k, p) }
 	if lapsed {
 		ep.Lapsed = func(id string) error {
 			if k, ok := served.server.Connection(id); ok && time.Since(tokenOf(k).ExpiresAt) <= accesstoken.Leeway {

@@ -95,6 +95,19 @@ func (g *gate) refresh(ctx context.Context, c *hubs.Connection, token string) (t
 	return p.CloseAt, nil
 }
 
+// polled is told of a poll of a client that has connected with an older token, or
+// the same one: the newest is what the connection lives by.
+func (g *gate) polled(c *hubs.Connection, p *accesstoken.Principal) {
+	l, ok := c.Value(leaseKey{}).(*lease)
+	if !ok || !p.ExpiresAt.After(tokenOf(c).ExpiresAt) {
+		return
+	}
+	l.renew(c, p)
+	if reason := g.endReason(c); reason != "" { // as in refresh
+		c.Close(reason, false)
+	}
+}
+
 // allow puts the permissions of a document in force for a hub.
 func (s *servedHub) allow(t *tenants.Document, hub string) {
 	set := permissions.NewSet(t.Hubs[hub].ClientPermissions)

@@ -88,6 +88,7 @@ type servedHub struct {
 	// memberships are those of its connections.
 	memberships *quota.HubMemberships
 	handlers    *handlers
+	keeper      *gate
 	// upstream handles clients of a hub that no app server handles.
 	upstream *upstream.Dispatcher
 	// permissions are what the hub's settings let every client do.
@@ -167,16 +168,16 @@ func (g *registry) get(t *tenants.Document, hub string) (*servedHub, error) {
 		func() tenants.Handler { return g.current(t).Hubs[hub].WithDefaults().Handler }, m.Refused, g.log.With(telemetry.KeyTenant, t.ID))
 	s.allow(t, hub)
 	seal := func(p hubs.Position) string { return g.position(t.ID, hub, p) }
-	keeper := &gate{registry: g, tenant: t.ID}
+	s.keeper = &gate{registry: g, tenant: t.ID}
 	server, err := hubs.NewServer(hubs.Config{
 		Name:    hub,
 		Options: options(t, hub),
 		Filters: []hubs.Filter{
-			keeper,
+			s.keeper,
 			s.handlers,
 			&quota.Filter{Messages: g.messages, Tenant: t.ID, Rate: func() quota.Rate { return rateOf(g.limits(t)) }, Refused: m.Refused},
 			&clientmethods.Filter{Config: clientmethods.Config{
-				Allowed: s.allowed, Refresh: keeper.refresh, Refused: m.Refused,
+				Allowed: s.allowed, Refresh: s.keeper.refresh, Refused: m.Refused,
 				SealPosition: seal,
 				OpenPosition: func(token string) (hubs.Position, error) { return g.openPosition(t.ID, hub, token) },
 				PresenceLimits: func() (members, stateBytes int) {
