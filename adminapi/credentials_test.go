@@ -288,7 +288,7 @@ func TestWouldThisBeAllowed(t *testing.T) {
 		}
 		a := c.call("POST", "/v1/tenants/acme/permission-checks", body)
 		if a.status != http.StatusOK || a.body["allowed"] != (row.code == "allowed") || a.at("code") != row.code ||
-			a.at("rule", "source") != row.source || a.at("rule", "permission") != row.rule || a.at("reason") == "" {
+			a.at("rule", "source") != row.source || a.at("rule", "permission") != row.rule || a.at("reason") == "" || strings.Contains(a.at("reason"), "yet") {
 			t.Errorf("%s: answered %d: %s", row.name, a.status, a.text)
 		}
 	}

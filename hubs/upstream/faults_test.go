@@ -128,6 +128,44 @@ func TestBreaker_leaves_a_failing_upstream_alone_for_a_moment(t *testing.T) {
 	}
 }
 
+// A request that had no turn at its address says nothing of the upstream: those that
+// are let through to one that was left alone neither close the breaker nor use up
+// what lets it be tried again.
+func TestBreaker_is_not_closed_by_trials_without_a_turn(t *testing.T) {
+	t.Parallel()
+	change := oneSecond
+	change.config = func(c *upstream.Config) { c.BreakerPause = time.Hour }
+	w := newWorld(t, tenants.UpstreamAzure, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }, change)
+	var clients []*client
+	for i := range 10 { // whose connected events fail, as often as it takes
+		clients = append(clients, w.connect(protocol.NewJSON(), fmt.Sprint("con", i)))
+	}
+	var breaker interface {
+		IsOpen() bool
+		HalfOpen()
+	}
+	w.ledger.until(t, "an open breaker", func(*ledger) bool {
+		breaker = upstream.Breaker(w.gateway, tenantID, w.url)
+		return breaker.IsOpen()
+	})
+	upstream.Exhaust(w.gateway, w.url, time.Hour)
+	breaker.HalfOpen() // as after its pause: ten may try
+	for _, c := range clients {
+		c.invoke("trial", "send", `[]`)
+	}
+	for _, c := range clients {
+		if got := c.completion("trial"); got != "error: Invocation failed, status code 503" {
+			t.Errorf("got %q", got)
+		}
+	}
+	w.ledger.mu.Lock()
+	busy := w.ledger.refused["upstream_busy"]
+	w.ledger.mu.Unlock()
+	if busy != len(clients) || !breaker.IsOpen() {
+		t.Errorf("%d trials had no turn; the breaker is open: %v", busy, breaker.IsOpen())
+	}
+}
+
 func TestClient_that_leaves_ends_its_request(t *testing.T) {
 	t.Parallel()
 	ended := make(chan struct{})

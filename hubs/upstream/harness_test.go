@@ -111,7 +111,7 @@ func (l *ledger) until(t *testing.T, what string, holds func(*ledger) bool) {
 
 // world is a hub that is served by an upstream.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	url     string
 	arrived chan arrival
 	ledger  *ledger
@@ -133,7 +133,7 @@ var allowed = outbound.Policy{Allowed: []netip.Prefix{netip.MustParsePrefix("127
 
 // newWorld serves a hub with an upstream in that mode, which answers as handle
 // says. Every request arrives in world.arrived first.
-func newWorld(t *testing.T, mode tenants.UpstreamMode, handle http.HandlerFunc, change ...setting) *world {
+func newWorld(t testing.TB, mode tenants.UpstreamMode, handle http.HandlerFunc, change ...setting) *world {
 	t.Helper()
 	w := &world{t: t, arrived: make(chan arrival, 1000)}
 	w.ledger = &ledger{refused: make(map[string]int)}
@@ -217,7 +217,7 @@ func (w *world) event(name string) arrival {
 
 // client is one end of a connection: the hub's transport and its client.
 type client struct {
-	t     *testing.T
+	t     testing.TB
 	proto protocol.Protocol
 	ended chan error
 

@@ -3,9 +3,11 @@ package upstream_test
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"io"
 	"net/http"
 	"runtime"
+	"sync/atomic"
 	"testing"
 
 	"github.com/signalbox/signalbox/hubs/protocol"
@@ -14,15 +16,20 @@ import (
 )
 
 // answersWith answers every invocation with the same bytes, read as HTTP.
-type answersWith []byte
+type answersWith struct{ answer atomic.Pointer[[]byte] }
 
-func (a answersWith) RoundTrip(r *http.Request) (*http.Response, error) {
+func (a *answersWith) RoundTrip(r *http.Request) (*http.Response, error) {
 	_, _ = io.Copy(io.Discard, r.Body)
 	if r.Header.Get("X-Asrs-Category") == "connections" || bytes.Contains([]byte(r.URL.Path), []byte("/connections/")) {
 		return &http.Response{StatusCode: http.StatusNoContent, Body: http.NoBody}, nil
 	}
-	return http.ReadResponse(bufio.NewReader(bytes.NewReader(a)), r)
+	return http.ReadResponse(bufio.NewReader(bytes.NewReader(*a.answer.Load())), r)
 }
+
+// unlogged keeps no deliveries.
+type unlogged struct{}
+
+func (unlogged) Record(tenants.ID, tenants.Delivery) {}
 
 // FuzzUpstreamResponse holds that whatever an upstream answers, the client gets one
 // completion of its call and no other frame but items of its stream, in its own hub
@@ -53,16 +60,24 @@ func FuzzUpstreamResponse(f *testing.F) {
 			f.Add([]byte(s), native, true, native)
 		}
 	}
+	// One world of each mode for all executions: they differ in the answer, and in the
+	// upstream's host, so that none is left alone for the failures of another.
+	transport := new(answersWith)
+	worlds := make(map[bool]*world)
+	for native, mode := range map[bool]tenants.UpstreamMode{false: tenants.UpstreamAzure, true: tenants.UpstreamNative} {
+		worlds[native] = newWorld(f, mode, func(http.ResponseWriter, *http.Request) {}, setting{config: func(c *upstream.Config) { c.Transport, c.Log = transport, unlogged{} }})
+	}
+	executions := 0
 	f.Fuzz(func(t *testing.T, answer []byte, native, binary, streams bool) {
-		mode, p := tenants.UpstreamAzure, protocol.NewJSON()
-		if native {
-			mode = tenants.UpstreamNative
-		}
+		p := protocol.NewJSON()
 		if binary {
 			p = protocol.NewMessagePack()
 		}
-		w := newWorld(t, mode, func(http.ResponseWriter, *http.Request) {}, setting{config: func(c *upstream.Config) { c.Transport = answersWith(answer) }})
-		c := w.connect(p, "con1")
+		executions++
+		transport.answer.Store(&answer)
+		w := worlds[native]
+		w.toHost(fmt.Sprintf("upstream%d.example", executions))
+		c := (&world{t: t, server: w.server}).connect(p, fmt.Sprint("con", executions))
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		kind := protocol.Invocation
@@ -89,4 +104,13 @@ func FuzzUpstreamResponse(f *testing.F) {
 			t.Error("the connection was closed")
 		}
 	})
+}
+
+// toHost gives the hub an upstream of the same mode at another host.
+func (w *world) toHost(host string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	u := *w.doc.Hubs[hubName].Upstream
+	u.Rules = []tenants.UpstreamRule{{URL: "https://" + host + "/{hub}/{category}/{event}"}}
+	w.doc.Hubs = map[string]tenants.HubSettings{hubName: {Upstream: &u}}
 }

@@ -156,7 +156,7 @@ var upstreamCodes = []Code{
 var appServerCodes = []Code{
 	{"no_app_server", 0, "No app server of the hub takes clients now. Clients may come back.", "Start one; check its connection string and the hub's name."},
 	{"no_app_servers", 0, "The hub's settings leave its clients to others than app servers.", "Set the hub's handler to app servers or automatic."},
-	{"app_servers_unknown", 0, "It isn't known now which app servers the hub has. Clients may come back.", "Nothing: clients come back by themselves."},
+	{"app_servers_unknown", 0, "It wasn't known within 12 s which app servers the hub has, for as long the handshake was held. Clients may come back.", "Nothing: clients come back by themselves."},
 	{"app_server_away", 0, "The client's token requires an app server that isn't connected.", "Let the client negotiate again."},
 	{"app_server_unreachable", 0, "The edge with the app server can't be reached.", "Nothing: clients come back by themselves."},
 	{"app_server_lost", 0, "The connection of the client's app server is gone.", "Nothing: clients come back by themselves, or move to another app server."},
