@@ -19,6 +19,11 @@ const (
 
 	// backlogOverhead is about what a message costs beyond its bytes.
 	backlogOverhead = 64
+
+	// leastTaken is what a client that is behind must take in while AwaitBacklog has
+	// patience. At 30 s of it that is what a line of 18 kbit/s carries, and the half a
+	// mebibyte at which app servers stop is gone within four minutes.
+	leastTaken = 64 << 10
 )
 
 // backlog is what waits for one client of what its hub server has said.
@@ -102,8 +107,8 @@ func (c *Connection) clearBacklog() {
 }
 
 // AwaitBacklog waits until the client's backlog is no more than most. A client
-// that takes in nothing of it for patience is closed as a slow consumer, unless it
-// is away and may come back. It fails when the connection has ended or ctx is done.
+// that takes in less than 64 KiB of it within patience, be it a few bytes again and
+// again, is closed as a slow consumer, unless it is away and may come back. It fails when the connection has ended or ctx is done.
 func (c *Connection) AwaitBacklog(ctx context.Context, most int, patience time.Duration) error {
 	if c.proxied == nil {
 		return errEnded
@@ -126,17 +131,19 @@ func (c *Connection) AwaitBacklog(ctx context.Context, most int, patience time.D
 		}
 		room, away := o.room, c.isAway()
 		o.mu.Unlock()
-		if now := b.taken.Load(); now != seen {
+		if now := b.taken.Load(); now-seen >= leastTaken {
 			seen = now
 			timer.Reset(patience)
 		}
 		select {
 		case <-room:
 		case <-timer.C:
-			if !away && b.taken.Load() == seen {
+			now := b.taken.Load()
+			if !away && now-seen < leastTaken {
 				c.endTooSlow()
 				return ErrSlowConsumer
 			}
+			seen = now
 			timer.Reset(patience)
 		case <-ctx.Done():
 			return context.Cause(ctx)

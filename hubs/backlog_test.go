@@ -208,6 +208,31 @@ func TestAwaitBacklog(t *testing.T) {
 			t.Errorf("closed with %v", err)
 		}
 	})
+	t.Run("closes_who_takes_a_little_again_and_again", func(t *testing.T) {
+		t.Parallel()
+		w, session := start(t)
+		for i := range 200 {
+			session.forward(numbered(i, strings.Repeat("x", 15<<10)))
+		}
+		done := await(session, 100, patience)
+		sip := time.NewTicker(patience / 2)
+		defer sip.Stop()
+		for sips := 0; ; sips++ {
+			select {
+			case err := <-done:
+				if !errors.Is(err, hubs.ErrSlowConsumer) || sips == 0 {
+					t.Errorf("got %v after %d sips", err, sips)
+				}
+				w.stall(false)
+				return
+			case <-sip.C:
+				w.letOne()
+			}
+			if sips == 100 { // half of what waits: nothing will end it
+				t.Fatal("it is still there")
+			}
+		}
+	})
 	t.Run("ends_with_the_connection", func(t *testing.T) {
 		t.Parallel()
 		w, session := start(t)

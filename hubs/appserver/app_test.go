@@ -472,6 +472,18 @@ func TestExistence_is_asked_of_the_service(t *testing.T) {
 	}
 }
 
+// The service has no message for all that a hub may ask of its Backplane.
+func TestExistence_of_what_the_service_can_not_tell_is_not_asked(t *testing.T) {
+	t.Parallel()
+	_, server, _ := connect(t, newService(t), newChat(), appserver.Options{})
+	for _, kind := range []hubs.QueryKind{hubs.CountConnections, hubs.CountPresent} {
+		_, err := server.Backplane().Ask(t.Context(), hubs.Query{Kind: kind})
+		if err == nil || !strings.Contains(err.Error(), "not available behind the service") {
+			t.Errorf("query %d: %v", kind, err)
+		}
+	}
+}
+
 func TestClientResults_come_from_clients_of_other_app_servers(t *testing.T) {
 	t.Parallel()
 	app, _, p := connect(t, newService(t), newChat(), appserver.Options{})

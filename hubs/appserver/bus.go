@@ -261,22 +261,32 @@ func (b *bus) close(ctx context.Context, l *link, e *hubs.Entry) (matched int, e
 // Ask implements hubs.Backplane: the service tells whether there is one, not how
 // many.
 func (b *bus) Ask(ctx context.Context, q hubs.Query) (int, error) {
+	var question func(ackID int32) serviceprotocol.Message
+	switch q.Kind {
+	case hubs.CountConnection:
+		question = func(n int32) serviceprotocol.Message {
+			return &serviceprotocol.CheckConnectionExistenceWithAck{ConnectionID: q.Name, AckID: n}
+		}
+	case hubs.CountGroup:
+		question = func(n int32) serviceprotocol.Message {
+			return &serviceprotocol.CheckGroupExistenceWithAck{Group: q.Name, AckID: n}
+		}
+	case hubs.CountUser:
+		question = func(n int32) serviceprotocol.Message {
+			return &serviceprotocol.CheckUserExistenceWithAck{UserID: q.Name, AckID: n}
+		}
+	case hubs.CountUserInGroup:
+		question = func(n int32) serviceprotocol.Message {
+			return &serviceprotocol.CheckUserInGroupWithAck{UserID: q.User, Group: q.Name, AckID: n}
+		}
+	default:
+		return 0, fmt.Errorf("question of kind %d: %w", q.Kind, errUnsupported)
+	}
 	l, err := b.app.primary()
 	if err != nil {
 		return 0, err
 	}
-	return b.app.command(ctx, l, func(n int32) serviceprotocol.Message {
-		switch q.Kind {
-		case hubs.CountConnection:
-			return &serviceprotocol.CheckConnectionExistenceWithAck{ConnectionID: q.Name, AckID: n}
-		case hubs.CountGroup:
-			return &serviceprotocol.CheckGroupExistenceWithAck{Group: q.Name, AckID: n}
-		case hubs.CountUser:
-			return &serviceprotocol.CheckUserExistenceWithAck{UserID: q.Name, AckID: n}
-		default:
-			return &serviceprotocol.CheckUserInGroupWithAck{UserID: q.User, Group: q.Name, AckID: n}
-		}
-	})
+	return b.app.command(ctx, l, question)
 }
 
 // List implements hubs.Backplane.

@@ -8,6 +8,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/hubs/serviceprotocol"
 )
 
 // The claims of tokens that the service reads (ClaimsUtility of the Azure SignalR
@@ -100,39 +101,12 @@ func transportMask(kinds []hubs.TransportKind) int {
 	return mask
 }
 
-// What the service calls claims whose names in tokens are shorter: .NET's names,
-// and those that tokens use (OpenID Connect where it has one).
-const (
-	soapClaims      = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/"
-	microsoftClaims = "http://schemas.microsoft.com/ws/2008/06/identity/claims/"
-)
-
-var shortClaims = map[string]string{
-	soapClaims + "nameidentifier": "sub",
-	soapClaims + "name":           "name",
-	soapClaims + "emailaddress":   "email",
-	soapClaims + "givenname":      "given_name",
-	soapClaims + "surname":        "family_name",
-	soapClaims + "gender":         "gender",
-	soapClaims + "dateofbirth":    "birthdate",
-	soapClaims + "webpage":        "website",
-	soapClaims + "upn":            "upn",
-	microsoftClaims + "role":      "role",
-	microsoftClaims + "groupsid":  "groupsid",
-}
-
-// renamedClaims are names that the service changes to ones of .NET which other
-// names have too, or by which it finds the user.
-var renamedClaims = map[string]bool{
-	"sub": true, "nameid": true, "unique_name": true, "roles": true, "authmethod": true, "winaccountname": true, "primarysid": true,
-	"primarygroupsid": true, "denyonlysid": true, "denyonlyprimarysid": true, "denyonlyprimarygroupsid": true,
-	"certthumbprint": true, "certserialnumber": true, "certpublickey": true,
-}
-
 // tokenClaim is the name under which a claim comes back from the service as it
-// was.
+// was: not one of the service's own, nor of the user's id, and not one that becomes
+// one of .NET's types which tokens have another name for.
 func tokenClaim(name string) string {
-	if renamedClaims[name] || systemClaims[name] || strings.HasPrefix(name, "asrs.") {
+	if name == "sub" || name == "nameid" || systemClaims[name] || strings.HasPrefix(name, "asrs.") ||
+		serviceprotocol.ShortClaim(serviceprotocol.LongClaim(name)) != name {
 		return claimUserPrefix + name
 	}
 	return name
@@ -148,22 +122,19 @@ func principalOf(claims []hubs.Claim) hubs.Principal {
 	var p hubs.Principal
 	for _, c := range claims {
 		own, ours := strings.CutPrefix(c.Type, claimUserPrefix)
-		short, known := shortClaims[c.Type]
 		switch {
 		case c.Type == claimUserID:
 			p.UserID = c.Value
 		case strings.HasPrefix(c.Type, claimPrefix), systemClaims[c.Type]:
 		case ours:
 			p.Claims = append(p.Claims, hubs.Claim{Type: own, Value: c.Value})
-		case known:
-			p.Claims = append(p.Claims, hubs.Claim{Type: short, Value: c.Value})
 		default:
-			p.Claims = append(p.Claims, c)
+			p.Claims = append(p.Claims, hubs.Claim{Type: serviceprotocol.ShortClaim(c.Type), Value: c.Value})
 		}
 	}
 	if p.UserID == "" {
 		for _, c := range claims {
-			if c.Type == soapClaims+"nameidentifier" {
+			if serviceprotocol.ShortClaim(c.Type) == "sub" {
 				p.UserID = c.Value
 				break
 			}

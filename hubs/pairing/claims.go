@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/hubs/serviceprotocol"
 )
 
 // The claims of Azure SignalR tokens that begin so are for the service, the
@@ -28,43 +29,9 @@ const (
 // the user id, the authentication type, and which claims are names and roles.
 var forApps = []string{claimUser, systemPrefix + "aut", systemPrefix + "nt", systemPrefix + "rt"}
 
-// aboutToken are claims about the token itself. The SDK skips them.
-var aboutToken = []string{"aud", "exp", "iat", "nbf", "iss", "actort", "acr", "azp", "c_hash", "jti", "nonce"}
-
-// The namespaces of .NET's claim types.
-const (
-	xmlsoap   = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/"
-	microsoft = "http://schemas.microsoft.com/ws/2008/06/identity/claims/"
-)
-
-// longNames undoes how .NET shortens claim types when it writes a token
-// (ClaimTypes, JwtSecurityTokenHandler.DefaultOutboundClaimTypeMap): programs
-// look for names and roles by the long ones.
-var longNames = map[string]string{
-	"nameid":                  xmlsoap + "nameidentifier",
-	"sub":                     xmlsoap + "nameidentifier",
-	"unique_name":             xmlsoap + "name",
-	"email":                   xmlsoap + "emailaddress",
-	"family_name":             xmlsoap + "surname",
-	"given_name":              xmlsoap + "givenname",
-	"gender":                  xmlsoap + "gender",
-	"birthdate":               xmlsoap + "dateofbirth",
-	"website":                 xmlsoap + "webpage",
-	"upn":                     xmlsoap + "upn",
-	"denyonlysid":             xmlsoap + "denyonlysid",
-	"certthumbprint":          xmlsoap + "thumbprint",
-	"certpublickey":           xmlsoap + "rsa",
-	"role":                    microsoft + "role",
-	"roles":                   microsoft + "role",
-	"authmethod":              microsoft + "authenticationmethod",
-	"winaccountname":          microsoft + "windowsaccountname",
-	"primarysid":              microsoft + "primarysid",
-	"primarygroupsid":         microsoft + "primarygroupsid",
-	"groupsid":                microsoft + "groupsid",
-	"denyonlyprimarysid":      microsoft + "denyonlyprimarysid",
-	"denyonlyprimarygroupsid": microsoft + "denyonlyprimarygroupsid",
-	"certserialnumber":        microsoft + "serialnumber",
-}
+// aboutToken are claims about the token itself. The SDK skips them, and renames
+// those of users.
+var aboutToken = []string{"aud", "exp", "iat", "nbf", "iss", "azp", "c_hash", "jti", "nonce"}
 
 // claims lists what app servers are told about the bearer of a token, by the
 // token's names in alphabetical order; lists become repeated claims. user is added
@@ -83,16 +50,12 @@ func (r *Request) claims(user string) []hubs.Claim {
 		case slices.Contains(aboutToken, name), strings.HasPrefix(name, servicePrefix):
 			continue
 		}
-		long, known := longNames[name]
-		if !known {
-			long = name
-		}
 		values, isList := r.Claims[name].([]any)
 		if !isList {
 			values = []any{r.Claims[name]}
 		}
 		for _, v := range values {
-			list = append(list, hubs.Claim{Type: long, Value: claimText(v)})
+			list = append(list, hubs.Claim{Type: serviceprotocol.LongClaim(name), Value: claimText(v)})
 		}
 	}
 	return list

@@ -12,12 +12,12 @@ const (
 	releaseAt = 384 << 10
 )
 
-// slowAfter is how long a client may take in nothing while it holds up its app
-// server, unless Config says otherwise.
+// slowAfter is how long a client may take in next to nothing while it holds up its
+// app server (hubs.Connection.AwaitBacklog), unless Config says otherwise.
 const slowAfter = 30 * time.Second
 
 // hold has the app server stop when too much waits for the client, until it has
-// taken in most of that, and closes the client when it takes in nothing.
+// taken in most of that, and closes the client when it takes in next to nothing.
 func (d *downstream) hold() {
 	c := d.c
 	if c.conn.Backlog() <= holdAt {

@@ -42,8 +42,8 @@ type Config struct {
 	// Refused is told the code of every client that is refused or closed.
 	Refused func(code string)
 	Logger  *slog.Logger
-	// SlowAfter is how long a client for which much waits may take in nothing before
-	// it is closed. 0 = 30 s.
+	// SlowAfter is how long a client for which much waits may take in less than 64 KiB
+	// before it is closed. 0 = 30 s.
 	SlowAfter time.Duration
 }
 

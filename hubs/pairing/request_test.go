@@ -60,6 +60,18 @@ func TestClaims(t *testing.T) {
 				{Type: microsoft + "windowsaccountname", Value: "10"},
 			},
 		},
+		"names_of_Entra": {
+			claims: map[string]any{"oid": "1", "tid": "2", "scp": "3", "idp": "4", "acr": "5", "amr": []any{"pwd", "mfa"}, "azp": "about the token"},
+			want: []hubs.Claim{
+				{Type: "http://schemas.microsoft.com/claims/authnclassreference", Value: "5"},
+				{Type: "http://schemas.microsoft.com/claims/authnmethodsreferences", Value: "pwd"},
+				{Type: "http://schemas.microsoft.com/claims/authnmethodsreferences", Value: "mfa"},
+				{Type: "http://schemas.microsoft.com/identity/claims/identityprovider", Value: "4"},
+				{Type: "http://schemas.microsoft.com/identity/claims/objectidentifier", Value: "1"},
+				{Type: "http://schemas.microsoft.com/identity/claims/scope", Value: "3"},
+				{Type: "http://schemas.microsoft.com/identity/claims/tenantid", Value: "2"},
+			},
+		},
 		"sub_is_the_name_identifier": {
 			claims: map[string]any{"sub": "u"},
 			want:   []hubs.Claim{{Type: xmlsoap + "nameidentifier", Value: "u"}},

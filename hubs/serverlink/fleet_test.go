@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/signalbox/signalbox/hubs/pairing"
+	"github.com/signalbox/signalbox/hubs/serverlink"
 	"github.com/signalbox/signalbox/internal/redisclient"
 	"github.com/signalbox/signalbox/internal/testenv"
 )
@@ -171,6 +172,21 @@ func TestOpen_spreads_a_herd(t *testing.T) {
 			t.Errorf("%s got %d of 200", app.id, n)
 		}
 	}
+}
+
+// App servers come and go for as long as an edge lives, each with an id of its own.
+func TestRegistry_forgets_what_went_to_app_servers_that_are_gone(t *testing.T) {
+	t.Parallel()
+	a, b, _ := three(t)
+	gone := b.local.connect(chat, "gone", 0)
+	a.lists(chat, "gone")
+	a.mustOpen(newClient("c"))
+	if n := serverlink.Counted(a.registry, chat); n != 1 {
+		t.Fatalf("%d are counted", n)
+	}
+	b.local.disconnect(gone)
+	b.local.connect(chat, "next", 0)
+	eventually(t, "end of the count", func() bool { return serverlink.Counted(a.registry, chat) == 0 })
 }
 
 func TestDrain_moves_clients_to_other_edges(t *testing.T) {

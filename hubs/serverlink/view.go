@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -339,6 +340,7 @@ func (r *Registry) load(v *view) error {
 		}
 	}
 	v.edges, v.readAt = list, time.Now()
+	maps.DeleteFunc(v.taken, func(_ takenKey, t taken) bool { return time.Since(t.since) > 2*r.cfg.LoadEvery })
 	if ttl := seen.Val(); ttl > 0 {
 		v.seenUntil = v.readAt.Add(min(ttl, recently))
 	} else if len(list) == 0 {

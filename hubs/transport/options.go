@@ -33,6 +33,9 @@ type Endpoint struct {
 	// HandshakeTimeout is how long the client may take for its handshake; 0 = as
 	// long as the hub's options say.
 	HandshakeTimeout time.Duration
+	// PollTimeout is how long a poll without data stays open at most; 0 = as long
+	// as Options says. A longer one than that counts for nothing.
+	PollTimeout time.Duration
 	// Lapsed, when set, says that what the request was authenticated with has run
 	// out since: it is good for nothing but a connection that is there and lives by
 	// something newer. It is asked by the node that serves the connection, and its

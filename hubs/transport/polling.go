@@ -201,7 +201,11 @@ func (h *Handler) servePoll(q *request, p *pollingState) {
 		return
 	}
 	p.wakeWriter()
-	timeout := time.NewTimer(h.opt.PollTimeout)
+	patience := h.opt.PollTimeout
+	if q.ep.PollTimeout > 0 {
+		patience = min(patience, q.ep.PollTimeout)
+	}
+	timeout := time.NewTimer(patience)
 	defer timeout.Stop()
 	var a pollAnswer
 	select {

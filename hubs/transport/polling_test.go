@@ -83,6 +83,15 @@ func TestLongPolling(t *testing.T) {
 		frame := s.publish("after")
 		s.do("GET", "", query, "", nil).want(t, 200, frame)
 	})
+	t.Run("T-25 an endpoint may have less patience", func(t *testing.T) {
+		t.Parallel()
+		s := newSite(t, func(s *setup) {
+			s.options.PollTimeout = time.Hour
+			s.endpoint.PollTimeout = 50 * time.Millisecond
+		})
+		query, _ := s.polling("")
+		s.do("GET", "", query, "", nil).want(t, 200, "")
+	})
 	t.Run("T-26 SEC-13 a second poll ends the first with 204 and goes on", func(t *testing.T) {
 		t.Parallel()
 		s := newSite(t, nil)

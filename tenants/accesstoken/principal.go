@@ -20,7 +20,9 @@ const (
 )
 
 // The claims of Azure SignalR tokens that the service reads (ClaimsUtility of
-// the Azure SignalR SDK).
+// the Azure SignalR SDK). It also knows asrs.s.derror, which asks for the inner
+// causes of errors: hub methods' are in the texts that app servers send anyway, and
+// the service's own have a code and a reason for everybody.
 const (
 	claimUserID           = "asrs.s.uid"
 	claimTransports       = "asrs.s.htt"
@@ -28,7 +30,6 @@ const (
 	claimExpiresOn        = "asrs.s.aeo"
 	claimPollSeconds      = "asrs.s.ttl"
 	claimHandshakeSeconds = "asrs.s.cht"
-	claimDetailedErrors   = "asrs.s.derror"
 
 	// This service's own: for claimScope see scopeTenant; the others are texts or
 	// lists of texts.
@@ -83,8 +84,6 @@ type Principal struct {
 	// HandshakeTimeout is how long the client may take for its handshake; zero
 	// = the default.
 	HandshakeTimeout time.Duration
-	// DetailedErrors asks for error texts with inner causes.
-	DetailedErrors bool
 	// Claims are all claims of the token as decoded.
 	Claims map[string]any
 
@@ -165,7 +164,6 @@ func (p *Principal) readService() {
 	if n, ok := number(claims[claimHandshakeSeconds]); ok && n >= 1 && n <= 30 {
 		p.HandshakeTimeout = time.Duration(n) * time.Second
 	}
-	p.DetailedErrors = truth(claims[claimDetailedErrors])
 	if truth(claims[claimCloseOnExpiry]) {
 		p.CloseAt = p.ExpiresAt
 		if n, ok := number(claims[claimExpiresOn]); ok && n > 0 && n <= maxNumericDate {

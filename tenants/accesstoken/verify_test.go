@@ -278,7 +278,6 @@ func TestPrincipal(t *testing.T) {
 		{"poll_timeout", jwt.MapClaims{"asrs.s.ttl": "7"}, func(p *Principal) bool { return p.PollTimeout == 7*time.Second }},
 		{"poll_timeout_out_of_range", jwt.MapClaims{"asrs.s.ttl": "301"}, func(p *Principal) bool { return p.PollTimeout == 0 }},
 		{"handshake_timeout", jwt.MapClaims{"asrs.s.cht": "30"}, func(p *Principal) bool { return p.HandshakeTimeout == 30*time.Second }},
-		{"detailed_errors", jwt.MapClaims{"asrs.s.derror": "True"}, func(p *Principal) bool { return p.DetailedErrors }},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()

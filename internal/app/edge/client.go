@@ -144,7 +144,7 @@ func (c *clients) resolve(r *http.Request) (*transport.Endpoint, error) {
 	if ep.Rewind, err = c.rewind(t, hub, p, r); err != nil {
 		return nil, err
 	}
-	ep.Transports, ep.HandshakeTimeout = transports(p.Transports), p.HandshakeTimeout
+	ep.Transports, ep.HandshakeTimeout, ep.PollTimeout = transports(p.Transports), p.HandshakeTimeout, p.PollTimeout
 	if negotiation(r) {
 		// Nothing is kept for it, so nothing of the hub is made yet. A tenant that
 		// is full is told now, before its clients try three transports.
