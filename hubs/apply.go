@@ -4,6 +4,7 @@ import "slices"
 
 // Apply carries an entry out for this Server's connections. It implements Node.
 func (s *Server) Apply(e *Entry) (matched int) {
+	s.progress.begins(e)
 	matched = s.apply(e)
 	s.progress.applied(e)
 	return matched

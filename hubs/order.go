@@ -20,6 +20,7 @@ import (
 type progress struct {
 	mu      sync.Mutex
 	at      Position                 // of the last entry applied
+	begun   Position                 // of the last entry whose application has begun
 	before  string                   // the epoch before that of at
 	waiting map[*Connection]*waiting // connections with frames that wait
 	// heads are those connections by what their first frames wait for, so that an
@@ -67,6 +68,13 @@ func (p *progress) reached(at Position) bool {
 		return true
 	}
 	return at.Epoch == p.at.Epoch && p.at.Number >= at.Number
+}
+
+// begins notes that e is being applied.
+func (p *progress) begins(e *Entry) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.begun = e.Position()
 }
 
 // applied notes that e has been applied and lets go what waited for it; it runs

@@ -41,6 +41,7 @@ type outbound struct {
 	closing    bool          // the transport is being closed
 	detour     *detour       // where items wait meanwhile; see rewind.go
 	driving    chan struct{} // closed when nobody empties a detour any more
+	seen       *seen         // what rewinds have sent, newest first
 	dead       bool
 	how        Ending
 	cause      error
@@ -61,7 +62,7 @@ func (c *Connection) enqueueEntry(item queued, e *Entry) (schedule bool) {
 	o := &c.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.ending || o.dead || o.sealed {
+	if o.ending || o.dead || o.sealed || e != nil && o.seen != nil && o.repeats(e) {
 		return false
 	}
 	// One message larger than the whole queue is let through when nothing waits.

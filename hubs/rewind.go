@@ -45,8 +45,11 @@ type rewind struct {
 	joined chan struct{}
 	// tell sends a notice where messages are missing, before those that are left.
 	tell bool
-	// at is where the connection has joined.
+	// at is where the connection has joined, when an entry joined it.
 	at Position
+	// until is the last entry that the history has for it: what comes behind comes
+	// live. Zero when this node has applied nothing yet.
+	until Position
 	// done returns what the client is sent behind the messages.
 	done func(at Position, r Rewound) []*protocol.Message
 }
@@ -144,7 +147,39 @@ func (r *rewind) ready(c *Connection, all bool) {
 	if !all {
 		r.done = nil // whoever asked for the join is told by other means
 	}
+	if r.until = r.at; r.at.Number == 0 {
+		// The joins were no entry: the one that is being applied now may come to c
+		// or not, those behind it will.
+		p := &c.server.progress
+		p.mu.Lock()
+		r.until = p.begun
+		p.mu.Unlock()
+	}
 	close(r.joined)
+}
+
+// seen is what a rewind has sent: this node may still be about to apply some of it.
+type seen struct {
+	from  uint64 // the first that was sent
+	until Position
+	Selection
+	next *seen
+}
+
+// repeats reports whether a rewind has sent e. o.mu is held.
+func (o *outbound) repeats(e *Entry) bool {
+	for at := &o.seen; *at != nil; {
+		s := *at
+		if e.Epoch == s.until.Epoch && e.Number > s.until.Number {
+			*at = s.next // entries come in order
+			continue
+		}
+		if e.Epoch == s.until.Epoch && e.Number >= s.from && s.Matches(e) {
+			return true
+		}
+		at = &s.next
+	}
+	return false
 }
 
 // awaitDetour waits for whoever empties the detour of a connection that has ended.
@@ -207,7 +242,7 @@ func (o *outbound) release(d *detour, item queued) (schedule bool) {
 // replay sends the history that r asks for and what is to come behind it.
 func (c *Connection) replay(r *rewind) {
 	<-r.joined
-	result, edge := c.sendHistory(r)
+	result, sent := c.sendHistory(r)
 	if result.Err != nil && (r.done == nil || result.Messages > 0) {
 		// Part of what was asked for would be missing, or come twice.
 		c.end(ErrUnavailable, "", true)
@@ -216,10 +251,10 @@ func (c *Connection) replay(r *rewind) {
 	if r.done != nil {
 		c.beforeDetour(r.done(r.at, result)...)
 	}
-	if result.Err != nil {
+	if result.Err != nil || sent == nil {
 		return
 	}
-	// What has come both ways.
+	// What has come both ways, or will.
 	o := &c.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -227,9 +262,9 @@ func (c *Connection) replay(r *rewind) {
 	if d == nil {
 		return
 	}
-	selection := c.selection(r)
+	sent.next, o.seen = o.seen, sent
 	d.items = slices.DeleteFunc(d.items, func(i detoured) bool {
-		twice := i.entry != nil && i.entry.Epoch == edge.Epoch && i.entry.Number <= edge.Number && selection.Matches(i.entry)
+		twice := i.entry != nil && o.repeats(i.entry)
 		if twice {
 			d.messages--
 			d.bytes -= len(i.item.frame)
@@ -246,22 +281,29 @@ func (c *Connection) selection(r *rewind) Selection {
 	return Selection{Groups: r.groups, ExceptUser: c.User(), ExceptOwnID: c.ID()}
 }
 
-// sendHistory sends the messages of r and returns up to where.
-func (c *Connection) sendHistory(r *rewind) (result Rewound, edge Position) {
+// sendHistory sends the messages of r and returns what of them could come live as
+// well; nil when nothing could.
+func (c *Connection) sendHistory(r *rewind) (result Rewound, sent *seen) {
 	h, ok := c.server.Backplane().(Historian)
 	if !ok {
-		return Rewound{Err: ErrNoHistory}, Position{}
+		return Rewound{Err: ErrNoHistory}, nil
 	}
 	if len(r.groups) == 0 {
-		return Rewound{}, Position{}
+		return Rewound{}, nil
 	}
 	q := HistoryQuery{Select: c.selection(r), After: r.spec.After, Since: r.spec.Since, Limit: 100}
+	if r.until.Number > 0 {
+		q.Before = &Position{Epoch: r.until.Epoch, Number: r.until.Number + 1}
+	}
+	first := uint64(0)
 	send := func(entries []*Entry) bool {
 		for _, e := range entries {
 			if result.Err = c.sendEntry(e); result.Err != nil {
 				return false
 			}
-			result.Messages++
+			if result.Messages++; first == 0 {
+				first = e.Number
+			}
 		}
 		return true
 	}
@@ -272,12 +314,21 @@ func (c *Connection) sendHistory(r *rewind) (result Rewound, edge Position) {
 			c.beforeDetour(c.server.gapNotice("trimmed", result.Gone.After, result.Gone.To))
 		}
 		q.After = &result.Gone.To
+		if q.Before != nil && q.Before.Epoch != q.After.Epoch {
+			q.Before, first = nil, 0 // the hub has begun anew
+		}
 		edge, err = readHistory(c.ctx, h, q, 0, send)
 	}
 	if result.Err == nil {
 		result.Err = err
 	}
-	return result, edge
+	if q.Before != nil && edge.Epoch == r.until.Epoch {
+		edge.Number = min(edge.Number, r.until.Number)
+	}
+	if first == 0 || edge == r.at {
+		return result, nil
+	}
+	return result, &seen{from: first, until: edge, Selection: q.Select}
 }
 
 // ReadHistory hands the messages of q to send in their order; with last, the
