@@ -258,6 +258,8 @@ func TestWouldThisBeAllowed(t *testing.T) {
 	}
 	claims := jwt.MapClaims{"iss": "mine", "aud": "signalbox", "sub": "cid", "iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix(), "roles": []string{"webpubsub.sendToGroup", "webpubsub.unknown"}}
 	issued := issue(claims)
+	claims["sub"] = "ann\nbob"
+	unfit := issue(claims)
 	claims["exp"] = time.Now().Add(-2 * time.Minute).Unix()
 	for _, row := range []struct {
 		name   string
@@ -280,6 +282,7 @@ func TestWouldThisBeAllowed(t *testing.T) {
 		{"rest_token", map[string]any{"action": "connect", "token": rest.at("token")}, "wrong_token_kind", "", ""},
 		{"no_token_at_all", map[string]any{"action": "connect", "token": "x.y.z"}, "invalid_token", "", ""},
 		{"issued", map[string]any{"action": "sendToGroup", "group": "any", "token": issued}, "allowed", "token", "webpubsub.sendToGroup"},
+		{"issued_for_a_user_whom_no_edge_serves", map[string]any{"action": "connect", "token": unfit}, "invalid_token", "", ""},
 		{"issued_expired", map[string]any{"action": "connect", "token": issue(claims)}, "invalid_token", "", ""},
 	} {
 		body := map[string]any{"hub": "chat"}

@@ -93,6 +93,8 @@ func (s *server) judge(ctx context.Context, t tenants.MemberTenant, doc *tenants
 		return no(checkKind, "The token is good, but not one for clients.")
 	case err != nil:
 		return no(checkToken, "The token is refused: "+strings.TrimPrefix(err.Error(), accesstoken.ErrInvalid.Error()+": ")+".")
+	case p.UserID != "" && !accesstoken.IsName(p.UserID):
+		return no(checkToken, "The token is refused: its user can't be served: "+nameRule+".")
 	case doc.Revoked(p.Credential()) != "":
 		return no(checkRevoked, "The token was revoked, by its "+revokedBy[doc.Revoked(p.Credential())]+".")
 	case doc.Status != tenants.Active:

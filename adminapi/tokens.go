@@ -33,12 +33,8 @@ func (s *server) CreateClientToken(w http.ResponseWriter, r *http.Request, ref T
 		s.problem(w, r, fault.InvalidFields(fault.Field{Name: "hub", Message: err.Error(), Accepted: tenants.HubNameRule}))
 		return
 	}
-	if user := value(in.UserID); len(user) > accesstoken.MaxUserID {
-		s.problem(w, r, fault.InvalidFields(fault.Field{Name: "user_id", Message: "is too long", Accepted: "at most 256 bytes"}))
-		return
-	}
-	if i, err := permissions.Check(value(in.Permissions)); err != nil {
-		s.problem(w, r, fault.InvalidFields(fault.Field{Name: fmt.Sprintf("permissions.%d", i), Message: err.Error(), Accepted: permissions.Rule}))
+	if err := checkClientToken(in); err != nil {
+		s.problem(w, r, err)
 		return
 	}
 	t, key, err := s.tenants.SigningKey(r.Context(), callerOf(r), ref)
@@ -54,6 +50,33 @@ func (s *server) CreateClientToken(w http.ResponseWriter, r *http.Request, ref T
 		err = fault.Wrap(fault.Invalid, fmt.Sprintf("The token would be longer than %d bytes: give it fewer groups and permissions.", accesstoken.MaxLength), err).WithCode("token_too_long")
 	}
 	s.answer(w, r, http.StatusCreated, dataPlaneToken(minted, minted.URL), err)
+}
+
+// nameRule is worded for error messages.
+const nameRule = "not only blanks, no control characters"
+
+// checkClientToken refuses what would make a token that no edge takes, or that says
+// less than it was asked to.
+func checkClientToken(in ClientTokenRequest) error {
+	var fields []fault.Field
+	switch user := value(in.UserID); {
+	case len(user) > accesstoken.MaxUserID:
+		fields = append(fields, fault.Field{Name: "user_id", Message: "is too long", Accepted: "at most 256 bytes"})
+	case user != "" && !accesstoken.IsName(user):
+		fields = append(fields, fault.Field{Name: "user_id", Message: "is not a user id", Accepted: nameRule})
+	}
+	for i, group := range value(in.Groups) {
+		if !accesstoken.IsName(group) {
+			fields = append(fields, fault.Field{Name: fmt.Sprintf("groups.%d", i), Message: "is not a group's name", Accepted: nameRule})
+		}
+	}
+	if i, err := permissions.Check(value(in.Permissions)); err != nil {
+		fields = append(fields, fault.Field{Name: fmt.Sprintf("permissions.%d", i), Message: err.Error(), Accepted: permissions.Rule})
+	}
+	if len(fields) > 0 {
+		return fault.InvalidFields(fields...)
+	}
+	return nil
 }
 
 // CreateRestToken implements ServerInterface.

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -141,11 +142,17 @@ func (p *Principal) readPermissions() {
 	p.Permissions = permissions.NewSet(list)
 	for _, name := range []string{claimGroups, claimGroup} {
 		for _, group := range texts(p.Claims[name]) {
-			if strings.TrimSpace(group) != "" && utf8.RuneCountInString(group) <= permissions.MaxGroup && !slices.Contains(p.Groups, group) {
+			if IsName(group) && utf8.RuneCountInString(group) <= permissions.MaxGroup && !slices.Contains(p.Groups, group) {
 				p.Groups = append(p.Groups, group)
 			}
 		}
 	}
+}
+
+// IsName reports whether edges take s for the name of a group or a user, as far as
+// its characters go: not all of them blanks, none of them a control character.
+func IsName(s string) bool {
+	return utf8.ValidString(s) && strings.TrimSpace(s) != "" && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
 // readService reads the claims with which the tenant's servers tune the service;
