@@ -41,9 +41,15 @@ const (
 	// leaseRetry is how soon a renewal that failed is tried again.
 	leaseRetry = time.Second
 
+	// ownerPatience is how long Redis may take to say whose a connection is before
+	// the other edges are asked.
+	ownerPatience = 300 * time.Millisecond
 	// awayFor is how long Redis isn't asked after it failed: a wave of clients
 	// must not wait for it one by one.
 	awayFor = time.Second
+	// doubtFor is how long after a failure the other edges are asked about what
+	// Redis doesn't know: they take a while to tell it what they claimed meanwhile.
+	doubtFor = 2 * leaseLife
 
 	tombstone     = "-"
 	registerBatch = 500
@@ -51,11 +57,13 @@ const (
 
 // Ownership says in Redis which edge run serves a connection. Only the edge
 // holds a lease; the claims of its connections are good as long as that lease.
-// While Redis is away, connections are claimed locally and registered later.
+// While Redis is away, connections are claimed locally and registered later, and
+// the other edges are asked whose a connection is.
 // The methods are those that transports ask for.
 type Ownership struct {
 	cfg    OwnershipConfig
 	relay  *relay
+	peers  *peers
 	cancel context.CancelFunc
 	done   chan struct{}
 	batch  *redisclient.Batch // of those who connect at the same time
@@ -64,23 +72,18 @@ type Ownership struct {
 	claims   map[string]*claim // of this process, by key
 	ended    []string          // keys of ended claims, oldest first
 	changed  map[string]bool   // keys that Redis has to be told about
+	others   map[string]string // claims given up, with the owner that Redis has to be told of
 	owners   recent            // of others, that requests were relayed to
 	away     time.Time         // until when Redis isn't asked, after it failed
+	doubt    time.Time         // until when Redis may not know what others have
 	wake     chan struct{}     // holds one: something changed
 	leaseSet bool              // Redis held the lease at the last renewal
 }
 
-// buryClaim writes a tombstone unless the connection turned out to be another
-// process's. KEYS: the claim. ARGV: edge run, tombstone, its life in ms.
-var buryClaim = redis.NewScript(`
-local owner = redis.call('GET', KEYS[1])
-if owner and owner ~= ARGV[1] and owner ~= ARGV[2] then return 0 end
-redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
-return 1`)
-
 // claim is one connection of this process.
 type claim struct {
 	ended time.Time // zero while the connection lives
+	asked bool      // the other edges are being asked whether it is theirs
 }
 
 // NewOwnership starts the lease of this process. Close ends it.
@@ -94,9 +97,10 @@ func NewOwnership(cfg OwnershipConfig) (*Ownership, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	o := &Ownership{
 		cfg: cfg, cancel: cancel, done: make(chan struct{}), batch: redisclient.NewBatch(cfg.Redis),
-		claims: make(map[string]*claim), changed: make(map[string]bool), wake: make(chan struct{}, 1),
+		claims: make(map[string]*claim), changed: make(map[string]bool), others: make(map[string]string), wake: make(chan struct{}, 1),
 	}
-	o.relay = newRelay(cfg)
+	o.peers = newPeers(cfg)
+	o.relay = newRelay(cfg, o.peers)
 	go o.keep(ctx)
 	return o, nil
 }
@@ -140,7 +144,7 @@ func (o *Ownership) Claim(ctx context.Context, scope, id string) (string, error)
 		return "", o.cfg.Unsure
 	}
 
-	ctx, cancel := context.WithTimeout(ctx, attemptPatience)
+	ctx, cancel := context.WithTimeout(ctx, ownerPatience)
 	defer cancel()
 	set := redis.NewStringCmd(ctx, "set", key, o.cfg.EdgeRun, "ex", int(claimLife.Seconds()), "nx", "get")
 	err = o.batch.Do(ctx, set)
@@ -165,38 +169,99 @@ func (o *Ownership) Claim(ctx context.Context, scope, id string) (string, error)
 	return before, nil
 }
 
-// Owner returns the edge run that owns a connection, or Spent when nobody does.
+// Owner returns the edge run that owns a connection, or Spent when nobody does. An
+// owner that is known isn't asked for again. When Redis doesn't know, or doesn't
+// say so in time, the other edges are asked: Gone when one of them doesn't answer.
+// A claim of this process that was Unsure is confirmed by Spent and given up when
+// there is an owner.
 func (o *Ownership) Owner(ctx context.Context, scope, id string) (string, error) {
 	key, err := o.key(scope, id)
 	if err != nil {
 		return "", err
 	}
 	o.mu.Lock()
-	away, known := o.isAway(), o.owners.get(key)
-	o.mu.Unlock()
-	if away && known != "" {
-		return known, nil
-	}
-	if away {
-		return "", fmt.Errorf("look up owner: %w", o.cfg.Gone)
-	}
-	ctx, cancel := context.WithTimeout(ctx, attemptPatience)
-	defer cancel()
-	owner, err := o.cfg.Redis.Get(ctx, key).Result()
-	switch {
-	case errors.Is(err, redis.Nil) || err == nil && (owner == tombstone || owner == o.cfg.EdgeRun):
-		return "", o.cfg.Spent
-	case err != nil:
-		o.failed(err)
-		if known != "" {
-			return known, nil
+	away, known, own := o.isAway(), o.owners.get(key), o.claims[key]
+	if known == "" && own != nil {
+		if !own.ended.IsZero() {
+			o.mu.Unlock()
+			return "", o.cfg.Spent
 		}
-		return "", fmt.Errorf("look up owner: %w: %w", o.cfg.Gone, err)
+		own.asked = true
 	}
+	o.mu.Unlock()
+	if known != "" {
+		o.withdraw(key, known)
+		return known, nil // which says itself whether it has ended
+	}
+	owner, err := "", errAway
+	if !away {
+		owner, err = o.registered(ctx, key)
+	}
+	if errors.Is(err, errAway) {
+		tenant, _, _ := strings.Cut(scope, "/")
+		if owner, err = o.peers.owner(ctx, scope, tenant, id); err != nil {
+			return "", fmt.Errorf("look up owner: %w: %w", o.cfg.Gone, err)
+		}
+	}
+	if err != nil {
+		return "", err
+	}
+	if owner == "" || owner == tombstone || owner == o.cfg.EdgeRun {
+		if own != nil {
+			o.mu.Lock()
+			own.asked = false
+			o.mu.Unlock()
+		}
+		return "", o.cfg.Spent
+	}
+	o.withdraw(key, owner)
 	o.mu.Lock()
 	o.owners.put(key, owner)
 	o.mu.Unlock()
 	return owner, nil
+}
+
+// withdraw gives up a claim that turned out to be of another's connection.
+func (o *Ownership) withdraw(key, owner string) {
+	o.mu.Lock()
+	c := o.claims[key]
+	claimed := c != nil && c.ended.IsZero()
+	if claimed {
+		delete(o.claims, key)
+		delete(o.changed, key)
+		o.others[key] = owner
+	}
+	o.mu.Unlock()
+	if claimed {
+		o.nudge()
+	}
+}
+
+// errAway stands for the answer of a Redis that doesn't know, or isn't asked, at
+// the moment.
+var errAway = errors.New("redis is away")
+
+// registered returns the owner that Redis has, "" when it has none, or errAway.
+func (o *Ownership) registered(ctx context.Context, key string) (string, error) {
+	timed, cancel := context.WithTimeout(ctx, ownerPatience)
+	defer cancel()
+	owner, err := o.cfg.Redis.Get(timed, key).Result()
+	switch {
+	case err == nil:
+		return owner, nil
+	case !errors.Is(err, redis.Nil):
+		if ctx.Err() != nil {
+			return "", fmt.Errorf("look up owner: %w: %w", o.cfg.Gone, ctx.Err())
+		}
+		o.failed(err)
+		return "", errAway
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if time.Now().Before(o.doubt) {
+		return "", errAway
+	}
+	return "", nil
 }
 
 // Release tells that a connection of this process has ended. It doesn't wait
@@ -209,6 +274,12 @@ func (o *Ownership) Release(_ context.Context, scope, id string) {
 	o.mu.Lock()
 	c := o.claims[key]
 	if c == nil || !c.ended.IsZero() {
+		o.mu.Unlock()
+		return
+	}
+	if c.asked { // it may be another's, who must be free to say so
+		delete(o.claims, key)
+		delete(o.changed, key)
 		o.mu.Unlock()
 		return
 	}
@@ -230,6 +301,7 @@ func (o *Ownership) failed(err error) {
 	o.mu.Lock()
 	known := o.isAway()
 	o.away = time.Now().Add(awayFor)
+	o.doubt = time.Now().Add(doubtFor)
 	o.mu.Unlock()
 	if !known {
 		o.cfg.Logger.Warn("connections are claimed locally", "error", err)
@@ -254,6 +326,11 @@ func (o *Ownership) tell(key string) {
 	o.mu.Lock()
 	o.changed[key] = true
 	o.mu.Unlock()
+	o.nudge()
+}
+
+// nudge has keep tell Redis what there is to tell.
+func (o *Ownership) nudge() {
 	select {
 	case o.wake <- struct{}{}:
 	default:
@@ -272,6 +349,7 @@ func (o *Ownership) keep(ctx context.Context) {
 			return
 		case <-renew.C:
 			err := o.renew(ctx)
+			err = errors.Join(err, o.peers.renew(ctx))
 			if err == nil {
 				err = o.register(ctx)
 			}
@@ -308,6 +386,7 @@ func (o *Ownership) renew(ctx context.Context) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if added.Val() > 0 && o.leaseSet {
+		o.doubt = time.Now().Add(doubtFor)
 		for key, c := range o.claims {
 			if c.ended.IsZero() {
 				o.changed[key] = true
@@ -319,64 +398,12 @@ func (o *Ownership) renew(ctx context.Context) error {
 	return nil
 }
 
-// register writes the claims that Redis doesn't know yet, and the tombstones.
-func (o *Ownership) register(ctx context.Context) error {
-	for {
-		o.mu.Lock()
-		living, ended := make([]string, 0, registerBatch), make([]string, 0, registerBatch)
-		for key := range o.changed {
-			if len(living)+len(ended) == registerBatch {
-				break
-			}
-			delete(o.changed, key)
-			if c := o.claims[key]; c != nil && c.ended.IsZero() {
-				living = append(living, key)
-			} else {
-				ended = append(ended, key)
-			}
-		}
-		o.mu.Unlock()
-		if len(living)+len(ended) == 0 {
-			return nil
-		}
-		if err := o.write(ctx, living, ended); err != nil {
-			o.mu.Lock()
-			for _, keys := range [][]string{living, ended} {
-				for _, key := range keys {
-					o.changed[key] = true
-				}
-			}
-			o.mu.Unlock()
-			return err
-		}
-	}
-}
-
-func (o *Ownership) write(ctx context.Context, living, ended []string) error {
-	ctx, cancel := context.WithTimeout(ctx, attemptPatience)
-	defer cancel()
-	_, err := o.cfg.Redis.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for _, key := range living {
-			p.SetNX(ctx, key, o.cfg.EdgeRun, claimLife)
-		}
-		for _, key := range ended {
-			// Run would need an answer to fall back on the script's text.
-			buryClaim.Eval(ctx, p, []string{key}, o.cfg.EdgeRun, tombstone, tombstoneLife.Milliseconds())
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("write owners: %w", err)
-	}
-	return nil
-}
-
 // surrender tells what is left to tell and gives the lease up.
 func (o *Ownership) surrender() {
 	ctx, cancel := context.WithTimeout(context.Background(), attemptPatience)
 	defer cancel()
 	err := o.register(ctx)
-	err = errors.Join(err, o.cfg.Redis.Del(ctx, redisclient.EdgeLease(o.cfg.EdgeRun)).Err())
+	err = errors.Join(err, o.cfg.Redis.Del(ctx, redisclient.EdgeLease(o.cfg.EdgeRun)).Err(), o.peers.leave(ctx))
 	if err != nil {
 		o.cfg.Logger.Warn("edge lease runs out by itself", "error", err)
 	}

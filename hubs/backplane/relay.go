@@ -35,7 +35,8 @@ const addressKept = time.Hour
 
 // relay passes requests on to the owners of connections.
 type relay struct {
-	cfg OwnershipConfig
+	cfg   OwnershipConfig
+	peers *peers
 
 	mu        sync.Mutex
 	addresses map[string]knownAddress // by edge run
@@ -47,11 +48,11 @@ type knownAddress struct {
 	at      time.Time
 }
 
-func newRelay(cfg OwnershipConfig) *relay {
+func newRelay(cfg OwnershipConfig, p *peers) *relay {
 	if cfg.Relay.Scheme == "" {
 		cfg.Relay.Scheme = "https"
 	}
-	return &relay{cfg: cfg, addresses: make(map[string]knownAddress)}
+	return &relay{cfg: cfg, peers: p, addresses: make(map[string]knownAddress)}
 }
 
 // Relay passes r on to the process named owner and copies its answer to w. The
@@ -72,6 +73,9 @@ func (o *Ownership) Relay(w http.ResponseWriter, r *http.Request, owner string) 
 
 // address returns where an edge run listens, "" when it is gone.
 func (p *relay) address(ctx context.Context, run string) (string, error) {
+	if address := p.peers.address(run); address != "" {
+		return address, nil
+	}
 	now := time.Now()
 	p.mu.Lock()
 	known, ok := p.addresses[run]

@@ -27,6 +27,8 @@ const (
 	shareWindow = 10 * time.Second
 	// mostRounds bounds how often one Take waits for an answer.
 	mostRounds = 8
+	// leaseTimeout bounds a question: messages wait for it, and then for the backplane.
+	leaseTimeout = 250 * time.Millisecond
 	// redisPause is how long an edge goes on alone before it asks Redis again.
 	redisPause = time.Second
 )
@@ -222,7 +224,7 @@ func (m *Messages) ask(b *bucket, r Rate) <-chan struct{} {
 
 // lease asks Redis for wanted messages.
 func (m *Messages) lease(id tenants.ID, r Rate, wanted int64) (granted, rest int64, wait time.Duration, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), leaseTimeout)
 	defer cancel()
 	clock := int64(0)
 	if m.clock {

@@ -394,16 +394,23 @@ func (h *Handler) claim(q *request) (done, refuse func()) {
 	}
 	owner, err := decide(ctx, q.ep.Scope, q.id)
 	if errors.Is(err, ErrUnsure) {
+		err = nil
 		if kindOf(q.r) == hubs.LongPolling {
 			// It may be the second poll of a connection on another node, and an
 			// answer to a first one would look like an empty message to the client.
+			owner, err = h.opt.Ownership.Owner(ctx, q.ep.Scope, q.id)
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, ErrSpent): // nobody else's
+			err = nil
+		default:
 			h.opt.Ownership.Release(ctx, q.ep.Scope, q.id)
 			return nil, func() {
 				q.w.Header().Set("Retry-After", "2")
 				writeText(q.w, http.StatusServiceUnavailable, "")
 			}
 		}
-		err = nil
 	}
 	if err != nil || owner != "" || expired {
 		return nil, func() { h.elsewhere(q, owner, err) }

@@ -95,6 +95,18 @@ func (o unsure) Claim(context.Context, string, string) (string, error) {
 	return "", transport.ErrUnsure
 }
 
+func (o unsure) Owner(context.Context, string, string) (string, error) {
+	return "", transport.ErrOwnerGone
+}
+
+// alone is owned while the store of claims is away and the other nodes say that
+// a connection isn't theirs.
+type alone struct{ unsure }
+
+func (o alone) Owner(context.Context, string, string) (string, error) {
+	return "", transport.ErrSpent
+}
+
 func TestTwoNodes(t *testing.T) {
 	t.Parallel()
 	t.Run("where nobody can tell whose a connection is, no poll begins another", func(t *testing.T) {
@@ -111,6 +123,16 @@ func TestTwoNodes(t *testing.T) {
 		}
 		st := s.events("?id="+s.negotiate("ada").ConnectionToken, as("ada")) // asked for once
 		st.close()
+	})
+	t.Run("a poll begins a connection that every other node says isn't its own", func(t *testing.T) {
+		t.Parallel()
+		_, all := newNodes(t, 1)
+		s := newSite(t, func(s *setup) { s.options.Ownership = alone{unsure{owned{all, "b"}}} })
+		query := "?id=" + s.negotiate("ada").ConnectionToken
+		s.do("GET", "", query, "", as("ada")).want(t, 200, "")
+		s.do("POST", "", query, handshake, as("ada")).want(t, 200, "")
+		s.do("GET", "", query, "", as("ada")).want(t, 200, "{}\x1e")
+		s.do("DELETE", "", query, "", as("ada")).want(t, 202, "")
 	})
 	t.Run("long polling works when every request goes to the other node", func(t *testing.T) {
 		t.Parallel()

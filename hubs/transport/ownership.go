@@ -30,7 +30,8 @@ type Ownership interface {
 	Claim(ctx context.Context, scope, id string) (owner string, err error)
 	// Owner returns the name of the node that owns the connection, or ErrSpent
 	// when nobody does. It is asked only for connections that this node
-	// doesn't serve.
+	// doesn't serve, or has claimed with ErrUnsure: ErrSpent then makes the claim
+	// sure, and an owner takes it back.
 	Owner(ctx context.Context, scope, id string) (owner string, err error)
 	// Release tells that a connection of this node has ended. Its id stays
 	// spent for longer than a connection token lives.

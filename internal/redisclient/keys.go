@@ -140,6 +140,10 @@ func PresenceReaper(run string) string { return prefix + "edge:" + run + ":reape
 // the edge.
 func EdgeLease(run string) string { return prefix + "edge:" + run }
 
+// Edges is the sorted set of the edges that live: "run address", by the second of
+// their last word.
+const Edges = prefix + "edges"
+
 // EdgeReplies is the Pub/Sub channel on which an edge run gets answers to its
 // commands and queries.
 func EdgeReplies(run string) string { return prefix + "edge:" + run + ":replies" }

@@ -26,6 +26,9 @@ const (
 	missGuess     = 10 * time.Minute // beyond missMemory, while nobody can be asked
 	maxMisses     = 10_000
 	fetchTimeout  = 2 * time.Second
+	// guessAfter is how long a name that was nobody's when it was last asked for may
+	// hold up whoever asks again: each request names its host, which as a rule is one.
+	guessAfter = 100 * time.Millisecond
 	// awayPause is how long Redis isn't asked after it failed, so that at most
 	// one request a second waits for a Redis that hangs.
 	awayPause = time.Second
@@ -164,7 +167,15 @@ func (d *Directory) lookup(ctx context.Context, n name) (*tenants.Document, erro
 		defer cancel()
 		return d.fetch(ctx, n)
 	})
+	var guess <-chan time.Time
+	if was {
+		patience := time.NewTimer(guessAfter)
+		defer patience.Stop()
+		guess = patience.C
+	}
 	select {
+	case <-guess: // the answer counts from the next question on
+		return nil, ErrNotFound
 	case r := <-answer:
 		if was && errors.Is(r.Err, ErrUnavailable) {
 			return nil, ErrNotFound

@@ -272,16 +272,20 @@ func (e *Edge) handlers(f *fleet.Fleet) (public, internal http.Handler, err erro
 		e.among(e.outer(false, resolve.handler(route(http.HandlerFunc(e.transports.ServeRelayed), http.NotFoundHandler(), http.NotFoundHandler())))), nil
 }
 
-// among is what edges alone ask of each other: links, beside relayed requests. A
-// link is no request to be traced: it lasts as long as both edges do.
+// among is what edges alone ask of each other: links and whose a connection is,
+// beside relayed requests. A link is no request to be traced: it lasts as long as
+// both edges do.
 func (e *Edge) among(relayed http.Handler) http.Handler {
 	links := httpserver.Recover(e.log)(e.hubs.pairings)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == serverlink.Path {
+		switch r.URL.Path {
+		case serverlink.Path:
 			links.ServeHTTP(w, r)
-			return
+		case backplane.OwnerPath:
+			e.ownership.ServeOwner(w, r)
+		default:
+			relayed.ServeHTTP(w, r)
 		}
-		relayed.ServeHTTP(w, r)
 	})
 }
 
