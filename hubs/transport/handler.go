@@ -299,7 +299,15 @@ func (h *Handler) get(q *request, kind hubs.TransportKind) {
 		}
 		return
 	}
+	claimed := false
+	defer func() {
+		if !claimed { // Admit or Ownership panics: nobody may wait for what comes of it
+			h.live.CompareAndDelete(localKey(q.ep.Scope, q.id), c)
+			close(c.decided)
+		}
+	}()
 	done, refuse := h.claim(q)
+	claimed = true
 	if refuse != nil {
 		// Before the answer, which may be a poll relayed for minutes: the client's
 		// other requests must find the owner meanwhile.
