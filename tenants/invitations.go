@@ -16,6 +16,7 @@ const (
 	invitationLife     = 7 * 24 * time.Hour
 	maxInvitations     = 50 // open ones of an account
 	invitationsPerHour = 30 // mails of an account
+	maxMembers         = 1000
 	// invitationsToAddress is how many mails an address gets in an hour, from all
 	// accounts.
 	invitationsToAddress = 10
@@ -262,6 +263,13 @@ func (s *Service) AcceptInvitation(ctx context.Context, c Caller, token, passwor
 			return err
 		}
 		c.User = user.ID
+		members, err := tx.Members(ctx, i.Account)
+		if err != nil {
+			return err
+		}
+		if len(members) >= maxMembers {
+			return fault.New(fault.QuotaExceeded, fmt.Sprintf("The account has %d members, which is the most there can be.", len(members))).WithCode("max_members")
+		}
 		if err := tx.MarkVerified(ctx, user.ID, s.now()); err != nil {
 			return err
 		}

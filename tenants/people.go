@@ -34,8 +34,17 @@ type Membership struct {
 	ShutOut bool
 }
 
-// emailKey is the form in which addresses are compared.
-func emailKey(email string) string { return strings.ToLower(strings.TrimSpace(email)) }
+// emailKey is the form in which addresses are compared. Letters of ASCII alone are
+// lowered: others that have one of those as their lower form (the Kelvin sign has k)
+// are another mailbox, and so another person.
+func emailKey(email string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'A' && r <= 'Z' {
+			return r + ('a' - 'A')
+		}
+		return r
+	}, strings.TrimSpace(email))
+}
 
 // maxEmailLength is in bytes (RFC 5321).
 const maxEmailLength = 254
@@ -44,7 +53,7 @@ const maxEmailLength = 254
 // field.
 func cleanEmail(field, email string) (string, *fault.Field) {
 	email = strings.TrimSpace(email)
-	if address, err := mail.ParseAddress(email); err != nil || address.Address != email || len(email) > maxEmailLength {
+	if address, err := mail.ParseAddress(email); err != nil || address.Address != email || len(email) > maxEmailLength || strings.ContainsFunc(email, hidden) {
 		return "", &fault.Field{Name: field, Message: "is not an email address", Accepted: "name@domain, at most 254 bytes"}
 	}
 	return email, nil

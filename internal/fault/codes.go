@@ -206,6 +206,7 @@ var consoleCodes = []Code{
 	{"already_verified", 409, "The address is confirmed already.", "Nothing."},
 	{"sign_in_first", 401, "The invited address has a user, who must be signed in to accept.", "Sign in with that address."},
 	{"another_address", 403, "The invitation is for another address than the caller's.", "Sign in with the invited address, or ask for an invitation to yours."},
+	{"max_members", 409, "The account has as many members as it may.", "Ask its owner to remove somebody."},
 	{"max_invitations", 409, "The account has as many open invitations as it may.", "Withdraw some."},
 	{"max_accounts", 409, "The user owns as many accounts as one person may.", "Make somebody else owner of one."},
 	{"wrong_credentials", 401, "Mail address and password don't match.", "Try again, or set a new password."},

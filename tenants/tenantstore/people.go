@@ -186,9 +186,11 @@ func (s *Store) UnsentMail(ctx context.Context, id string) (tenants.Mail, error)
 	return one(ctx, s, "mail", scanMail, "SELECT "+mailColumns+" FROM mail_outbox WHERE id = $1 AND sent_at IS NULL", id)
 }
 
-// MailSent notes that a mail was sent.
-func (s *Store) MailSent(ctx context.Context, id string, now time.Time) error {
-	return s.exec(ctx, "mail", "UPDATE mail_outbox SET sent_at = $2 WHERE id = $1", id, now)
+// MailSent notes that a mail was sent, and forgets what it said unless that is to be
+// kept: links in mails are as good as passwords.
+func (s *Store) MailSent(ctx context.Context, id string, now time.Time, keep bool) error {
+	return s.exec(ctx, "mail", `UPDATE mail_outbox SET sent_at = $2, body = CASE WHEN $3 THEN body ELSE '' END,
+		html = CASE WHEN $3 THEN html ELSE '' END, link = CASE WHEN $3 THEN link ELSE '' END WHERE id = $1`, id, now, keep)
 }
 
 // Forget deletes attempts, sessions, mails and what links of mails are for that

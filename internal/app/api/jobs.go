@@ -64,6 +64,7 @@ type mailWorker struct {
 	river.WorkerDefaults[tenantstore.SendMail]
 	store *tenantstore.Store
 	send  func(context.Context, tenants.Mail) error
+	keep  bool // what was sent, for the mailbox of a development server
 }
 
 // errMailTooLate is for a mail whose link ended before it could be sent.
@@ -86,7 +87,7 @@ func (w *mailWorker) Work(ctx context.Context, job *river.Job[tenantstore.SendMa
 	} else if err != nil {
 		return err
 	}
-	return w.store.MailSent(ctx, mail.ID, time.Now())
+	return w.store.MailSent(ctx, mail.ID, time.Now(), w.keep)
 }
 
 // Timeout implements river.Worker.
@@ -114,10 +115,10 @@ func (w *cleanUpWorker) Work(ctx context.Context, _ *river.Job[cleanUp]) error {
 }
 
 // newJobs makes the client that works the queue.
-func newJobs(k *core, ledger *billingstore.Store, publish func(context.Context, tenants.ID) error, send func(context.Context, tenants.Mail) error, logger *slog.Logger) (*river.Client[pgx.Tx], error) {
+func newJobs(k *core, ledger *billingstore.Store, publish func(context.Context, tenants.ID) error, send func(context.Context, tenants.Mail) error, keepMails bool, logger *slog.Logger) (*river.Client[pgx.Tx], error) {
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &publishWorker{publish: publish})
-	river.AddWorker(workers, &mailWorker{store: k.store, send: send})
+	river.AddWorker(workers, &mailWorker{store: k.store, send: send, keep: keepMails})
 	river.AddWorker(workers, &cleanUpWorker{people: k.store, ledger: ledger})
 	client, err := river.NewClient(riverpgxv5.New(k.pool), &river.Config{
 		Logger:            slog.New(quiet{logger.Handler()}),

@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,6 +38,8 @@ import (
 type mailServer struct {
 	addr   string
 	caFile string
+	// guesses counts passwords that were sent.
+	guesses atomic.Int64
 
 	mu    sync.Mutex
 	got   []received
@@ -56,12 +59,22 @@ func startMailServer(t *testing.T, implicit bool) *mailServer {
 	// Only for its certificate, which is good for 127.0.0.1.
 	certified := httptest.NewTLSServer(http.NotFoundHandler())
 	t.Cleanup(certified.Close)
-	m := &mailServer{caFile: filepath.Join(t.TempDir(), "ca.pem"), came: make(chan received, 10)}
-	if err := os.WriteFile(m.caFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certified.Certificate().Raw}), 0o600); err != nil {
+	caFile := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(caFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certified.Certificate().Raw}), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	config := &tls.Config{Certificates: certified.TLS.Certificates, MinVersion: tls.VersionTLS12}
+	m := serveMail(t, &tls.Config{Certificates: certified.TLS.Certificates, MinVersion: tls.VersionTLS12}, implicit)
+	m.caFile = caFile
+	return m
+}
+
+// serveMail serves SMTP; without a config there is no TLS, and passwords are asked for
+// in the clear.
+func serveMail(t *testing.T, config *tls.Config, implicit bool) *mailServer {
+	t.Helper()
+	m := &mailServer{came: make(chan received, 10)}
 	server := smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) { return &mailSession{server: m, conn: c}, nil }))
+	server.AllowInsecureAuth = config == nil
 	server.TLSConfig, server.Domain, server.ErrorLog = config, "127.0.0.1", slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -112,6 +125,7 @@ func (*mailSession) AuthMechanisms() []string { return []string{sasl.Plain} }
 
 func (s *mailSession) Auth(string) (sasl.Server, error) {
 	return sasl.NewPlainServer(func(_, user, password string) error {
+		s.server.guesses.Add(1)
 		if _, secure := s.conn.TLSConnectionState(); !secure || user != "user" || password != "hunter2" {
 			return smtp.ErrAuthFailed
 		}
@@ -223,14 +237,17 @@ func TestMail_goes_out_over_TLS_alone(t *testing.T) {
 			t.Errorf("%s: %d mails came", scheme, n)
 		}
 	}
-	// A server without STARTTLS gets neither password nor mail.
-	plain := startMailServer(t, false)
-	send, err := newSender(Config{SMTPURL: "smtps://user:hunter2@" + plain.addr, SMTPCAFile: plain.caFile, MailFrom: "a@example.com"}, io.Discard)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := send(t.Context(), m); err == nil || len(plain.all()) > 0 {
-		t.Errorf("in the clear: %v", err)
+	// A server without TLS, or one whose STARTTLS somebody took out on the way, gets
+	// neither password nor mail.
+	for _, scheme := range []string{"smtp", "smtps"} {
+		plain := serveMail(t, nil, false)
+		send, err := newSender(Config{SMTPURL: scheme + "://user:hunter2@" + plain.addr, MailFrom: "a@example.com"}, io.Discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := send(t.Context(), m); err == nil || plain.guesses.Load() > 0 || len(plain.all()) > 0 {
+			t.Errorf("%s to a server without TLS: %v, %d passwords, %d mails", scheme, err, plain.guesses.Load(), len(plain.all()))
+		}
 	}
 }
 
@@ -241,6 +258,7 @@ func TestMail_is_sent_again_until_it_is_taken(t *testing.T) {
 	server := startMailServer(t, false)
 	server.fails = []error{&smtp.SMTPError{Code: 451, Message: "later"}}
 	c := testConfig(t, testenv.Postgres(t), testenv.Redis(t))
+	c.Dev = false
 	c.SMTPURL, c.SMTPCAFile, c.MailFrom = "smtp://user:hunter2@"+server.addr, server.caFile, "Signalbox <no-reply@example.com>"
 	r := start(t, c)
 	browser := newPerson(t, r.url)
@@ -265,20 +283,23 @@ func TestMail_is_sent_again_until_it_is_taken(t *testing.T) {
 	if !ok || err != nil || !strings.Contains(texts["text/html"], token) {
 		t.Fatalf("mail = %v", texts)
 	}
-	if status, answer := post(t, browser.http, r.url+"/v1/signup/confirmation", map[string]string{"token": token}); status != http.StatusCreated {
+	if status, answer := post(t, browser.http, r.url+"/v1/signup/confirmation", map[string]string{"token": token, "password": "correct horse"}); status != http.StatusCreated {
 		t.Errorf("confirming answered %d: %v", status, answer)
 	}
 	// Noted as sent: worked again, as after a crash that came before the queue knew,
 	// nothing goes out.
-	var id string
+	var id, body, markup, kept string
 	for deadline := time.Now().Add(bound); ; time.Sleep(10 * time.Millisecond) {
-		err := r.app.core.pool.QueryRow(t.Context(), "SELECT id FROM mail_outbox WHERE sent_at IS NOT NULL").Scan(&id)
+		err := r.app.core.pool.QueryRow(t.Context(), "SELECT id, body, html, link FROM mail_outbox WHERE sent_at IS NOT NULL").Scan(&id, &body, &markup, &kept)
 		if err == nil {
 			break
 		}
 		if !errors.Is(err, pgx.ErrNoRows) || time.Now().After(deadline) {
 			t.Fatal(err)
 		}
+	}
+	if body != "" || markup != "" || kept != "" { // SEC-43
+		t.Errorf("what was sent is kept: %q, %q, %q", body, markup, kept)
 	}
 	worker := &mailWorker{store: r.app.core.store, send: func(context.Context, tenants.Mail) error {
 		t.Error("it was sent once more")
