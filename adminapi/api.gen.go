@@ -1238,6 +1238,13 @@ type SignInRequest struct {
 	Remember *bool `json:"remember,omitempty"`
 }
 
+// SignUpConfirmation defines model for SignUpConfirmation.
+type SignUpConfirmation struct {
+	// Password That of the sign-up; needed in another browser than the one that signed up.
+	Password *string `json:"password,omitempty"`
+	Token    string  `json:"token"`
+}
+
 // SignUpRequest defines model for SignUpRequest.
 type SignUpRequest struct {
 	// AccountName Shown to people
@@ -1619,7 +1626,7 @@ type FinishSignInJSONRequestBody = SecondFactorCodeRequest
 type SignUpJSONRequestBody = SignUpRequest
 
 // ConfirmSignUpJSONRequestBody defines body for ConfirmSignUp for application/json ContentType.
-type ConfirmSignUpJSONRequestBody = TokenRequest
+type ConfirmSignUpJSONRequestBody = SignUpConfirmation
 
 // CreateTenantJSONRequestBody defines body for CreateTenant for application/json ContentType.
 type CreateTenantJSONRequestBody = CreateTenantRequest

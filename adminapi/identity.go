@@ -31,6 +31,9 @@ const secondStepLife = 10 * time.Minute
 // sessionPendingSince is when the first step was done, in Unix seconds.
 const sessionPendingSince = "pending_since"
 
+// sessionSignUp is the sign-up that waits to be confirmed in this browser.
+const sessionSignUp = "signup"
+
 // newSessions makes the session manager. Only hashes of session tokens are
 // stored. The __Host- prefix binds the cookie to this host, path and TLS; a
 // development server without TLS can't have it.

@@ -15,7 +15,7 @@ func (s *server) SignUp(w http.ResponseWriter, r *http.Request) {
 		s.problem(w, r, err)
 		return
 	}
-	made, err := s.tenants.SignUp(r.Context(), callerOf(r), tenants.SignUp{
+	made, waiting, err := s.tenants.SignUp(r.Context(), callerOf(r), tenants.SignUp{
 		Email: in.Email, Password: tenants.Secret(in.Password),
 		AccountName: value(in.AccountName), TenantName: value(in.TenantName), TenantSlug: value(in.TenantSlug),
 	})
@@ -23,6 +23,7 @@ func (s *server) SignUp(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		s.problem(w, r, err)
 	case made == nil:
+		s.sessions.Put(r.Context(), sessionSignUp, waiting)
 		w.WriteHeader(http.StatusAccepted)
 	default:
 		s.answerSignUp(w, r, *made)
@@ -31,12 +32,13 @@ func (s *server) SignUp(w http.ResponseWriter, r *http.Request) {
 
 // ConfirmSignUp implements ServerInterface.
 func (s *server) ConfirmSignUp(w http.ResponseWriter, r *http.Request) {
-	in, err := body[TokenRequest](r)
+	in, err := body[SignUpConfirmation](r)
 	if err != nil {
 		s.problem(w, r, err)
 		return
 	}
-	made, err := s.tenants.ConfirmSignUp(r.Context(), callerOf(r), tenants.Secret(in.Token))
+	waiting := s.sessions.GetString(r.Context(), sessionSignUp)
+	made, err := s.tenants.ConfirmSignUp(r.Context(), callerOf(r), tenants.Secret(in.Token), waiting, tenants.Secret(value(in.Password)))
 	if err != nil {
 		s.problem(w, r, err)
 		return

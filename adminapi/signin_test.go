@@ -26,7 +26,7 @@ func TestSignUp_that_is_confirmed_first_tells_nothing(t *testing.T) {
 	}
 	_, token := w.mailTo("ada@example.com")
 	ada := w.browser()
-	made := status(t, ada.call("POST", "/v1/signup/confirmation", map[string]any{"token": token}), http.StatusCreated)
+	made := status(t, ada.call("POST", "/v1/signup/confirmation", map[string]any{"token": token, "password": password}), http.StatusCreated)
 	if made.body["user"].(map[string]any)["email_verified"] != true || made.at("key", "secret") == "" {
 		t.Errorf("made %s", made.text)
 	}

@@ -60,3 +60,52 @@ func TestReset_of_an_unconfirmed_address_ends_service_tokens(t *testing.T) {
 	want(t, planted.call("GET", "/v1/tenants/acme/keys", nil), http.StatusUnauthorized, "invalid_token")
 	status(t, shared.call("GET", "/v1/tenants/team", nil), http.StatusOK)
 }
+
+// Somebody signs up with another's address and waits for a click on the link: the
+// password would be theirs. Only their browser, or the password, confirms it.
+func TestSignUp_of_somebody_else_is_not_confirmed_by_a_click(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, settings{confirmSignUps: true})
+	ada, thief := w.browser(), w.browser()
+	status(t, thief.call("POST", "/v1/signup", map[string]any{"email": "ada@example.com", "password": "the thief's own"}), http.StatusAccepted)
+	_, theirs := w.mailTo("ada@example.com")
+	status(t, ada.call("POST", "/v1/signup", map[string]any{"email": "ada@example.com", "password": password}), http.StatusAccepted)
+	_, own := w.mailTo("ada@example.com")
+	confirm := func(c *client, token, password string) answer {
+		in := map[string]any{"token": token}
+		if password != "" {
+			in["password"] = password
+		}
+		return c.call("POST", "/v1/signup/confirmation", in)
+	}
+	for _, typed := range []string{"", password} {
+		if a := confirm(ada, theirs, typed); a.status != http.StatusBadRequest || len(a.errorFields()) != 1 || a.errorFields()[0] != "password" {
+			t.Errorf("with %q answered %d: %s", typed, a.status, a.text)
+		}
+	}
+	phone := w.browser()
+	if a := confirm(phone, own, ""); a.status != http.StatusBadRequest {
+		t.Errorf("another browser answered %d: %s", a.status, a.text)
+	}
+	status(t, confirm(phone, own, password), http.StatusCreated)
+	_, a := w.signIn("ada@example.com", "the thief's own")
+	want(t, a, http.StatusUnauthorized, "wrong_credentials")
+}
+
+func TestAccount_has_a_bounded_number_of_members(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, settings{})
+	ada, acme := w.signUp("ada@example.com", "acme")
+	w.verified(acme)
+	account := acme.at("account", "id")
+	status(t, ada.call("POST", "/v1/accounts/"+account+"/invitations", map[string]any{"email": "bob@example.com", "role": "viewer"}), http.StatusCreated)
+	_, token := w.mailTo("bob@example.com")
+	w.exec("INSERT INTO users (id, email, email_key, password_hash) SELECT 'u' || n, n || '@example.com', n || '@example.com', '' FROM generate_series(1, 999) n")
+	w.exec("INSERT INTO members (account_id, user_id, role) SELECT $1, 'u' || n, 'viewer' FROM generate_series(1, 999) n", account)
+	join := func() answer {
+		return w.browser().call("POST", "/v1/invitations/acceptance", map[string]any{"token": token, "password": password})
+	}
+	want(t, join(), http.StatusConflict, "max_members")
+	w.exec("DELETE FROM members WHERE account_id = $1 AND user_id = 'u1'", account)
+	status(t, join(), http.StatusOK)
+}

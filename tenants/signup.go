@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/url"
@@ -47,28 +48,28 @@ type SignedUp struct {
 // hub, in one transaction; when it returns, the data plane knows the tenant
 // unless it is away.
 //
-// Where sign-ups are confirmed first, it only sends a mail, returns nil, and
-// tells nothing of whether the address is known: the work and the answer are the
-// same. Else an address that is taken answers email_taken, after the same work as
+// Where sign-ups are confirmed first, it only sends a mail, returns nil and what
+// ConfirmSignUp knows the browser by, and tells nothing of whether the address is
+// known: the work and the answer are the same. Else an address that is taken answers email_taken, after the same work as
 // for a free one.
-func (s *Service) SignUp(ctx context.Context, c Caller, in SignUp) (*SignedUp, error) {
-	in, err := in.clean()
-	if err != nil {
-		return nil, err
+func (s *Service) SignUp(ctx context.Context, c Caller, in SignUp) (made *SignedUp, waiting string, err error) {
+	if in, err = in.clean(); err != nil {
+		return nil, "", err
 	}
 	bounds := []bound{{"signup:" + network(c.IP), s.signUpsPerHour}}
 	if s.confirmSignUps {
 		bounds = append(bounds, bound{"signup-mail:" + emailKey(in.Email), mailsPerHour})
 	}
 	if _, err := s.attempt(ctx, "Too many sign-ups from your address.", time.Hour, bounds...); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	hash, err := s.passwords.hash(ctx, in.Password.Reveal())
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if s.confirmSignUps {
-		return nil, s.store.InTx(ctx, func(tx Store) error { return s.queueSignUp(ctx, tx, in, hash) })
+		token := rand.Text()
+		return nil, signUpID(token), s.store.InTx(ctx, func(tx Store) error { return s.queueSignUp(ctx, tx, in, hash, token) })
 	}
 	var out SignedUp
 	err = s.store.InTx(ctx, func(tx Store) error {
@@ -78,16 +79,19 @@ func (s *Service) SignUp(ctx context.Context, c Caller, in SignUp) (*SignedUp, e
 		return s.queueVerification(ctx, tx, out.User)
 	})
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	s.hurry(ctx, out.Tenant.ID)
-	return &out, nil
+	return &out, "", nil
 }
+
+// signUpID tells a sign-up from others without its token.
+func signUpID(token string) string { return hex.EncodeToString(tokenHash(token)) }
 
 // queueSignUp keeps a sign-up until its address is confirmed. Whoever has a user
 // already is told so by mail, and nobody else is.
-func (s *Service) queueSignUp(ctx context.Context, tx Store, in SignUp, hash string) error {
-	token, until := rand.Text(), s.now().Add(verificationLife)
+func (s *Service) queueSignUp(ctx context.Context, tx Store, in SignUp, hash, token string) error {
+	until := s.now().Add(verificationLife)
 	if err := tx.PutSignUp(ctx, in, hash, tokenHash(token), until); err != nil {
 		return err
 	}
@@ -110,8 +114,11 @@ func (s *Service) queueSignUp(ctx context.Context, tx Store, in SignUp, hash str
 	})
 }
 
-// ConfirmSignUp finishes a sign-up with the token that was sent to its address.
-func (s *Service) ConfirmSignUp(ctx context.Context, c Caller, token Secret) (SignedUp, error) {
+// ConfirmSignUp finishes a sign-up with the token that was sent to its address. Where
+// the browser isn't the one that signed up, as waiting tells, it takes the password:
+// else who reads the mail could confirm the sign-up, and so the password, of somebody
+// else.
+func (s *Service) ConfirmSignUp(ctx context.Context, c Caller, token Secret, waiting string, password Secret) (SignedUp, error) {
 	if err := s.tokenAttempt(ctx, c); err != nil {
 		return SignedUp{}, err
 	}
@@ -121,6 +128,11 @@ func (s *Service) ConfirmSignUp(ctx context.Context, c Caller, token Secret) (Si
 		if err != nil {
 			return errLink(err)
 		}
+		if waiting != signUpID(token.Reveal()) {
+			if err := s.samePassword(ctx, password, hash); err != nil {
+				return err
+			}
+		}
 		out, err = s.createSignedUp(ctx, tx, c, in, hash, true)
 		return err
 	})
@@ -129,6 +141,18 @@ func (s *Service) ConfirmSignUp(ctx context.Context, c Caller, token Secret) (Si
 	}
 	s.hurry(ctx, out.Tenant.ID)
 	return out, nil
+}
+
+// samePassword returns a fault unless the password has that hash.
+func (s *Service) samePassword(ctx context.Context, password Secret, hash string) error {
+	if password == "" {
+		return fault.InvalidFields(fault.Field{Name: "password", Message: "is needed, because you signed up in another browser or a while ago", Accepted: "the password that you signed up with"})
+	}
+	ok, err := s.passwords.check(ctx, password.Reveal(), hash)
+	if err == nil && !ok {
+		return fault.InvalidFields(fault.Field{Name: "password", Message: "is not the one of this sign-up. If you don't know of it, somebody else used your address: ignore the mail", Accepted: "the password that you signed up with"})
+	}
+	return err
 }
 
 // createSignedUp makes what a sign-up gives.

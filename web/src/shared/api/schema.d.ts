@@ -82,7 +82,8 @@ export interface paths {
         put?: never;
         /**
          * Finish a sign-up with the token that was sent to its address
-         * @description Where sign-ups are confirmed first, this is when everything is created. Each token works once, within two days.
+         * @description Where sign-ups are confirmed first, this is when everything is created. Each token works once, within two days. It
+         *     takes the password in another browser than the one that signed up, or after half an hour.
          */
         post: operations["confirmSignUp"];
         delete?: never;
@@ -1372,6 +1373,11 @@ export interface components {
             tenant: components["schemas"]["Tenant"];
             key: components["schemas"]["AccessKeySecret"];
         };
+        SignUpConfirmation: {
+            token: string;
+            /** @description That of the sign-up; needed in another browser than the one that signed up. */
+            password?: string;
+        };
         TokenRequest: {
             token: string;
         };
@@ -2411,7 +2417,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["TokenRequest"];
+                "application/json": components["schemas"]["SignUpConfirmation"];
             };
         };
         responses: {
