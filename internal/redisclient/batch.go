@@ -43,7 +43,7 @@ func (b *Batch) Do(ctx context.Context, commands ...redis.Cmder) error {
 	b.waiting = append(b.waiting, batched{commands, done})
 	if !b.running {
 		b.running = true
-		go b.run()
+		go b.run() //nolint:gosec // serves all callers: it must outlive the one who started it
 	}
 	b.mu.Unlock()
 	select {

@@ -63,7 +63,7 @@ func CheckMode(ctx context.Context, c redis.Cmdable) error {
 	return nil
 }
 
-// ErrPolicy: Redis may drop keys.
+// ErrPolicy says that Redis may drop keys.
 var ErrPolicy = errors.New("redis maxmemory-policy must be noeviction")
 
 // CheckPolicy returns ErrPolicy when Redis may drop keys to save memory. Numbers,
