@@ -210,6 +210,7 @@ func TestStreams_send_items_and_ends(t *testing.T) {
 		{stream + "/:send?completed=true", `1`, "application/json", []string{`{"type":2,"invocationId":"s","item":1}`, `{"type":3,"invocationId":"s"}`}},
 		{stream + "/:complete", ``, "", []string{`{"type":3,"invocationId":"s"}`}},
 		{stream + "/:complete?reason=over", ``, "", []string{`{"type":3,"invocationId":"s","error":"over"}`}},
+		{stream + "/:complete?error=over", ``, "", []string{`{"type":3,"invocationId":"s","error":"over"}`}},
 	} {
 		before := s.count("chat")
 		w := s.do(request("POST", test.path, test.body, "Content-Type", test.media))
@@ -236,6 +237,7 @@ func TestStreams_send_items_and_ends(t *testing.T) {
 	}
 	refused(t, s.do(request("POST", stream+"/:send", `1`, "Content-Type", "text/plain")), "POST", 415, "unsupported_media_type", "")
 	refused(t, s.do(request("POST", stream+"/:send", `"`+strings.Repeat("x", maxMessage)+`"`)), "POST", 413, "message_too_large", "")
+	refused(t, s.do(request("POST", stream+"/:complete?error="+strings.Repeat("x", 1025), "")), "POST", 400, "invalid", "error")
 	refused(t, s.do(request("POST", stream+"/:complete?reason="+strings.Repeat("x", 1025), "")), "POST", 400, "invalid", "reason")
 }
 

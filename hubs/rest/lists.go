@@ -44,7 +44,11 @@ type page struct {
 func (h *Handler) listing(kind hubs.ListKind, most int) operation {
 	return func(w http.ResponseWriter, c *call) (int, error) {
 		q := hubs.ListQuery{Kind: kind, Group: c.group, User: c.user, Connection: c.connection}
-		size, err := c.number("maxpagesize", pageSize, most)
+		name := "maxpagesize"
+		if c.r.URL.Query().Has("maxPageSize") { // as Azure's SDK writes it
+			name = "maxPageSize"
+		}
+		size, err := c.number(name, pageSize, most)
 		if err != nil {
 			return 0, err
 		}

@@ -75,6 +75,7 @@ func TestLists_go_from_page_to_page(t *testing.T) {
 	for query, pages := range map[string][]int{
 		"":                                {200, 200, 50},
 		"?maxpagesize=150":                {150, 150, 150},
+		"?maxPageSize=150":                {150, 150, 150},
 		"?maxpagesize=100&top=250":        {100, 100, 50},
 		"?top=1":                          {1},
 		"?api-version=2024-12-01&top=200": {200},
@@ -121,7 +122,7 @@ func TestLists_want_a_token_of_their_own(t *testing.T) {
 	}
 	position := s.SealPosition(tenant, "chat", hubs.Position{Epoch: "e", Number: 1})
 	refused(t, s.do(request("GET", "/api/hubs/chat/connections?continuationToken="+position, "")), "GET", 400, "invalid", "continuationToken")
-	for name, values := range map[string][]string{"maxpagesize": {"0", "-1", "1001", "x", ""}, "top": {"0", "-1", "x", ""}} {
+	for name, values := range map[string][]string{"maxpagesize": {"0", "-1", "1001", "x", ""}, "maxPageSize": {"0"}, "top": {"0", "-1", "x", ""}} {
 		for _, v := range values {
 			refused(t, s.do(request("GET", "/api/hubs/chat/connections?"+name+"="+v, "")), "GET", 400, "invalid", name)
 		}

@@ -121,6 +121,19 @@ func (c *call) reason() (string, error) {
 	return s, checkReason(s)
 }
 
+// failure returns why a stream ends, "" when it simply does. Azure's reference
+// calls it reason, its SDK error.
+func (c *call) failure() (string, error) {
+	s := c.r.URL.Query().Get("error")
+	if s == "" {
+		return c.reason()
+	}
+	if checkReason(s) != nil {
+		return "", invalid("error", "The error is not valid.", fmt.Sprintf("up to %d characters of UTF-8", maxReason))
+	}
+	return s, nil
+}
+
 func checkReason(s string) error {
 	if !utf8.ValidString(s) || utf8.RuneCountInString(s) > maxReason {
 		return invalid("reason", "The reason is not valid.", fmt.Sprintf("up to %d characters of UTF-8", maxReason))

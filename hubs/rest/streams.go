@@ -66,7 +66,7 @@ func (h *Handler) sendToStream(w http.ResponseWriter, c *call) (int, error) {
 
 // completeStream ends a client's stream, with an error when there is a reason.
 func (h *Handler) completeStream(w http.ResponseWriter, c *call) (int, error) {
-	reason, err := c.reason()
+	reason, err := c.failure()
 	if err != nil {
 		return 0, err
 	}
