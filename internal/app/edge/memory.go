@@ -2,6 +2,8 @@ package edge
 
 import (
 	"context"
+	"math"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
@@ -12,19 +14,38 @@ import (
 // has left behind would stay for minutes: the runtime collects when the heap has
 // doubled, and keeps what it collected for the next burst.
 const (
-	heapLookEvery = 2 * time.Second
-	// heapRest is which part of what is in use may be allocated between two looks
-	// at an edge that is at rest.
+	heapLookEvery = 500 * time.Millisecond
+	// restLooks is over how many looks an edge must be at rest to give memory back.
+	restLooks = 4
+	// heapRest is which part of what is in use may be allocated meanwhile by an edge
+	// that is at rest.
 	heapRest = 8
 	// leastGarbage is worth a collection, in bytes.
 	leastGarbage = 16 << 20
 )
 
+// How much garbage may come together before the runtime collects.
+const (
+	// arrivingPercent of what is in use while clients arrive. What they keep is
+	// allocated among the garbage of their requests, and pages that hold any of it
+	// stay: the less garbage at a time, the fewer pages.
+	arrivingPercent = 50
+	// servingGarbage is what may come together else, in bytes, where that is more
+	// than what is in use: a small heap would be collected all the time.
+	servingGarbage = 96 << 20
+	// arrivals are the new goroutines between two looks that tell of clients
+	// arriving; a WebSocket has one.
+	arrivals = 100
+	// calmLooks without arrivals end a burst.
+	calmLooks = 2
+)
+
 // heapSample is what the runtime says of its heap, in bytes.
 type heapSample struct {
-	allocated uint64 // ever
-	live      uint64 // after the last collection
-	held      uint64 // objects, dead ones included, and what is free but not given back
+	allocated  uint64 // ever
+	live       uint64 // after the last collection
+	held       uint64 // objects, dead ones included, and what is free but not given back
+	goroutines uint64
 }
 
 func readHeap() heapSample {
@@ -34,11 +55,13 @@ func readHeap() heapSample {
 		{Name: "/memory/classes/heap/objects:bytes"},
 		{Name: "/memory/classes/heap/unused:bytes"},
 		{Name: "/memory/classes/heap/free:bytes"},
+		{Name: "/sched/goroutines:goroutines"},
 	}
 	metrics.Read(samples)
 	return heapSample{
 		allocated: samples[0].Value.Uint64(), live: samples[1].Value.Uint64(),
-		held: samples[2].Value.Uint64() + samples[3].Value.Uint64() + samples[4].Value.Uint64(),
+		held:       samples[2].Value.Uint64() + samples[3].Value.Uint64() + samples[4].Value.Uint64(),
+		goroutines: samples[5].Value.Uint64(),
 	}
 }
 
@@ -51,23 +74,60 @@ func wasteful(before, now heapSample) bool {
 	return now.held-now.live > max(leastGarbage, now.live/2)
 }
 
-// giveBackMemory collects when the edge is at rest and returns what it finds to
-// the system, until ctx is done. It costs a collection after each burst.
-func giveBackMemory(ctx context.Context) error {
+// pace chooses how much garbage may come together, as GOGC does. The zero value is
+// at a process's start.
+type pace struct {
+	before  heapSample
+	calm    int // looks since clients arrived, up to calmLooks
+	percent int // that is set; 0 = none yet
+}
+
+// look takes the next sample and returns the percentage to set, 0 = none.
+func (p *pace) look(now heapSample) int {
+	if now.goroutines > p.before.goroutines+arrivals {
+		p.calm = 0
+	} else {
+		p.calm = min(p.calm+1, calmLooks)
+	}
+	p.before = now
+	percent := arrivingPercent
+	if p.calm == calmLooks {
+		percent = max(100, int(min(servingGarbage*100/max(now.live, 1<<20), math.MaxInt32)))
+	}
+	// Setting it stops all goroutines for a moment.
+	if near := p.percent / 4; percent != p.percent && (percent < p.percent-near || percent > p.percent+near) {
+		p.percent = percent
+		return percent
+	}
+	return 0
+}
+
+// tendMemory sets how much garbage may come together, unless GOGC does, and
+// collects when the edge is at rest and returns what it finds to the system, until
+// ctx is done. The latter costs a collection after each burst.
+func tendMemory(ctx context.Context) error {
 	tick := time.NewTicker(heapLookEvery)
 	defer tick.Stop()
-	for before := readHeap(); ; {
+	_, set := os.LookupEnv("GOGC")
+	var p pace
+	before, looks := readHeap(), 0
+	for {
+		now := readHeap()
+		if percent := p.look(now); percent > 0 && !set {
+			debug.SetGCPercent(percent)
+		}
+		if looks++; looks > restLooks {
+			if wasteful(before, now) {
+				debug.FreeOSMemory()
+				now = readHeap()
+			}
+			before, looks = now, 1
+		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
-		now := readHeap()
-		if wasteful(before, now) {
-			debug.FreeOSMemory()
-			now = readHeap()
-		}
-		before = now
 	}
 }
 
