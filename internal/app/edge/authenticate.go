@@ -21,6 +21,7 @@ type authenticator struct {
 	serviceHosts []string
 	keys         accesstoken.PublicKeys // of the tenants' own issuers
 	log          *slog.Logger
+	verified     verified
 }
 
 // errRevoked is for a token that would be good, had it not been taken back.
@@ -94,9 +95,21 @@ func (a *authenticator) nobody(r *http.Request) error {
 }
 
 // verify judges a token by the tenant's access keys, or its issuers, and its
-// revocations.
+// revocations. One that was good before isn't taken apart again, unless it is of an
+// issuer, whose keys come and go.
 func (a *authenticator) verify(ctx context.Context, t *tenants.Document, token string, target accesstoken.Target) (*accesstoken.Principal, error) {
-	return a.verifyAt(ctx, t, token, target, time.Now())
+	if len(token) > accesstoken.MaxLength {
+		return a.verifyAt(ctx, t, token, target, time.Now())
+	}
+	now, key := time.Now(), keyOfToken(token, target)
+	if p := a.verified.find(t, key, now); p != nil && t.Revoked(p.Credential()) == "" {
+		return p, nil
+	}
+	p, err := a.verifyAt(ctx, t, token, target, now)
+	if err == nil && p.IssuerID == "" {
+		a.verified.keep(t, key, p, now)
+	}
+	return p, err
 }
 
 func (a *authenticator) verifyAt(ctx context.Context, t *tenants.Document, token string, target accesstoken.Target, at time.Time) (*accesstoken.Principal, error) {
