@@ -60,9 +60,9 @@ func (mute) Lost(hubs.Gap)                 {}
 
 // backplaneCost publishes messages of 260 bytes to hubs in turn, at so many a
 // second, over the backplanes of so many edges. Those run in this process, so
-// their CPU is this one's.
+// their CPU is this one's. Redis is what is measured: it has the servers' core.
 func backplaneCost(ctx context.Context, s shape, edges int, rate float64, window time.Duration) (cost, error) {
-	address, _, end, err := startRedis(ctx)
+	address, _, end, err := startRedis(ctx, serverCore)
 	if err != nil {
 		return cost{}, err
 	}
@@ -116,7 +116,8 @@ func backplaneCost(ctx context.Context, s shape, edges int, rate float64, window
 		under.Wait()
 		applied.Wait()
 	}
-	run(time.Second) // every hub has its keys then, or nearly
+	// Every hub has its keys then.
+	run(max(time.Second, time.Duration(1.1*float64(s.hubs)/rate*float64(time.Second))))
 	n = 0
 	before, err := usageOfBackplane(ctx, client)
 	if err != nil {

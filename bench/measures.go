@@ -131,7 +131,7 @@ func (b *benchmark) ours(ctx context.Context, change func(*loadgen.Config)) (loa
 func (b *benchmark) centrifuge(ctx context.Context, throughRedis bool, change func(*loadgen.Config)) (loadgen.Result, error) {
 	args := []string{"serve-centrifuge"}
 	if throughRedis {
-		address, _, end, err := startRedis(ctx)
+		address, _, end, err := startRedis(ctx, otherCore)
 		if err != nil {
 			return loadgen.Result{}, err
 		}
@@ -348,7 +348,7 @@ func (b *benchmark) twoEdges(ctx context.Context, change func(*loadgen.Config)) 
 }
 
 func (b *benchmark) twoCentrifuges(ctx context.Context, change func(*loadgen.Config)) (loadgen.Result, error) {
-	address, _, end, err := startRedis(ctx)
+	address, _, end, err := startRedis(ctx, otherCore)
 	if err != nil {
 		return loadgen.Result{}, err
 	}

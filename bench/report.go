@@ -22,7 +22,7 @@ func (b *benchmark) report(rows []row, sections []section) string {
 	model, cores := processors()
 	say("Made by `make bench` on %s: %s, %s/%s, %d cores, %s. Signalbox runs as `make dev` runs it, with tenancy, limits, metering and its Redis backplane switched on, also where the peer keeps everything in memory. ",
 		time.Now().UTC().Format("2 January 2006"), model, runtime.GOOS, runtime.GOARCH, cores, runtime.Version())
-	say("Every server has one core to itself; Redis, Postgres, the control plane and the load generator share another. Messages have %d bytes. Each figure is the median of %d runs of %s, with the smallest and the largest; ours and the peer's take turns.\n\n", size, b.runs, b.window)
+	say("Every server has one core to itself; Redis, Postgres, the control plane and the load generator share another. Where Redis is what is measured, it has the servers' core. Messages have %d bytes. Each figure is the median of %d runs of %s, with the smallest and the largest; ours and the peer's take turns.\n\n", size, b.runs, b.window)
 	say("| measure | unit | Signalbox | peer | its figure | ratio | accept → aim | verdict | others |\n|---|---|---|---|---|---|---|---|---|\n")
 	for _, r := range rows {
 		say("| %s | %s | %s | %s | %s | %.2f× | %s | %s | %s |\n", r.name, r.unit, figures(r.ours), r.peer, figures(r.theirs), r.ratio(), bounds(r), verdict(r), figures(r.foreign))

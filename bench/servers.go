@@ -75,14 +75,14 @@ func startPeer(ctx context.Context, args ...string) (*server, error) {
 	return &server{url: strings.TrimSpace(line), pid: cmd.Process.Pid, end: end}, nil
 }
 
-// startRedis runs a Redis that keeps nothing.
-func startRedis(ctx context.Context) (address string, pid int, end func(), err error) {
+// startRedis runs a Redis that keeps nothing, on a core.
+func startRedis(ctx context.Context, core string) (address string, pid int, end func(), err error) {
 	port, err := freePort()
 	if err != nil {
 		return "", 0, nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	cmd := pinned(ctx, otherCore, "redis-server", "--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
+	cmd := pinned(ctx, core, "redis-server", "--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
 	if err := cmd.Start(); err != nil {
 		cancel()
 		return "", 0, nil, err

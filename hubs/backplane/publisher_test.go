@@ -1,6 +1,11 @@
 package backplane
 
-import "testing"
+import (
+	"testing"
+	"time"
+
+	"github.com/signalbox/signalbox/internal/redisclient"
+)
 
 // The script remembers the answers to as many sequences as a batch has. However
 // many publishers gave up, all of a batch whose round trip broke must be found
@@ -27,5 +32,38 @@ func TestPublisher_numbers_a_batch_without_holes(t *testing.T) {
 	}
 	if len(slots) != len(batch) {
 		t.Errorf("%d requests share %d slots", len(batch), len(slots))
+	}
+}
+
+// Lives aren't prolonged with each publish, but what a key must live for is always
+// in hand; and a stream that is gone is given a life again.
+func TestPublish_keys_have_lives(t *testing.T) {
+	t.Parallel()
+	url := newRedis(t)
+	client, r := newClient(t, url), process(t, url)
+	keys := redisclient.Hub(tenant, hub)
+	left := func(key string) time.Duration { return client.PTTL(t.Context(), key).Val() }
+	for i := range 9 {
+		publish(t, r, say("a", i))
+		if i == 4 {
+			// As if it had rested for nearly as long as it may.
+			client.PExpire(t.Context(), keys.Publisher(r.run+".1"), time.Minute)
+		}
+		if got := left(keys.Stream()); got < 240*time.Second {
+			t.Errorf("after %d publishes the stream lives for %v", i+1, got)
+		}
+		if got := left(keys.Head()); got < time.Hour {
+			t.Errorf("after %d publishes the head lives for %v", i+1, got)
+		}
+	}
+	if got := left(keys.Publisher(r.run + ".1")); got < 10*time.Minute {
+		t.Errorf("the publisher's memory lives for %v", got)
+	}
+	// As if the hub had rested until its stream ended.
+	client.Del(t.Context(), keys.Stream())
+	client.HIncrBy(t.Context(), keys.Head(), "ms", -240_000)
+	publish(t, r, say("a", 9))
+	if got := left(keys.Stream()); got < 240*time.Second {
+		t.Errorf("a new stream lives for %v", got)
 	}
 }
