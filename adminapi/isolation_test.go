@@ -3,6 +3,7 @@ package adminapi_test
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -285,4 +286,43 @@ func TestAPIToken_acts_in_one_account_only(t *testing.T) {
 		t.Errorf("revoking answered %d", a.status)
 	}
 	want(t, program.call("GET", "/v1/tenants/acme", nil), http.StatusUnauthorized, "invalid_token")
+}
+
+// SEC-32: every operation with a body refuses each field that its document doesn't
+// name, before anything is done.
+func TestOperations_take_no_field_that_is_not_the_callers_to_say(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, settings{})
+	ada, acme := w.signUp("ada@example.com", "acme")
+	spec, err := adminapi.Spec()
+	if err != nil {
+		t.Fatal(err)
+	}
+	eachOperation(t, func(o operation) {
+		if o.body == nil {
+			return
+		}
+		t.Run(o.id, func(t *testing.T) {
+			known := spec.Paths.Find(o.path).GetOperation(o.method).RequestBody.Value.Content.Get("application/json").Schema.Value.Properties
+			body, _ := o.body.(map[string]any)
+			planted := maps.Clone(body)
+			var foreign []string
+			for _, name := range []string{
+				"id", "plan", "quota", "limits", "balance", "is_admin", "account_id", "tenant_id", "user_id", "role", "revision", "created_at", "email_verified", "password_hash",
+			} {
+				if known[name] == nil {
+					foreign, planted[name] = append(foreign, name), "owner"
+				}
+			}
+			a := ada.call(o.method, address(o.path, acme.at("account", "id"), "acme"), planted)
+			if a.status != http.StatusBadRequest || a.at("code") != "invalid" {
+				t.Errorf("answered %d: %s", a.status, a.text)
+			}
+			for _, name := range foreign {
+				if !slices.Contains(a.errorFields(), name) {
+					t.Errorf("%s is not refused: %s", name, a.text)
+				}
+			}
+		})
+	})
 }
