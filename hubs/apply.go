@@ -83,6 +83,10 @@ type delivery struct {
 	frames  [2]frameOf // by hub protocol; there are two
 	matched int
 	dedupe  bool // a connection may be reached in more than one way
+	// group is the one whose members get the message now; "" when it isn't for groups,
+	// or is for more than one and this isn't their last turn.
+	group string
+	keys  []keyed // as far as they were asked for
 
 	excluded, excludedUsers names
 }
@@ -129,10 +133,7 @@ func (s *Server) deliver(e *Entry) int {
 	case SendToAll:
 		s.store.each(d.to)
 	case SendToGroups:
-		d.dedupe = len(e.Groups) > 1
-		for _, g := range e.Groups {
-			s.store.groups.each(g, d.to)
-		}
+		s.deliverToGroups(&d)
 	case SendToUsers:
 		d.dedupe = len(e.Users) > 1
 		for _, u := range e.Users {
@@ -155,6 +156,46 @@ func (s *Server) deliver(e *Entry) int {
 	return d.matched
 }
 
+func (s *Server) deliverToGroups(d *delivery) {
+	if len(d.e.Groups) == 1 {
+		d.group = d.e.Groups[0]
+		s.store.groups.each(d.group, d.to)
+		return
+	}
+	// Who is in one of the groups without conflation gets it as it is.
+	d.dedupe = true
+	put := false
+	for _, g := range d.e.Groups {
+		s.store.groups.each(g, func(c *Connection) {
+			if c.conflates(g) {
+				put = true
+				return
+			}
+			d.to(c)
+		})
+	}
+	if !put {
+		return
+	}
+	for _, g := range d.e.Groups {
+		d.group = g
+		s.store.groups.each(g, func(c *Connection) {
+			if c.stamp == s.applied {
+				if !d.excludes(c) {
+					c.supersede(d)
+				}
+				return
+			}
+			d.to(c)
+		})
+	}
+}
+
+// excludes reports whether the entry isn't for c although it is for its groups.
+func (d *delivery) excludes(c *Connection) bool {
+	return d.excluded.has(c.ID()) || (c.User() != "" && d.excludedUsers.has(c.User()))
+}
+
 // to queues the message for c unless c is excluded or has it already.
 func (d *delivery) to(c *Connection) {
 	if d.dedupe {
@@ -163,7 +204,7 @@ func (d *delivery) to(c *Connection) {
 		}
 		c.stamp = d.s.applied
 	}
-	if d.excluded.has(c.ID()) || (c.User() != "" && d.excludedUsers.has(c.User())) {
+	if d.excludes(c) {
 		return
 	}
 	item, ok := d.item(c)
@@ -171,7 +212,7 @@ func (d *delivery) to(c *Connection) {
 		return
 	}
 	d.matched++
-	if c.enqueueEntry(item, d.e) {
+	if c.enqueueEntry(item, d) {
 		d.s.due = append(d.s.due, c)
 	}
 }
@@ -232,6 +273,8 @@ func (s *Server) joinAll(c *Connection, e *Entry) bool {
 	for _, g := range e.Groups {
 		if !c.join(g, limit, e.endOf(c, g)) {
 			all = false
+		} else if e.Kind == AddToGroup && e.Conflate != nil {
+			c.setConflation(g, *e.Conflate)
 		}
 	}
 	if rewind != nil {

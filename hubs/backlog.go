@@ -70,11 +70,14 @@ func (c *Connection) endTooSlow() {
 
 // passedOn notes that a message has left the queue. c.out.mu is held.
 func (c *Connection) passedOn(it queued) {
-	if !it.passed {
+	if !it.passed && !it.beside {
 		return
 	}
 	c.out.passed--
 	c.out.passing -= len(it.frame)
+	if !it.passed {
+		return
+	}
 	size := int64(len(it.frame) + backlogOverhead)
 	c.proxied.back.backlog.bytes.Add(-size)
 	c.proxied.back.backlog.taken.Add(size)

@@ -77,6 +77,10 @@ type Entry struct {
 	// only connections that exist now join, and stay. What a connection has joined
 	// by itself it doesn't leave at that time.
 	TTLSeconds int64
+
+	// Conflate has AddToGroup's connections in Groups with conflation, also those that
+	// are in them already; nil leaves it as it is.
+	Conflate *Conflation
 }
 
 // Gap tells why entries were lost to a node for good.

@@ -133,3 +133,44 @@ func TestFanOut_allocates_nothing_per_recipient(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkConflation publishes prices of 500 symbols, round after round, to a
+// group that all viewers are in. Viewers without conflation are written every one of
+// them; others get what a clock of 100 ms leaves of them, which sent/price tells.
+func BenchmarkConflation(b *testing.B) {
+	const symbols = 500
+	p := protocol.NewJSON()
+	for _, viewers := range []int{100, 2000} {
+		for _, conflated := range []bool{false, true} {
+			b.Run(fmt.Sprintf("viewers=%d/conflated=%t", viewers, conflated), func(b *testing.B) {
+				a := newAudience(b, p, viewers)
+				join := &hubs.Entry{Kind: hubs.AddToGroup, Groups: []string{"prices"}}
+				a.server.Each(func(c *hubs.Connection) { join.Connections = append(join.Connections, c.ID()) })
+				if conflated {
+					join.Conflate = &hubs.Conflation{Every: 100 * time.Millisecond}
+				}
+				a.server.Apply(join)
+				began, size := a.got.Load(), 0
+				b.ReportAllocs()
+				for b.Loop() {
+					for n := range symbols {
+						price := &hubs.Broadcast{Target: "price", Arguments: protocol.Raw{Encoding: protocol.JSON, Bytes: fmt.Appendf(nil, "[%q,1]", fmt.Sprintf("%06d", n))}}
+						a.server.Apply(&hubs.Entry{Kind: hubs.SendToGroups, Groups: []string{"prices"}, Message: price})
+						frame, err := price.Frame(p)
+						if err != nil {
+							b.Fatal(err)
+						}
+						size = len(frame)
+					}
+					if !conflated {
+						a.want += int64(viewers * symbols * size)
+						a.settle(b)
+					}
+				}
+				prices := float64(b.N * symbols)
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/prices, "ns/price")
+				b.ReportMetric(float64(a.got.Load()-began)/float64(size*viewers)/prices, "sent/price")
+			})
+		}
+	}
+}

@@ -90,6 +90,12 @@ func (c *Call) Join(ctx context.Context, group string) error {
 	return c.AddToGroup(ctx, c.conn.ID(), group)
 }
 
+// JoinConflated puts the caller into a group with conflation; see
+// Context.AddToGroupConflated.
+func (c *Call) JoinConflated(ctx context.Context, group string, how Conflation) error {
+	return c.AddToGroupConflated(ctx, c.conn.ID(), group, how)
+}
+
 // Leave takes the caller out of a group.
 func (c *Call) Leave(ctx context.Context, group string) error {
 	return c.RemoveFromGroup(ctx, c.conn.ID(), group)

@@ -86,7 +86,19 @@ func (h Context) Users(ids ...string) Target {
 // *Error says that it is in as many groups as Options.MaximumGroups allows, or what
 // Config.Memberships says.
 func (h Context) AddToGroup(ctx context.Context, connectionID, group string) error {
-	matched, err := h.command(ctx, &Entry{Kind: AddToGroup, Connections: []string{connectionID}, Groups: []string{group}})
+	return h.addToGroup(ctx, connectionID, group, nil)
+}
+
+// AddToGroupConflated is AddToGroup with conflation. In a group that the connection
+// is in already it gets what comes from now on so; AddToGroup doesn't end that, but
+// RemoveFromGroup does. A process behind the service can't do it: there the error
+// is one that says so.
+func (h Context) AddToGroupConflated(ctx context.Context, connectionID, group string, how Conflation) error {
+	return h.addToGroup(ctx, connectionID, group, &how)
+}
+
+func (h Context) addToGroup(ctx context.Context, connectionID, group string, how *Conflation) error {
+	matched, err := h.command(ctx, &Entry{Kind: AddToGroup, Connections: []string{connectionID}, Groups: []string{group}, Conflate: how})
 	if err != nil || matched > 0 || h.server == nil {
 		return err
 	}

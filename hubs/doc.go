@@ -50,6 +50,7 @@
 //     whatever is published after the handshake's answer reaches it.
 //   - Every connection sees messages in the order of the entries, each once,
 //     without a hole. One that reads too slowly is closed, never thinned out.
+//     The exception is a group that it is in with Conflation, by its own wish.
 //   - At rest a connection has one goroutine, its reader, and no buffer.
 //   - Only an *Error shows its text to a client, unless
 //     Options.EnableDetailedErrors is set.

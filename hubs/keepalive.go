@@ -13,6 +13,15 @@ const closeWithin = 10 * time.Second
 // check does what time asks of the connection and returns when to look again.
 // now is clock().
 func (c *Connection) check(now int64) time.Duration {
+	in := c.checkLife(now)
+	if x := c.out.conflation.Load(); x != nil {
+		in = min(in, c.checkConflated(x, now))
+	}
+	return in
+}
+
+// checkLife is check for keep-alive and time-outs.
+func (c *Connection) checkLife(now int64) time.Duration {
 	opt := c.server.options.Load()
 	if c.isEnding() {
 		return c.checkEnding(now)

@@ -81,5 +81,8 @@ func (e *Entry) checkNames() error {
 			}
 		}
 	}
+	if e.Conflate != nil {
+		return e.Conflate.Check()
+	}
 	return nil
 }

@@ -126,7 +126,7 @@ func (c *Connection) acknowledged(n int64) error {
 		}
 		r.first = r.acked + 1
 	}
-	schedule := len(o.queue) > 0 && o.begin()
+	schedule := o.waiting() && o.begin()
 	o.mu.Unlock()
 	if schedule {
 		writers.schedule(c)

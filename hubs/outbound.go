@@ -1,6 +1,9 @@
 package hubs
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // How much of a queue leaves in one write. Small frames are copied together up
 // to batchBytes; a larger one goes by itself, uncopied.
@@ -17,6 +20,8 @@ type queued struct {
 	// passed: it comes from the client's hub server, see Connection.Forward. It
 	// counts in the backlog instead of filling the queue.
 	passed bool
+	// beside: it doesn't fill the queue either, see conflation.go.
+	beside bool
 }
 
 // outbound is the bounded queue of one connection. A writer owns the connection
@@ -34,14 +39,15 @@ type outbound struct {
 	held     bool // nothing leaves yet: the handshake's answer must be first
 	// unanswered: that answer isn't in the queue yet, it comes from a hub server.
 	unanswered bool
-	sealed     bool          // nothing but the last frame is taken in
-	cut        bool          // the writer drops the rest of what it has taken
-	ending     bool          // the last frame is queued; nothing more is taken in
-	since      int64         // clock() when ending was set
-	closing    bool          // the transport is being closed
-	detour     *detour       // where items wait meanwhile; see rewind.go
-	driving    chan struct{} // closed when nobody empties a detour any more
-	seen       *seen         // what rewinds have sent, newest first
+	sealed     bool                       // nothing but the last frame is taken in
+	cut        bool                       // the writer drops the rest of what it has taken
+	ending     bool                       // the last frame is queued; nothing more is taken in
+	since      int64                      // clock() when ending was set
+	closing    bool                       // the transport is being closed
+	detour     *detour                    // where items wait meanwhile; see rewind.go
+	conflation atomic.Pointer[conflation] // nil until a group is joined so
+	driving    chan struct{}              // closed when nobody empties a detour any more
+	seen       *seen                      // what rewinds have sent, newest first
 	dead       bool
 	how        Ending
 	cause      error
@@ -56,34 +62,53 @@ const spareLimit = 8
 // connection with the writers. A full queue ends the connection.
 func (c *Connection) enqueue(item queued) (schedule bool) { return c.enqueueEntry(item, nil) }
 
-// enqueueEntry is enqueue for the message of an entry.
-func (c *Connection) enqueueEntry(item queued, e *Entry) (schedule bool) {
-	opt := c.server.options.Load()
+// enqueueEntry is enqueue for the message of an entry; d is nil when it is none's.
+func (c *Connection) enqueueEntry(item queued, d *delivery) (schedule bool) {
 	o := &c.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.ending || o.dead || o.sealed || e != nil && o.seen != nil && o.repeats(e) {
+	if o.ending || o.dead || o.sealed || d != nil && o.seen != nil && o.repeats(d.e) {
 		return false
 	}
-	// One message larger than the whole queue is let through when nothing waits.
-	messages, bytes := o.messages-o.passed, o.bytes-o.passing
-	full := !item.passed && (messages >= opt.OutboundMessages || (bytes > 0 && bytes+len(item.frame) > opt.OutboundBytes))
-	if full && o.unanswered && o.detour == nil {
-		// Before the answer the client isn't connected, and owed nothing.
-		o.drop()
-		full = false
+	if x := o.conflation.Load(); x != nil && d != nil && d.group != "" {
+		if taken, schedule := c.conflate(x, item, d); taken {
+			return schedule
+		}
 	}
-	if full {
+	if !c.hasRoom(item) {
 		return c.tooSlow()
 	}
-	if d := o.detour; d != nil {
-		d.items = append(d.items, detoured{item: item, entry: e})
-		d.messages++
-		d.bytes += len(item.frame)
+	if w := o.detour; w != nil {
+		var e *Entry
+		if d != nil {
+			e = d.e
+		}
+		w.items = append(w.items, detoured{item: item, entry: e})
+		w.messages++
+		w.bytes += len(item.frame)
 		o.count(item)
 		return false
 	}
 	return o.push(item)
+}
+
+// hasRoom reports whether the queue has room for an item. c.out.mu is held.
+func (c *Connection) hasRoom(item queued) bool {
+	if item.passed {
+		return true
+	}
+	opt, o := c.server.options.Load(), &c.out
+	// One message larger than the whole queue is let through when nothing waits.
+	messages, bytes := o.messages-o.passed, o.bytes-o.passing
+	if messages < opt.OutboundMessages && (bytes <= 0 || bytes+len(item.frame) <= opt.OutboundBytes) {
+		return true
+	}
+	if o.unanswered && o.detour == nil {
+		// Before the answer the client isn't connected, and owed nothing.
+		o.drop()
+		return true
+	}
+	return false
 }
 
 // tooSlow ends the connection of a client that doesn't take in what it is sent; all
@@ -136,6 +161,11 @@ func (o *outbound) last(item queued, cause error, how Ending) (schedule bool) {
 	o.ending, o.since, o.cause, o.how = true, clock(), cause, how
 	o.signal()
 	o.held = false
+	if x := o.conflation.Load(); x != nil {
+		for _, next := range x.empty(nil) {
+			schedule = o.push(next) || schedule
+		}
+	}
 	if d := o.detour; d != nil { // what waits there comes before it; no history does
 		o.detour = nil
 		for _, next := range d.items {
@@ -171,7 +201,7 @@ func (o *outbound) push(item queued) (schedule bool) {
 func (o *outbound) count(item queued) {
 	o.messages++
 	o.bytes += len(item.frame)
-	if item.passed {
+	if item.passed || item.beside {
 		o.passed++
 		o.passing += len(item.frame)
 	}
@@ -180,6 +210,9 @@ func (o *outbound) count(item queued) {
 // drop forgets everything that hasn't been handed to the transport. o.mu is held.
 func (o *outbound) drop() {
 	o.queue, o.detour, o.messages, o.bytes, o.passed, o.passing = nil, nil, 0, 0, 0, 0
+	if x := o.conflation.Load(); x != nil {
+		x.clear()
+	}
 	o.signal()
 	o.cut = o.writing
 }
@@ -209,7 +242,7 @@ func (c *Connection) wake(release bool) {
 	if release {
 		o.held = false
 	}
-	schedule := !o.writing && !o.held && !o.dead && (len(o.queue) > 0 || o.ending)
+	schedule := !o.writing && !o.held && !o.dead && (o.waiting() || o.ending)
 	if schedule {
 		o.writing = true
 	}
@@ -273,7 +306,7 @@ func (c *Connection) flush() (written int, more bool) {
 			o.mu.Unlock()
 			return written, false
 		}
-		if written >= flushTurn && len(o.queue) > 0 {
+		if written >= flushTurn && o.waiting() {
 			o.mu.Unlock()
 			return written, true
 		}
@@ -308,6 +341,9 @@ func (c *Connection) flush() (written int, more bool) {
 
 // take returns what is to be written now. c.out.mu is held.
 func (c *Connection) take() []queued {
+	if x := c.out.conflation.Load(); x != nil && !c.out.ending {
+		c.pull(x)
+	}
 	if r := c.resume; r != nil && r.on {
 		return r.take(c, c.server.options.Load().StatefulReconnectBufferSize)
 	}
@@ -405,7 +441,7 @@ func (c *Connection) written(items []queued, size int) (cut bool) {
 	o.messages -= len(items)
 	o.sent += uint64(len(items))
 	o.bytes -= size
-	if c.proxied != nil {
+	if c.proxied != nil || o.conflation.Load() != nil {
 		for _, it := range items {
 			c.passedOn(it)
 		}

@@ -173,8 +173,10 @@ func (c *Connection) leavePresence(group string) *Entry {
 	return endOfPresence(group, c.ID(), m.Token)
 }
 
-// leftGroup ends the presence of a connection that has left a group. c.mu is held.
+// leftGroup ends the presence of a connection that has left a group, and its
+// conflation. c.mu is held.
 func (c *Connection) leftGroup(group string) {
+	c.endConflation(group)
 	if e := c.leavePresence(group); e != nil {
 		c.server.publishLater(e)
 	}

@@ -36,6 +36,9 @@ type wheelEntry struct {
 	prev, next *Connection
 	slot       int // index + 1; 0 = in no list
 	added      bool
+	// hurried is set when hurry came while there was no place to move from: the next
+	// check comes after so long at the latest.
+	hurried time.Duration
 }
 
 // add begins to look after c.
@@ -55,10 +58,14 @@ func (w *wheel) add(c *Connection, in time.Duration) {
 func (w *wheel) hurry(c *Connection, in time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if c.entry.slot != 0 { // else a check is under way, which sees what has changed
-		w.unlink(c)
-		w.insert(c, in)
+	if c.entry.slot == 0 { // a check is under way, which may have looked already
+		if in = max(in, 1); c.entry.hurried == 0 || in < c.entry.hurried {
+			c.entry.hurried = in
+		}
+		return
 	}
+	w.unlink(c)
+	w.insert(c, in)
 }
 
 // remove ends it. A check that is under way may still finish.
@@ -75,6 +82,9 @@ func (w *wheel) remove(c *Connection) {
 
 // insert links c into the slot that comes up after in. w.mu is held.
 func (w *wheel) insert(c *Connection, in time.Duration) {
+	if c.entry.hurried != 0 {
+		in, c.entry.hurried = min(in, c.entry.hurried), 0
+	}
 	ticks := int(min(max(in, 0), maxCheck)/wheelTick) + 1
 	i := (w.current + ticks) % wheelSlots
 	head := w.slots[i]

@@ -185,6 +185,9 @@ func groupMessage(e *hubs.Entry, id, group string) (func(int32) serviceprotocol.
 	var message func(ackID int32) serviceprotocol.Message
 	switch e.Kind {
 	case hubs.AddToGroup:
+		if e.Conflate != nil {
+			return nil, fmt.Errorf("conflation from behind the service: %w", errUnsupported)
+		}
 		message = func(n int32) serviceprotocol.Message {
 			return &serviceprotocol.JoinGroupWithAck{ConnectionID: id, Group: group, AckID: n}
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/tinylib/msgp/msgp"
 
@@ -19,7 +20,9 @@ import (
 const (
 	entryVersion  = 1
 	entryElements = 13
-	broadcastSize = 4
+	// Behind those comes a Conflation where there is one: milliseconds and key.
+	conflationElements = 2
+	broadcastSize      = 4
 )
 
 // maxEntryBytes is the largest encoded entry: a message of the largest plan (1
@@ -52,7 +55,11 @@ func encodeEntry(e *hubs.Entry, reply address) (data []byte, hash string, err er
 		return nil, "", fmt.Errorf("%w: about %d bytes, the most is %d", hubs.ErrEntryTooLarge, size, maxEntryBytes)
 	}
 	b := make([]byte, 0, size+len(reply.run))
-	b = msgp.AppendArrayHeader(b, entryElements)
+	elements := uint32(entryElements)
+	if e.Conflate != nil {
+		elements += conflationElements
+	}
+	b = msgp.AppendArrayHeader(b, elements)
 	b = msgp.AppendUint8(b, entryVersion)
 	b = msgp.AppendUint8(b, uint8(e.Kind))
 	b = appendNames(b, e.Groups)
@@ -64,9 +71,17 @@ func encodeEntry(e *hubs.Entry, reply address) (data []byte, hash string, err er
 	b = msgp.AppendString(b, e.Reason)
 	b = msgp.AppendBool(b, e.AllowReconnect)
 	b = msgp.AppendInt64(b, e.TTLSeconds)
-	sum := sha256.Sum256(b)
+	var conflation []byte
+	if how := e.Conflate; how != nil {
+		conflation = msgp.AppendInt64(msgp.AppendInt64(nil, how.Every.Milliseconds()), int64(how.Key))
+	}
+	whole := sha256.New()
+	whole.Write(b)
+	whole.Write(conflation)
+	sum := whole.Sum(nil)
 	b = msgp.AppendString(b, reply.run)
 	b = msgp.AppendUint64(b, reply.id)
+	b = append(b, conflation...)
 	return b, hex.EncodeToString(sum[:16]), nil
 }
 
@@ -106,8 +121,9 @@ func decodeEntry(data []byte) (*hubs.Entry, address, error) {
 		return nil, address{}, fmt.Errorf("entry of %d bytes", len(data))
 	}
 	r := reader{rest: data}
-	if n := r.array(); r.err == nil && n < entryElements {
-		return nil, address{}, fmt.Errorf("entry of %d elements", n)
+	elements := r.array()
+	if r.err == nil && elements < entryElements {
+		return nil, address{}, fmt.Errorf("entry of %d elements", elements)
 	}
 	if v := r.uint8(); r.err == nil && v != entryVersion {
 		return nil, address{}, fmt.Errorf("entry of version %d", v)
@@ -124,6 +140,11 @@ func decodeEntry(data []byte) (*hubs.Entry, address, error) {
 	e.AllowReconnect = r.bool()
 	e.TTLSeconds = r.int64()
 	reply := address{run: r.string(), id: r.uint64()}
+	if elements >= entryElements+conflationElements {
+		if every, key := r.int64(), r.int64(); every != 0 {
+			e.Conflate = &hubs.Conflation{Every: time.Duration(every) * time.Millisecond, Key: int(key)}
+		}
+	}
 	if r.err != nil {
 		return nil, address{}, fmt.Errorf("decode entry: %w", r.err)
 	}

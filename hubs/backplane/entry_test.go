@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -23,6 +24,8 @@ func sampleEntries() []*hubs.Entry {
 		{Kind: hubs.SendToGroups, Message: ready, Groups: []string{"g"}, Excluded: []string{"a"}, ExcludedUsers: []string{"u"}},
 		{Kind: hubs.SendToUsers, Message: &hubs.Broadcast{Target: "t", Arguments: protocol.Raw{Encoding: protocol.MessagePack, Bytes: []byte{0x90}}}, Users: []string{"ü"}},
 		{Kind: hubs.SendToConnections, Message: text, Connections: []string{"c"}},
+		{Kind: hubs.AddToGroup, Connections: []string{"c"}, Groups: []string{"g"}, Conflate: &hubs.Conflation{Every: 100 * time.Millisecond, Key: 0}},
+		{Kind: hubs.AddToGroup, Connections: []string{"c"}, Groups: []string{"g"}, Conflate: &hubs.Conflation{Every: hubs.MaxConflation, Key: hubs.NoKey}},
 		{Kind: hubs.AddUserToGroup, Users: []string{"u"}, Groups: []string{"g", strings.Repeat("x", 1024)}, TTLSeconds: -1},
 		{Kind: hubs.CloseConnections, Reason: "bye", AllowReconnect: true},
 		{Kind: hubs.InvokeConnection, Message: text, Connections: []string{"c"}, Reason: "run1"},

@@ -51,39 +51,54 @@ func (r *request) text(i int, name string, most int) (string, error) {
 // group returns the first argument.
 func (r *request) group() (string, error) { return r.text(0, "group", permissions.MaxGroup) }
 
+// joinForm says what an invocation of $joinGroup is.
+const joinForm = "$joinGroup(group, {rewind: {last | after | since}, conflate: {everyMs, key}}?)"
+
 func (r *request) joinGroup(ctx context.Context) (any, hubs.Position, error) {
-	const form = "$joinGroup(group, {rewind: {last | after | since}}?)"
-	if len(r.arguments) < 2 || isNull(r.arguments[1]) {
-		r.arguments = r.arguments[:min(1, len(r.arguments))]
-		return r.change(ctx, permissions.JoinGroup, hubs.AddToGroup, form, "")
+	if err := r.count(1, 2, joinForm); err != nil {
+		return nil, hubs.Position{}, err
 	}
-	if err := r.count(1, 2, form); err != nil {
+	group, err := r.group()
+	if err != nil {
 		return nil, hubs.Position{}, err
 	}
 	var options struct {
-		Rewind place `json:"rewind"`
+		Rewind   *place      `json:"rewind"`
+		Conflate *conflation `json:"conflate"`
 	}
-	if err := values.Decode(r.arguments[1], &options); err != nil {
-		return nil, hubs.Position{}, argument("the options must be like {rewind: {last: 20}}; the method is %s", form)
+	if len(r.arguments) > 1 && !isNull(r.arguments[1]) {
+		if err := values.Decode(r.arguments[1], &options); err != nil {
+			return nil, hubs.Position{}, argument("the options must be like {rewind: {last: 20}, conflate: {everyMs: 100, key: 0}}; the method is %s", joinForm)
+		}
+		if options.Rewind == nil && options.Conflate == nil {
+			return nil, hubs.Position{}, argument("the options must say rewind or conflate; the method is %s", joinForm)
+		}
 	}
-	back, err := r.rewind(options.Rewind)
+	e := &hubs.Entry{Kind: hubs.AddToGroup, Groups: []string{group}}
+	if options.Conflate != nil {
+		if e.Conflate, err = options.Conflate.read(); err != nil {
+			return nil, hubs.Position{}, err
+		}
+	}
+	if err := r.allowed(permissions.JoinGroup, group); err != nil {
+		return nil, hubs.Position{}, err
+	}
+	if options.Rewind == nil {
+		return r.change(ctx, e)
+	}
+	back, err := r.rewind(*options.Rewind)
 	if err != nil {
 		return nil, hubs.Position{}, err
 	}
 	if back == (hubs.Rewind{}) {
 		return nil, hubs.Position{}, argument("rewind must say one of last, after and since")
 	}
-	group, err := r.group()
-	if err != nil {
-		return nil, hubs.Position{}, err
-	}
 	if err := r.allowed(permissions.ReadHistory, group); err != nil {
 		return nil, hubs.Position{}, err
 	}
-	reason := rand.Text()
-	forget := r.plan(reason, back)
-	r.arguments = r.arguments[:1]
-	_, at, err := r.change(ctx, permissions.JoinGroup, hubs.AddToGroup, form, reason)
+	e.Reason = rand.Text()
+	forget := r.plan(e.Reason, back)
+	_, at, err := r.change(ctx, e)
 	if begun := forget(); begun && (err == nil || errors.Is(err, hubs.ErrUnanswered) || errors.Is(err, hubs.ErrOutcomeUnknown)) {
 		return nil, at, errLater
 	}
@@ -93,29 +108,52 @@ func (r *request) joinGroup(ctx context.Context) (any, hubs.Position, error) {
 	return nil, at, err
 }
 
-func (r *request) leaveGroup(ctx context.Context) (any, hubs.Position, error) {
-	return r.change(ctx, permissions.LeaveGroup, hubs.RemoveFromGroup, "$leaveGroup(group)", "")
+// conflation is a hubs.Conflation, as clients say it.
+type conflation struct {
+	EveryMs *int64 `json:"everyMs"`
+	Key     *int   `json:"key"`
 }
 
-// change changes the membership of the client. It is in force when it returns.
-// reason is that of a rewind which has been planned, or "".
-func (r *request) change(ctx context.Context, a permissions.Action, kind hubs.Kind, form, reason string) (any, hubs.Position, error) {
-	if err := r.count(1, 1, form); err != nil {
+// read checks it.
+func (c *conflation) read() (*hubs.Conflation, error) {
+	how := hubs.Conflation{Key: hubs.NoKey}
+	if ms := c.EveryMs; ms != nil && *ms > 0 && *ms <= hubs.MaxConflation.Milliseconds() { // or it may overflow
+		how.Every = time.Duration(*c.EveryMs) * time.Millisecond
+	}
+	if c.Key != nil {
+		if how.Key = *c.Key; how.Key < 0 {
+			how.Key = hubs.MaxKey + 1
+		}
+	}
+	if err := how.Check(); err != nil {
+		return nil, argument("%s", err.Error())
+	}
+	return &how, nil
+}
+
+func (r *request) leaveGroup(ctx context.Context) (any, hubs.Position, error) {
+	if err := r.count(1, 1, "$leaveGroup(group)"); err != nil {
 		return nil, hubs.Position{}, err
 	}
 	group, err := r.group()
 	if err != nil {
 		return nil, hubs.Position{}, err
 	}
-	if err := r.allowed(a, group); err != nil {
+	if err := r.allowed(permissions.LeaveGroup, group); err != nil {
 		return nil, hubs.Position{}, err
 	}
+	return r.change(ctx, &hubs.Entry{Kind: hubs.RemoveFromGroup, Groups: []string{group}})
+}
+
+// change changes the membership of the client. It is in force when it returns.
+func (r *request) change(ctx context.Context, e *hubs.Entry) (any, hubs.Position, error) {
+	e.Connections = []string{r.c.ID()}
 	server := r.c.Server()
-	at, matched, err := server.Backplane().Command(ctx, &hubs.Entry{Kind: kind, Connections: []string{r.c.ID()}, Groups: []string{group}, Reason: reason}, hubs.PublishOptions{Charge: 1})
+	at, matched, err := server.Backplane().Command(ctx, e, hubs.PublishOptions{Charge: 1})
 	if err != nil {
 		return nil, hubs.Position{}, err
 	}
-	if kind == hubs.AddToGroup && matched == 0 {
+	if e.Kind == hubs.AddToGroup && matched == 0 {
 		// It has been counted where the connection is.
 		if err := r.c.CanJoin(); err != nil && len(r.c.Groups()) < server.Options().MaximumGroups {
 			return nil, hubs.Position{}, err // which has its code

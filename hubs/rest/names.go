@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/go-chi/chi/v5"
@@ -152,6 +153,31 @@ func (c *call) ttl() (int64, error) {
 		return 0, invalid("ttl", "The ttl is not valid.", fmt.Sprintf("whole seconds from 0 (only connections that exist now) to %d", maxTTL))
 	}
 	return v, nil
+}
+
+// conflation returns how a connection gets the messages to a group; nil = each.
+func (c *call) conflation() (*hubs.Conflation, error) {
+	const every, key = "conflateEveryMs", "conflateKey"
+	query := c.r.URL.Query()
+	if !query.Has(every) {
+		if query.Has(key) {
+			return nil, invalid(key, "There is a key but no time.", every+" with it")
+		}
+		return nil, nil //nolint:nilnil // as the comment says
+	}
+	least, most := hubs.MinConflation.Milliseconds(), hubs.MaxConflation.Milliseconds()
+	ms, err := strconv.ParseInt(query.Get(every), 10, 64)
+	if err != nil || ms < least || ms > most {
+		return nil, invalid(every, "The time is not valid.", fmt.Sprintf("whole milliseconds from %d to %d", least, most))
+	}
+	how := &hubs.Conflation{Every: time.Duration(ms) * time.Millisecond, Key: hubs.NoKey}
+	if query.Has(key) {
+		how.Key, err = strconv.Atoi(query.Get(key))
+		if err != nil || how.Key < 0 || how.Key > hubs.MaxKey {
+			return nil, invalid(key, "The key is not valid.", fmt.Sprintf("the index of an argument, 0 to %d", hubs.MaxKey))
+		}
+	}
+	return how, nil
 }
 
 // acks are the levels of acknowledgement by name.

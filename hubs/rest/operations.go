@@ -117,7 +117,11 @@ func (c *call) command(e *hubs.Entry) (bool, error) {
 }
 
 func (h *Handler) addConnection(_ http.ResponseWriter, c *call) (int, error) {
-	found, err := c.command(&hubs.Entry{Kind: hubs.AddToGroup, Connections: []string{c.connection}, Groups: []string{c.group}})
+	how, err := c.conflation()
+	if err != nil {
+		return 0, err
+	}
+	found, err := c.command(&hubs.Entry{Kind: hubs.AddToGroup, Connections: []string{c.connection}, Groups: []string{c.group}, Conflate: how})
 	if err == nil && !found {
 		err = missing(codeNoConnectionToAdd, "The connection doesn't exist, or is in as many groups as it may be.")
 	}

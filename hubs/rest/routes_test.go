@@ -485,3 +485,31 @@ func TestHealth_needs_no_token(t *testing.T) {
 		}
 	}
 }
+
+func TestConflation_of_a_membership(t *testing.T) {
+	for query, want := range map[string]hubs.Conflation{
+		"conflateEveryMs=100&conflateKey=2": {Every: 100 * time.Millisecond, Key: 2},
+		"conflateEveryMs=10000":             {Every: hubs.MaxConflation, Key: hubs.NoKey},
+	} {
+		s := newService(t)
+		s.do(request("PUT", "/api/hubs/chat/groups/g/connections/c?api-version=2022-11-01&"+query, ""))
+		if e := s.last(t, "chat"); e.Kind != hubs.AddToGroup || e.Conflate == nil || *e.Conflate != want {
+			t.Errorf("%s: %+v", query, e)
+		}
+	}
+	for query, want := range map[string]string{
+		"conflateEveryMs=9":                   "whole milliseconds from 10 to 10000",
+		"conflateEveryMs=10001":               "whole milliseconds from 10 to 10000",
+		"conflateEveryMs=often":               "whole milliseconds from 10 to 10000",
+		"conflateEveryMs=100&conflateKey=-1":  "the index of an argument, 0 to 63",
+		"conflateEveryMs=100&conflateKey=64":  "the index of an argument, 0 to 63",
+		"conflateEveryMs=100&conflateKey=sym": "the index of an argument, 0 to 63",
+		"conflateKey=0":                       "conflateEveryMs with it",
+	} {
+		s := newService(t)
+		w := s.do(request("PUT", "/api/hubs/chat/groups/g/connections/c?api-version=2022-11-01&"+query, ""))
+		if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), want) {
+			t.Errorf("%s: %d %s", query, w.Code, w.Body)
+		}
+	}
+}
