@@ -207,6 +207,8 @@ func TestStreams_send_items_and_ends(t *testing.T) {
 		{stream + "/:send", `{"a":1}`, "application/json", []string{`{"type":2,"invocationId":"s","item":{"a":1}}`}},
 		{stream + "/:send?completed=false", ` null `, "application/json", []string{`{"type":2,"invocationId":"s","item":null}`}},
 		{stream + "/:send", "\x81\xa1a\x01", "application/x-msgpack", []string{`{"type":2,"invocationId":"s","item":{"a":1}}`}},
+		{stream + "/:send", frames(t, map[string][]byte{"json": []byte("{\"type\":2,\"invocationId\":\"s\",\"item\":[1]}\x1e")}), "application/octet-stream", []string{`{"type":2,"invocationId":"s","item":[1]}`}},
+		{stream + "/:send", frames(t, map[string][]byte{"messagepack": []byte("\x07\x94\x02\x80\xa1s\x91\x01"), "blazorpack": {1}}), "application/octet-stream", []string{`{"type":2,"invocationId":"s","item":[1]}`}},
 		{stream + "/:send?completed=true", `1`, "application/json", []string{`{"type":2,"invocationId":"s","item":1}`, `{"type":3,"invocationId":"s"}`}},
 		{stream + "/:complete", ``, "", []string{`{"type":3,"invocationId":"s"}`}},
 		{stream + "/:complete?reason=over", ``, "", []string{`{"type":3,"invocationId":"s","error":"over"}`}},
@@ -234,6 +236,9 @@ func TestStreams_send_items_and_ends(t *testing.T) {
 		r.Header.Set("Authorization", "Bearer token")
 		r.Header.Set("Content-Type", "application/json")
 		refused(t, s.do(r), "POST", 400, "invalid", "body")
+	}
+	for _, bad := range []string{"", "x", "\x80", "\x81\xa4json\xc4\x0b{\"type\":6}\x1e", "\x81\xa4json\xc4\x01\x1e", "\x81\xaablazorpack\xc4\x01\x00"} {
+		refused(t, s.do(request("POST", stream+"/:send", bad, "Content-Type", "application/octet-stream")), "POST", 400, "invalid", "body")
 	}
 	refused(t, s.do(request("POST", stream+"/:send", `1`, "Content-Type", "text/plain")), "POST", 415, "unsupported_media_type", "")
 	refused(t, s.do(request("POST", stream+"/:send", `"`+strings.Repeat("x", maxMessage)+`"`)), "POST", 413, "message_too_large", "")

@@ -194,46 +194,84 @@ func missingTarget() error {
 // parseFrames reads a MessagePack map from hub protocol names to complete,
 // framed invocations.
 func parseFrames(body []byte) (*hubs.Broadcast, int, error) {
+	m := &hubs.Broadcast{Frames: make(map[string][]byte, 2)}
+	largest := 0
+	err := eachFrame(body, "invocation", func(name string, p protocol.Protocol, frame []byte) error {
+		if err := readFrame(m, p, frame); err != nil {
+			return err
+		}
+		m.Frames[name] = frame
+		largest = max(largest, len(frame))
+		return nil
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	return m, largest, nil
+}
+
+// parseItem reads such a map of stream items and returns the first one's value, which
+// the others must have, too.
+func parseItem(body []byte) (item protocol.Raw, err error) {
+	err = eachFrame(body, "stream item", func(_ string, p protocol.Protocol, frame []byte) error {
+		var msg protocol.Message
+		n, err := p.Parse(frame, &msg)
+		switch {
+		case err != nil:
+			return err
+		case n != len(frame):
+			return &protocol.Error{Message: "It is not exactly one frame."}
+		case msg.Type != protocol.StreamItem:
+			return &protocol.Error{Message: "It is not a stream item."}
+		}
+		if !item.Present() {
+			item = msg.Clone().Item
+		}
+		return nil
+	})
+	return item, err
+}
+
+// eachFrame gives take the frames in a body, copied, of protocols that are served;
+// there is at least one. An error of take is about the frame.
+func eachFrame(body []byte, what string, take func(name string, p protocol.Protocol, frame []byte) error) error {
 	bad := func(problem string) error {
-		return invalid("body", problem, "a MessagePack map from json or messagepack to one complete, framed invocation")
+		return invalid("body", problem, "a MessagePack map from json or messagepack to one complete, framed "+what)
 	}
 	count, rest, err := msgp.ReadMapHeaderBytes(body)
 	if err != nil || count == 0 || count > 8 {
-		return nil, 0, bad("The body is not a MessagePack map of 1 to 8 frames.")
+		return bad("The body is not a MessagePack map of 1 to 8 frames.")
 	}
-	m := &hubs.Broadcast{Frames: make(map[string][]byte, 2)}
-	largest := 0
+	seen := make(map[string]bool, 2)
 	for range count {
 		var name string
 		var frame []byte
 		if name, rest, err = msgp.ReadStringBytes(rest); err != nil {
-			return nil, 0, bad("A name in the body is not a text.")
+			return bad("A name in the body is not a text.")
 		}
 		if frame, rest, err = msgp.ReadBytesZC(rest); err != nil {
-			return nil, 0, bad("A frame in the body is not binary.")
+			return bad("A frame in the body is not binary.")
 		}
 		name = strings.ToLower(name)
 		p, known := protocol.ByName(name)
 		if !known {
 			continue // a frame for clients that aren't served, like blazorpack
 		}
-		if m.Frames[name] != nil {
-			return nil, 0, bad("The body has two frames for " + name + ".")
+		if seen[name] {
+			return bad("The body has two frames for " + name + ".")
 		}
-		frame = bytes.Clone(frame)
-		if err := readFrame(m, p, frame); err != nil {
-			return nil, 0, bad("The frame for " + name + " is not valid: " + problemOf(err))
+		seen[name] = true
+		if err := take(name, p, bytes.Clone(frame)); err != nil {
+			return bad("The frame for " + name + " is not valid: " + problemOf(err))
 		}
-		m.Frames[name] = frame
-		largest = max(largest, len(frame))
 	}
 	if len(rest) > 0 {
-		return nil, 0, bad("There is more after the map.")
+		return bad("There is more after the map.")
 	}
-	if len(m.Frames) == 0 {
-		return nil, 0, bad("The body has no frame for a hub protocol that is served.")
+	if len(seen) == 0 {
+		return bad("The body has no frame for a hub protocol that is served.")
 	}
-	return m, largest, nil
+	return nil
 }
 
 // readFrame checks a ready frame. Target and arguments of the first one serve

@@ -29,7 +29,7 @@ func (h *Handler) sendToStream(w http.ResponseWriter, c *call) (int, error) {
 			return 0, invalid("completed", "The parameter is not valid.", "true, false")
 		}
 	}
-	media, body, err := c.body(w, mediaJSON, mediaMessagePack)
+	media, body, err := c.body(w, mediaJSON, mediaMessagePack, mediaFrames)
 	if err != nil {
 		return 0, err
 	}
@@ -37,8 +37,13 @@ func (h *Handler) sendToStream(w http.ResponseWriter, c *call) (int, error) {
 		return 0, err
 	}
 	item := protocol.Raw{Encoding: protocol.JSON, Bytes: bytes.TrimSpace(body)}
-	if media == mediaMessagePack {
+	switch media {
+	case mediaMessagePack:
 		item = protocol.Raw{Encoding: protocol.MessagePack, Bytes: body}
+	case mediaFrames: // as the SDK of Azure writes it for several hub protocols
+		if item, err = parseItem(body); err != nil {
+			return 0, err
+		}
 	}
 	if err := item.Check(); err != nil || !item.Present() {
 		return 0, invalid("body", "The item can't be read.", "one value of "+media)
