@@ -109,6 +109,7 @@ func (r *request) history() error {
 		group = *options.Group
 		selection = hubs.Selection{Groups: []string{group}, ExceptUser: c.User()}
 	}
+	selection.ExceptOwnID = c.ID()
 	if err := r.allowed(permissions.ReadHistory, group); err != nil {
 		return err
 	}

@@ -296,6 +296,12 @@ func TestHistory_of_clients(t *testing.T) {
 			t.Errorf("$history(%s): %v, %q; want %s, %s", row.options, items, failure, row.want, row.code)
 		}
 	}
+	// What leaves a connection out is none of its history.
+	kim := c.with(0, demo, mintClient(t, demo, accesstoken.ClientOptions{Permissions: []string{"readHistory", "sendToGroup"}}).Token)
+	kim.done("$sendToGroup", "quiet", "news", []string{"own"}, map[string]any{"noEcho": true})
+	if items, failure := stream(kim, `{"group":"quiet"}`); len(items) > 0 || failure != "" {
+		t.Errorf("$history of a message that leaves its reader out: %v, %q", items, failure)
+	}
 	// An invocation that is no stream, and the rewinds that are refused.
 	ann.refused("invalid_argument", "$history")
 	ann.refused("invalid_argument", "$joinGroup", "g", map[string]any{"rewind": map[string]any{}})
