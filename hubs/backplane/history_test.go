@@ -433,10 +433,11 @@ func TestWindow_tenants_share_the_memory(t *testing.T) {
 		w.add(entry(n+1, 10))
 	}
 	gone := make(chan struct{}, 1)
-	large := entry(windowEntries+1, windowBytes/4)
-	runtime.AddCleanup(large, func(int) { gone <- struct{}{} }, 0)
-	w.add(large)
-	large = nil
+	func() {
+		large := entry(windowEntries+1, windowBytes/4)
+		runtime.AddCleanup(large, func(int) { gone <- struct{}{} }, 0)
+		w.add(large)
+	}()
 	for n := range uint64(3) {
 		w.add(entry(windowEntries+2+n, windowBytes/4))
 	}
