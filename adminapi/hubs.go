@@ -108,7 +108,7 @@ func (s *server) hub(t tenants.MemberTenant, h tenants.Hub) Hub {
 		Name: h.Name, Handler: HubHandler(settings.Handler), KeepAliveSeconds: settings.KeepAliveSeconds,
 		ClientTimeoutSeconds: settings.ClientTimeoutSeconds, AllowedOrigins: append([]string{}, settings.AllowedOrigins...),
 		ClientPermissions: append([]string{}, settings.ClientPermissions...),
-		Upstream:          shownUpstream(settings.Upstream),
+		Upstream:          shownUpstream(settings.Upstream, t.Role.Allows(tenants.SeeKeys)),
 		History:           shownHistory(settings.History), Gaps: Gaps(settings.Gaps),
 		ClientURL: base + "/client/?hub=" + url.QueryEscape(h.Name), RestURL: base + "/api/v1/hubs/" + url.PathEscape(h.Name),
 		Implicit: h.Implicit(), CreatedAt: optional(h.CreatedAt), UpdatedAt: optional(h.UpdatedAt),

@@ -3,6 +3,7 @@ package adminapi
 import (
 	"encoding/base64"
 	"net/http"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/signalbox/signalbox/tenants"
@@ -102,7 +103,8 @@ func upstreamOf(u *Upstream) *tenants.Upstream {
 }
 
 // shownUpstream shows an upstream with its defaults; nil when there is none.
-func shownUpstream(u *tenants.Upstream) *Upstream {
+// Without secrets the queries of its URLs, which often are keys, are left out.
+func shownUpstream(u *tenants.Upstream, secrets bool) *Upstream {
 	if !u.Set() {
 		return nil
 	}
@@ -110,6 +112,9 @@ func shownUpstream(u *tenants.Upstream) *Upstream {
 	mode := UpstreamMode(d.Mode)
 	rules := make([]UpstreamRule, 0, len(d.Rules))
 	for _, r := range d.Rules {
+		if address, _, ok := strings.Cut(r.URL, "?"); ok && !secrets {
+			r.URL = address + "?hidden"
+		}
 		rules = append(rules, UpstreamRule{URL: r.URL, Hub: given(r.Hub), Category: given(r.Category), Event: given(r.Event)})
 	}
 	return &Upstream{Mode: &mode, Rules: &rules, TimeoutSeconds: &d.TimeoutSeconds, ReconnectSeconds: &d.ReconnectSeconds}

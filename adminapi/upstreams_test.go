@@ -51,6 +51,26 @@ func (u *upstreams) Delivery(_ context.Context, t tenants.ID, id string) (tenant
 	return tenants.Delivery{}, fault.New(fault.NotFound, "There is no such delivery.")
 }
 
+// The query of an upstream's URL often is a key, as that of an Azure function is.
+func TestHubs_show_the_queries_of_upstreams_to_who_may_see_keys(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, settings{})
+	ada, acme := w.signUp("ada@example.com", "acme")
+	account := acme.at("account", "id")
+	const hub = "/v1/tenants/acme/hubs/chat"
+	rule := map[string]any{"url": "https://example.com/{event}?code=s3cret"}
+	status(t, ada.call("PATCH", hub, map[string]any{"upstream": map[string]any{"rules": []any{rule}}}), http.StatusOK)
+	for role, sees := range map[tenants.Role]bool{tenants.Admin: true, tenants.Developer: true, tenants.Billing: false, tenants.Viewer: false} {
+		c := w.member(string(role)+"@example.com", account, role)
+		for _, path := range []string{hub, "/v1/tenants/acme/hubs"} {
+			a := status(t, c.call("GET", path, nil), http.StatusOK)
+			if strings.Contains(a.text, "s3cret") != sees || !strings.Contains(a.text, "https://example.com/{event}") {
+				t.Errorf("%s sees %s", role, a.text)
+			}
+		}
+	}
+}
+
 func TestHubs_have_upstreams(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, settings{})
