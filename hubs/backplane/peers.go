@@ -41,7 +41,6 @@ const (
 	deniedMost = 10_000
 )
 
-
 // errPeers is for a question that not every edge has answered.
 var errPeers = errors.New("not every edge answered")
 

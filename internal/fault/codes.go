@@ -104,6 +104,7 @@ var limitCodes = []Code{
 	{"state_too_large", 413, "A member's state is larger than the tenant's plan allows.", "Keep the state small, with a reference to the rest."},
 	{"user_group_limit", 429, "A hub remembers the groups of its users (`PUT /users/{user}/groups/{group}`) in 16 MiB at the most; one more was not added.", "Remove users from groups, add them for a time (`ttl`), or name the groups in clients' tokens."},
 	{"too_many_invocations", 429, "Too many invocations of a client, or of a tenant's clients, wait for an answer.", "Ask less at the same time."},
+	{"too_many_requests_at_once", 429, "As many REST requests of the tenant are under way on one edge as may be: 64, and a tenth of its messages per second.", "Wait for answers before sending more; wait for `Retry-After`."},
 	{"message_flood", 0, "A client sent more hub messages per second, or in one frame, than a connection may; it was closed.", "Let the client send less often, or less at once."},
 	{"connection_token_guesses", 429, "One address presented more than 20 connection tokens in a minute that were never issued.", "Let clients negotiate again when their connection has ended; wait for `Retry-After`."},
 }

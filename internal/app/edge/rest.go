@@ -29,6 +29,7 @@ type backends struct {
 	hubs     *registry
 	messages *quota.Messages
 	requests *quota.Messages
+	crowd    crowd
 	refused  func(t tenants.ID, hub, code string)
 }
 
@@ -59,6 +60,10 @@ func (b *backends) scope(r *http.Request) (rest.Scope, error) {
 		return rest.Scope{}, f
 	}
 	t := d.tenant
+	if err := b.crowd.enter(r.Context(), t, r.URL.Path); err != nil {
+		b.refused(t.ID, "", codeCrowd)
+		return rest.Scope{}, err
+	}
 	switch err := b.auth.rest(t, r); {
 	case wrongKind(err):
 		b.refused(t.ID, "", codeTokenKind)

@@ -1,0 +1,63 @@
+package edge
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/signalbox/signalbox/hubs/rest"
+	"github.com/signalbox/signalbox/tenants"
+)
+
+// codeCrowd refuses a REST request because as many of the tenant's are under way.
+const codeCrowd = "too_many_requests_at_once"
+
+// leastAtOnce is how many REST requests of a tenant an edge has under way whatever
+// the plan.
+const leastAtOnce = 64
+
+// requestsAtOnce is how many REST requests of a tenant an edge has under way: as
+// many as come in a tenth of a second at the limit of messages, and some.
+func requestsAtOnce(l tenants.Limits) int { return leastAtOnce + l.MessagesPerSecond/10 }
+
+// crowd counts the REST requests of each tenant that are under way, so that one
+// tenant's don't have all of an edge's memory and processor. The zero value has
+// counted none.
+type crowd struct {
+	mu      sync.Mutex
+	tenants map[tenants.ID]int
+}
+
+// enter counts a request until ctx ends, or returns a *rest.LimitError. It comes
+// before all that costs: the token's verification and the body. Requests that wait
+// for a client's answer have a limit of their own.
+func (c *crowd) enter(ctx context.Context, t *tenants.Document, path string) error {
+	if strings.HasSuffix(path, ":invoke") {
+		return nil
+	}
+	most := requestsAtOnce(t.Limits)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.tenants[t.ID] >= most {
+		return &rest.LimitError{
+			Code: codeCrowd, Name: "requests_at_once", Limit: int64(most), RetryAfter: time.Second,
+			Text: fmt.Sprintf("%d requests of the tenant are under way on this edge. Wait for answers before sending more.", most),
+		}
+	}
+	if c.tenants == nil {
+		c.tenants = make(map[tenants.ID]int)
+	}
+	c.tenants[t.ID]++
+	context.AfterFunc(ctx, func() { c.leave(t.ID) })
+	return nil
+}
+
+func (c *crowd) leave(t tenants.ID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.tenants[t]--; c.tenants[t] == 0 {
+		delete(c.tenants, t)
+	}
+}
