@@ -2,8 +2,8 @@
 // E2E_FOLDERS names, with commas. An argument names the file that gets the TAP report.
 // Nothing hangs it: a test has E2E_TEST_SECONDS (limits.mjs), the run E2E_RUN_MINUTES.
 import { spawn } from "node:child_process";
-import { cp, readdir } from "node:fs/promises";
-import { join } from "node:path";
+import { cp, readdir, readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 
 import { startStack } from "./stack.mjs";
 
@@ -21,18 +21,20 @@ for (const folder of process.env.E2E_FOLDERS?.split(",") ?? ["conformance", "beh
 }
 
 const stack = await startStack();
+const current = join(dirname(stack.file), "current-test"); // see limits.mjs
 const reporters = ["--test-reporter=spec", "--test-reporter-destination=stdout"];
 if (report) reporters.push("--test-reporter=tap", `--test-reporter-destination=${report}`);
 // One file at a time: they share two cores, and one of them kills edges.
 // What a test that failed has left open would keep its file from ending.
 const tests = spawn(process.execPath, ["--import", join(import.meta.dirname, "limits.mjs"), "--test", "--test-force-exit", "--test-concurrency=1", ...reporters, ...files], {
   cwd: import.meta.dirname,
-  env: { ...process.env, SIGNALBOX_DEV_JSON: stack.file },
+  env: { ...process.env, SIGNALBOX_DEV_JSON: stack.file, E2E_CURRENT: current },
   stdio: "inherit",
 });
 for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => tests.kill("SIGTERM"));
-const late = setTimeout(() => {
-  console.error(`The end-to-end tests are stopped: they may take ${runMinutes} minutes together (E2E_RUN_MINUTES). Cancelled is what ran.`);
+const late = setTimeout(async () => {
+  const running = await readFile(current, "utf8").catch(() => "none");
+  console.error(`The end-to-end tests are stopped: they may take ${runMinutes} minutes together (E2E_RUN_MINUTES). The test that began last: ${running}`);
   tests.kill("SIGTERM");
   setTimeout(() => tests.kill("SIGKILL"), cleanUp).unref();
 }, runMinutes * 60_000);
