@@ -58,6 +58,6 @@
 // # Locks
 //
 // In this order: Server.mu, Connection.mu, a shard of the store, progress.mu,
-// outbound.mu, a transport's own; calls.mu is never held with one of them. No lock is held while a filter or dispatcher is called or
+// outbound.mu, a transport's own and the wheel's; calls.mu is never held with one of them. No lock is held while a filter or dispatcher is called or
 // a socket is written to.
 package hubs
