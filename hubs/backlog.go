@@ -111,7 +111,8 @@ func (c *Connection) clearBacklog() {
 
 // AwaitBacklog waits until the client's backlog is no more than most. A client
 // that takes in less than 64 KiB of it within patience, be it a few bytes again and
-// again, is closed as a slow consumer, unless it is away and may come back. It fails when the connection has ended or ctx is done.
+// again, is closed as a slow consumer, unless it is away and may come back. It fails
+// when the connection has ended or ctx is done.
 func (c *Connection) AwaitBacklog(ctx context.Context, most int, patience time.Duration) error {
 	if c.proxied == nil {
 		return errEnded
@@ -141,6 +142,9 @@ func (c *Connection) AwaitBacklog(ctx context.Context, most int, patience time.D
 		select {
 		case <-room:
 		case <-timer.C:
+			o.mu.Lock()
+			away = away || c.isAway() // it may have gone meanwhile
+			o.mu.Unlock()
 			now := b.taken.Load()
 			if !away && now-seen < leastTaken {
 				c.endTooSlow()

@@ -262,6 +262,7 @@ func TestBacklog_waits_for_a_client_that_is_away(t *testing.T) {
 		s := newServer(t, hubs.Config{Handle: p.handle})
 		c, session := dialProxied(t, s, p, proto)
 		c.cut()
+		until(t, "the cut is noticed", session.conn.Away)
 		for i := 1; i <= 3_000; i++ {
 			session.tell(t, c, i)
 		}

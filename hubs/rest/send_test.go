@@ -25,10 +25,14 @@ func TestSend_answers_with_a_position(t *testing.T) {
 	if again := s.SealPosition(tenant, "chat", p); again != token {
 		t.Error("one position has two tokens")
 	}
+	first := "A"
+	if token[:1] == first {
+		first = "B"
+	}
 	for name, open := range map[string]func() (hubs.Position, error){
 		"other hub":    func() (hubs.Position, error) { return s.OpenPosition(tenant, "chat2", token) },
 		"other tenant": func() (hubs.Position, error) { return s.OpenPosition("01JCTENANT000000000000000B", "chat", token) },
-		"changed":      func() (hubs.Position, error) { return s.OpenPosition(tenant, "chat", "A"+token[1:]) },
+		"changed":      func() (hubs.Position, error) { return s.OpenPosition(tenant, "chat", first+token[1:]) },
 		"cut":          func() (hubs.Position, error) { return s.OpenPosition(tenant, "chat", token[:20]) },
 		"empty":        func() (hubs.Position, error) { return s.OpenPosition(tenant, "chat", "") },
 	} {
