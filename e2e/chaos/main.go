@@ -208,12 +208,23 @@ func execute(ctx context.Context, c config, r *row, seed uint64, out io.Writer) 
 	return x
 }
 
+// worldsTried is how often a world is made whose ports prove to be taken.
+const worldsTried = 3
+
 // do makes the world, runs the row in it and ends it.
 func (t *trial) do() (err error) {
-	if t.dir, err = os.MkdirTemp("", "signalbox-chaos-"+t.row.id+"-"); err != nil {
-		return err
+	for range worldsTried {
+		if t.dir != "" {
+			_ = os.RemoveAll(t.dir)
+		}
+		if t.dir, err = os.MkdirTemp("", "signalbox-chaos-"+t.row.id+"-"); err != nil {
+			return err
+		}
+		if t.w, err = startWorld(t, t.config.programs, t.dir, t.row.setting); err == nil || !strings.Contains(err.Error(), "address already in use") {
+			break // else others on this machine were faster
+		}
 	}
-	if t.w, err = startWorld(t, t.config.programs, t.dir, t.row.setting); err != nil {
+	if err != nil {
 		return fmt.Errorf("start the world: %w", err)
 	}
 	defer t.w.close()

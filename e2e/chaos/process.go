@@ -112,7 +112,10 @@ func (p *process) ready(ctx context.Context) bool {
 // awaitReady returns how long it took until the process was ready.
 func (p *process) awaitReady(ctx context.Context, patience time.Duration) (time.Duration, error) {
 	began := time.Now()
-	err := await(ctx, patience, p.name+" to be ready", func() bool { return p.ready(ctx) })
+	err := await(ctx, patience, p.name+" to be ready", func() bool { return p.ended() || p.ready(ctx) })
+	if err == nil && p.ended() {
+		err = fmt.Errorf("%s ended", p.name)
+	}
 	if err != nil {
 		err = fmt.Errorf("%w; the end of its log:\n%s", err, tail(p.log))
 	}

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -43,13 +44,21 @@ const (
 	portsTried    = 100
 )
 
-// FreePort returns a TCP port of 127.0.0.1 that nobody listened on a moment ago.
+// given are the ports that this process has got: what they are for may not listen
+// yet.
+var given sync.Map
+
+// FreePort returns a TCP port of 127.0.0.1 that nobody listened on a moment ago, and
+// that this process hasn't got before.
 func FreePort() (int, error) {
 	for attempt := 1; ; attempt++ {
 		port := firstFreePort + random.IntN(freePorts)
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)) //nolint:noctx // a bind on loopback does not block
 		if err == nil {
-			return port, l.Close()
+			err = l.Close()
+			if _, again := given.LoadOrStore(port, true); !again {
+				return port, err
+			}
 		}
 		if attempt == portsTried {
 			return 0, fmt.Errorf("find a free port: %w", err)

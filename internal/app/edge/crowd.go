@@ -11,12 +11,13 @@ import (
 	"github.com/signalbox/signalbox/tenants"
 )
 
-// codeCrowd refuses a REST request because as many of the tenant's are under way.
-const codeCrowd = "too_many_requests_at_once"
-
-// leastAtOnce is how many REST requests of a tenant an edge has under way whatever
-// the plan.
-const leastAtOnce = 64
+const (
+	// codeCrowd refuses a REST request because as many of the tenant's are under way.
+	codeCrowd = "too_many_requests_at_once"
+	// leastAtOnce is how many REST requests of a tenant an edge has under way whatever
+	// the plan.
+	leastAtOnce = 64
+)
 
 // requestsAtOnce is how many REST requests of a tenant an edge has under way: as
 // many as come in a tenth of a second at the limit of messages, and some.
