@@ -184,7 +184,9 @@ func (t *trial) conclude() error {
 const (
 	slackGoroutines = 40
 	slackFiles      = 40
-	hygienePatience = 20 * time.Second
+	// hygienePatience is longer than the 30 s after which a connection ends whose
+	// client was answered 404 elsewhere and couldn't say goodbye.
+	hygienePatience = 40 * time.Second
 )
 
 // clean waits until the edges hold no more than before the load's connections, and
