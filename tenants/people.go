@@ -4,6 +4,8 @@ import (
 	"net/mail"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/signalbox/signalbox/internal/fault"
 )
@@ -34,13 +36,13 @@ type Membership struct {
 	ShutOut bool
 }
 
-// emailKey is the form in which addresses are compared. Letters of ASCII alone are
-// lowered: others that have one of those as their lower form (the Kelvin sign has k)
-// are another mailbox, and so another person.
+// emailKey is the form in which addresses are compared. A letter that has one of
+// ASCII as its lower form (the Kelvin sign has k) stays what it is: it is another
+// mailbox, and so another person.
 func emailKey(email string) string {
 	return strings.Map(func(r rune) rune {
-		if r >= 'A' && r <= 'Z' {
-			return r + ('a' - 'A')
+		if lower := unicode.ToLower(r); r < utf8.RuneSelf || lower >= utf8.RuneSelf {
+			return lower
 		}
 		return r
 	}, strings.TrimSpace(email))

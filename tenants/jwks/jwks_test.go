@@ -279,9 +279,9 @@ func TestSettingsOfIssuers(t *testing.T) {
 		})
 	}
 	// What tunes the service counts in tokens of access keys alone.
-	odd := token(jwt.SigningMethodRS256, rsaKey, now, kid("rsa"), map[string]any{"asrs.s.derror": "true", "sbx.scope": "tenant", "roles": []string{"admin", "webpubsub.sendToGroup.news"}})
+	odd := token(jwt.SigningMethodRS256, rsaKey, now, kid("rsa"), map[string]any{"asrs.s.htt": "3", "sbx.scope": "tenant", "roles": []string{"admin", "webpubsub.sendToGroup.news"}})
 	got, err := accesstoken.VerifyIssued(t.Context(), tenantOf(p, func(s *tenants.IssuerSettings) { s.CloseOnExpiry = true }), cache, odd, toChat, now)
-	if err != nil || got.DetailedErrors || got.CloseAt.IsZero() || len(got.Permissions.Texts()) != 1 || len(got.Permissions.Ignored()) != 0 {
+	if err != nil || got.HandshakeTimeout != 0 || got.CloseAt.IsZero() || len(got.Permissions.Texts()) != 1 || len(got.Permissions.Ignored()) != 0 {
 		t.Fatalf("got %+v, %v", got, err)
 	}
 }
