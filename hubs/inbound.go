@@ -37,8 +37,9 @@ func (in *inbound) readFrom(t Transport) {
 
 // readBuffer is what a connection borrows while it has something to read.
 type readBuffer struct {
-	data    []byte // what has been read and not been parsed
-	message protocol.Message
+	data     []byte // what has been read and not been parsed
+	searched int    // so many bytes of data hold no end of a message
+	message  protocol.Message
 }
 
 var readBuffers = sync.Pool{New: func() any { return &readBuffer{data: make([]byte, 0, 4<<10)} }}
@@ -53,7 +54,7 @@ func (in *inbound) release() {
 	if cap(b.data) > maxPooled {
 		return
 	}
-	b.data = b.data[:0]
+	b.data, b.searched = b.data[:0], 0
 	readBuffers.Put(b)
 }
 
@@ -68,7 +69,7 @@ func (in *inbound) waiting() []byte {
 // take removes the first n bytes.
 func (in *inbound) take(n int) {
 	b := in.buf
-	b.data = b.data[:copy(b.data, b.data[n:])]
+	b.data, b.searched = b.data[:copy(b.data, b.data[n:])], 0
 }
 
 // fill waits for bytes and appends what one Read gives. io.EOF: the client
@@ -181,6 +182,9 @@ func (in *inbound) parse() error {
 		var n int
 		var err error
 		switch {
+		case in.buf.searched > 0 && len(data) <= limit && !protocol.HasEnd(c.proto, data[in.buf.searched:]):
+			// More of a message that isn't whole yet. A search from its beginning with
+			// every byte would take the square of its length.
 		case len(ping) <= limit && bytes.HasPrefix(data[taken:], ping):
 			// By far the most of idle clients. A parser would need a larger stack than
 			// they have, for good.
@@ -224,6 +228,9 @@ func (in *inbound) parse() error {
 	}
 	if taken > 0 {
 		in.take(taken)
+	}
+	if in.buf != nil {
+		in.buf.searched = len(in.buf.data)
 	}
 	return nil
 }

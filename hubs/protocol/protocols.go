@@ -45,6 +45,13 @@ func Oversized(p Protocol, data []byte, limit int) bool {
 	return len(data) > limit && bytes.IndexByte(data[:limit+1], recordSeparator) < 0
 }
 
+// HasEnd reports whether a message may end within more, which follows on bytes
+// that hold no whole message of p. Parse knows that at once of a message that has
+// its length before it, hence it is always true of those.
+func HasEnd(p Protocol, more []byte) bool {
+	return p.Encoding() == MessagePack || bytes.IndexByte(more, recordSeparator) >= 0
+}
+
 // reuse returns the string of b, which is was when the two are equal: a
 // reused Message that meets the same target again allocates nothing.
 func reuse(was string, b []byte) string {
