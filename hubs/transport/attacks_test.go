@@ -33,7 +33,7 @@ func call(target string) string {
 
 // rawSocket is a WebSocket whose frames the test makes itself.
 type rawSocket struct {
-	t    *testing.T
+	t    testing.TB
 	conn net.Conn
 	in   *bufio.Reader
 }

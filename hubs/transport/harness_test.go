@@ -30,7 +30,7 @@ const handshake = "{\"protocol\":\"json\",\"version\":1}\x1e"
 
 // site is one node: a hub, its HTTP side and a server.
 type site struct {
-	t       *testing.T
+	t       testing.TB
 	url     string
 	hub     *hubs.Server
 	handler *transport.Handler
@@ -46,7 +46,7 @@ type setup struct {
 	resolve func(*http.Request) (*transport.Endpoint, error)
 }
 
-func newSite(t *testing.T, change func(*setup)) *site {
+func newSite(t testing.TB, change func(*setup)) *site {
 	t.Helper()
 	s := setup{config: hubs.Config{Name: "chat"}, endpoint: transport.Endpoint{Scope: "tenant/chat"}}
 	if change != nil {
@@ -126,7 +126,7 @@ func (s *site) do(method, path, query, body string, h header) answer {
 }
 
 // want fails the test unless the answer is this status with exactly this text.
-func (a answer) want(t *testing.T, status int, text string) {
+func (a answer) want(t testing.TB, status int, text string) {
 	t.Helper()
 	if a.status != status || a.body != text {
 		t.Errorf("answered %d %q, want %d %q", a.status, a.body, status, text)
@@ -155,7 +155,7 @@ func (s *site) negotiate(user string) negotiation {
 	return n
 }
 
-func parse[T any](t *testing.T, body string) T {
+func parse[T any](t testing.TB, body string) T {
 	t.Helper()
 	var v T
 	if err := json.Unmarshal([]byte(body), &v); err != nil {
@@ -173,7 +173,7 @@ func as(user string) header {
 
 // socket is a WebSocket client.
 type socket struct {
-	t    *testing.T
+	t    testing.TB
 	conn *websocket.Conn
 	rest []byte
 }
@@ -270,7 +270,7 @@ func (ws *socket) expectClosed(status websocket.StatusCode) {
 
 // stream is a client of Server-Sent Events.
 type stream struct {
-	t    *testing.T
+	t    testing.TB
 	resp *http.Response
 	in   *bufio.Reader
 	stop context.CancelFunc
@@ -359,7 +359,7 @@ func (s *site) entry(e *hubs.Entry) {
 }
 
 // until waits for cond, which some event makes true.
-func until(t *testing.T, what string, cond func() bool) {
+func until(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(wait)
 	for !cond() {

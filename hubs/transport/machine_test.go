@@ -121,6 +121,7 @@ type machine struct {
 	*rapid.T
 	heard  heard
 	kinds  []hubs.TransportKind // that clients use
+	led    bool                 // by the fuzzer
 	peers  []*peer
 	pushed int
 }
@@ -159,6 +160,37 @@ func (m *machine) dialPath(path, query string, h header) (*socket, *http.Respons
 	return at.dial(query, h)
 }
 
+// skipped is the panic of a step that the fuzzer chose and that makes no sense now.
+// Skip fails a test that chooses many of those in a row.
+type skipped struct{}
+
+// skip leaves out a step.
+func (m *machine) skip(why string) {
+	if m.led {
+		panic(skipped{})
+	}
+	m.Skip(why)
+}
+
+// tries are the steps, of which those that are left out count as done if m is led
+// by the fuzzer.
+func (m *machine) tries(steps map[string]func(*rapid.T)) map[string]func(*rapid.T) {
+	if !m.led {
+		return steps
+	}
+	for name, step := range steps {
+		steps[name] = func(r *rapid.T) {
+			defer func() {
+				if p := recover(); p != nil && p != any(skipped{}) {
+					panic(p)
+				}
+			}()
+			step(r)
+		}
+	}
+	return steps
+}
+
 // one picks a client that suits.
 func (m *machine) one(suits func(*peer) bool) *peer {
 	var some []*peer
@@ -168,7 +200,7 @@ func (m *machine) one(suits func(*peer) bool) *peer {
 		}
 	}
 	if len(some) == 0 {
-		m.Skip("no client suits")
+		m.skip("no client suits")
 	}
 	return rapid.SampledFrom(some).Draw(m.T, "client")
 }
@@ -194,7 +226,7 @@ func (m *machine) negotiate(*rapid.T) {
 		return
 	}
 	if len(m.peers) > 4 {
-		m.Skip("enough clients")
+		m.skip("enough clients")
 	}
 	m.peers = append(m.peers, p)
 }
@@ -504,25 +536,33 @@ func (m *machine) settle(*rapid.T) {
 // one client does, the others go on.
 func TestConnectionStates(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, connectionStates(t, hubs.WebSockets, hubs.ServerSentEvents, hubs.LongPolling))
+	rapid.Check(t, newMachines(t, hubs.WebSockets, hubs.ServerSentEvents, hubs.LongPolling).check(t, false))
 }
 
 // FuzzLongPollSequence is TestConnectionStates with long polling alone, led by the
-// fuzzer: polls, posts, deletes and tokens of others in any order.
+// fuzzer: polls, posts, deletes and tokens of others in any order. All inputs meet
+// the same node.
 func FuzzLongPollSequence(f *testing.F) {
+	machines := newMachines(f, hubs.LongPolling)
 	for seed := range byte(8) {
 		b := make([]byte, 4096) // what rapid draws its choices from
 		_, _ = rand.NewChaCha8([32]byte{seed}).Read(b)
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, choices []byte) {
-		rapid.MakeFuzz(connectionStates(t, hubs.LongPolling))(t, choices)
+		rapid.MakeFuzz(machines.check(t, true))(t, choices)
 	})
 }
 
-// connectionStates is the check of the machine, on a node of the test, with clients
-// of these transports.
-func connectionStates(t *testing.T, kinds ...hubs.TransportKind) func(*rapid.T) {
+// machines makes machines on one node.
+type machines struct {
+	site  *site
+	heard heard
+	kinds []hubs.TransportKind
+}
+
+// newMachines starts the node, for clients with these transports.
+func newMachines(t testing.TB, kinds ...hubs.TransportKind) machines {
 	t.Helper()
 	h := make(heard, 1)
 	var s *site
@@ -538,14 +578,22 @@ func connectionStates(t *testing.T, kinds ...hubs.TransportKind) func(*rapid.T) 
 			return ep, nil
 		}
 	})
+	return machines{s, h, kinds}
+}
+
+// check is what one test, which may be one input of many that a fuzzer leads, does
+// with a machine.
+func (ms machines) check(t testing.TB, led bool) func(*rapid.T) {
+	s := *ms.site
+	s.t = t
 	return func(r *rapid.T) {
-		m := &machine{site: s, T: r, heard: h, kinds: kinds}
+		m := &machine{site: &s, T: r, heard: ms.heard, kinds: ms.kinds, led: led}
 		defer m.part()
-		r.Repeat(map[string]func(*rapid.T){
+		r.Repeat(m.tries(map[string]func(*rapid.T){
 			"negotiate": m.negotiate, "connect": m.connect, "connect too": m.connect, "poll": m.poll, "second poll": m.poll,
 			"give a poll up": m.giveUp, "invoke": m.invoke, "push": m.push, "intrude": m.intrude, "misuse": m.misuse,
 			"misuse more": m.misuse, "leave": m.leave, "cut": m.cut, "resume": m.resume, "end": m.end, "settle": m.settle,
-		})
+		}))
 	}
 }
 
