@@ -95,7 +95,7 @@ func TestClient_results_across_nodes(t *testing.T) {
 				t.Errorf("got %+v", a)
 			}
 		})
-		t.Run("a cancelled wait, and too many", func(t *testing.T) {
+		t.Run("SEC-24 a cancelled wait, and too many", func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			var waiting []<-chan answer
 			for range 100 {

@@ -234,7 +234,7 @@ func TestStreams_to_the_client(t *testing.T) {
 			c.invoke("1", "Value")
 			wantResult(c, "1", 1)
 		})
-		t.Run("S-08 an id in use", func(t *testing.T) {
+		t.Run("S-08 SEC-24 an id in use", func(t *testing.T) {
 			c.stream("1", "Endless")
 			for i := range 3 {
 				wantItem(c, "1", i)
@@ -449,7 +449,7 @@ func TestStreams_from_the_client(t *testing.T) {
 			c.complete("s")
 			wantResult(c, "1", -1)
 		})
-		t.Run("ten at once", func(t *testing.T) {
+		t.Run("SEC-24 ten at once", func(t *testing.T) {
 			for i := range 10 {
 				c.upload(fmt.Sprint("u", i), "First", []string{fmt.Sprint("o", i)})
 			}
@@ -550,6 +550,25 @@ func TestSEC_24_open_streams_and_invocations_are_bounded(t *testing.T) {
 					t.Errorf("counted %v", counted.refused)
 				}
 			})
+		})
+		t.Run("an upload has five minutes, and ten items wait", func(t *testing.T) {
+			s, _ := newFeed(t, hubs.Options{})
+			if o := s.Options(); o.UploadIdleTimeout != 5*time.Minute || o.StreamBufferCapacity != 10 {
+				t.Errorf("it has %v, and %d wait", o.UploadIdleTimeout, o.StreamBufferCapacity)
+			}
+		})
+		t.Run("an item for the stream of another client", func(t *testing.T) {
+			s, _ := newFeed(t, hubs.Options{})
+			c, foreign := dial(t, s, p, "", "c1"), dial(t, s, p, "", "c2")
+			c.upload("1", "Concat", []string{"s"}, "")
+			c.item("s", "mine")
+			foreign.item("s", "foreign")
+			foreign.complete("s")
+			foreign.invoke("1", "Value")
+			wantResult(foreign, "1", 1)
+			c.item("s", "too")
+			c.complete("s")
+			wantResult(c, "1", "minetoo")
 		})
 		t.Run("more streams than there may be", func(t *testing.T) {
 			s, _ := newFeed(t, hubs.Options{})

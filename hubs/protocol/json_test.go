@@ -78,7 +78,7 @@ func TestJSONRefuses(t *testing.T) {
 		{"completion_without_id", `{"type":3}`, "Missing required property 'invocationId'."},
 		{"completion_error_array", `{"type":3,"invocationId":"42","error":[]}`, "Expected 'error' to be of type String."},
 		{"completion_error_null", `{"type":3,"invocationId":"42","error":null}`, "Expected 'error' to be of type String."},
-		{"E-13_error_and_result", `{"type":3,"invocationId":"42","error":"foo","result":true}`, "The 'error' and 'result' properties are mutually exclusive."},
+		{"E-13_SEC-24_error_and_result", `{"type":3,"invocationId":"42","error":"foo","result":true}`, "The 'error' and 'result' properties are mutually exclusive."},
 		{"stream_invocation_without_target", `{"type":4,"invocationId":"42"}`, "Missing required property 'target'."},
 		{"stream_invocation_without_id", `{"type":4,"target":"foo","arguments":[]}`, "Missing required property 'invocationId'."},
 		{"stream_invocation_without_arguments", `{"type":4,"invocationId":"42","target":"foo"}`, "Missing required property 'arguments'."},

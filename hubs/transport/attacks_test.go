@@ -18,8 +18,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/coder/websocket"
-
 	"github.com/signalbox/signalbox/hubs"
 	"github.com/signalbox/signalbox/hubs/transport"
 )
@@ -191,56 +189,6 @@ func TestSEC_21_no_compression(t *testing.T) {
 			r.write(masked(0xc1, []byte("\xaa\x56\x2a\x28\xca\x2f\xc9\x4f\xce\xcf\x51\xb2\x52\x4a\x2c\x28\xc8\x49\x55\x02\x00")))
 			if status, before := r.closed(); status != 1002 || len(before) > 0 {
 				t.Errorf("a compressed message: closed with %d after %q", status, before)
-			}
-			neighbour.expect(s.publish("still here"))
-		})
-	}
-}
-
-// TestFirstFrames is the part of SEC-19 that needs a socket.
-func TestFirstFrames(t *testing.T) {
-	t.Parallel()
-	t.Run("SEC-19 fifty messages in the handshake's frame are handled in order", func(t *testing.T) {
-		t.Parallel()
-		r := newRecorder()
-		s := newSite(t, func(s *setup) { s.config.Dispatcher = r })
-		ws, _ := s.open("")
-		text := handshake
-		for i := range 50 {
-			text += call(fmt.Sprint("m", i))
-		}
-		ws.send(text)
-		ws.expect("{}\x1e")
-		for i := range 50 {
-			if got := <-r.targets; got != fmt.Sprint("m", i) {
-				t.Fatalf("message %d is %q", i, got)
-			}
-		}
-		ws.expect(s.publish("still here"))
-	})
-	for name, first := range map[string]string{
-		"a second handshake": handshake + handshake,
-		"binary garbage":     "\x00\xff\xfe\x81\x1e\x00\x01",
-		"no separator":       strings.Repeat("x", 5000),
-	} {
-		t.Run("SEC-19 "+name+" ends the connection, not its neighbour", func(t *testing.T) {
-			t.Parallel()
-			s := newSite(t, nil)
-			neighbour, _ := s.connected("")
-			ws, _ := s.open("")
-			if err := ws.conn.Write(t.Context(), websocket.MessageBinary, []byte(first)); err != nil {
-				t.Fatal(err)
-			}
-			var last string
-			for {
-				record, err := ws.read()
-				if err != nil {
-					break
-				}
-				last = record
-			}
-			if !strings.Contains(last, `"error":`) {
-				t.Errorf("the last word is %q", last)
 			}
 			neighbour.expect(s.publish("still here"))
 		})
@@ -546,137 +494,6 @@ func TestSEC_25_hub_messages_in_one_frame(t *testing.T) {
 			if n := counted.of(hubs.RefusedFlood); n != 1 {
 				t.Errorf("counted %v, want it once", counted)
 			}
-		})
-	}
-}
-
-func TestKillerFrames(t *testing.T) {
-	t.Parallel()
-	// sized is a message with its length before it.
-	sized := func(message string) string {
-		return string(binary.AppendUvarint(nil, uint64(len(message)))) + message
-	}
-	const nested = "\x96\x01\x80\xc0\xa1x" // an invocation of x, up to its arguments
-	for name, frame := range map[string]string{
-		"a size beyond 2^31":                 "\xff\xff\xff\xff\x0f",
-		"a size in 6 bytes":                  "\x80\x80\x80\x80\x80\x01",
-		"a size beyond the message limit":    "\xff\xff\x7f" + nested,
-		"a message of 2^31 items":            sized("\xdd\x7f\xff\xff\xff"),
-		"headers of 2^31 pairs":              sized("\x96\x01\xdf\x7f\xff\xff\xff"),
-		"an argument of 2^31 items":          sized(nested + "\x91\xdd\x7f\xff\xff\xff\x90"),
-		"an argument of 2^31 pairs":          sized(nested + "\x91\xdf\x7f\xff\xff\xff\x90"),
-		"an argument of 256 MiB":             sized(nested + "\x91\xc6\x0f\xff\xff\xff\x90"),
-		"an extension of 4 GiB":              sized(nested + "\x91\xc9\xff\xff\xff\xff\x01\x90"),
-		"65 levels":                          sized(nested + strings.Repeat("\x91", 65) + "\xc0\x90"),
-		"heads of arrays in each other":      sized(nested + strings.Repeat("\xdc\xff\xff", 10000)),
-		"a target that is a number":          sized("\x96\x01\x80\xc0\x01\x90\x90"),
-		"a type that is a fraction":          sized("\x96\xcb\x3f\xf0\x00\x00\x00\x00\x00\x00\x80\xc0\xa1x\x90\x90"),
-		"a message that is no array":         sized("\xc0"),
-		"an empty message":                   "\x00",
-		"a good message, then a killer":      sized("\x91\x06") + sized("\xdd\x7f\xff\xff\xff"),
-		"the same killer a thousand times":   strings.Repeat(sized("\xdd\x7f\xff\xff\xff"), 1000),
-		"more stream ids than bytes":         sized(nested + "\x90\xdd\x7f\xff\xff\xff"),
-		"a text of 4 GiB as target":          sized("\x96\x01\x80\xc0\xdb\xff\xff\xff\xff"),
-		"a header name that is no text":      sized("\x96\x01\x81\x01\xa1v\xc0\xa1x\x90\x90"),
-		"an argument that promises too many": sized(nested + "\x91\xdc\xff\xff\xc0\x90"),
-	} {
-		t.Run("SEC-22 "+name, func(t *testing.T) {
-			t.Parallel()
-			s := newSite(t, nil)
-			neighbour, _ := s.connected("")
-			r := s.raw("messagepack")
-			before := s.hub.Connections()
-			go r.write(masked(0x82, []byte(frame)))
-			status, last := r.closed()
-			if status != int(websocket.StatusNormalClosure) && status != int(websocket.StatusMessageTooBig) {
-				t.Errorf("closed with %d", status)
-			}
-			if !bytes.Contains(last, []byte("\x07")) || !bytes.Contains(last, []byte("Connection closed with an error.")) {
-				t.Errorf("the last words are %q, want a Close message", last)
-			}
-			neighbour.expect(s.publish("still here"))
-			r.conn.Close()
-			until(t, "the end of the connection", func() bool { return s.hub.Connections() == before-1 })
-			other, _ := s.connected("")
-			other.expect(s.publish("and so are others"))
-		})
-	}
-}
-
-func TestHostileJSON(t *testing.T) {
-	t.Parallel()
-	var keys strings.Builder
-	for i := range 1000 {
-		fmt.Fprintf(&keys, `"k%d":%d,`, i, i)
-	}
-	for _, row := range []struct {
-		name, sent string
-		handled    string // the targets that the hub sees
-		lives      bool
-	}{
-		{"depth 65", call("a") + `{"type":1,"target":"b","arguments":` + strings.Repeat("[", 65) + strings.Repeat("]", 65) + "}\x1e", "a", false},
-		{"brackets for ever", call("a") + `{"type":1,"target":"b","arguments":` + strings.Repeat("[", 30000) + "\x1e", "a", false},
-		{"more keys than the limit of a message", call("a") + `{` + keys.String() + `"x":"` + strings.Repeat("x", 33000) + `"}` + "\x1e", "a", false},
-		{"a type with an exponent", call("a") + `{"type":1e0,"target":"b","arguments":[]}` + "\x1e", "a", false},
-		{"a separator inside a text", call("a") + "{\"type\":1,\"target\":\"b\x1ec\",\"arguments\":[]}\x1e", "a", false},
-		{"an escaped separator", `{"type":1,"target":"b\u001ec","arguments":[]}` + "\x1e", "b\x1ec", true},
-		{"a mark of byte order", call("a") + "\xef\xbb\xbf" + call("b"), "a", false},
-		{"NUL in a target", `{"type":1,"target":"\u0000","arguments":[]}` + "\x1e", "\x00", true},
-		{"properties in any order", `{"arguments":[],"x":{},"target":"b","type":1}` + "\x1e", "b", true},
-		{"one bad among a hundred", strings.Repeat(call("a"), 50) + "{\x1e" + strings.Repeat(call("b"), 49), strings.TrimSpace(strings.Repeat("a ", 50)), false},
-	} {
-		t.Run("SEC-23 "+row.name, func(t *testing.T) {
-			t.Parallel()
-			r := newRecorder()
-			s := newSite(t, func(s *setup) { s.config.Dispatcher = r })
-			ws, _ := s.connected("")
-			ws.send(row.sent)
-			if row.lives {
-				ws.send(call("last"))
-				row.handled += " last"
-			}
-			for _, want := range strings.Split(row.handled, " ") {
-				select {
-				case got := <-r.targets:
-					if got != want {
-						t.Fatalf("handled %q, want %q", got, want)
-					}
-				case <-time.After(wait):
-					t.Fatalf("%q was not handled", want)
-				}
-			}
-			if row.lives {
-				ws.expect(s.publish("still here"))
-				return
-			}
-			if got, err := ws.read(); err != nil || !strings.HasPrefix(got, `{"type":7,"error":`) {
-				t.Errorf("got %q, %v, want a Close message", got, err)
-			}
-			if got, err := ws.read(); err == nil {
-				t.Errorf("got %q after the Close message", got)
-			}
-			<-r.disconnected
-			if len(r.targets) > 0 {
-				t.Errorf("%d messages behind the bad one were handled", len(r.targets))
-			}
-		})
-	}
-}
-
-func TestStrayMessages(t *testing.T) {
-	t.Parallel()
-	for name, stray := range map[string]string{
-		"a completion for nobody":     `{"type":3,"invocationId":"99","result":1}`,
-		"an item for no stream":       `{"type":2,"invocationId":"99","item":1}`,
-		"the cancellation of nothing": `{"type":5,"invocationId":"99"}`,
-		"an unknown type":             `{"type":77,"invocationId":"99"}`,
-	} {
-		t.Run("SEC-24 "+name+" changes nothing", func(t *testing.T) {
-			t.Parallel()
-			s := newSite(t, nil)
-			ws, _ := s.connected("")
-			ws.send(strings.Repeat(stray+"\x1e", 100))
-			ws.expect(s.publish("still here"))
 		})
 	}
 }
