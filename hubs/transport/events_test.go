@@ -60,14 +60,14 @@ func TestServerSentEvents(t *testing.T) {
 		st, _, _ := s.connectedStream("")
 		st.expect(s.publish(strings.Repeat("x", 900_000)))
 	})
-	t.Run("T-05 second stream on an active connection is refused with 409", func(t *testing.T) {
+	t.Run("T-05 SEC-13 second stream on an active connection is refused with 409", func(t *testing.T) {
 		t.Parallel()
 		s := newSite(t, nil)
 		st, query, _ := s.connectedStream("")
 		s.do("GET", "", query, "", header{"Accept": "text/event-stream"}).want(t, 409, "")
 		st.expect(s.publish("still here"))
 	})
-	t.Run("T-07 DELETE is refused with 400", func(t *testing.T) {
+	t.Run("T-07 SEC-13 DELETE is refused with 400", func(t *testing.T) {
 		t.Parallel()
 		s := newSite(t, nil)
 		_, query, _ := s.connectedStream("")

@@ -115,7 +115,7 @@ func TestNegotiate(t *testing.T) {
 func TestRequestsWithoutAConnection(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil)
-	t.Run("T-01 no id", func(t *testing.T) {
+	t.Run("T-01 SEC-13 no id", func(t *testing.T) {
 		for _, m := range []string{"GET", "POST", "DELETE"} {
 			a := s.do(m, "", "", "", nil)
 			a.want(t, 400, "Connection ID required")
@@ -125,7 +125,7 @@ func TestRequestsWithoutAConnection(t *testing.T) {
 		}
 		s.do("GET", "", "", "", header{"Accept": "text/event-stream"}).want(t, 400, "Connection ID required")
 	})
-	t.Run("T-02 unknown id", func(t *testing.T) {
+	t.Run("T-02 SEC-13 unknown id", func(t *testing.T) {
 		for _, id := range []string{"x", strings.Repeat("A", 115), strings.Repeat("A", 10_000), "%00", "💥"} {
 			for _, m := range []string{"GET", "POST", "DELETE"} {
 				s.do(m, "", "?id="+id, "", nil).want(t, 404, "No Connection with that ID")
@@ -172,10 +172,11 @@ func TestUsersAndScopes(t *testing.T) {
 	s.do("POST", "", query, handshake, as("ada")).want(t, 200, "")
 	s.do("GET", "", query, "", as("ada")).want(t, 200, "{}\x1e")
 
-	t.Run("SEC-12 another user is refused with 403 on every request", func(t *testing.T) {
+	t.Run("SEC-12 another user is refused with 403 on every request, nobody with 401", func(t *testing.T) {
 		for _, m := range []string{"GET", "POST", "DELETE"} {
 			s.do(m, "", query, "x", as("bob")).want(t, 403, "This connection belongs to another user.")
 			s.do(m, "", query, "x", nil).want(t, 403, "This connection belongs to another user.")
+			s.do(m, "", query, "x", as("nobody")).want(t, 401, "no")
 		}
 		fresh := s.negotiate("ada")
 		for _, h := range []header{events, nil} {

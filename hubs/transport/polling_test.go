@@ -196,7 +196,7 @@ func TestLongPolling(t *testing.T) {
 		}
 		s.do("GET", "", query, "", nil).want(t, 200, string(want))
 	})
-	t.Run("T-08 a WebSocket on a polling id is refused with 400", func(t *testing.T) {
+	t.Run("T-08 SEC-13 a WebSocket on a polling id is refused with 400", func(t *testing.T) {
 		t.Parallel()
 		s := newSite(t, nil)
 		query, _ := s.polling("")

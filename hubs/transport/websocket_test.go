@@ -30,7 +30,7 @@ func TestWebSockets(t *testing.T) {
 			t.Errorf("dial: %v, %v", resp, err)
 		}
 	})
-	t.Run("T-05 second WebSocket on an active connection is refused with 409", func(t *testing.T) {
+	t.Run("T-05 SEC-13 second WebSocket on an active connection is refused with 409", func(t *testing.T) {
 		t.Parallel()
 		s := newSite(t, nil)
 		n := s.negotiate("")
@@ -46,7 +46,7 @@ func TestWebSockets(t *testing.T) {
 		}
 		first.expect(s.publish("still here"))
 	})
-	t.Run("T-06 POST to a WebSocket connection is refused with 405", func(t *testing.T) {
+	t.Run("T-06 SEC-13 POST to a WebSocket connection is refused with 405", func(t *testing.T) {
 		t.Parallel()
 		s := newSite(t, nil)
 		n := s.negotiate("")
@@ -55,7 +55,7 @@ func TestWebSockets(t *testing.T) {
 		}
 		s.do("POST", "", "?id="+n.ConnectionToken, "x", nil).want(t, 405, "POST requests are not allowed for WebSocket connections.")
 	})
-	t.Run("T-07 DELETE of a WebSocket connection is refused with 400", func(t *testing.T) {
+	t.Run("T-07 SEC-13 DELETE of a WebSocket connection is refused with 400", func(t *testing.T) {
 		t.Parallel()
 		s := newSite(t, nil)
 		n := s.negotiate("")
@@ -64,7 +64,7 @@ func TestWebSockets(t *testing.T) {
 		}
 		s.do("DELETE", "", "?id="+n.ConnectionToken, "", nil).want(t, 400, "Cannot terminate this connection using the DELETE endpoint.")
 	})
-	t.Run("T-08 another transport on the same id is refused with 400", func(t *testing.T) {
+	t.Run("T-08 SEC-13 another transport on the same id is refused with 400", func(t *testing.T) {
 		t.Parallel()
 		s := newSite(t, nil)
 		n := s.negotiate("")
@@ -93,7 +93,7 @@ func TestWebSockets(t *testing.T) {
 			t.Errorf("dial: %v, %v", resp, err)
 		}
 	})
-	t.Run("T-11 the id of an ended connection is unknown", func(t *testing.T) {
+	t.Run("T-11 SEC-13 the id of an ended connection is unknown", func(t *testing.T) {
 		t.Parallel()
 		s := newSite(t, nil)
 		n := s.negotiate("")

@@ -269,6 +269,7 @@ func TestPrincipal(t *testing.T) {
 		{"nameid_before_sub", jwt.MapClaims{"sub": "sub"}, func(p *Principal) bool { return p.UserID == "ann" }},
 		{"sub_last", jwt.MapClaims{"nameid": nil, "sub": "sub"}, func(p *Principal) bool { return p.UserID == "sub" }},
 		{"first_of_several", jwt.MapClaims{"nameid": []string{"one", "two"}}, func(p *Principal) bool { return p.UserID == "one" }},
+		{"reserved_claims_of_nobody", jwt.MapClaims{"asrs.s.role": "admin", "asrs.s.user": "bob", "asrs.u.nameid": "bob", "asrs.x": 1}, func(p *Principal) bool { return p.UserID == "ann" }},
 		{"anonymous", jwt.MapClaims{"nameid": nil}, func(p *Principal) bool { return p.UserID == "" }},
 		{"transports", jwt.MapClaims{"asrs.s.htt": "5"}, func(p *Principal) bool { return p.Transports == 5 }},
 		{"transports_of_nonsense", jwt.MapClaims{"asrs.s.htt": "x"}, func(p *Principal) bool { return p.Transports == 0 }},

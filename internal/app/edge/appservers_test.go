@@ -73,6 +73,12 @@ func (c *cluster) app(edge int, d *tenants.Document, name string, o appserver.Op
 // hub connects an app server with any hub.
 func (c *cluster) hub(edge int, d *tenants.Document, of any, o appserver.Options) *app {
 	c.t.Helper()
+	return c.hubAt(c.edges[edge].Addr(), d, of, o)
+}
+
+// hubAt is hub by way of an address.
+func (c *cluster) hubAt(address string, d *tenants.Document, of any, o appserver.Options) *app {
+	c.t.Helper()
 	hub, err := hubs.Register(of)
 	if err != nil {
 		c.t.Fatal(err)
@@ -81,7 +87,7 @@ func (c *cluster) hub(edge int, d *tenants.Document, of any, o appserver.Options
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	host, port, err := net.SplitHostPort(c.edges[edge].Addr())
+	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		c.t.Fatal(err)
 	}
