@@ -15,6 +15,8 @@ interface Props {
 /** How much of an allowance is used; it warns from 80 %, and is red at the end. */
 export function Meter({ label, used, allowed, format, note }: Props) {
   const percent = percentOf(used, allowed);
+  // A tiny share would be written with an exponent, which is no valid ARIA value.
+  const shown = Math.round(percent * 100) / 100;
   const level = percent >= 100 ? "full" : percent >= 80 ? "high" : "fine";
   return (
     <div className={classes["meter"]} data-level={level}>
@@ -28,7 +30,7 @@ export function Meter({ label, used, allowed, format, note }: Props) {
       </div>
       <Progress.Root size={8} radius="xl" className={classes["track"] ?? ""}>
         <Progress.Section
-          value={percent}
+          value={shown}
           color="var(--meter-color)"
           aria-label={label}
           aria-valuetext={`${format(used)} of ${format(allowed)}`}
