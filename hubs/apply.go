@@ -83,10 +83,12 @@ type delivery struct {
 	frames  [2]frameOf // by hub protocol; there are two
 	matched int
 	dedupe  bool // a connection may be reached in more than one way
-	// group is the one whose members get the message now; "" when it isn't for groups,
-	// or is for more than one and this isn't their last turn.
-	group string
-	keys  []keyed // as far as they were asked for
+	// conflate: those that are in its groups with conflation get it so now.
+	conflate bool
+	keys     []keyed // as far as they were asked for
+	// groups are the entry's, when there are several, and groupsBytes their size.
+	groups      names
+	groupsBytes int
 
 	excluded, excludedUsers names
 }
@@ -148,47 +150,58 @@ func (s *Server) deliver(e *Entry) int {
 		}
 	}
 	writers.schedule(s.due...)
-	clear(s.due)
-	if cap(s.due) > readyKept {
-		s.due = nil
-	}
-	s.due = s.due[:0]
+	s.due = emptied(s.due)
 	return d.matched
 }
 
 func (s *Server) deliverToGroups(d *delivery) {
 	if len(d.e.Groups) == 1 {
-		d.group = d.e.Groups[0]
-		s.store.groups.each(d.group, d.to)
+		d.conflate = true
+		s.store.groups.each(d.e.Groups[0], d.to)
 		return
 	}
 	// Who is in one of the groups without conflation gets it as it is.
 	d.dedupe = true
-	put := false
 	for _, g := range d.e.Groups {
 		s.store.groups.each(g, func(c *Connection) {
 			if c.conflates(g) {
-				put = true
+				s.conflating = append(s.conflating, c)
 				return
 			}
 			d.to(c)
 		})
 	}
-	if !put {
+	if len(s.conflating) == 0 {
 		return
 	}
+	d.conflate, d.groups = true, namesOf(d.e.Groups)
 	for _, g := range d.e.Groups {
-		d.group = g
-		s.store.groups.each(g, func(c *Connection) {
-			if c.stamp == s.applied {
-				if !d.excludes(c) {
-					c.supersede(d)
-				}
-				return
-			}
-			d.to(c)
-		})
+		d.groupsBytes += len(g)
 	}
+	before := s.applied
+	s.applied++ // stamps those that have had their turn here
+	for _, c := range s.conflating {
+		switch c.stamp {
+		case s.applied:
+		case before:
+			c.stamp = s.applied
+			if !d.excludes(c) {
+				c.supersede(d)
+			}
+		default:
+			d.to(c)
+		}
+	}
+	s.conflating = emptied(s.conflating)
+}
+
+// emptied returns the list to use for the next entry.
+func emptied(list []*Connection) []*Connection {
+	clear(list)
+	if cap(list) > readyKept {
+		return nil
+	}
+	return list[:0]
 }
 
 // excludes reports whether the entry isn't for c although it is for its groups.

@@ -25,7 +25,8 @@ import (
 // send what waits first; a client that is cut off gets nothing more.
 //
 // A message to several groups isn't conflated for a connection that is in one of
-// them without.
+// them without. Otherwise it counts for the one with the shortest Every, whatever
+// their order, and takes the place of what waits with its key for any of them.
 type Conflation struct {
 	// Every is from MinConflation to MaxConflation, kept to within one tick of 50 ms.
 	Every time.Duration
@@ -68,16 +69,18 @@ func (c Conflation) Check() error {
 
 // conflation is what a connection has of it. It is guarded by outbound.mu.
 type conflation struct {
-	groups map[string]*conflatedGroup
-	ready  []*latest // due, in the order in which they became so
-	keys   int
-	bytes  int   // of values that wait
-	check  int64 // clock() when the wheel looks; 0 = whenever it does anyway
+	groups  map[string]*conflatedGroup
+	ready   []*latest // due, in the order in which they became so
+	keys    int
+	several int   // values that wait and have groups
+	bytes   int   // of values that wait
+	check   int64 // clock() when the wheel looks; 0 = whenever it does anyway
 }
 
 // conflatedGroup is one group that a connection is in with conflation.
 type conflatedGroup struct {
 	Conflation
+	name    string
 	values  map[string]*latest
 	cooling []*latest // those that were sent less than Every ago, the earliest first
 }
@@ -90,9 +93,11 @@ type latest struct {
 	sent  int64 // clock() when a writer took the last value
 	ready bool
 
-	waits bool
-	item  queued // shared, as in queues
-	order uint64 // Server.applied
+	waits  bool
+	item   queued   // shared, as in queues
+	order  uint64   // Server.applied
+	groups []string // the message's, unless it is for the group alone
+	size   int      // what it counts of conflation.bytes
 }
 
 func (l *latest) due() int64 { return l.sent + int64(l.group.Every) - conflateSlack }
@@ -133,7 +138,7 @@ func (c *Connection) setConflation(group string, how Conflation) {
 		g.Conflation = how
 		return
 	}
-	x.groups[group] = &conflatedGroup{Conflation: how, values: make(map[string]*latest)}
+	x.groups[group] = &conflatedGroup{Conflation: how, name: group, values: make(map[string]*latest)}
 }
 
 // endConflation sends what waits of a group that the connection leaves.
@@ -193,14 +198,17 @@ func (x *conflation) clear() {
 		clear(g.values)
 		g.cooling = nil
 	}
-	x.ready, x.keys, x.bytes = nil, 0, 0
+	x.ready, x.keys, x.several, x.bytes = nil, 0, 0, 0
 }
 
 // take returns l's value, which waits no more.
 func (x *conflation) take(l *latest) queued {
 	item := l.item
-	x.bytes -= len(item.frame)
-	l.item, l.waits = queued{}, false
+	x.bytes -= l.size
+	if l.groups != nil {
+		x.several--
+	}
+	l.item, l.groups, l.waits = queued{}, nil, false
 	return item
 }
 
@@ -208,22 +216,19 @@ func (x *conflation) take(l *latest) queued {
 // false when c isn't, or the message has to go the common way. c.out.mu is held.
 func (c *Connection) conflate(x *conflation, item queued, d *delivery) (taken, schedule bool) {
 	o := &c.out
-	g := x.groups[d.group]
+	g := x.place(d)
 	if g == nil {
 		return false, false
 	}
-	key, ok := d.key(g.Key)
-	if !ok {
+	if _, ok := d.key(g.Key); !ok {
 		return false, false
 	}
-	l := g.values[key]
+	g = x.supersede(d, g)
 	if o.detour != nil {
-		// It comes behind the history that is on its way, or is part of it.
-		if l != nil && l.waits {
-			x.take(l)
-		}
-		return false, false
+		return false, false // it comes behind the history that is on its way, or is part of it
 	}
+	key, _ := d.key(g.Key)
+	l := g.values[key]
 	if l == nil {
 		if x.keys >= maxConflated {
 			if schedule = c.evict(x, g); o.ending {
@@ -235,11 +240,13 @@ func (c *Connection) conflate(x *conflation, item queued, d *delivery) (taken, s
 		x.keys++
 		x.ready = append(x.ready, l)
 	}
-	if l.waits {
-		x.take(l)
+	l.item, l.order, l.waits, l.size = item, d.s.applied, true, len(item.frame)
+	if len(d.e.Groups) > 1 || g.name != d.e.Groups[0] {
+		l.groups = d.e.Groups
+		l.size += d.groupsBytes
+		x.several++
 	}
-	l.item, l.order, l.waits = item, d.s.applied, true
-	x.bytes += len(item.frame)
+	x.bytes += l.size
 	for most := c.server.options.Load().OutboundBytes; x.bytes > most && !o.ending; {
 		schedule = c.evict(x, g) || schedule
 	}
@@ -249,23 +256,69 @@ func (c *Connection) conflate(x *conflation, item queued, d *delivery) (taken, s
 	return true, schedule
 }
 
+// place returns the group that the message counts for: of those that the connection
+// is in with conflation the one with the shortest Every, and of equals the first by
+// name. It is nil when there is none.
+func (x *conflation) place(d *delivery) *conflatedGroup {
+	if len(d.e.Groups) == 1 {
+		return x.groups[d.e.Groups[0]]
+	}
+	var place *conflatedGroup
+	for _, name := range d.e.Groups {
+		if g := x.groups[name]; g != nil && (place == nil || g.before(place)) {
+			place = g
+		}
+	}
+	return place
+}
+
+// before reports whether g and not other is the place of a message to both.
+func (g *conflatedGroup) before(other *conflatedGroup) bool {
+	return g.Every < other.Every || g.Every == other.Every && g.name < other.name
+}
+
+// supersede drops what waits with the message's key for one of its groups. It returns
+// the group in whose turn the message goes out: g, or one with a shorter Every that
+// has been keeping such a value. g may be nil.
+func (x *conflation) supersede(d *delivery, g *conflatedGroup) *conflatedGroup {
+	if g != nil && x.several == 0 && len(d.e.Groups) == 1 {
+		g.drop(x, d)
+		return g
+	}
+	for _, other := range x.groups {
+		if other.drop(x, d) && g != nil && other.before(g) {
+			g = other
+		}
+	}
+	return g
+}
+
+// drop is supersede for the values of one group; it reports whether there was one.
+func (g *conflatedGroup) drop(x *conflation, d *delivery) bool {
+	key, ok := d.key(g.Key)
+	if !ok {
+		return false
+	}
+	l := g.values[key]
+	if l == nil || !l.waits || !d.isFor(g.name) && !slices.ContainsFunc(l.groups, d.isFor) {
+		return false
+	}
+	x.take(l)
+	return true
+}
+
+// isFor reports whether the message is for a group.
+func (d *delivery) isFor(group string) bool {
+	return group == d.e.Groups[0] || d.groups.has(group)
+}
+
 // supersede drops what waits with the key of a message that the connection has got
 // by another way.
 func (c *Connection) supersede(d *delivery) {
-	x := c.out.conflation.Load()
-	if x == nil {
-		return
-	}
-	c.out.mu.Lock()
-	defer c.out.mu.Unlock()
-	g := x.groups[d.group]
-	if g == nil {
-		return
-	}
-	if key, ok := d.key(g.Key); ok {
-		if l := g.values[key]; l != nil && l.waits {
-			x.take(l)
-		}
+	if x := c.out.conflation.Load(); x != nil {
+		c.out.mu.Lock()
+		defer c.out.mu.Unlock()
+		x.supersede(d, nil)
 	}
 }
 

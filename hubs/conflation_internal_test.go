@@ -23,7 +23,8 @@ func TestConflation_by_the_clock(t *testing.T) {
 	c.ctx, c.cancel = context.WithCancelCause(t.Context())
 	c.open.Store(true)
 	c.join("g", 10, nil)
-	c.setConflation("g", Conflation{Every: time.Second, Key: 0})
+	const every = time.Hour // it ends when the test says so
+	c.setConflation("g", Conflation{Every: every, Key: 0})
 	x := c.out.conflation.Load()
 	publish := func(key string, n int) {
 		t.Helper()
@@ -74,19 +75,19 @@ func TestConflation_by_the_clock(t *testing.T) {
 	publish("b", 3)
 	publish("a", 3)
 	publish("b", 4)
-	if in := c.check(now); in <= 0 || in > time.Second {
+	if in := c.checkConflated(x, now); in <= 0 || in > every {
 		t.Errorf("the next check is in %v", in)
 	}
 	idle()
 	// In the order of the hub, not in that of the keys.
-	c.check(now + int64(time.Second))
+	c.checkConflated(x, now+int64(every))
 	wrote(`"a",3`, `"b",4`)
 	if idle(); len(x.groups["g"].values) != 2 || x.keys != 2 {
 		t.Errorf("%d keys are kept of %d, want those that were sent last", x.keys, len(x.groups["g"].values))
 	}
 	publish("c", 2) // its time is over: at once
 	wrote(`"c",2`)
-	c.check(idle() + int64(time.Second))
+	c.checkConflated(x, idle()+int64(every))
 	if idle(); x.keys != 0 || x.bytes != 0 || len(x.ready) != 0 {
 		t.Errorf("at rest %d keys and %d bytes are kept", x.keys, x.bytes)
 	}

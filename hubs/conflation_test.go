@@ -12,8 +12,9 @@ import (
 	"github.com/signalbox/signalbox/hubs/values"
 )
 
-// never is a conflation whose values wait for as long as a test.
-var never = hubs.Conflation{Every: hubs.MaxConflation, Key: 0}
+// never is a conflation whose values wait for longer than any test lasts, and than
+// any client may ask for.
+var never = hubs.Conflation{Every: time.Hour, Key: 0}
 
 // ticker publishes prices.
 type ticker struct {
@@ -23,8 +24,9 @@ type ticker struct {
 
 func (p ticker) join(id, group string, how hubs.Conflation) {
 	p.t.Helper()
-	if err := p.s.Context().AddToGroupConflated(p.t.Context(), id, group, how); err != nil {
-		p.t.Fatal(err)
+	e := &hubs.Entry{Kind: hubs.AddToGroup, Connections: []string{id}, Groups: []string{group}, Conflate: &how}
+	if command(p.t, p.s, e) != 1 {
+		p.t.Fatalf("%s hasn't joined %s", id, group)
 	}
 }
 
@@ -164,7 +166,7 @@ func TestConflation(t *testing.T) {
 	both("a Close message comes behind the newest", func(t *testing.T, p protocol.Protocol) {
 		s := newServer(t, hubs.Config{})
 		prices, c := ticker{t, s}, dial(t, s, p, "", "a")
-		prices.join("a", "g", hubs.Conflation{Every: hubs.MaxConflation, Key: hubs.NoKey})
+		prices.join("a", "g", hubs.Conflation{Every: never.Every, Key: hubs.NoKey})
 		prices.price("A", 0, "g")
 		c.shows("price A 0")
 		prices.price("B", 1, "g") // the method alone is the key
@@ -182,22 +184,49 @@ func TestConflation(t *testing.T) {
 		prices.join("a", "h", never)
 		prices.price("A", 0, "g", "h")
 		c.shows("price A 0")
-		prices.price("A", 1, "h", "g")
-		prices.price("A", 2, "g", "h") // waits once
+		prices.price("A", 1, "h", "g") // in any order it is the turn of one group
+		prices.price("A", 2, "g", "h")
 		command(t, s, &hubs.Entry{Kind: hubs.AddToGroup, Connections: []string{"a"}, Groups: []string{"plain"}})
 		prices.price("B", 3, "plain", "other")
 		c.shows("price B 3")
-		prices.price("A", 4, "g", "plain")
+		prices.price("A", 4, "h", "plain") // 2 was for h, too
 		c.shows("price A 4")
-		// 2 was replaced by 4, and 1 has its turn in the other group.
 		prices.leave("a", "g")
+		prices.leave("a", "h")
 		prices.note(1)
 		c.shows("note 1")
+	})
+	both("several groups with conflation: the shortest interval, and nothing newer comes first", func(t *testing.T, p protocol.Protocol) {
+		s := newServer(t, hubs.Config{})
+		prices, c := ticker{t, s}, dial(t, s, p, "", "a")
+		longer := never
+		longer.Every *= 2
+		prices.join("a", "a-long", longer)
+		prices.join("a", "short", never)
+		prices.join("a", "other", longer)
+		prices.price("A", 0, "a-long", "short")
+		c.shows("price A 0")
+		prices.price("A", 1, "short") // its turn was that of 0
+		prices.price("A", 2, "a-long", "short")
+		prices.price("A", 3, "a-long") // where 2 waits: behind it the client would show what is old
+		prices.price("B", 4, "a-long")
+		c.shows("price B 4")
+		prices.price("A", 5, "other") // for none of these
+		c.shows("price A 5")
+		prices.price("A", 6, "other", "a-long")
+		prices.price("B", 7, "a-long")
+		prices.leave("a", "other")
+		prices.note(1)
+		c.shows("note 1")
+		prices.leave("a", "short")
+		c.shows("price A 6")
+		prices.leave("a", "a-long")
+		c.shows("price B 7")
 	})
 	both("values of another kind, changes and excluded clients", func(t *testing.T, p protocol.Protocol) {
 		s := newServer(t, hubs.Config{})
 		prices, c := ticker{t, s}, dial(t, s, p, "", "a")
-		prices.join("a", "g", hubs.Conflation{Every: hubs.MaxConflation, Key: 5}) // there is none
+		prices.join("a", "g", hubs.Conflation{Every: never.Every, Key: 5}) // there is none
 		prices.price("A", 0, "g")
 		c.shows("price A 0")
 		prices.price("B", 1, "g")

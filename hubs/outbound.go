@@ -70,7 +70,7 @@ func (c *Connection) enqueueEntry(item queued, d *delivery) (schedule bool) {
 	if o.ending || o.dead || o.sealed || d != nil && o.seen != nil && o.repeats(d.e) {
 		return false
 	}
-	if x := o.conflation.Load(); x != nil && d != nil && d.group != "" {
+	if x := o.conflation.Load(); x != nil && d != nil && d.conflate {
 		if taken, schedule := c.conflate(x, item, d); taken {
 			return schedule
 		}

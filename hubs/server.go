@@ -29,8 +29,9 @@ type Server struct {
 	token       func(Position) string
 
 	// Only Apply uses these; the Backplane calls it from one goroutine at a time.
-	applied uint64
-	due     []*Connection
+	applied    uint64 // counts entries; more than one for some
+	due        []*Connection
+	conflating []*Connection // see deliverToGroups
 
 	progress progress
 	endings  endings
