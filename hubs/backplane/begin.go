@@ -70,7 +70,11 @@ func (b *begun) Matched(ctx context.Context) (int, error) {
 			b.missing = err
 			return
 		}
-		b.matched, b.missing = b.p.r.replies.wait(ctx, b.tally, b.answer.receivers)
+		if r := b.p.r; r.inbox != nil {
+			b.matched, b.missing = r.gather(ctx, b.p.keys, b.tally, b.answer.edges)
+		} else {
+			b.matched, b.missing = r.replies.wait(ctx, b.tally, b.answer.receivers)
+		}
 	})
 	return b.matched, b.missing
 }
@@ -89,7 +93,7 @@ func (h *hubBackplane) encode(e *hubs.Entry, o hubs.PublishOptions, to address) 
 	}
 	settings := h.settings()
 	p := h.r.publisher(h.id, settings)
-	q := &request{entry: data, deadline: time.Now().Add(publishPatience), done: make(chan outcome, 1), ack: o.Ack}
+	q := &request{entry: data, asks: to != address{}, deadline: time.Now().Add(publishPatience), done: make(chan outcome, 1), ack: o.Ack}
 	if o.IdempotencyKey == "" {
 		hash = ""
 		q.keys = append(q.keys, p.fixed[3])

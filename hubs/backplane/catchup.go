@@ -51,11 +51,15 @@ func parseHead(values []any) (head, error) {
 	return h, nil
 }
 
-// signOn notes that this process follows the hub, so that lists know whom to wait
-// for, and returns the head.
+// signOn notes that this process follows the hub, so that others know whom to ask
+// and to wait for, and returns the head: what is beyond it was accepted when that was
+// known.
 func (f *feed) signOn(ctx context.Context) (head, error) {
+	if err := f.r.inbox.opened(ctx); err != nil {
+		return head{}, err
+	}
 	var values *redis.SliceCmd
-	if _, err := f.r.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+	if _, err := f.r.client.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
 		pipe.SAdd(ctx, f.keys.Edges(), f.r.run)
 		pipe.PExpire(ctx, f.keys.Edges(), headLife)
 		values = pipe.HMGet(ctx, f.keys.Head(), "epoch", "number", "ms")
@@ -120,6 +124,7 @@ func (f *feed) catchUp() error {
 		return nil
 	case h.epoch != at.epoch && at.epoch != "":
 		// Redis lost the hub. What it holds now began while this feed followed.
+		f.renew()
 		f.lost(hubs.Gap{Reason: "epoch", Last: at.public(), Next: hubs.Position{Epoch: h.epoch}})
 		at = position{epoch: h.epoch, fresh: h.epoch != ""} // a hub that is empty yet can still lose something
 	case h.epoch != at.epoch:
@@ -146,9 +151,18 @@ func (f *feed) fork(ctx context.Context) error {
 	if err := forkScript.Run(ctx, f.r.client, []string{f.keys.Head(), f.keys.Stream()}, at.epoch).Err(); err != nil {
 		return fmt.Errorf("end the epoch: %w", err)
 	}
+	f.renew()
 	f.lost(hubs.Gap{Reason: "epoch", Last: at.public()})
 	f.move(position{fresh: true})
 	return nil
+}
+
+// renew has the stream read from its end by whoever follows it: what comes may have
+// lower ids than what was there.
+func (f *feed) renew() {
+	if d := f.r.doorbell(f.id.tenant); d.streams != nil {
+		d.streams.Renew(f.keys.Stream())
+	}
 }
 
 // read applies the stream from the position to h at least.
@@ -168,7 +182,7 @@ func (f *feed) read(ctx context.Context, h head) error {
 		for _, m := range page {
 			rec, err := parseMessage(m)
 			if err != nil || rec.number == 0 {
-				f.spoiled(rec, errors.Join(err, errors.New("message is not of the publish script")))
+				f.spoiled(rec, errors.Join(err, errForeign))
 				continue
 			}
 			if rec.epoch == "" {
@@ -195,6 +209,9 @@ func (f *feed) read(ctx context.Context, h head) error {
 	}
 	return nil
 }
+
+// errForeign is for what somebody else has put into a hub's stream.
+var errForeign = errors.New("message is not of the publish script")
 
 // parseMessage reads a stream message. The number is in its id.
 func parseMessage(m redis.XMessage) (record, error) {

@@ -12,13 +12,18 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/internal/redisclient"
 )
 
 // doorbell is one Pub/Sub connection and the feeds that listen on it. A broken
 // connection is replaced as a whole; each confirmed subscription on the new one
 // makes its feed read the stream, so nothing that was missed stays missed.
+//
+// With Config.StreamsOnly the feeds are told of what a follower reads of their
+// streams instead, and it all holds of its readers.
 type doorbell struct {
-	r *Redis
+	r       *Redis
+	streams *redisclient.Follower // nil: Pub/Sub
 
 	mu     sync.Mutex
 	conn   *redis.PubSub // nil while there is none
@@ -32,12 +37,26 @@ const (
 	reconnectMost = 2 * time.Second
 )
 
-func newDoorbell(r *Redis) *doorbell {
-	return &doorbell{r: r, feeds: make(map[string]*feed), expect: make(map[string]int), wake: make(chan struct{}, 1)}
+func newDoorbell(r *Redis, name string) (*doorbell, error) {
+	d := &doorbell{r: r, feeds: make(map[string]*feed), expect: make(map[string]int), wake: make(chan struct{}, 1)}
+	if !r.cfg.StreamsOnly {
+		return d, nil
+	}
+	var err error
+	d.streams, err = redisclient.NewFollower(redisclient.FollowerConfig{Redis: r.client, Name: name, Broken: func(err error) {
+		r.stats.reconnects.Add(1)
+		r.log.Warn("hub streams are not read", "error", err)
+		r.health.report(err)
+	}})
+	return d, err
 }
 
 // run keeps a connection up while there are feeds, until the backplane closes.
 func (d *doorbell) run() {
+	if d.streams != nil {
+		d.streams.Run(d.r.ctx)
+		return
+	}
 	pause, first := reconnectBase, true
 	for d.r.ctx.Err() == nil {
 		conn, err := d.connect()
@@ -105,11 +124,16 @@ func (d *doorbell) disconnect() {
 }
 
 func (d *doorbell) ring(channel, payload string) {
+	d.knock(channel, payload, position{})
+}
+
+// knock is ring for what was sent when the hub was at a position, or beyond.
+func (d *doorbell) knock(channel, payload string, behind position) {
 	d.mu.Lock()
 	f := d.feeds[channel]
 	d.mu.Unlock()
 	if f != nil {
-		f.ring(payload)
+		f.ring(payload, behind)
 		return
 	}
 	// The last node left while this was on its way: whoever waits for answers
@@ -151,6 +175,10 @@ func (d *doorbell) follow(id hubID, channel string, n hubs.Node) *feed {
 	f = newFeed(d.r, id, n)
 	d.feeds[channel] = f
 	d.r.stats.followed.Add(1)
+	if d.streams != nil {
+		d.streams.Follow(redisclient.Followed{Key: f.keys.Stream(), Began: f.subscribed, Added: f.added})
+		return f
+	}
 	if d.conn == nil {
 		select {
 		case d.wake <- struct{}{}:
@@ -178,6 +206,9 @@ func (d *doorbell) unfollow(channel string, f *feed, n hubs.Node) {
 	f.forget()
 	d.r.stats.followed.Add(-1)
 	d.r.start(func() { d.signOff(channel, f.keys) })
+	if d.streams != nil {
+		d.streams.Unfollow(f.keys.Stream())
+	}
 	if d.conn == nil {
 		return
 	}

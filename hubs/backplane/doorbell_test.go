@@ -12,43 +12,65 @@ import (
 	"github.com/signalbox/signalbox/internal/redisclient"
 )
 
-// killPubSub breaks the Pub/Sub connections of everybody.
-func killPubSub(t *testing.T, c *redis.Client) {
+// killFollowers breaks the connections over which everybody hears of what is
+// published.
+func killFollowers(t *testing.T, c *redis.Client) {
 	t.Helper()
-	if err := c.ClientKillByFilter(t.Context(), "TYPE", "pubsub").Err(); err != nil {
-		t.Fatalf("kill doorbell connections: %v", err)
+	if !withoutPubSub(t) {
+		if err := c.ClientKillByFilter(t.Context(), "TYPE", "pubsub").Err(); err != nil {
+			t.Fatalf("kill doorbell connections: %v", err)
+		}
+		return
+	}
+	list, err := c.ClientList(t.Context()).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(list) {
+		if _, after, _ := strings.Cut(line, "id="); strings.Contains(line, " cmd=xread ") {
+			id, _, _ := strings.Cut(after, " ")
+			if err := c.ClientKillByFilter(t.Context(), "ID", id).Err(); err != nil {
+				t.Fatalf("kill reader: %v", err)
+			}
+		}
 	}
 }
 
 // Doorbell connections that break while messages flow delay them, but lose,
 // repeat or reorder none.
 func TestDoorbell_killed_loses_nothing(t *testing.T) {
-	url := newRedis(t)
-	a, b := process(t, url), process(t, url)
-	client := newClient(t, url)
-	n := newNode()
-	subscribe(t, a, n)
-	const total = 2000
-	for i := range total {
-		publish(t, b, say("p", i+1))
-		if i%250 == 125 {
-			killPubSub(t, client)
+	inBothModes(t, func(t *testing.T) {
+		url := newRedis(t)
+		a, b := process(t, url), process(t, url)
+		client := newClient(t, url)
+		n := newNode()
+		subscribe(t, a, n)
+		const total = 2000
+		for i := range total {
+			publish(t, b, say("p", i+1))
+			if i%250 == 125 {
+				killFollowers(t, client)
+			}
 		}
-	}
-	got := n.waitEntries(t, total)
-	inOrder(t, got)
-	if len(got) != total || len(n.lost()) != 0 {
-		t.Errorf("%d entries, losses %v", len(got), n.lost())
-	}
-	if a.Stats().Reconnects == 0 {
-		t.Error("no connection was broken")
-	}
+		got := n.waitEntries(t, total)
+		inOrder(t, got)
+		if len(got) != total || len(n.lost()) != 0 {
+			t.Errorf("%d entries, losses %v", len(got), n.lost())
+		}
+		if a.Stats().Reconnects == 0 {
+			t.Error("no connection was broken")
+		}
+	})
 }
 
 // deafen takes the hub's doorbell away behind the process's back.
 func deafen(t *testing.T, r *Redis, client *redis.Client) {
 	t.Helper()
 	d := r.doorbell(tenant)
+	if d.streams != nil {
+		deafenReader(r)
+		return
+	}
 	d.mu.Lock()
 	err := d.conn.Unsubscribe(t.Context(), redisclient.Hub(tenant, hub).Doorbell())
 	d.mu.Unlock()
@@ -60,106 +82,119 @@ func deafen(t *testing.T, r *Redis, client *redis.Client) {
 	})
 }
 
+// deafenReader is deafen for a process without Pub/Sub.
+func deafenReader(r *Redis) {
+	r.doorbell(tenant).streams.Unfollow(redisclient.Hub(tenant, hub).Stream())
+}
+
 // noSweep leaves repairs to what a test rings.
 func noSweep(c *Config) { c.SweepEvery = time.Hour }
 
 // What was rung while the connection was down is read when it is up again.
 func TestDoorbell_back_reads_what_it_missed(t *testing.T) {
-	url := newRedis(t)
-	p, front := newProxy(t, url)
-	r, other := process(t, front, noSweep), process(t, url)
-	n := newNode()
-	subscribe(t, r, n)
-	publish(t, other, say("p", 1))
-	n.waitEntries(t, 1)
-	p.refuse.Store(true)
-	p.cut()
-	for i := range 10 {
-		publish(t, other, say("p", i+2))
-	}
-	p.refuse.Store(false)
-	inOrder(t, n.waitEntries(t, 11))
-	if len(n.lost()) != 0 || r.Stats().CatchUps == 0 {
-		t.Errorf("losses %v, %+v", n.lost(), r.Stats())
-	}
+	inBothModes(t, func(t *testing.T) {
+		url := newRedis(t)
+		p, front := newProxy(t, url)
+		r, other := process(t, front, noSweep), process(t, url)
+		n := newNode()
+		subscribe(t, r, n)
+		publish(t, other, say("p", 1))
+		n.waitEntries(t, 1)
+		p.refuse.Store(true)
+		p.cut()
+		for i := range 10 {
+			publish(t, other, say("p", i+2))
+		}
+		p.refuse.Store(false)
+		inOrder(t, n.waitEntries(t, 11))
+		if len(n.lost()) != 0 || r.Stats().CatchUps == 0 {
+			t.Errorf("losses %v, %+v", n.lost(), r.Stats())
+		}
+	})
 }
 
 // A doorbell that skips a number makes the stream be read, which has it.
 func TestDoorbell_gap_is_read_from_the_stream(t *testing.T) {
-	url := newRedis(t)
-	client := newClient(t, url)
-	r := process(t, url, noSweep)
-	n := newNode()
-	subscribe(t, r, n)
-	deafen(t, r, client)
-	for i := range 4 {
-		publish(t, r, say("p", i+1))
-	}
-	k := redisclient.Hub(tenant, hub)
-	stream, err := client.XRange(t.Context(), k.Stream(), "-", "+").Result()
-	if err != nil || len(stream) != 4 {
-		t.Fatalf("%d entries in the stream, %v", len(stream), err)
-	}
-	ring := func(m redis.XMessage) {
-		ms, number, _ := strings.Cut(m.ID, "-")
-		r.doorbell(tenant).ring(k.Doorbell(), fmt.Sprintf("E%s %s %s %s", m.Values["epoch"], number, ms, m.Values["entry"]))
-	}
-	ring(stream[0])
-	n.waitEntries(t, 1)
-	ring(stream[2])
-	inOrder(t, n.waitEntries(t, 3))
-	ring(stream[3])
-	ring(stream[1]) // late
-	ring(stream[3]) // and once more
-	got := n.waitEntries(t, 4)
-	inOrder(t, got)
-	if len(got) != 4 || len(n.lost()) != 0 {
-		t.Errorf("%d entries, losses %v", len(got), n.lost())
-	}
+	inBothModes(t, func(t *testing.T) {
+		url := newRedis(t)
+		client := newClient(t, url)
+		r := process(t, url, noSweep)
+		n := newNode()
+		subscribe(t, r, n)
+		deafen(t, r, client)
+		for i := range 4 {
+			publish(t, r, say("p", i+1))
+		}
+		k := redisclient.Hub(tenant, hub)
+		stream, err := client.XRange(t.Context(), k.Stream(), "-", "+").Result()
+		if err != nil || len(stream) != 4 {
+			t.Fatalf("%d entries in the stream, %v", len(stream), err)
+		}
+		ring := func(m redis.XMessage) {
+			ms, number, _ := strings.Cut(m.ID, "-")
+			r.doorbell(tenant).ring(k.Doorbell(), fmt.Sprintf("E%s %s %s %s", m.Values["epoch"], number, ms, m.Values["entry"]))
+		}
+		ring(stream[0])
+		n.waitEntries(t, 1)
+		ring(stream[2])
+		inOrder(t, n.waitEntries(t, 3))
+		ring(stream[3])
+		ring(stream[1]) // late
+		ring(stream[3]) // and once more
+		got := n.waitEntries(t, 4)
+		inOrder(t, got)
+		if len(got) != 4 || len(n.lost()) != 0 {
+			t.Errorf("%d entries, losses %v", len(got), n.lost())
+		}
+	})
 }
 
 // A number that is given twice is noticed by its time, without a sweep.
 func TestDoorbell_of_a_number_given_twice_is_a_loss(t *testing.T) {
-	url := newRedis(t)
-	client := newClient(t, url)
-	r := process(t, url, noSweep)
-	n := newNode()
-	subscribe(t, r, n)
-	for i := range 5 {
-		publish(t, r, say("kept", i+1))
-	}
-	last := n.waitEntries(t, 5)[4]
-	k := redisclient.Hub(tenant, hub)
-	if err := client.HSet(t.Context(), k.Head(), "number", 2).Err(); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "later millisecond", func() bool {
-		now := client.Time(background).Val().UnixMilli()
-		ms, _ := client.HGet(background, k.Head(), "ms").Int64()
-		return now > ms
-	})
-	if at := publish(t, r, say("forked", 1)); at.Number != 3 || at.Epoch != last.Epoch {
-		t.Fatalf("position %+v", at)
-	}
-	n.wait(t, "loss", func(_ []*hubs.Entry, g []hubs.Gap) bool { return len(g) == 1 })
-	publish(t, r, say("forked", 2))
-	n.wait(t, "entry", func(e []*hubs.Entry, _ []hubs.Gap) bool {
-		return e[len(e)-1].Epoch != last.Epoch && e[len(e)-1].Number == 1
+	inBothModes(t, func(t *testing.T) {
+		url := newRedis(t)
+		client := newClient(t, url)
+		r := process(t, url, noSweep)
+		n := newNode()
+		subscribe(t, r, n)
+		for i := range 5 {
+			publish(t, r, say("kept", i+1))
+		}
+		last := n.waitEntries(t, 5)[4]
+		k := redisclient.Hub(tenant, hub)
+		if err := client.HSet(t.Context(), k.Head(), "number", 2).Err(); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "later millisecond", func() bool {
+			now := client.Time(background).Val().UnixMilli()
+			ms, _ := client.HGet(background, k.Head(), "ms").Int64()
+			return now > ms
+		})
+		if at := publish(t, r, say("forked", 1)); at.Number != 3 || at.Epoch != last.Epoch {
+			t.Fatalf("position %+v", at)
+		}
+		n.wait(t, "loss", func(_ []*hubs.Entry, g []hubs.Gap) bool { return len(g) == 1 })
+		publish(t, r, say("forked", 2))
+		n.wait(t, "entry", func(e []*hubs.Entry, _ []hubs.Gap) bool {
+			return e[len(e)-1].Epoch != last.Epoch && e[len(e)-1].Number == 1
+		})
 	})
 }
 
 // A doorbell that never rings at all only delays.
 func TestSweep_finds_what_no_doorbell_told(t *testing.T) {
-	url := newRedis(t)
-	client := newClient(t, url)
-	r := process(t, url)
-	n := newNode()
-	subscribe(t, r, n)
-	publish(t, r, say("p", 1))
-	n.waitEntries(t, 1)
-	deafen(t, r, client)
-	for i := range 10 {
-		publish(t, r, say("p", i+2))
-	}
-	inOrder(t, n.waitEntries(t, 11))
+	inBothModes(t, func(t *testing.T) {
+		url := newRedis(t)
+		client := newClient(t, url)
+		r := process(t, url)
+		n := newNode()
+		subscribe(t, r, n)
+		publish(t, r, say("p", 1))
+		n.waitEntries(t, 1)
+		deafen(t, r, client)
+		for i := range 10 {
+			publish(t, r, say("p", i+2))
+		}
+		inOrder(t, n.waitEntries(t, 11))
+	})
 }

@@ -1,6 +1,7 @@
 package backplane
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/signalbox/signalbox/hubs"
 	"github.com/signalbox/signalbox/internal/redisclient"
@@ -29,6 +32,17 @@ type record struct {
 	ms     uint64 // of the stream id: with number it finds the entry again
 	entry  string
 }
+
+// knock is what a feed is told: an entry, or the doorbell's text of a question.
+type knock struct {
+	record
+	question string
+	// behind is where the hub was at least when the question was put, by who can't
+	// put it in its place among the entries.
+	behind position
+}
+
+func (k knock) bytes() int { return len(k.entry) + len(k.question) + 64 }
 
 // position is the last entry that a feed has carried out.
 type position struct {
@@ -52,7 +66,7 @@ type feed struct {
 
 	mu      sync.Mutex
 	nodes   []hubs.Node
-	inbox   []string // doorbell messages
+	inbox   []knock
 	bytes   int
 	behind  bool // the stream must be read
 	running bool
@@ -103,16 +117,39 @@ func (f *feed) settle() {
 	defer f.calls.Unlock()
 }
 
-// ring takes a doorbell message.
-func (f *feed) ring(payload string) {
+// ring takes a doorbell message, which was sent when the hub was at a position or
+// beyond.
+func (f *feed) ring(payload string, behind position) {
+	switch {
+	case payload == "":
+	case payload[0] != 'E':
+		f.take(knock{question: payload, behind: behind})
+	default:
+		if rec, ok := parseDoorbell(payload); ok {
+			f.take(knock{record: rec})
+		}
+	}
+}
+
+// added takes a message that was read of the stream.
+func (f *feed) added(m redis.XMessage) {
+	rec, err := parseMessage(m)
+	if err != nil || rec.number == 0 {
+		f.spoiled(rec, errors.Join(err, errForeign))
+		return
+	}
+	f.take(knock{record: rec})
+}
+
+func (f *feed) take(k knock) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if len(f.inbox) >= inboxEntries || f.bytes+len(payload) > inboxBytes {
+	if len(f.inbox) >= inboxEntries || f.bytes+k.bytes() > inboxBytes {
 		f.r.stats.overflows.Add(1)
 		f.behind = true
 	} else {
-		f.inbox = append(f.inbox, payload)
-		f.bytes += len(payload)
+		f.inbox = append(f.inbox, k)
+		f.bytes += k.bytes()
 	}
 	f.work()
 }
@@ -164,10 +201,10 @@ func (f *feed) run() {
 			}
 			pause = retryPause
 		}
-		for i, payload := range inbox {
+		for i, k := range inbox {
 			// What was rung before the stream was read is either behind the position
 			// now or gone.
-			if !f.message(payload) && !behind {
+			if !f.message(k, behind) && !behind {
 				f.requeue(inbox[i:])
 				break
 			}
@@ -177,15 +214,15 @@ func (f *feed) run() {
 
 // requeue marks the feed behind. Entries among the messages come back from the
 // stream; questions are kept for after that.
-func (f *feed) requeue(messages []string) {
+func (f *feed) requeue(knocks []knock) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.behind = true
-	var questions []string
-	for _, m := range messages {
-		if m != "" && (m[0] == 'Q' || m[0] == 'L') && len(questions)+len(f.inbox) < inboxEntries {
-			questions = append(questions, m)
-			f.bytes += len(m)
+	var questions []knock
+	for _, k := range knocks {
+		if k.question != "" && len(questions)+len(f.inbox) < inboxEntries {
+			questions = append(questions, k)
+			f.bytes += k.bytes()
 		}
 	}
 	f.inbox = append(questions, f.inbox...)
@@ -198,25 +235,28 @@ func (f *feed) wait(d time.Duration) {
 	}
 }
 
-// message handles one doorbell message; it reports false when the stream has to
-// be read first.
-func (f *feed) message(payload string) bool {
-	if payload == "" {
-		return true
+// message handles one message; it reports false when the stream has to be read
+// first. With caughtUp it has just been.
+func (f *feed) message(k knock, caughtUp bool) bool {
+	if k.question == "" {
+		if k.epoch == "" {
+			k.epoch = f.at.epoch // an entry that can't be read keeps its place
+		}
+		return f.accept(k.record, false)
 	}
-	switch payload[0] {
-	case 'E':
-		rec, ok := parseDoorbell(payload)
-		return !ok || f.accept(rec, false)
+	if b := k.behind; !caughtUp && b.epoch != "" && (b.epoch != f.at.epoch || b.number > f.at.number) {
+		return false
+	}
+	switch k.question[0] {
 	case 'Q':
-		q, reply, err := decodeQuery(payload[1:])
+		q, reply, err := decodeQuery(k.question[1:])
 		if err != nil {
 			f.spoiled(record{}, err)
 			return true
 		}
 		f.r.replies.answer(reply, f.each(record{}, func(n hubs.Node) int { return n.Answer(q) }))
 	case 'L':
-		f.list(payload[1:])
+		f.list(k.question[1:])
 	}
 	return true
 }

@@ -34,10 +34,27 @@ const patience = 20 * time.Second
 func testConfig(t *testing.T, client *redis.Client) Config {
 	return Config{
 		Redis: client, EdgeRun: fmt.Sprintf("run%d", runs.Add(1)),
-		Logger:     slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		SweepEvery: 300 * time.Millisecond,
+		Logger:      slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		SweepEvery:  300 * time.Millisecond,
+		StreamsOnly: withoutPubSub(t),
 	}
 }
+
+// inBothModes runs a test with Pub/Sub and without it, side by side: process makes
+// what its mode asks for.
+func inBothModes(t *testing.T, test func(t *testing.T)) {
+	t.Helper()
+	for _, mode := range []string{"doorbells", streamsOnly} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			test(t)
+		})
+	}
+}
+
+const streamsOnly = "streams-only"
+
+func withoutPubSub(t testing.TB) bool { return strings.Contains(t.Name()+"/", "/"+streamsOnly+"/") }
 
 var runs atomic.Int64
 

@@ -126,27 +126,9 @@ const edgePause = 100 * time.Millisecond
 func (h *hubBackplane) noneOf(ctx context.Context, edges []string) error {
 	deadline := time.Now().Add(h.r.cfg.AnswerPatience)
 	for {
-		var missing []string
-		for _, run := range edges {
-			follows, err := h.r.client.SIsMember(ctx, h.keys().Edges(), run).Result()
-			if err != nil {
-				return fmt.Errorf("%w: %w", hubs.ErrUnavailable, err)
-			}
-			if !follows {
-				continue
-			}
-			alive, err := h.r.client.Exists(ctx, redisclient.EdgeLease(run)).Result()
-			if err != nil {
-				return fmt.Errorf("%w: %w", hubs.ErrUnavailable, err)
-			}
-			if alive > 0 {
-				missing = append(missing, run)
-			} else if err := h.r.client.SRem(ctx, h.keys().Edges(), run).Err(); err != nil {
-				return fmt.Errorf("%w: %w", hubs.ErrUnavailable, err)
-			}
-		}
-		if edges = missing; len(edges) == 0 {
-			return nil
+		var err error
+		if edges, err = h.r.following(ctx, h.keys(), edges); err != nil || len(edges) == 0 {
+			return err
 		}
 		if time.Now().After(deadline) {
 			return fmt.Errorf("%w: %d edges can't be asked", hubs.ErrUnanswered, len(edges))
@@ -171,6 +153,14 @@ func (h *hubBackplane) ring(ctx context.Context, list bool, encode func(to addre
 	}
 	to, t := h.r.replies.ask(list)
 	defer h.r.replies.forget(to)
+	if h.r.inbox != nil {
+		edges, err := h.knock(ctx, encode(to))
+		if err != nil {
+			return nil, nil, err
+		}
+		_, err = h.r.gather(ctx, h.keys(), t, edges)
+		return t.now(), edges, err
+	}
 	attempt, cancel := context.WithTimeout(ctx, attemptPatience)
 	defer cancel()
 	var edges *redis.StringSliceCmd

@@ -1,13 +1,14 @@
 -- Appends one entry to a hub: numbers it, counts it, remembers its answer and
 -- rings the doorbell, all or nothing.
 --
--- KEYS  1 head  2 stream  3 accepted  4 publisher  5 idempotency key (the
---       publisher again when there is none)  6... with ARGV 13: the users whose
+-- KEYS  1 head  2 stream  3 accepted  4 publisher  5 edges  6 idempotency key (the
+--       publisher again when there is none)  7... with ARGV 13: the users whose
 --       groups are remembered, by the end of that; the bytes of each and, as '',
 --       of all of them; users' groups. Then the indexes of the groups that the
 --       entry is for, and, when there are some, any index: it is trimmed, so that
 --       those of quiet groups are, too
--- ARGV  1 epoch to begin with when the hub has none  2 entry  3 doorbell
+-- ARGV  1 epoch to begin with when the hub has none  2 entry  3 doorbell; '' = none
+--       is rung, 'edges' = none, and the answer names the edges that follow the hub
 --       4 sequence of this publish  5 slots in the publisher's memory
 --       6 retention, ms  7 most entries  8 most bytes  9 life of the head, ms
 --       10 charge  11 hash of the request, or ''  12 idempotency memory, ms
@@ -16,7 +17,8 @@
 --       for, '' = groups have none in this hub  17 most bytes of all users' groups
 --       18... groups
 -- Answer: 'ok epoch number ms receivers minute total bytes', 'dup epoch number',
---       'conflict', 'late', or 'full bytes' of users' groups. The bytes are those of the stream; -1 = not
+--       'conflict', 'late', or 'full bytes' of users' groups. Receivers are a number, or
+--       the edges, each behind a comma. The bytes are those of the stream; -1 = not
 --       measured this time.
 
 local function int(n) return string.format('%.0f', n) end
@@ -35,7 +37,7 @@ if last[1] and seq <= tonumber(last[1]) then
 end
 
 if ARGV[11] ~= '' then
-  local first = redis.call('GET', KEYS[5])
+  local first = redis.call('GET', KEYS[6])
   if first then
     if string.sub(first, 1, #ARGV[11]) ~= ARGV[11] then return 'conflict' end
     return 'dup' .. string.sub(first, #ARGV[11] + 1)
@@ -48,21 +50,21 @@ local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 -- A user's groups count with their names and what Redis needs for them.
 local indexes = tonumber(ARGV[16]) or 0
 local behind = #KEYS - indexes - math.min(indexes, 1) -- the last key before the indexes
-local firstUser, lastUser = 8, behind
+local firstUser, lastUser = 9, behind
 local function user(k) return string.sub(KEYS[k], #KEYS[1] - #'head' + #'ugroups:' + 1) end
 local function grown(who, bytes)
-  redis.call('HINCRBY', KEYS[7], who, int(bytes))
-  redis.call('HINCRBY', KEYS[7], '', int(bytes))
+  redis.call('HINCRBY', KEYS[8], who, int(bytes))
+  redis.call('HINCRBY', KEYS[8], '', int(bytes))
 end
 local function forget(who)
-  redis.call('ZREM', KEYS[6], who)
-  local bytes = redis.call('HGET', KEYS[7], who)
+  redis.call('ZREM', KEYS[7], who)
+  local bytes = redis.call('HGET', KEYS[8], who)
   if not bytes then return end
   grown(who, -tonumber(bytes))
-  redis.call('HDEL', KEYS[7], who)
+  redis.call('HDEL', KEYS[8], who)
 end
 if ARGV[13] == 'add' then
-  for _, who in ipairs(redis.call('ZRANGEBYSCORE', KEYS[6], '-inf', int(now), 'LIMIT', 0, 100)) do forget(who) end
+  for _, who in ipairs(redis.call('ZRANGEBYSCORE', KEYS[7], '-inf', int(now), 'LIMIT', 0, 100)) do forget(who) end
   local more = 0
   for k = firstUser, lastUser do
     if redis.call('EXISTS', KEYS[k]) == 0 then
@@ -73,7 +75,7 @@ if ARGV[13] == 'add' then
       if redis.call('HEXISTS', KEYS[k], ARGV[a]) == 0 then more = more + 64 + #ARGV[a] end
     end
   end
-  local held = tonumber(redis.call('HGET', KEYS[7], '')) or 0
+  local held = tonumber(redis.call('HGET', KEYS[8], '')) or 0
   if more > 0 and held + more > tonumber(ARGV[17]) then return 'full ' .. int(held) end
 end
 
@@ -156,7 +158,7 @@ if charge > 0 then
 end
 
 if ARGV[11] ~= '' then
-  redis.call('SET', KEYS[5], ARGV[11] .. ' ' .. epoch .. ' ' .. int(number), 'PX', ARGV[12])
+  redis.call('SET', KEYS[6], ARGV[11] .. ' ' .. epoch .. ' ' .. int(number), 'PX', ARGV[12])
 end
 
 for k = firstUser, ARGV[13] ~= '' and lastUser or 0 do
@@ -188,16 +190,21 @@ for k = firstUser, ARGV[13] ~= '' and lastUser or 0 do
       left = tonumber(ARGV[14])
       redis.call('PEXPIRE', KEYS[k], int(left))
     end
-    redis.call('ZADD', KEYS[6], int(now + left), who)
-    for i = 6, 7 do
+    redis.call('ZADD', KEYS[7], int(now + left), who)
+    for i = 7, 8 do
       if redis.call('PTTL', KEYS[i]) < left then redis.call('PEXPIRE', KEYS[i], int(left + 60000)) end
     end
   end
   if redis.call('EXISTS', KEYS[k]) == 0 then forget(who) end
 end
 
-local receivers = redis.call('PUBLISH', ARGV[3], 'E' .. epoch .. ' ' .. int(number) .. ' ' .. int(ms) .. ' ' .. ARGV[2])
-local answer = 'ok ' .. epoch .. ' ' .. int(number) .. ' ' .. int(ms) .. ' ' .. int(receivers) .. ' ' .. int(minute) .. ' ' .. int(total) .. ' ' .. int(bytes)
+local receivers = '0'
+if ARGV[3] == 'edges' then
+  receivers = ',' .. table.concat(redis.call('SMEMBERS', KEYS[5]), ',')
+elseif ARGV[3] ~= '' then
+  receivers = int(redis.call('PUBLISH', ARGV[3], 'E' .. epoch .. ' ' .. int(number) .. ' ' .. int(ms) .. ' ' .. ARGV[2]))
+end
+local answer = 'ok ' .. epoch .. ' ' .. int(number) .. ' ' .. int(ms) .. ' ' .. receivers .. ' ' .. int(minute) .. ' ' .. int(total) .. ' ' .. int(bytes)
 redis.call('HSET', KEYS[4], 'last', ARGV[4], slot, ARGV[4] .. ' ' .. answer)
 -- A publisher is forgotten after two minutes of rest, so four publishes take ten at most.
 if not last[1] or math.floor(seq / 4) ~= math.floor(tonumber(last[1]) / 4) then

@@ -49,8 +49,9 @@ const (
 type request struct {
 	seq      uint64
 	entry    []byte
-	keys     []string // after the four of the hub
+	keys     []string // after those of the hub
 	args     []any    // from the charge on
+	asks     bool     // whoever applies it is to answer
 	deadline time.Time
 	// unknown is set once a round trip broke: Redis may have carried it out.
 	unknown bool
@@ -88,7 +89,7 @@ func (r *Redis) newPublisher(tenant tenants.ID, hub string) *publisher {
 	id := r.run + "." + strconv.FormatUint(r.publishers.Add(1), 36)
 	return &publisher{
 		r: r, tenant: tenant, hub: hub, keys: keys,
-		fixed: []string{keys.Head(), keys.Stream(), keys.Accepted(), keys.Publisher(id)},
+		fixed: []string{keys.Head(), keys.Stream(), keys.Accepted(), keys.Publisher(id), keys.Edges()},
 	}
 }
 
@@ -297,7 +298,7 @@ func (p *publisher) attempt(batch []*request) ([]*request, error) {
 	epoch := newEpoch()
 	for i, q := range batch {
 		args := make([]any, 0, 9+len(q.args))
-		args = append(args, epoch, q.entry, p.keys.Doorbell(), q.seq, batchEntries)
+		args = append(args, epoch, q.entry, p.bell(q), q.seq, batchEntries)
 		args = append(args, limits[:]...)
 		commands[i] = publishScript.EvalSha(ctx, pipe, slices.Concat(p.fixed, q.keys), append(args, q.args...)...)
 	}
@@ -329,6 +330,17 @@ func (p *publisher) attempt(batch []*request) ([]*request, error) {
 	}
 	p.r.health.report(failure)
 	return left, failure
+}
+
+// bell is what the script does when it has appended q.
+func (p *publisher) bell(q *request) string {
+	switch {
+	case !p.r.cfg.StreamsOnly:
+		return p.keys.Doorbell()
+	case q.asks:
+		return "edges"
+	}
+	return ""
 }
 
 func (p *publisher) settle(q *request, text string, replicas *redis.Cmd) {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,6 +39,11 @@ type Config struct {
 	// Doorbells is the number of Pub/Sub connections that tenants are spread
 	// over, so that one tenant's flood holds up few others. 0 = 4.
 	Doorbells int
+	// StreamsOnly does without Pub/Sub: streams are read with reads that block in
+	// Redis, at most 64 by a connection, and processes put questions and answers into
+	// each other's inbox, another stream. Redis must be one server's client then. All
+	// processes that share a Redis must agree about it.
+	StreamsOnly bool
 	// SweepEvery is how often each hub's position is compared with its head, with
 	// a quarter of jitter; it bounds how long a lost doorbell delays. 0 = 2 s.
 	SweepEvery time.Duration
@@ -135,6 +141,7 @@ type Redis struct {
 
 	doorbells []*doorbell
 	replies   *replies
+	inbox     *inbox // nil without Config.StreamsOnly
 
 	// lookups are those of users who connect at the same time.
 	lookups *redisclient.Batch
@@ -165,14 +172,25 @@ func New(cfg Config) (*Redis, error) {
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.replies = newReplies(r)
+	var err error
+	if cfg.StreamsOnly {
+		if r.inbox, err = newInbox(r); err != nil {
+			return nil, fmt.Errorf("backplane: %w", err)
+		}
+	}
+	for i := range cfg.Doorbells {
+		d, err := newDoorbell(r, r.run+":"+strconv.Itoa(i))
+		if err != nil {
+			return nil, fmt.Errorf("backplane: %w", err)
+		}
+		r.doorbells = append(r.doorbells, d)
+	}
+	for _, d := range r.doorbells {
+		r.start(d.run)
+	}
 	r.start(r.replies.receive)
 	r.start(r.replies.send)
 	r.start(func() { r.health.probe(r.ctx, r.client) })
-	for range cfg.Doorbells {
-		d := newDoorbell(r)
-		r.doorbells = append(r.doorbells, d)
-		r.start(d.run)
-	}
 	r.start(r.sweep)
 	r.start(r.reap)
 	return r, nil

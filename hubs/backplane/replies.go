@@ -2,6 +2,7 @@ package backplane
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -42,6 +43,7 @@ type tally struct {
 
 	mu      sync.Mutex
 	got     int
+	from    map[string]bool // the edge runs whose answers came, as far as they are named
 	matched int
 	parts   []part
 	came    chan struct{} // holds one
@@ -63,7 +65,7 @@ func newReplies(r *Redis) *replies {
 // no room is left out, and the asker is told that one is missing.
 func (p *replies) answer(to address, matched int) {
 	if to.run == p.r.run {
-		p.count(to.id, matched, nil)
+		p.count(to.id, p.r.run, matched, nil)
 		return
 	}
 	p.queue(reply{to: to, matched: matched})
@@ -72,7 +74,7 @@ func (p *replies) answer(to address, matched int) {
 // answerList is answer for a part of a list.
 func (p *replies) answerList(to address, page hubs.Page) {
 	if to.run == p.r.run {
-		p.count(to.id, 0, &part{page, p.r.run})
+		p.count(to.id, p.r.run, 0, &part{page, p.r.run})
 		return
 	}
 	p.queue(reply{to: to, part: appendPart(nil, part{page, p.r.run})})
@@ -110,8 +112,12 @@ func (p *replies) publish(first reply) {
 	bytes := 0
 	for a, more := first, true; more; {
 		b := msgp.AppendUint64(nil, a.to.id)
-		b = msgp.AppendInt(b, a.matched)
-		pipe.Publish(ctx, redisclient.EdgeReplies(a.to.run), append(b, a.part...))
+		b = append(msgp.AppendInt(b, a.matched), a.part...)
+		if inbox := p.r.inbox; inbox != nil {
+			inbox.putAnswer(ctx, pipe, a.to.run, b)
+		} else {
+			pipe.Publish(ctx, redisclient.EdgeReplies(a.to.run), b)
+		}
 		p.pages.Add(-int64(len(a.part)))
 		if bytes += len(a.part); pipe.Len() == replyBatch || bytes >= pagesBatch {
 			break
@@ -123,11 +129,18 @@ func (p *replies) publish(first reply) {
 		}
 	}
 	_, err := pipe.Exec(ctx)
+	if errors.Is(err, redis.Nil) {
+		err = nil // whoever asked is gone
+	}
 	p.r.health.report(err)
 }
 
 // receive counts the answers to this process until the backplane closes.
 func (p *replies) receive() {
+	if p.r.inbox != nil {
+		p.r.inbox.run()
+		return
+	}
 	pause := reconnectBase
 	for p.r.ctx.Err() == nil {
 		began := time.Now()
@@ -158,21 +171,24 @@ func (p *replies) listen() error {
 		return fmt.Errorf("subscribe to replies: %w", err)
 	}
 	defer p.down()
-	return p.r.receive(conn, func(_, m string) {
-		id, rest, err := msgp.ReadUint64Bytes([]byte(m))
-		if err != nil {
-			return
-		}
-		matched, rest, err := msgp.ReadIntBytes(rest)
-		if err != nil {
-			return
-		}
-		if len(rest) == 0 {
-			p.count(id, matched, nil)
-		} else if list, err := decodePart(rest); err == nil {
-			p.count(id, matched, &list)
-		}
-	}, func(*redis.Subscription) { p.up() })
+	return p.r.receive(conn, func(_, m string) { p.heard("", m) }, func(*redis.Subscription) { p.up() })
+}
+
+// heard takes an answer, of an edge run if it is known.
+func (p *replies) heard(run, answer string) {
+	id, rest, err := msgp.ReadUint64Bytes([]byte(answer))
+	if err != nil {
+		return
+	}
+	matched, rest, err := msgp.ReadIntBytes(rest)
+	if err != nil {
+		return
+	}
+	if len(rest) == 0 {
+		p.count(id, run, matched, nil)
+	} else if list, err := decodePart(rest); err == nil {
+		p.count(id, run, matched, &list)
+	}
 }
 
 func (p *replies) up() {
@@ -214,7 +230,7 @@ func (p *replies) listening(ctx context.Context) error {
 	return fmt.Errorf("%w: no way for answers", hubs.ErrUnavailable)
 }
 
-func (p *replies) count(id uint64, matched int, list *part) {
+func (p *replies) count(id uint64, run string, matched int, list *part) {
 	p.mu.Lock()
 	t := p.waiting[id]
 	p.mu.Unlock()
@@ -223,6 +239,9 @@ func (p *replies) count(id uint64, matched int, list *part) {
 	}
 	t.mu.Lock()
 	t.got++
+	if run != "" {
+		t.from[run] = true
+	}
 	t.matched += matched
 	if list != nil {
 		t.parts = append(t.parts, *list)
@@ -239,7 +258,7 @@ func (p *replies) ask(list bool) (address, *tally) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.last++
-	t := &tally{list: list, came: make(chan struct{}, 1)}
+	t := &tally{list: list, from: make(map[string]bool), came: make(chan struct{}, 1)}
 	p.waiting[p.last] = t
 	return address{run: p.r.run, id: p.last}, t
 }
@@ -248,6 +267,18 @@ func (p *replies) forget(a address) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.waiting, a.id)
+}
+
+// missing returns the sum so far, and which of the edge runs haven't answered.
+func (t *tally) missing(runs []string) (matched int, missing []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, run := range runs {
+		if !t.from[run] {
+			missing = append(missing, run)
+		}
+	}
+	return t.matched, missing
 }
 
 // now returns what has come so far.

@@ -25,6 +25,7 @@ type answer struct {
 	number    uint64
 	duplicate bool
 	receivers int
+	edges     []string // in the place of receivers, without Pub/Sub
 	minute    time.Time
 	total     int64
 	bytes     int64 // in the stream; -1 = not measured
@@ -39,14 +40,21 @@ func parseAnswer(s string) (answer, error) {
 	switch {
 	case len(f) == 8 && f[0] == "ok":
 		number, err1 := strconv.ParseUint(f[2], 10, 64)
-		receivers, err2 := strconv.Atoi(f[4])
+		var receivers int
+		var edges []string
+		var err2 error
+		if list, named := strings.CutPrefix(f[4], ","); !named {
+			receivers, err2 = strconv.Atoi(f[4])
+		} else if list != "" {
+			edges = strings.Split(list, ",")
+		}
 		minute, err3 := strconv.ParseInt(f[5], 10, 64)
 		total, err4 := strconv.ParseInt(f[6], 10, 64)
 		bytes, err5 := strconv.ParseInt(f[7], 10, 64)
 		if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
 			return answer{}, fmt.Errorf("answer of the publish script: %w", err)
 		}
-		return answer{epoch: f[1], number: number, receivers: receivers, minute: time.Unix(minute*60, 0).UTC(), total: total, bytes: bytes}, nil
+		return answer{epoch: f[1], number: number, receivers: receivers, edges: edges, minute: time.Unix(minute*60, 0).UTC(), total: total, bytes: bytes}, nil
 	case len(f) == 3 && f[0] == "dup":
 		number, err := strconv.ParseUint(f[2], 10, 64)
 		if err != nil {

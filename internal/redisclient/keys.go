@@ -83,6 +83,9 @@ func (k HubKeys) Presence(run string) string { return k.tag + "present:" + run }
 // ServersDoorbell is the Pub/Sub channel that carries each changed entry of it.
 func (k HubKeys) ServersDoorbell() string { return k.tag + "servers:bell" }
 
+// ServersLog is the stream of the same, for edges that don't listen to Pub/Sub.
+func (k HubKeys) ServersLog() string { return k.tag + "servers:log" }
+
 // ServersSeen exists while the hub has an app server, and for a while after.
 func (k HubKeys) ServersSeen() string { return k.tag + "servers:seen" }
 
@@ -93,6 +96,9 @@ const (
 	DocumentsGeneration = prefix + "docs:generation"
 	// DocumentsDoorbell is the channel on which changed tenant ids are announced.
 	DocumentsDoorbell = prefix + "docs:bell"
+	// DocumentsLog is the stream of the same announcements, for edges that don't
+	// listen to Pub/Sub.
+	DocumentsLog = prefix + "docs:log"
 )
 
 // Document is a tenant's sealed document.
@@ -147,6 +153,15 @@ const Edges = prefix + "edges"
 // EdgeReplies is the Pub/Sub channel on which an edge run gets answers to its
 // commands and queries.
 func EdgeReplies(run string) string { return prefix + "edge:" + run + ":replies" }
+
+// EdgeInbox is the stream of questions and answers to an edge that doesn't listen to
+// Pub/Sub. It exists while the edge lives.
+func EdgeInbox(run string) string { return prefix + "edge:" + run + ":inbox" }
+
+// readerWake is the stream that ends the waiting of a Follower's nth reader.
+func readerWake(follower string, n int) string {
+	return prefix + "wake:" + follower + ":" + strconv.Itoa(n)
+}
 
 // UsageStream carries usage flushes from edges to the control plane.
 const UsageStream = prefix + "usage"

@@ -33,6 +33,7 @@ func FuzzKeys(f *testing.F) {
 		func(k redisclient.HubKeys, _ tenants.ID, _ string) (string, bool) { return k.Servers(), false },
 		func(k redisclient.HubKeys, _ tenants.ID, _ string) (string, bool) { return k.ServersDoorbell(), false },
 		func(k redisclient.HubKeys, _ tenants.ID, _ string) (string, bool) { return k.ServersSeen(), false },
+		func(k redisclient.HubKeys, _ tenants.ID, _ string) (string, bool) { return k.ServersLog(), false },
 	}
 	type subject struct {
 		tenant    tenants.ID
