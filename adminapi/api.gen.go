@@ -181,6 +181,42 @@ func (e KeySlot) Valid() bool {
 	}
 }
 
+// Defines values for LedgerFormat.
+const (
+	Csv  LedgerFormat = "csv"
+	JSON LedgerFormat = "json"
+)
+
+// Valid indicates whether the value is a known member of the LedgerFormat enum.
+func (e LedgerFormat) Valid() bool {
+	switch e {
+	case Csv:
+		return true
+	case JSON:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for LedgerKind.
+const (
+	LedgerKindCorrection LedgerKind = "correction"
+	LedgerKindUsage      LedgerKind = "usage"
+)
+
+// Valid indicates whether the value is a known member of the LedgerKind enum.
+func (e LedgerKind) Valid() bool {
+	switch e {
+	case LedgerKindCorrection:
+		return true
+	case LedgerKindUsage:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for LimitScope.
 const (
 	LimitScopeAccount    LimitScope = "account"
@@ -881,6 +917,55 @@ type IssuerSettingsAlgorithms string
 // KeySlot defines model for KeySlot.
 type KeySlot string
 
+// Ledger defines model for Ledger.
+type Ledger struct {
+	Entries []LedgerEntry `json:"entries"`
+	From    time.Time     `json:"from"`
+	To      time.Time     `json:"to"`
+	Totals  LedgerAmounts `json:"totals"`
+}
+
+// LedgerAmounts defines model for LedgerAmounts.
+type LedgerAmounts struct {
+	ConnectionSeconds int64 `json:"connection_seconds"`
+	ConnectionsOpened int64 `json:"connections_opened"`
+	DeliveredBytes    int64 `json:"delivered_bytes"`
+	MessagesAccepted  int64 `json:"messages_accepted"`
+	MessagesDelivered int64 `json:"messages_delivered"`
+	ReceivedBytes     int64 `json:"received_bytes"`
+}
+
+// LedgerEntry defines model for LedgerEntry.
+type LedgerEntry struct {
+	// Actor Who made a correction
+	Actor   *string       `json:"actor,omitempty"`
+	Amounts LedgerAmounts `json:"amounts"`
+
+	// Concerns The hour that a correction is about
+	Concerns *time.Time `json:"concerns,omitempty"`
+
+	// Hour Its beginning, UTC
+	Hour time.Time `json:"hour"`
+
+	// Hub Empty = of no hub
+	Hub string `json:"hub"`
+
+	// ID 0 = the hour still counts
+	ID       int64      `json:"id"`
+	Kind     LedgerKind `json:"kind"`
+	PostedAt *time.Time `json:"posted_at,omitempty"`
+
+	// Reason Of a correction
+	Reason   *string `json:"reason,omitempty"`
+	TenantID string  `json:"tenant_id"`
+}
+
+// LedgerFormat defines model for LedgerFormat.
+type LedgerFormat string
+
+// LedgerKind defines model for LedgerKind.
+type LedgerKind string
+
 // Limit defines model for Limit.
 type Limit struct {
 	// Code Example: max_connections
@@ -1549,11 +1634,37 @@ type Unauthenticated = Problem
 // Unexpected RFC 9457
 type Unexpected = Problem
 
+// GetAccountLedgerParams defines parameters for GetAccountLedger.
+type GetAccountLedgerParams struct {
+	// From Cut to whole hours, UTC. The default is 30 days before `to`.
+	From *time.Time `form:"from,omitempty" json:"from,omitempty"`
+
+	// To The default is now, so that the hour that counts is in it.
+	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
+
+	// Kind Entries of one kind alone
+	Kind   *LedgerKind   `form:"kind,omitempty" json:"kind,omitempty"`
+	Format *LedgerFormat `form:"format,omitempty" json:"format,omitempty"`
+}
+
 // FinishOidcParams defines parameters for FinishOidc.
 type FinishOidcParams struct {
 	Code  *string `form:"code,omitempty" json:"code,omitempty"`
 	State *string `form:"state,omitempty" json:"state,omitempty"`
 	Error *string `form:"error,omitempty" json:"error,omitempty"`
+}
+
+// GetLedgerParams defines parameters for GetLedger.
+type GetLedgerParams struct {
+	// From Cut to whole hours, UTC. The default is 30 days before `to`.
+	From *time.Time `form:"from,omitempty" json:"from,omitempty"`
+
+	// To The default is now, so that the hour that counts is in it.
+	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
+
+	// Kind Entries of one kind alone
+	Kind   *LedgerKind   `form:"kind,omitempty" json:"kind,omitempty"`
+	Format *LedgerFormat `form:"format,omitempty" json:"format,omitempty"`
 }
 
 // ListUpstreamDeliveriesParams defines parameters for ListUpstreamDeliveries.
@@ -1720,6 +1831,9 @@ type ServerInterface interface {
 	// LeaveAccount Leave an account
 	// (POST /v1/accounts/{account}/leave)
 	LeaveAccount(w http.ResponseWriter, r *http.Request, account AccountPath)
+	// GetAccountLedger The ledger of all tenants that the account has and had
+	// (GET /v1/accounts/{account}/ledger)
+	GetAccountLedger(w http.ResponseWriter, r *http.Request, account AccountPath, params GetAccountLedgerParams)
 	// ListMembers The members of an account
 	// (GET /v1/accounts/{account}/members)
 	ListMembers(w http.ResponseWriter, r *http.Request, account AccountPath)
@@ -1849,6 +1963,9 @@ type ServerInterface interface {
 	// RegenerateKey Replace an access key
 	// (POST /v1/tenants/{tenant}/keys/{slot}/regenerate)
 	RegenerateKey(w http.ResponseWriter, r *http.Request, tenant TenantPath, slot KeySlot)
+	// GetLedger The ledger of a tenant's usage, to download and add up
+	// (GET /v1/tenants/{tenant}/ledger)
+	GetLedger(w http.ResponseWriter, r *http.Request, tenant TenantPath, params GetLedgerParams)
 	// GetLimits Every limit in force, where it comes from and how much of it is used
 	// (GET /v1/tenants/{tenant}/limits)
 	GetLimits(w http.ResponseWriter, r *http.Request, tenant TenantPath)
@@ -1993,6 +2110,12 @@ func (_ Unimplemented) ResendInvitation(w http.ResponseWriter, r *http.Request, 
 // LeaveAccount Leave an account
 // (POST /v1/accounts/{account}/leave)
 func (_ Unimplemented) LeaveAccount(w http.ResponseWriter, r *http.Request, account AccountPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetAccountLedger The ledger of all tenants that the account has and had
+// (GET /v1/accounts/{account}/ledger)
+func (_ Unimplemented) GetAccountLedger(w http.ResponseWriter, r *http.Request, account AccountPath, params GetAccountLedgerParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -2251,6 +2374,12 @@ func (_ Unimplemented) ListKeys(w http.ResponseWriter, r *http.Request, tenant T
 // RegenerateKey Replace an access key
 // (POST /v1/tenants/{tenant}/keys/{slot}/regenerate)
 func (_ Unimplemented) RegenerateKey(w http.ResponseWriter, r *http.Request, tenant TenantPath, slot KeySlot) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetLedger The ledger of a tenant's usage, to download and add up
+// (GET /v1/tenants/{tenant}/ledger)
+func (_ Unimplemented) GetLedger(w http.ResponseWriter, r *http.Request, tenant TenantPath, params GetLedgerParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -2707,6 +2836,87 @@ func (siw *ServerInterfaceWrapper) LeaveAccount(w http.ResponseWriter, r *http.R
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.LeaveAccount(w, r, account)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetAccountLedger operation middleware
+func (siw *ServerInterfaceWrapper) GetAccountLedger(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "account" -------------
+	var account AccountPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "account", chi.URLParam(r, "account"), &account, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "account", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetAccountLedgerParams
+
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", r.URL.Query(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "from"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "from", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "to", r.URL.Query(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "to"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "to", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "kind" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "kind", r.URL.Query(), &params.Kind, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "kind"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "kind", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "format" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "format", r.URL.Query(), &params.Format, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "format"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "format", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetAccountLedger(w, r, account, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -3696,6 +3906,87 @@ func (siw *ServerInterfaceWrapper) RegenerateKey(w http.ResponseWriter, r *http.
 	handler.ServeHTTP(w, r)
 }
 
+// GetLedger operation middleware
+func (siw *ServerInterfaceWrapper) GetLedger(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", chi.URLParam(r, "tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tenant", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetLedgerParams
+
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", r.URL.Query(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "from"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "from", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "to", r.URL.Query(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "to"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "to", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "kind" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "kind", r.URL.Query(), &params.Kind, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "kind"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "kind", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "format" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "format", r.URL.Query(), &params.Format, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "format"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "format", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetLedger(w, r, tenant, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // GetLimits operation middleware
 func (siw *ServerInterfaceWrapper) GetLimits(w http.ResponseWriter, r *http.Request) {
 
@@ -4529,6 +4820,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Patch(options.BaseURL+"/v1/accounts/{account}", wrapper.UpdateAccount)
 	})
 	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/accounts/{account}/ledger", wrapper.GetAccountLedger)
+	})
+	r.Group(func(r chi.Router) {
 		r.Post(options.BaseURL+"/v1/accounts/{account}/leave", wrapper.LeaveAccount)
 	})
 	r.Group(func(r chi.Router) {
@@ -4653,6 +4947,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/tenants/{tenant}/usage", wrapper.GetUsage)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/tenants/{tenant}/ledger", wrapper.GetLedger)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/tenants/{tenant}/activity", wrapper.GetActivity)

@@ -21,6 +21,13 @@ type Store interface {
 	// Hubs returns the names of up to most hubs that were used since a day, the
 	// latest first.
 	Hubs(ctx context.Context, t tenants.ID, since time.Time, most int) ([]string, error)
+	// Correct adds a row to the ledger, in the hour of at.
+	Correct(ctx context.Context, c Correction, at time.Time) error
+	// Entries hands out the entries of [from, to), in the order of hour, tenant
+	// and hub, those of a kind or, with "", of all.
+	Entries(ctx context.Context, w Whose, from, to time.Time, kind Kind, each func(Entry) error) error
+	// CountEntries counts them.
+	CountEntries(ctx context.Context, w Whose, from, to time.Time, kind Kind) (int, error)
 	// Watch remembers that somebody looks at a tenant's usage.
 	Watch(ctx context.Context, t tenants.ID, until time.Time) error
 	// Watched returns those of the tenants that somebody looks at.

@@ -56,31 +56,15 @@ func (q Query) resolve(now time.Time) (Query, error) {
 	if q.From.IsZero() {
 		q.From = q.To.Add(-s.span)
 	}
-	var outside []fault.Field
-	latest := now.Add(maxAhead).UTC().Truncate(time.Second)
-	for _, t := range []struct {
-		field string
-		at    time.Time
-	}{{"from", q.From}, {"to", q.To}} {
-		if t.at.Before(earliest) || t.at.After(latest) {
-			outside = append(outside, fault.Field{
-				Name: t.field, Message: "is out of range",
-				Accepted: fmt.Sprintf("%s to %s", earliest.Format(time.RFC3339), latest.Format(time.RFC3339)),
-			})
-		}
+	if oldest := now.Add(-MinutesKept); q.Step == Minute && q.From.Before(oldest) && !q.From.Before(earliest) {
+		return q, fault.InvalidFields(fault.Field{
+			Name: "from", Message: "is before the oldest minute that is kept",
+			Accepted: fmt.Sprintf("%s or later; hours and days are kept for ever", oldest.UTC().Format(time.RFC3339)),
+		})
 	}
-	if len(outside) > 0 {
-		return q, fault.InvalidFields(outside...)
-	}
-	// Truncate counts from year 1, which agrees with UTC minutes, hours and days.
-	q.From = q.From.UTC().Truncate(s.width)
-	if to := q.To.UTC().Truncate(s.width); to.Before(q.To) {
-		q.To = to.Add(s.width)
-	} else {
-		q.To = to
-	}
-	if !q.From.Before(q.To) {
-		return q, fault.InvalidFields(fault.Field{Name: "from", Message: "is not before to"})
+	var err error
+	if q.From, q.To, err = whole(q.From, q.To, s.width, now); err != nil {
+		return q, err
 	}
 	if n := q.To.Sub(q.From) / s.width; n > maxPoints {
 		return q, fault.InvalidFields(fault.Field{
@@ -89,6 +73,37 @@ func (q Query) resolve(now time.Time) (Query, error) {
 		})
 	}
 	return q, nil
+}
+
+// whole cuts [from, to) to whole steps, the last one being that which to lies in.
+func whole(from, to time.Time, width time.Duration, now time.Time) (time.Time, time.Time, error) {
+	var outside []fault.Field
+	latest := now.Add(maxAhead).UTC().Truncate(time.Second)
+	for _, t := range []struct {
+		field string
+		at    time.Time
+	}{{"from", from}, {"to", to}} {
+		if t.at.Before(earliest) || t.at.After(latest) {
+			outside = append(outside, fault.Field{
+				Name: t.field, Message: "is out of range",
+				Accepted: fmt.Sprintf("%s to %s", earliest.Format(time.RFC3339), latest.Format(time.RFC3339)),
+			})
+		}
+	}
+	if len(outside) > 0 {
+		return from, to, fault.InvalidFields(outside...)
+	}
+	// Truncate counts from year 1, which agrees with UTC minutes, hours and days.
+	from = from.UTC().Truncate(width)
+	if cut := to.UTC().Truncate(width); cut.Before(to) {
+		to = cut.Add(width)
+	} else {
+		to = cut
+	}
+	if !from.Before(to) {
+		return from, to, fault.InvalidFields(fault.Field{Name: "from", Message: "is not before to"})
+	}
+	return from, to, nil
 }
 
 // monthOf returns the first moment of t's month.

@@ -136,6 +136,8 @@ var Operations = map[string]Operation{
 	"replayUpstreamDelivery": {WithToken, ReplayDelivery, ReplayDeliveries},
 
 	"getUsage":             {WithToken, SeeTenant, ReadUsage},
+	"getLedger":            {WithToken, SeeTenant, ReadUsage},
+	"getAccountLedger":     {WithToken, SeeAccount, ReadUsage},
 	"getActivity":          {WithToken, SeeTenant, ReadUsage},
 	"createLiveConnection": {WithToken, SeeTenant, ReadUsage},
 }

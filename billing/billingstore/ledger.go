@@ -108,24 +108,60 @@ func (t *tenantUsage) add(d usage.Delta) {
 
 func minuteOf(t time.Time) time.Time { return t.UTC().Truncate(time.Minute) }
 
+// added are the statements that add amounts to a minute, to its open hour and to
+// its day; amounts is a row of tenant, hub, minute, and the six amounts.
+func added(amounts string) string {
+	return `m AS (
+			INSERT INTO usage_minutes AS u (tenant_id, hub, minute, accepted, delivered, delivered_bytes, received_bytes, connection_seconds, opened)
+			SELECT * FROM ` + amounts + `
+			ON CONFLICT (tenant_id, minute, hub) DO UPDATE SET
+				accepted = u.accepted + excluded.accepted, delivered = u.delivered + excluded.delivered,
+				delivered_bytes = u.delivered_bytes + excluded.delivered_bytes, received_bytes = u.received_bytes + excluded.received_bytes,
+				connection_seconds = u.connection_seconds + excluded.connection_seconds, opened = u.opened + excluded.opened
+		), h AS (
+			INSERT INTO usage_open AS u (account_id, tenant_id, hub, hour, accepted, delivered, delivered_bytes, received_bytes, connection_seconds, opened)
+			SELECT coalesce((SELECT account_id FROM tenants WHERE id = $1), ''), tenant_id, hub, date_trunc('hour', minute, 'UTC'),
+				accepted, delivered, delivered_bytes, received_bytes, connection_seconds, opened
+			FROM ` + amounts + `
+			ON CONFLICT (tenant_id, hour, hub) DO UPDATE SET
+				accepted = u.accepted + excluded.accepted, delivered = u.delivered + excluded.delivered,
+				delivered_bytes = u.delivered_bytes + excluded.delivered_bytes, received_bytes = u.received_bytes + excluded.received_bytes,
+				connection_seconds = u.connection_seconds + excluded.connection_seconds, opened = u.opened + excluded.opened
+		)
+		INSERT INTO usage_days AS u (tenant_id, day, messages, connection_seconds)
+		SELECT tenant_id, (minute AT TIME ZONE 'UTC')::date, accepted + delivered, connection_seconds FROM ` + amounts + `
+		ON CONFLICT (tenant_id, day) DO UPDATE SET
+			messages = u.messages + excluded.messages, connection_seconds = u.connection_seconds + excluded.connection_seconds`
+}
+
+var (
+	// addUsage takes tenant, hub, minute and the six amounts.
+	addUsage = `WITH amounts AS (
+			SELECT $1::text AS tenant_id, $2::text AS hub, $3::timestamptz AS minute, $4::bigint AS accepted, $5::bigint AS delivered,
+				$6::bigint AS delivered_bytes, $7::bigint AS received_bytes, $8::bigint AS connection_seconds, $9::bigint AS opened
+		), ` + added("amounts")
+	// addAccepted takes tenant, hub, minute, epoch, the running total, and the minute
+	// that its growth counts in.
+	addAccepted = `WITH grown AS (
+			SELECT $5::bigint - coalesce((
+				SELECT total FROM usage_accepted WHERE tenant_id = $1 AND minute = $3 AND hub = $2 AND epoch = $4
+			), 0) AS by
+		), amounts AS (
+			SELECT $1::text AS tenant_id, $2::text AS hub, $6::timestamptz AS minute, by AS accepted, 0::bigint AS delivered,
+				0::bigint AS delivered_bytes, 0::bigint AS received_bytes, 0::bigint AS connection_seconds, 0::bigint AS opened
+			FROM grown WHERE by > 0
+		), total AS (
+			INSERT INTO usage_accepted AS u (tenant_id, hub, epoch, minute, total) SELECT $1, $2, $4, $3, $5 FROM grown WHERE by > 0
+			ON CONFLICT (tenant_id, minute, hub, epoch) DO UPDATE SET total = greatest(u.total, excluded.total)
+		), ` + added("amounts")
+)
+
 // queue queues the statements for one tenant. The first one locks the tenant's
 // row of activity, so that the others find nobody else at work on this tenant.
 func (t *tenantUsage) queue(b *pgx.Batch, sentAt time.Time) {
 	t.queueActivity(b, sentAt)
 	for key, d := range t.minutes {
-		b.Queue(`
-			INSERT INTO usage_minutes AS u (tenant_id, hub, minute, delivered, delivered_bytes, received_bytes, connection_seconds, opened)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-			ON CONFLICT (tenant_id, minute, hub) DO UPDATE SET
-				delivered = u.delivered + excluded.delivered, delivered_bytes = u.delivered_bytes + excluded.delivered_bytes,
-				received_bytes = u.received_bytes + excluded.received_bytes,
-				connection_seconds = u.connection_seconds + excluded.connection_seconds, opened = u.opened + excluded.opened`,
-			t.tenant, key.hub, key.minute, d.Delivered, d.DeliveredBytes, d.ReceivedBytes, d.ConnectionSeconds, d.Opened)
-		b.Queue(`
-			INSERT INTO usage_days AS u (tenant_id, day, messages, connection_seconds) VALUES ($1, $2, $3, $4)
-			ON CONFLICT (tenant_id, day) DO UPDATE SET
-				messages = u.messages + excluded.messages, connection_seconds = u.connection_seconds + excluded.connection_seconds`,
-			t.tenant, key.minute, d.Delivered, d.ConnectionSeconds)
+		b.Queue(addUsage, t.tenant, key.hub, key.minute, 0, d.Delivered, d.DeliveredBytes, d.ReceivedBytes, d.ConnectionSeconds, d.Opened)
 	}
 	t.queueHubs(b)
 	for key, n := range t.refusals {
@@ -165,23 +201,14 @@ func (t *tenantUsage) queueHubs(b *pgx.Batch) {
 }
 
 // queueAccepted writes running totals; the largest one seen wins, so that their
-// order of arrival means nothing. The day gets what the total grew by.
+// order of arrival means nothing. What a total grew by is usage.
 func (t *tenantUsage) queueAccepted(b *pgx.Batch) {
 	for _, c := range t.accepted {
-		minute := minuteOf(c.Minute)
-		b.Queue(`
-			WITH grown AS (
-				SELECT greatest(0, $5 - coalesce((
-					SELECT total FROM usage_accepted WHERE tenant_id = $1 AND minute = $4 AND hub = $2 AND epoch = $3
-				), 0)) AS by
-			)
-			INSERT INTO usage_days AS u (tenant_id, day, messages) SELECT $1, $6, by FROM grown
-			ON CONFLICT (tenant_id, day) DO UPDATE SET messages = u.messages + excluded.messages`,
-			t.tenant, c.Hub, c.Epoch, minute, c.Total, minute)
-		b.Queue(`
-			INSERT INTO usage_accepted AS u (tenant_id, hub, epoch, minute, total) VALUES ($1, $2, $3, $4, $5)
-			ON CONFLICT (tenant_id, minute, hub, epoch) DO UPDATE SET total = greatest(u.total, excluded.total)`,
-			t.tenant, c.Hub, c.Epoch, minute, c.Total)
+		counts := c.Minute
+		if !c.Counts.IsZero() {
+			counts = c.Counts
+		}
+		b.Queue(addAccepted, t.tenant, c.Hub, minuteOf(c.Minute), c.Epoch, c.Total, minuteOf(counts))
 	}
 }
 

@@ -56,18 +56,20 @@ func (s *Store) Points(ctx context.Context, t tenants.ID, from, to time.Time, st
 		return p, err
 	}, `
 		WITH used AS (
-			SELECT date_trunc($4, minute) AS at, 0::bigint AS accepted, delivered, delivered_bytes, received_bytes,
-				connection_seconds, opened, 0::bigint AS peak
-			FROM usage_minutes WHERE tenant_id = $1 AND minute >= $2 AND minute < $3
+			SELECT date_trunc($4, minute, 'UTC') AS at, accepted, delivered, delivered_bytes, received_bytes, connection_seconds, opened, 0::bigint AS peak
+			FROM usage_minutes WHERE $4 = 'minute' AND tenant_id = $1 AND minute >= $2 AND minute < $3
 			UNION ALL
-			SELECT date_trunc($4, minute), total, 0, 0, 0, 0, 0, 0
-			FROM usage_accepted WHERE tenant_id = $1 AND minute >= $2 AND minute < $3
+			SELECT date_trunc($4, hour, 'UTC'), accepted, delivered, delivered_bytes, received_bytes, connection_seconds, opened, 0
+			FROM usage_ledger WHERE $4 <> 'minute' AND tenant_id = $1 AND hour >= $2 AND hour < $3
 			UNION ALL
-			SELECT date_trunc($4, minute), 0, 0, 0, 0, 0, 0, sum(peak)::bigint
+			SELECT date_trunc($4, hour, 'UTC'), accepted, delivered, delivered_bytes, received_bytes, connection_seconds, opened, 0
+			FROM usage_open WHERE $4 <> 'minute' AND tenant_id = $1 AND hour >= $2 AND hour < $3
+			UNION ALL
+			SELECT date_trunc($4, minute, 'UTC'), 0, 0, 0, 0, 0, 0, sum(peak)::bigint
 			FROM usage_peaks WHERE tenant_id = $1 AND minute >= $2 AND minute < $3 GROUP BY minute
 		), refused AS (
 			SELECT at, jsonb_object_agg(code, count) AS refused FROM (
-				SELECT date_trunc($4, minute) AS at, code, sum(count)::bigint AS count
+				SELECT date_trunc($4, minute, 'UTC') AS at, code, sum(count)::bigint AS count
 				FROM usage_refusals WHERE tenant_id = $1 AND minute >= $2 AND minute < $3 GROUP BY 1, 2
 			) by_code GROUP BY at
 		), summed AS (
@@ -165,6 +167,7 @@ func (s *Store) Forget(ctx context.Context, before time.Time) error {
 		"DELETE FROM usage_flushes WHERE committed_at < $1",
 		"DELETE FROM usage_edges WHERE seen_at < $1",
 		"DELETE FROM usage_watches WHERE until < $1",
+		"DELETE FROM usage_accepted WHERE minute < $1",
 	} {
 		if _, err := s.pool.Exec(ctx, sql, before); err != nil {
 			return postgres.Error("forget old usage marks", err)
@@ -172,6 +175,34 @@ func (s *Store) Forget(ctx context.Context, before time.Time) error {
 	}
 	if _, err := s.pool.Exec(ctx, "DELETE FROM usage_hubs WHERE last_used_on < $1", before.Add(-billing.HubsShownFor)); err != nil {
 		return postgres.Error("forget unused hubs", err)
+	}
+	return nil
+}
+
+// Coarsen forgets the minutes before a time: usage is in the ledger by hours, and
+// of peaks and refusals the hours are kept.
+func (s *Store) Coarsen(ctx context.Context, before time.Time) error {
+	before = before.UTC().Truncate(time.Hour)
+	for _, sql := range []string{
+		"DELETE FROM usage_minutes WHERE minute < $1",
+		`WITH old AS (
+			DELETE FROM usage_peaks WHERE minute < $1 AND NOT (edge_run = '' AND minute = date_trunc('hour', minute, 'UTC')) RETURNING *
+		), minutes AS (
+			SELECT tenant_id, minute, sum(peak)::bigint AS peak FROM old GROUP BY 1, 2
+		)
+		INSERT INTO usage_peaks AS u (tenant_id, minute, edge_run, peak)
+		SELECT tenant_id, date_trunc('hour', minute, 'UTC'), '', max(peak) FROM minutes GROUP BY 1, 2
+		ON CONFLICT (tenant_id, minute, edge_run) DO UPDATE SET peak = greatest(u.peak, excluded.peak)`,
+		`WITH old AS (
+			DELETE FROM usage_refusals WHERE minute < $1 AND minute <> date_trunc('hour', minute, 'UTC') RETURNING *
+		)
+		INSERT INTO usage_refusals AS u (tenant_id, minute, code, count)
+		SELECT tenant_id, date_trunc('hour', minute, 'UTC'), code, sum(count)::bigint FROM old GROUP BY 1, 2, 3
+		ON CONFLICT (tenant_id, minute, code) DO UPDATE SET count = u.count + excluded.count`,
+	} {
+		if _, err := s.pool.Exec(ctx, sql, before); err != nil {
+			return postgres.Error("forget old minutes", err)
+		}
 	}
 	return nil
 }

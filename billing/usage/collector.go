@@ -144,6 +144,12 @@ func (c *Collector) commit(ctx context.Context, messages []redis.XMessage) error
 			}
 			continue
 		}
+		if err := f.settle(time.Now()); err != nil {
+			if err := c.setAside(ctx, m, err); err != nil {
+				return err
+			}
+			continue
+		}
 		added, err := c.cfg.Ledger.Commit(ctx, f)
 		if errors.Is(err, ErrUnacceptable) { // it would hold up all that come after it
 			if err := c.setAside(ctx, m, err); err != nil {

@@ -45,6 +45,8 @@ type Counter struct {
 	Epoch  string     `json:"epoch"`
 	Minute time.Time  `json:"minute"`
 	Total  int64      `json:"total"`
+	// Counts is the minute that what the total grew by counts in; zero = Minute.
+	Counts time.Time `json:"-"`
 }
 
 // Gauge is how many connections of a tenant an edge holds.
@@ -58,6 +60,44 @@ type Gauge struct {
 // ErrUnacceptable says that the ledger can't keep a flush, however often it is
 // asked to.
 var ErrUnacceptable = errors.New("usage flush can't be kept")
+
+const (
+	// LateBy is how late usage may come and still count in its minute. What comes
+	// later counts when it comes: the periods of its minute may be billed already.
+	LateBy = 72 * time.Hour
+	// aheadBy is what a clock may be ahead.
+	aheadBy = time.Minute
+	// oldestFlush is the age after which a flush isn't committed any more: marks of
+	// flushes are kept for a week, and without its mark it could count twice.
+	oldestFlush = 6 * 24 * time.Hour
+)
+
+var errTooOld = errors.New("usage flush is too old to know whether it was counted")
+
+// settle moves what is for a minute that can't be any more, or yet, to the present
+// one: clocks of edges may be wrong, and what is billed stays as it is.
+func (f *Flush) settle(now time.Time) error {
+	if f.SentAt.Before(now.Add(-oldestFlush)) {
+		return errTooOld
+	}
+	for i := range f.Deltas {
+		f.Deltas[i].Minute = settled(f.Deltas[i].Minute, now)
+	}
+	for i := range f.Accepted {
+		f.Accepted[i].Counts = settled(f.Accepted[i].Minute, now)
+	}
+	if f.SentAt.After(now.Add(aheadBy)) {
+		f.SentAt = now.UTC()
+	}
+	return nil
+}
+
+func settled(minute, now time.Time) time.Time {
+	if minute.Before(now.Add(-LateBy)) || minute.After(now.Add(aheadBy)) {
+		return now.UTC().Truncate(time.Minute)
+	}
+	return minute
+}
 
 // Ledger is where the Collector commits.
 type Ledger interface {

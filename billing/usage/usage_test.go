@@ -364,7 +364,7 @@ func TestDuplicateFlushIsCommittedOnce(t *testing.T) {
 	t.Parallel()
 	client, _ := startRedis(t)
 	r := NewRecorder(client, "run", quiet())
-	f := &Flush{EdgeRun: "run", Deltas: []Delta{{Tenant: acme, Hub: "chat", Minute: time.Unix(0, 0).UTC(), Delivered: 2}}}
+	f := &Flush{EdgeRun: "run", SentAt: time.Now(), Deltas: []Delta{{Tenant: acme, Hub: "chat", Minute: time.Now().UTC(), Delivered: 2}}}
 	for range 3 { // as after answers that got lost
 		if err := r.send(t.Context(), f); err != nil {
 			t.Fatal(err)
@@ -504,5 +504,36 @@ func TestRunFlushesOnceMoreAtItsEnd(t *testing.T) {
 	}
 	if got := stream(t, client); len(got) == 0 || got[0].Deltas[0].Delivered != 1 {
 		t.Fatalf("got %+v", got)
+	}
+}
+
+func TestSettle_moves_what_is_late_or_ahead_to_the_present(t *testing.T) {
+	t.Parallel()
+	now := newClock().Now()
+	at := func(d time.Duration) time.Time { return now.Add(d).Truncate(time.Minute) }
+	for name, row := range map[string]struct{ minute, want time.Time }{
+		"present":            {at(0), at(0)},
+		"late":               {at(-LateBy + time.Minute), at(-LateBy + time.Minute)},
+		"too late":           {at(-LateBy - time.Minute), at(0)},
+		"a clock ahead":      {at(aheadBy), at(aheadBy)},
+		"a year ahead":       {now.AddDate(1, 0, 0), at(0)},
+		"a century before":   {now.AddDate(-100, 0, 0), at(0)},
+		"the next month":     {now.AddDate(0, 1, 0), at(0)},
+		"the one before now": {at(-time.Minute), at(-time.Minute)},
+	} {
+		f := Flush{SentAt: now, Deltas: []Delta{{Minute: row.minute}}, Accepted: []Counter{{Minute: row.minute}}}
+		if err := f.settle(now); err != nil {
+			t.Fatal(err)
+		}
+		if got := f.Deltas[0].Minute; !got.Equal(row.want) {
+			t.Errorf("%s: a delta counts in %s, want %s", name, got, row.want)
+		}
+		// A running total keeps its name: its minute.
+		if got := f.Accepted[0]; !got.Minute.Equal(row.minute) || !got.Counts.Equal(row.want) {
+			t.Errorf("%s: a total of %s counts in %s, want %s", name, got.Minute, got.Counts, row.want)
+		}
+	}
+	if f := (Flush{SentAt: now.Add(-oldestFlush - time.Second)}); f.settle(now) == nil {
+		t.Error("a flush whose mark may be forgotten is taken")
 	}
 }

@@ -4,6 +4,7 @@
 //	api           serve
 //	api migrate   bring the database to the newest version and end
 //	api seed      make an account with tenants as JSON on stdin says, and end
+//	api correct   add the correction on stdin, as JSON, to the usage ledger, and end
 package main
 
 import (
@@ -46,7 +47,9 @@ func run(ctx context.Context, args []string, in io.Reader, out, problems io.Writ
 		return api.Migrate(ctx, config, logger)
 	case len(args) == 1 && args[0] == "seed":
 		return api.Seed(ctx, config, in, out, logger)
+	case len(args) == 1 && args[0] == "correct":
+		return api.Correct(ctx, config, in)
 	default:
-		return fmt.Errorf("unknown arguments %q: use none, migrate or seed", args)
+		return fmt.Errorf("unknown arguments %q: use none, migrate, seed or correct", args)
 	}
 }

@@ -151,9 +151,9 @@ if charge > 0 then
   total = redis.call('HINCRBY', KEYS[3], int(minute), charge)
   if total == charge then
     for _, old in ipairs(redis.call('HKEYS', KEYS[3])) do
-      if tonumber(old) < minute - 10 then redis.call('HDEL', KEYS[3], old) end
+      if tonumber(old) < minute - 60 then redis.call('HDEL', KEYS[3], old) end
     end
-    redis.call('PEXPIRE', KEYS[3], 1800000)
+    redis.call('PEXPIRE', KEYS[3], 7200000)
   end
 end
 

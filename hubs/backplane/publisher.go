@@ -73,6 +73,7 @@ type publisher struct {
 	hub    string
 	keys   redisclient.HubKeys
 	fixed  []string // the keys of every publish
+	noted  int64    // the minute in which the hub was last noted as published to; of run alone
 
 	mu        sync.Mutex
 	retention time.Duration
@@ -294,6 +295,12 @@ func (p *publisher) attempt(batch []*request) ([]*request, error) {
 	limits := p.limits
 	p.mu.Unlock()
 	pipe := p.r.client.Pipeline()
+	// Before what is counted: who adds up totals must find all that have some.
+	var note *redis.IntCmd
+	minute := time.Now().Unix() / 60
+	if minute != p.noted {
+		note = pipe.ZAdd(ctx, redisclient.UsageHubs, redis.Z{Score: float64(minute), Member: redisclient.UsageHub(p.tenant, p.hub)})
+	}
 	commands := make([]*redis.Cmd, len(batch))
 	epoch := newEpoch()
 	for i, q := range batch {
@@ -307,6 +314,9 @@ func (p *publisher) attempt(batch []*request) ([]*request, error) {
 		replicas = awaitReplicas(ctx, pipe, batch[len(batch)-1].seq, p.fixed[3])
 	}
 	_, _ = pipe.Exec(ctx) // each command has its own error
+	if note != nil && note.Err() == nil {
+		p.noted = minute
+	}
 
 	var left []*request
 	var failure error

@@ -168,3 +168,10 @@ const UsageStream = prefix + "usage"
 
 // UsageUnreadable keeps usage flushes that could not be read, for people.
 const UsageUnreadable = prefix + "usage:unreadable"
+
+// UsageHubs is the sorted set of the hubs that were published to, by the minute of
+// the last time.
+const UsageHubs = prefix + "usage:hubs"
+
+// UsageHub is a hub's member of UsageHubs.
+func UsageHub(t tenants.ID, hub string) string { return string(t) + "/" + hub }

@@ -7,7 +7,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"time"
 
+	"github.com/signalbox/signalbox/billing"
+	"github.com/signalbox/signalbox/billing/billingstore"
+	"github.com/signalbox/signalbox/internal/fault"
 	"github.com/signalbox/signalbox/internal/postgres"
 	"github.com/signalbox/signalbox/migrations"
 	"github.com/signalbox/signalbox/tenants"
@@ -48,17 +52,22 @@ type (
 	}
 )
 
-// maxSeedBytes bounds the input of Seed.
-const maxSeedBytes = 1 << 20
+// maxInputBytes bounds the input of a command.
+const maxInputBytes = 1 << 20
+
+// read decodes the input of a command.
+func read(in io.Reader, into any) error {
+	d := json.NewDecoder(io.LimitReader(in, maxInputBytes))
+	d.DisallowUnknownFields()
+	return d.Decode(into)
+}
 
 // Seed migrates the database, reads an account with tenants from in, makes sure
 // that they are there with exactly these values, and writes their ids to out.
 // The documents go to the data plane when an api runs.
 func Seed(ctx context.Context, c Config, in io.Reader, out io.Writer, logger *slog.Logger) error {
 	var input seedInput
-	d := json.NewDecoder(io.LimitReader(in, maxSeedBytes))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&input); err != nil {
+	if err := read(in, &input); err != nil {
 		return fmt.Errorf("read seed: %w", err)
 	}
 	if input.Account.Email == "" || input.Account.Password == "" {
@@ -92,4 +101,52 @@ func Seed(ctx context.Context, c Config, in io.Reader, out io.Writer, logger *sl
 		return fmt.Errorf("write seeded ids: %w", err)
 	}
 	return nil
+}
+
+// correction is the input of Correct, as JSON.
+type correction struct {
+	Tenant            tenants.ID `json:"tenant"`
+	Hub               string     `json:"hub"`
+	Concerns          time.Time  `json:"concerns"`
+	Accepted          int64      `json:"messages_accepted"`
+	Delivered         int64      `json:"messages_delivered"`
+	DeliveredBytes    int64      `json:"delivered_bytes"`
+	ReceivedBytes     int64      `json:"received_bytes"`
+	ConnectionSeconds int64      `json:"connection_seconds"`
+	Opened            int64      `json:"connections_opened"`
+	Reason            string     `json:"reason"`
+	Actor             string     `json:"actor"`
+}
+
+// Correct reads a correction of a tenant's usage from in and adds it to the ledger,
+// where the tenant sees it with its reason and its actor.
+func Correct(ctx context.Context, c Config, in io.Reader) error {
+	var input correction
+	if err := read(in, &input); err != nil {
+		return fmt.Errorf("read correction: %w", err)
+	}
+	pool, err := postgres.Open(ctx, c.DatabaseURL, nil)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	return explained(billing.NewService(billingstore.New(pool), nil).Correct(ctx, billing.Correction{
+		Tenant: input.Tenant, Hub: input.Hub, Concerns: input.Concerns, Reason: input.Reason, Actor: input.Actor,
+		Amounts: billing.Amounts{
+			Accepted: input.Accepted, Delivered: input.Delivered, DeliveredBytes: input.DeliveredBytes,
+			ReceivedBytes: input.ReceivedBytes, ConnectionSeconds: input.ConnectionSeconds, Opened: input.Opened,
+		},
+	}))
+}
+
+// explained puts the fields of a refusal into its text.
+func explained(err error) error {
+	refusal, ok := errors.AsType[*fault.Error](err)
+	if !ok {
+		return err
+	}
+	for _, f := range refusal.Fields {
+		err = fmt.Errorf("%w; %s %s (accepted: %s)", err, f.Name, f.Message, f.Accepted)
+	}
+	return err
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 
+	"github.com/signalbox/signalbox/billing"
 	"github.com/signalbox/signalbox/billing/billingstore"
 	"github.com/signalbox/signalbox/internal/fault"
 	"github.com/signalbox/signalbox/tenants"
@@ -111,7 +112,10 @@ func (w *cleanUpWorker) Work(ctx context.Context, _ *river.Job[cleanUp]) error {
 	if err := w.people.Forget(ctx, before); err != nil {
 		return err
 	}
-	return w.ledger.Forget(ctx, before)
+	if err := w.ledger.Forget(ctx, before); err != nil {
+		return err
+	}
+	return w.ledger.Coarsen(ctx, time.Now().Add(-billing.MinutesKept))
 }
 
 // newJobs makes the client that works the queue.

@@ -75,6 +75,8 @@ type app struct {
 	documents *documents
 	live      *live
 	collector *usage.Collector
+	sweeper   *usage.Sweeper
+	ledger    *billingstore.Store
 	jobs      jobs
 	servers   []*httpserver.Server
 	logger    *slog.Logger
@@ -121,6 +123,7 @@ func open(ctx context.Context, c Config, logger *slog.Logger, console io.Writer,
 	if err != nil {
 		return nil, fmt.Errorf("make usage collector: %w", err)
 	}
+	a.ledger, a.sweeper = ledger, usage.NewSweeper(a.redis, ledger, a.live.changed, logger)
 	send, err := newSender(c, console)
 	if err != nil {
 		return nil, err
@@ -186,7 +189,7 @@ func outer(c Config, next http.Handler) http.Handler {
 func patient(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		patience := changePatience
-		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		if reads := r.Method == http.MethodGet || r.Method == http.MethodHead; reads && !strings.HasSuffix(r.URL.Path, "/ledger") { // which is a download
 			patience = readPatience
 		}
 		ctx, cancel := context.WithTimeout(r.Context(), patience)
@@ -230,7 +233,7 @@ func (a *app) run(ctx context.Context) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
-	for _, work := range []func(context.Context) error{a.documents.keepComplete, a.collector.Run, a.live.run} {
+	for _, work := range []func(context.Context) error{a.documents.keepComplete, a.collector.Run, a.sweeper.Run, a.keepLedger, a.live.run} {
 		group.Go(func() error { return work(background) })
 	}
 	for _, s := range a.servers {

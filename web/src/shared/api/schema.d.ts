@@ -458,6 +458,29 @@ export interface paths {
         patch: operations["updateAccount"];
         trace?: never;
     };
+    "/v1/accounts/{account}/ledger": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The account's id */
+                account: components["parameters"]["AccountPath"];
+            };
+            cookie?: never;
+        };
+        /**
+         * The ledger of all tenants that the account has and had
+         * @description As the ledger of a tenant, which it outlives.
+         */
+        get: operations["getAccountLedger"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/accounts/{account}/leave": {
         parameters: {
             query?: never;
@@ -1135,6 +1158,33 @@ export interface paths {
          *     minute, the last 24 hours by hour, the last 30 days by day. At most 1,500 points.
          */
         get: operations["getUsage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tenants/{tenant}/ledger": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+            };
+            cookie?: never;
+        };
+        /**
+         * The ledger of a tenant's usage, to download and add up
+         * @description Rows are added and never changed; corrections are rows with a reason and an actor. An entry with
+         *     the id 0 is an hour that still counts; it gets a row ten minutes after its end, and what comes
+         *     later another one. The entries of a span add up to its totals in the usage by hour and by day. A
+         *     download that breaks off was cut: it has no totals, and the connection ends with an error. At
+         *     most 50,000 entries and 366 days at once.
+         */
+        get: operations["getLedger"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2055,6 +2105,60 @@ export interface components {
             points: components["schemas"]["UsagePoint"][];
             totals: components["schemas"]["UsageValues"];
             month: components["schemas"]["UsageMonth"];
+        };
+        /** @enum {string} */
+        LedgerFormat: "json" | "csv";
+        /** @enum {string} */
+        LedgerKind: "usage" | "correction";
+        LedgerAmounts: {
+            /** Format: int64 */
+            messages_accepted: number;
+            /** Format: int64 */
+            messages_delivered: number;
+            /** Format: int64 */
+            delivered_bytes: number;
+            /** Format: int64 */
+            received_bytes: number;
+            /** Format: int64 */
+            connection_seconds: number;
+            /** Format: int64 */
+            connections_opened: number;
+        };
+        LedgerEntry: {
+            /**
+             * Format: int64
+             * @description 0 = the hour still counts
+             */
+            id: number;
+            tenant_id: string;
+            /** @description Empty = of no hub */
+            hub: string;
+            /**
+             * Format: date-time
+             * @description Its beginning, UTC
+             */
+            hour: string;
+            kind: components["schemas"]["LedgerKind"];
+            amounts: components["schemas"]["LedgerAmounts"];
+            /** Format: date-time */
+            posted_at?: string;
+            /**
+             * Format: date-time
+             * @description The hour that a correction is about
+             */
+            concerns?: string;
+            /** @description Of a correction */
+            reason?: string;
+            /** @description Who made a correction */
+            actor?: string;
+        };
+        Ledger: {
+            /** Format: date-time */
+            from: string;
+            /** Format: date-time */
+            to: string;
+            entries: components["schemas"]["LedgerEntry"][];
+            totals: components["schemas"]["LedgerAmounts"];
         };
         /** @description Argument of the live method `usage`. Points replace those with the same start. */
         LiveUsage: {
@@ -3072,6 +3176,42 @@ export interface operations {
             404: components["responses"]["NotFound"];
             409: components["responses"]["Conflict"];
             413: components["responses"]["TooLarge"];
+            default: components["responses"]["Unexpected"];
+        };
+    };
+    getAccountLedger: {
+        parameters: {
+            query?: {
+                /** @description Cut to whole hours, UTC. The default is 30 days before `to`. */
+                from?: string;
+                /** @description The default is now, so that the hour that counts is in it. */
+                to?: string;
+                /** @description Entries of one kind alone */
+                kind?: components["schemas"]["LedgerKind"];
+                format?: components["schemas"]["LedgerFormat"];
+            };
+            header?: never;
+            path: {
+                /** @description The account's id */
+                account: components["parameters"]["AccountPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The entries, in the order of hour, tenant and hub */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ledger"];
+                    "text/csv": string;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            404: components["responses"]["NotFound"];
             default: components["responses"]["Unexpected"];
         };
     };
@@ -4338,6 +4478,42 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Usage"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            404: components["responses"]["NotFound"];
+            default: components["responses"]["Unexpected"];
+        };
+    };
+    getLedger: {
+        parameters: {
+            query?: {
+                /** @description Cut to whole hours, UTC. The default is 30 days before `to`. */
+                from?: string;
+                /** @description The default is now, so that the hour that counts is in it. */
+                to?: string;
+                /** @description Entries of one kind alone */
+                kind?: components["schemas"]["LedgerKind"];
+                format?: components["schemas"]["LedgerFormat"];
+            };
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The entries, in the order of hour, tenant and hub */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ledger"];
+                    "text/csv": string;
                 };
             };
             400: components["responses"]["BadRequest"];

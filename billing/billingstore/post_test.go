@@ -1,0 +1,278 @@
+package billingstore_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/signalbox/signalbox/billing"
+	"github.com/signalbox/signalbox/billing/billingstore"
+	"github.com/signalbox/signalbox/billing/usage"
+	"github.com/signalbox/signalbox/internal/fault"
+	"github.com/signalbox/signalbox/tenants"
+)
+
+// monthOfNoon is a span around noon, of whole days.
+var monthOfNoon = struct{ from, to time.Time }{time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC), time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)}
+
+func entries(t *testing.T, s *billingstore.Store, w billing.Whose) []billing.Entry {
+	t.Helper()
+	var all []billing.Entry
+	if err := s.Entries(t.Context(), w, monthOfNoon.from, monthOfNoon.to, "", func(e billing.Entry) error {
+		all = append(all, e)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func post(t *testing.T, s *billingstore.Store, before time.Time) {
+	t.Helper()
+	if err := s.Post(t.Context(), before); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// sums are what each resolution adds up to.
+func sums(t *testing.T, s *billingstore.Store, id tenants.ID) map[string]billing.Amounts {
+	t.Helper()
+	all := make(map[string]billing.Amounts)
+	for _, step := range []billing.Step{billing.Minute, billing.Hour, billing.Day} {
+		points, err := s.Points(t.Context(), id, monthOfNoon.from, monthOfNoon.to, step)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var sum billing.Amounts
+		for _, p := range points {
+			v := p.Values
+			sum = sum.Plus(billing.Amounts{
+				Accepted: v.Accepted, Delivered: v.Delivered, DeliveredBytes: v.DeliveredBytes, ReceivedBytes: v.ReceivedBytes,
+				ConnectionSeconds: v.ConnectionSeconds, Opened: v.Opened,
+			})
+		}
+		all[string(step)] = sum
+	}
+	var sum billing.Amounts
+	for _, e := range entries(t, s, billing.Whose{Tenant: id}) {
+		sum = sum.Plus(e.Amounts)
+	}
+	all["ledger"] = sum
+	return all
+}
+
+func TestLedger_rows_can_not_be_changed_or_deleted(t *testing.T) {
+	t.Parallel()
+	s, pool := newStore(t)
+	commit(t, s, flush("edge", 1))
+	post(t, s, noon.Add(time.Hour))
+	for _, sql := range []string{
+		"UPDATE usage_ledger SET delivered = 0", "DELETE FROM usage_ledger", "TRUNCATE usage_ledger",
+		"UPDATE usage_ledger SET reason = 'none' WHERE false",
+	} {
+		_, err := pool.Exec(t.Context(), sql)
+		if refused, ok := errors.AsType[*pgconn.PgError](err); !ok || refused.Code != "23001" {
+			t.Errorf("%s: %v", sql, err)
+		}
+	}
+	for name, sql := range map[string]string{
+		"negative usage": `INSERT INTO usage_ledger (account_id, tenant_id, hub, hour, kind, accepted, delivered, delivered_bytes, received_bytes, connection_seconds, opened)
+			VALUES ('A', 't1', '', now(), 'usage', -1, 0, 0, 0, 0, 0)`,
+		"a correction without a reason": `INSERT INTO usage_ledger (account_id, tenant_id, hub, hour, kind, accepted, delivered, delivered_bytes, received_bytes, connection_seconds, opened, concerns, actor)
+			VALUES ('A', 't1', '', now(), 'correction', -1, 0, 0, 0, 0, 0, now(), 'somebody')`,
+	} {
+		if _, err := pool.Exec(t.Context(), sql); err == nil {
+			t.Errorf("the ledger takes %s", name)
+		}
+	}
+	if all := entries(t, s, billing.Whose{Tenant: "t1"}); len(all) != 2 || all[0].Delivered != 15 {
+		t.Errorf("entries = %+v", all)
+	}
+}
+
+func TestLedger_counts_an_hour_once_whoever_posts_it(t *testing.T) {
+	t.Parallel()
+	s, _ := newStore(t)
+	var all sync.WaitGroup
+	for _, run := range []string{"a", "b", "c"} {
+		all.Go(func() {
+			for sequence := range int64(10) {
+				if _, err := s.Commit(t.Context(), flush(run, sequence+1)); err != nil {
+					t.Error(err)
+				}
+				if err := s.Post(t.Context(), noon.Add(time.Hour)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	want := billing.Amounts{Accepted: 4, Delivered: 480, DeliveredBytes: 3000, ReceivedBytes: 1500, ConnectionSeconds: 900, Opened: 60}
+	for name, got := range sums(t, s, "t1") {
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+	for _, e := range entries(t, s, billing.Whose{Tenant: "t1"}) {
+		if e.ID == 0 || e.PostedAt.IsZero() {
+			t.Errorf("%+v isn't posted", e)
+		}
+	}
+}
+
+func TestLedger_has_open_hours_late_usage_and_corrections(t *testing.T) {
+	t.Parallel()
+	s, pool := newStore(t)
+	commit(t, s, flush("edge", 1))
+	post(t, s, noon) // the hour itself isn't due
+	if all := entries(t, s, billing.Whose{Tenant: "t1"}); len(all) != 2 || all[0].ID != 0 {
+		t.Fatalf("entries = %+v, want two hours that still count", all)
+	}
+	post(t, s, noon.Add(time.Hour))
+	commit(t, s, flush("edge", 2))
+	service := billing.NewService(s, func() time.Time { return noon.Add(3*time.Hour + 7*time.Minute) })
+	correction := billing.Correction{
+		Tenant: "t1", Hub: "chat", Concerns: noon, Amounts: billing.Amounts{Delivered: -15, DeliveredBytes: -100}, Reason: "A test of ours.", Actor: "ops@example.com",
+	}
+	if err := service.Correct(t.Context(), correction); err != nil {
+		t.Fatal(err)
+	}
+	all := entries(t, s, billing.Whose{Tenant: "t1"})
+	if len(all) != 5 {
+		t.Fatalf("entries = %+v, want two posted, two late and one correction", all)
+	}
+	got := all[4]
+	if !got.Hour.Equal(noon.Add(3*time.Hour)) || got.Kind != billing.KindCorrection || !got.Concerns.Equal(noon) ||
+		got.Reason != correction.Reason || got.Actor != correction.Actor || got.Amounts != correction.Amounts || got.ID == 0 {
+		t.Errorf("the correction is %+v", got)
+	}
+	// Whether the tenant is there any more doesn't matter.
+	if _, err := pool.Exec(t.Context(), "DELETE FROM tenants WHERE id = 't1'"); err != nil {
+		t.Fatal(err)
+	}
+	if err := service.Correct(t.Context(), correction); err != nil {
+		t.Fatal(err)
+	}
+	post(t, s, noon.Add(24*time.Hour))
+	want := billing.Amounts{Accepted: 4, Delivered: 2, ReceivedBytes: 100, ConnectionSeconds: 60, Opened: 4}
+	for name, got := range sums(t, s, "t1") {
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+	var account billing.Amounts
+	for _, e := range entries(t, s, billing.Whose{Account: "A"}) {
+		account = account.Plus(e.Amounts)
+	}
+	if diff := cmp.Diff(want, account); diff != "" {
+		t.Errorf("the account's: %s", diff)
+	}
+	for _, e := range entries(t, s, billing.Whose{Account: "B"}) {
+		if e.Tenant != "t3" {
+			t.Errorf("another account has %+v", e)
+		}
+	}
+}
+
+func TestCorrect_refuses_what_explains_nothing(t *testing.T) {
+	t.Parallel()
+	s, _ := newStore(t)
+	service := billing.NewService(s, func() time.Time { return noon })
+	good := billing.Correction{Tenant: "t1", Concerns: noon, Amounts: billing.Amounts{Accepted: 1}, Reason: "why", Actor: "who"}
+	for field, spoil := range map[string]func(*billing.Correction){
+		"reason":   func(c *billing.Correction) { c.Reason = "" },
+		"actor":    func(c *billing.Correction) { c.Actor = "" },
+		"concerns": func(c *billing.Correction) { c.Concerns = noon.Add(time.Hour) },
+		"accepted": func(c *billing.Correction) { c.Amounts = billing.Amounts{} },
+		"opened":   func(c *billing.Correction) { c.Opened = 1 << 62 },
+	} {
+		c := good
+		spoil(&c)
+		e, ok := errors.AsType[*fault.Error](service.Correct(t.Context(), c))
+		if !ok || len(e.Fields) != 1 || e.Fields[0].Name != field {
+			t.Errorf("%s: %+v", field, e)
+		}
+	}
+	good.Tenant = "nobody"
+	if err := service.Correct(t.Context(), good); fault.KindOf(err) != fault.NotFound {
+		t.Errorf("a tenant that never was: %v", err)
+	}
+}
+
+func TestCoarsen_keeps_hours_and_their_sums(t *testing.T) {
+	t.Parallel()
+	s, _ := newStore(t)
+	for i := range int64(3) {
+		f := flush("a", i+1)
+		f.SentAt = noon.Add(time.Duration(i)*time.Minute + 30*time.Second)
+		for d := range f.Deltas {
+			f.Deltas[d].Minute = noon.Add(time.Duration(i) * time.Minute)
+		}
+		commit(t, s, f)
+		f.EdgeRun = "b"
+		commit(t, s, f)
+	}
+	hours := func() []billing.Point {
+		p, err := s.Points(t.Context(), "t1", monthOfNoon.from, monthOfNoon.to, billing.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	before := hours()
+	if v := before[0].Values; v.Peak != 6 || v.Refused["rate_limited"] != 18 {
+		t.Fatalf("the hour is %+v", v)
+	}
+	for range 2 { // it may be done again
+		if err := s.Coarsen(t.Context(), noon.Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff(before, hours()); diff != "" {
+		t.Error(diff)
+	}
+	minutes, err := s.Points(t.Context(), "t1", monthOfNoon.from, monthOfNoon.to, billing.Minute)
+	if err != nil || len(minutes) != 1 || minutes[0].Values.Messages() != 0 {
+		t.Errorf("minutes are left: %+v, %v", minutes, err)
+	}
+}
+
+// TestLedger_is_one_moment posts hours while the ledger is read: none is missing and
+// none is there twice.
+func TestLedger_is_one_moment(t *testing.T) {
+	t.Parallel()
+	s, _ := newStore(t)
+	const hours = 200
+	for i := range int64(hours) {
+		at := noon.Add(-time.Duration(i) * time.Hour)
+		commit(t, s, usage.Flush{EdgeRun: "a", Sequence: i + 1, SentAt: at, Deltas: []usage.Delta{{Tenant: "t1", Hub: "chat", Minute: at, Delivered: 1}}})
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	posted := make(chan error, 1)
+	go func() {
+		var err error
+		for i := hours; i >= 0 && err == nil && ctx.Err() == nil; i-- {
+			err = s.Post(ctx, noon.Add(-time.Duration(i)*time.Hour))
+		}
+		posted <- err
+	}()
+	for done := false; !done; {
+		select {
+		case err := <-posted:
+			if err != nil {
+				t.Fatal(err)
+			}
+			done = true
+		default:
+		}
+		if n := len(entries(t, s, billing.Whose{Tenant: "t1"})); n != hours {
+			t.Fatalf("%d entries, want %d", n, hours)
+		}
+	}
+}
