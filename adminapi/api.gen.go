@@ -100,6 +100,39 @@ func (e DeliveryOutcome) Valid() bool {
 	}
 }
 
+// Defines values for DomainRecordType.
+const (
+	TXT DomainRecordType = "TXT"
+)
+
+// Valid indicates whether the value is a known member of the DomainRecordType enum.
+func (e DomainRecordType) Valid() bool {
+	switch e {
+	case TXT:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for Environment.
+const (
+	Development Environment = "development"
+	Production  Environment = "production"
+)
+
+// Valid indicates whether the value is a known member of the Environment enum.
+func (e Environment) Valid() bool {
+	switch e {
+	case Development:
+		return true
+	case Production:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Gaps.
 const (
 	Close Gaps = "close"
@@ -440,10 +473,16 @@ type AcceptInvitationRequest struct {
 type AccessKey struct {
 	CreatedAt time.Time `json:"created_at"`
 
+	// ExpiresAt Of a key that was replaced; when it stops being good
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+
 	// Hint The last four characters of the secret
-	Hint string  `json:"hint"`
-	ID   string  `json:"id"`
-	Slot KeySlot `json:"slot"`
+	Hint string `json:"hint"`
+	ID   string `json:"id"`
+
+	// LastUsedAt When an edge took it, or a token signed with it, to within a minute; absent when none did
+	LastUsedAt *time.Time `json:"last_used_at,omitempty"`
+	Slot       KeySlot    `json:"slot"`
 }
 
 // AccessKeyList defines model for AccessKeyList.
@@ -619,6 +658,14 @@ type CreateAPITokenRequest struct {
 	Scopes *APITokenScopes `json:"scopes,omitempty"`
 }
 
+// CreateDomainRequest defines model for CreateDomainRequest.
+type CreateDomainRequest struct {
+	// Domain A host name without port or wildcard; other alphabets as xn--...
+	//
+	// Example: rt.example.com
+	Domain string `json:"domain"`
+}
+
 // CreateInvitationRequest defines model for CreateInvitationRequest.
 type CreateInvitationRequest struct {
 	// Email Example: ada@example.com
@@ -643,6 +690,9 @@ type CreateServiceTokenRequest struct {
 type CreateTenantRequest struct {
 	// AccountID Needed by members of more than one account
 	AccountID *string `json:"account_id,omitempty"`
+
+	// Environment Default development
+	Environment *Environment `json:"environment,omitempty"`
 
 	// Name Shown to people
 	Name Name `json:"name"`
@@ -688,6 +738,44 @@ type DeliveryContent struct {
 // DeliveryOutcome retried is a failed attempt that another one follows
 type DeliveryOutcome string
 
+// Domain defines model for Domain.
+type Domain struct {
+	// CheckedAt When its record was looked for last; absent before
+	CheckedAt *time.Time `json:"checked_at,omitempty"`
+	CreatedAt time.Time  `json:"created_at"`
+
+	// Domain Example: rt.example.com
+	Domain string `json:"domain"`
+	ID     string `json:"id"`
+
+	// Record The DNS record that verifies the domain
+	Record DomainRecord `json:"record"`
+
+	// Verified The tenant is served under it
+	Verified bool `json:"verified"`
+
+	// VerifiedAt Absent until it is
+	VerifiedAt *time.Time `json:"verified_at,omitempty"`
+}
+
+// DomainList defines model for DomainList.
+type DomainList struct {
+	Domains []Domain `json:"domains"`
+}
+
+// DomainRecord The DNS record that verifies the domain
+type DomainRecord struct {
+	// Name Example: _signalbox.rt.example.com
+	Name string           `json:"name"`
+	Type DomainRecordType `json:"type"`
+
+	// Value Example: signalbox-verification=...
+	Value string `json:"value"`
+}
+
+// DomainRecordType defines model for DomainRecord.Type.
+type DomainRecordType string
+
 // Email Example: ada@example.com
 type Email = string
 
@@ -707,6 +795,10 @@ type EmailVerification struct {
 type EmailVerificationRequest struct {
 	Token string `json:"token"`
 }
+
+// Environment What the tenant is for. Production tenants can't have the permissions of the demo, and tell nobody why a
+// token isn't good; development tenants say so to whoever has a key.
+type Environment string
 
 // FieldError defines model for FieldError.
 type FieldError struct {
@@ -822,6 +914,30 @@ type HubSettings struct {
 	// Upstream Where what a hub's clients do is posted to, when no app server handles them. Without rules there is
 	// no upstream.
 	Upstream *Upstream `json:"upstream,omitempty"`
+}
+
+// HubVersion defines model for HubVersion.
+type HubVersion struct {
+	// ChangedBy The address of the person, as it was then
+	ChangedBy *string   `json:"changed_by,omitempty"`
+	CreatedAt time.Time `json:"created_at"`
+
+	// ReturnedTo The version whose settings these are once more
+	ReturnedTo *int64 `json:"returned_to,omitempty"`
+
+	// Settings With defaults filled in; absent where the hub's settings were forgotten
+	Settings *HubSettings `json:"settings,omitempty"`
+
+	// Token The name of the API token that was used
+	Token *string `json:"token,omitempty"`
+
+	// Version Of the hub, from 1
+	Version int64 `json:"version"`
+}
+
+// HubVersionList defines model for HubVersionList.
+type HubVersionList struct {
+	Versions []HubVersion `json:"versions"`
 }
 
 // Identity defines model for Identity.
@@ -1180,6 +1296,12 @@ type RecoveryCodes struct {
 	RecoveryCodes []string `json:"recovery_codes"`
 }
 
+// RegenerateKeyRequest defines model for RegenerateKeyRequest.
+type RegenerateKeyRequest struct {
+	// OverlapSeconds How long the former key goes on being good; default 0, not at all
+	OverlapSeconds *int `json:"overlap_seconds,omitempty"`
+}
+
 // RestTokenRequest defines model for RestTokenRequest.
 type RestTokenRequest struct {
 	ExpiresInSeconds *int `json:"expires_in_seconds,omitempty"`
@@ -1367,7 +1489,11 @@ type Tenant struct {
 	// Example: https://acme.example.com
 	Endpoint string `json:"endpoint"`
 
-	// Hosts Hosts that are this tenant's own
+	// Environment What the tenant is for. Production tenants can't have the permissions of the demo, and tell nobody why a
+	// token isn't good; development tenants say so to whoever has a key.
+	Environment Environment `json:"environment"`
+
+	// Hosts Hosts that are this tenant's own, its verified domains among them
 	Hosts []string `json:"hosts"`
 	ID    string   `json:"id"`
 	Name  string   `json:"name"`
@@ -1377,6 +1503,9 @@ type Tenant struct {
 	Role   Role         `json:"role"`
 	Slug   string       `json:"slug"`
 	Status TenantStatus `json:"status"`
+
+	// SuspendedAt Absent when active
+	SuspendedAt *time.Time `json:"suspended_at,omitempty"`
 }
 
 // TenantList defines model for TenantList.
@@ -1406,6 +1535,10 @@ type UpdateMemberRequest struct {
 
 // UpdateTenantRequest defines model for UpdateTenantRequest.
 type UpdateTenantRequest struct {
+	// Environment What the tenant is for. Production tenants can't have the permissions of the demo, and tell nobody why a
+	// token isn't good; development tenants say so to whoever has a key.
+	Environment *Environment `json:"environment,omitempty"`
+
 	// Name Shown to people
 	Name *Name `json:"name,omitempty"`
 }
@@ -1592,6 +1725,9 @@ type APITokenPath = string
 // AccountPath defines model for AccountPath.
 type AccountPath = string
 
+// DomainPath defines model for DomainPath.
+type DomainPath = string
+
 // HubPath Example: chat
 type HubPath = HubName
 
@@ -1748,6 +1884,9 @@ type UpdateTenantJSONRequestBody = UpdateTenantRequest
 // CreateClientTokenJSONRequestBody defines body for CreateClientToken for application/json ContentType.
 type CreateClientTokenJSONRequestBody = ClientTokenRequest
 
+// CreateDomainJSONRequestBody defines body for CreateDomain for application/json ContentType.
+type CreateDomainJSONRequestBody = CreateDomainRequest
+
 // PatchHubJSONRequestBody defines body for PatchHub for application/json ContentType.
 type PatchHubJSONRequestBody = HubSettings
 
@@ -1759,6 +1898,9 @@ type CreateIssuerJSONRequestBody = IssuerSettings
 
 // ReplaceIssuerJSONRequestBody defines body for ReplaceIssuer for application/json ContentType.
 type ReplaceIssuerJSONRequestBody = IssuerSettings
+
+// RegenerateKeyJSONRequestBody defines body for RegenerateKey for application/json ContentType.
+type RegenerateKeyJSONRequestBody = RegenerateKeyRequest
 
 // CheckPermissionJSONRequestBody defines body for CheckPermission for application/json ContentType.
 type CheckPermissionJSONRequestBody = PermissionCheckRequest
@@ -1921,7 +2063,7 @@ type ServerInterface interface {
 	// GetTenant One tenant
 	// (GET /v1/tenants/{tenant})
 	GetTenant(w http.ResponseWriter, r *http.Request, tenant TenantPath)
-	// UpdateTenant Rename a tenant
+	// UpdateTenant Change a tenant's name or environment
 	// (PATCH /v1/tenants/{tenant})
 	UpdateTenant(w http.ResponseWriter, r *http.Request, tenant TenantPath)
 	// GetActivity Whether anything has connected and been published, and what is connected now
@@ -1930,6 +2072,18 @@ type ServerInterface interface {
 	// CreateClientToken A token with which a SignalR client connects to one hub
 	// (POST /v1/tenants/{tenant}/client-tokens)
 	CreateClientToken(w http.ResponseWriter, r *http.Request, tenant TenantPath)
+	// ListDomains The domains of a tenant's own
+	// (GET /v1/tenants/{tenant}/domains)
+	ListDomains(w http.ResponseWriter, r *http.Request, tenant TenantPath)
+	// CreateDomain Add a domain
+	// (POST /v1/tenants/{tenant}/domains)
+	CreateDomain(w http.ResponseWriter, r *http.Request, tenant TenantPath)
+	// DeleteDomain Remove a domain
+	// (DELETE /v1/tenants/{tenant}/domains/{domain})
+	DeleteDomain(w http.ResponseWriter, r *http.Request, tenant TenantPath, domain DomainPath)
+	// VerifyDomain Look for the DNS record of a domain now
+	// (POST /v1/tenants/{tenant}/domains/{domain}/verify)
+	VerifyDomain(w http.ResponseWriter, r *http.Request, tenant TenantPath, domain DomainPath)
 	// ListHubs The hubs that have settings, and those used within 30 days
 	// (GET /v1/tenants/{tenant}/hubs)
 	ListHubs(w http.ResponseWriter, r *http.Request, tenant TenantPath)
@@ -1945,6 +2099,12 @@ type ServerInterface interface {
 	// PutHub Create a hub or replace its settings
 	// (PUT /v1/tenants/{tenant}/hubs/{hub})
 	PutHub(w http.ResponseWriter, r *http.Request, tenant TenantPath, hub HubPath)
+	// ListHubVersions What a hub's settings were, and who made them so
+	// (GET /v1/tenants/{tenant}/hubs/{hub}/versions)
+	ListHubVersions(w http.ResponseWriter, r *http.Request, tenant TenantPath, hub HubPath)
+	// ReturnHub Return to the settings of a version
+	// (POST /v1/tenants/{tenant}/hubs/{hub}/versions/{version}/return)
+	ReturnHub(w http.ResponseWriter, r *http.Request, tenant TenantPath, hub HubPath, version int64)
 	// ListIssuers The identity providers whose tokens the tenant's clients may use
 	// (GET /v1/tenants/{tenant}/issuers)
 	ListIssuers(w http.ResponseWriter, r *http.Request, tenant TenantPath)
@@ -1957,9 +2117,12 @@ type ServerInterface interface {
 	// ReplaceIssuer Replace an issuer's settings
 	// (PUT /v1/tenants/{tenant}/issuers/{issuer})
 	ReplaceIssuer(w http.ResponseWriter, r *http.Request, tenant TenantPath, issuer string)
-	// ListKeys The two access keys, without their secrets
+	// ListKeys The access keys, without their secrets
 	// (GET /v1/tenants/{tenant}/keys)
 	ListKeys(w http.ResponseWriter, r *http.Request, tenant TenantPath)
+	// EndFormerKey End the overlap of a slot
+	// (DELETE /v1/tenants/{tenant}/keys/{slot}/former)
+	EndFormerKey(w http.ResponseWriter, r *http.Request, tenant TenantPath, slot KeySlot)
 	// RegenerateKey Replace an access key
 	// (POST /v1/tenants/{tenant}/keys/{slot}/regenerate)
 	RegenerateKey(w http.ResponseWriter, r *http.Request, tenant TenantPath, slot KeySlot)
@@ -1978,6 +2141,9 @@ type ServerInterface interface {
 	// CreateRestToken A token with which a backend publishes over REST
 	// (POST /v1/tenants/{tenant}/rest-tokens)
 	CreateRestToken(w http.ResponseWriter, r *http.Request, tenant TenantPath)
+	// ResumeTenant Serve a suspended tenant again
+	// (POST /v1/tenants/{tenant}/resume)
+	ResumeTenant(w http.ResponseWriter, r *http.Request, tenant TenantPath)
 	// ListRevocations The tokens that were taken back before they expire
 	// (GET /v1/tenants/{tenant}/revocations)
 	ListRevocations(w http.ResponseWriter, r *http.Request, tenant TenantPath)
@@ -1987,6 +2153,9 @@ type ServerInterface interface {
 	// DeleteRevocation Lift a revocation; its tokens are good again
 	// (DELETE /v1/tenants/{tenant}/revocations/{revocation})
 	DeleteRevocation(w http.ResponseWriter, r *http.Request, tenant TenantPath, revocation string)
+	// SuspendTenant Stop serving a tenant
+	// (POST /v1/tenants/{tenant}/suspend)
+	SuspendTenant(w http.ResponseWriter, r *http.Request, tenant TenantPath)
 	// ListUpstreamDeliveries What was posted to upstreams of late, and what came of it
 	// (GET /v1/tenants/{tenant}/upstream-deliveries)
 	ListUpstreamDeliveries(w http.ResponseWriter, r *http.Request, tenant TenantPath, params ListUpstreamDeliveriesParams)
@@ -2293,7 +2462,7 @@ func (_ Unimplemented) GetTenant(w http.ResponseWriter, r *http.Request, tenant 
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// UpdateTenant Rename a tenant
+// UpdateTenant Change a tenant's name or environment
 // (PATCH /v1/tenants/{tenant})
 func (_ Unimplemented) UpdateTenant(w http.ResponseWriter, r *http.Request, tenant TenantPath) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -2308,6 +2477,30 @@ func (_ Unimplemented) GetActivity(w http.ResponseWriter, r *http.Request, tenan
 // CreateClientToken A token with which a SignalR client connects to one hub
 // (POST /v1/tenants/{tenant}/client-tokens)
 func (_ Unimplemented) CreateClientToken(w http.ResponseWriter, r *http.Request, tenant TenantPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ListDomains The domains of a tenant's own
+// (GET /v1/tenants/{tenant}/domains)
+func (_ Unimplemented) ListDomains(w http.ResponseWriter, r *http.Request, tenant TenantPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// CreateDomain Add a domain
+// (POST /v1/tenants/{tenant}/domains)
+func (_ Unimplemented) CreateDomain(w http.ResponseWriter, r *http.Request, tenant TenantPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// DeleteDomain Remove a domain
+// (DELETE /v1/tenants/{tenant}/domains/{domain})
+func (_ Unimplemented) DeleteDomain(w http.ResponseWriter, r *http.Request, tenant TenantPath, domain DomainPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// VerifyDomain Look for the DNS record of a domain now
+// (POST /v1/tenants/{tenant}/domains/{domain}/verify)
+func (_ Unimplemented) VerifyDomain(w http.ResponseWriter, r *http.Request, tenant TenantPath, domain DomainPath) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -2341,6 +2534,18 @@ func (_ Unimplemented) PutHub(w http.ResponseWriter, r *http.Request, tenant Ten
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// ListHubVersions What a hub's settings were, and who made them so
+// (GET /v1/tenants/{tenant}/hubs/{hub}/versions)
+func (_ Unimplemented) ListHubVersions(w http.ResponseWriter, r *http.Request, tenant TenantPath, hub HubPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ReturnHub Return to the settings of a version
+// (POST /v1/tenants/{tenant}/hubs/{hub}/versions/{version}/return)
+func (_ Unimplemented) ReturnHub(w http.ResponseWriter, r *http.Request, tenant TenantPath, hub HubPath, version int64) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // ListIssuers The identity providers whose tokens the tenant's clients may use
 // (GET /v1/tenants/{tenant}/issuers)
 func (_ Unimplemented) ListIssuers(w http.ResponseWriter, r *http.Request, tenant TenantPath) {
@@ -2365,9 +2570,15 @@ func (_ Unimplemented) ReplaceIssuer(w http.ResponseWriter, r *http.Request, ten
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// ListKeys The two access keys, without their secrets
+// ListKeys The access keys, without their secrets
 // (GET /v1/tenants/{tenant}/keys)
 func (_ Unimplemented) ListKeys(w http.ResponseWriter, r *http.Request, tenant TenantPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// EndFormerKey End the overlap of a slot
+// (DELETE /v1/tenants/{tenant}/keys/{slot}/former)
+func (_ Unimplemented) EndFormerKey(w http.ResponseWriter, r *http.Request, tenant TenantPath, slot KeySlot) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -2407,6 +2618,12 @@ func (_ Unimplemented) CreateRestToken(w http.ResponseWriter, r *http.Request, t
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// ResumeTenant Serve a suspended tenant again
+// (POST /v1/tenants/{tenant}/resume)
+func (_ Unimplemented) ResumeTenant(w http.ResponseWriter, r *http.Request, tenant TenantPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // ListRevocations The tokens that were taken back before they expire
 // (GET /v1/tenants/{tenant}/revocations)
 func (_ Unimplemented) ListRevocations(w http.ResponseWriter, r *http.Request, tenant TenantPath) {
@@ -2422,6 +2639,12 @@ func (_ Unimplemented) CreateRevocation(w http.ResponseWriter, r *http.Request, 
 // DeleteRevocation Lift a revocation; its tokens are good again
 // (DELETE /v1/tenants/{tenant}/revocations/{revocation})
 func (_ Unimplemented) DeleteRevocation(w http.ResponseWriter, r *http.Request, tenant TenantPath, revocation string) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// SuspendTenant Stop serving a tenant
+// (POST /v1/tenants/{tenant}/suspend)
+func (_ Unimplemented) SuspendTenant(w http.ResponseWriter, r *http.Request, tenant TenantPath) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -3557,6 +3780,128 @@ func (siw *ServerInterfaceWrapper) CreateClientToken(w http.ResponseWriter, r *h
 	handler.ServeHTTP(w, r)
 }
 
+// ListDomains operation middleware
+func (siw *ServerInterfaceWrapper) ListDomains(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", chi.URLParam(r, "tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tenant", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListDomains(w, r, tenant)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CreateDomain operation middleware
+func (siw *ServerInterfaceWrapper) CreateDomain(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", chi.URLParam(r, "tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tenant", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CreateDomain(w, r, tenant)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeleteDomain operation middleware
+func (siw *ServerInterfaceWrapper) DeleteDomain(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", chi.URLParam(r, "tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tenant", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "domain" -------------
+	var domain DomainPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "domain", chi.URLParam(r, "domain"), &domain, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "domain", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteDomain(w, r, tenant, domain)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// VerifyDomain operation middleware
+func (siw *ServerInterfaceWrapper) VerifyDomain(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", chi.URLParam(r, "tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tenant", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "domain" -------------
+	var domain DomainPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "domain", chi.URLParam(r, "domain"), &domain, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "domain", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.VerifyDomain(w, r, tenant, domain)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ListHubs operation middleware
 func (siw *ServerInterfaceWrapper) ListHubs(w http.ResponseWriter, r *http.Request) {
 
@@ -3723,6 +4068,85 @@ func (siw *ServerInterfaceWrapper) PutHub(w http.ResponseWriter, r *http.Request
 	handler.ServeHTTP(w, r)
 }
 
+// ListHubVersions operation middleware
+func (siw *ServerInterfaceWrapper) ListHubVersions(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", chi.URLParam(r, "tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tenant", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "hub" -------------
+	var hub HubPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "hub", chi.URLParam(r, "hub"), &hub, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "hub", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListHubVersions(w, r, tenant, hub)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ReturnHub operation middleware
+func (siw *ServerInterfaceWrapper) ReturnHub(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", chi.URLParam(r, "tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tenant", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "hub" -------------
+	var hub HubPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "hub", chi.URLParam(r, "hub"), &hub, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "hub", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "version" -------------
+	var version int64
+
+	err = runtime.BindStyledParameterWithOptions("simple", "version", chi.URLParam(r, "version"), &version, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "version", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ReturnHub(w, r, tenant, hub, version)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ListIssuers operation middleware
 func (siw *ServerInterfaceWrapper) ListIssuers(w http.ResponseWriter, r *http.Request) {
 
@@ -3862,6 +4286,41 @@ func (siw *ServerInterfaceWrapper) ListKeys(w http.ResponseWriter, r *http.Reque
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListKeys(w, r, tenant)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// EndFormerKey operation middleware
+func (siw *ServerInterfaceWrapper) EndFormerKey(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", chi.URLParam(r, "tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tenant", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "slot" -------------
+	var slot KeySlot
+
+	err = runtime.BindStyledParameterWithOptions("simple", "slot", chi.URLParam(r, "slot"), &slot, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "slot", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.EndFormerKey(w, r, tenant, slot)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4091,6 +4550,32 @@ func (siw *ServerInterfaceWrapper) CreateRestToken(w http.ResponseWriter, r *htt
 	handler.ServeHTTP(w, r)
 }
 
+// ResumeTenant operation middleware
+func (siw *ServerInterfaceWrapper) ResumeTenant(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", chi.URLParam(r, "tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tenant", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ResumeTenant(w, r, tenant)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ListRevocations operation middleware
 func (siw *ServerInterfaceWrapper) ListRevocations(w http.ResponseWriter, r *http.Request) {
 
@@ -4169,6 +4654,32 @@ func (siw *ServerInterfaceWrapper) DeleteRevocation(w http.ResponseWriter, r *ht
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.DeleteRevocation(w, r, tenant, revocation)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// SuspendTenant operation middleware
+func (siw *ServerInterfaceWrapper) SuspendTenant(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", chi.URLParam(r, "tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tenant", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.SuspendTenant(w, r, tenant)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4880,10 +5391,31 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Patch(options.BaseURL+"/v1/tenants/{tenant}", wrapper.UpdateTenant)
 	})
 	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/tenants/{tenant}/suspend", wrapper.SuspendTenant)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/tenants/{tenant}/resume", wrapper.ResumeTenant)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/tenants/{tenant}/domains", wrapper.ListDomains)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/tenants/{tenant}/domains", wrapper.CreateDomain)
+	})
+	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/v1/tenants/{tenant}/domains/{domain}", wrapper.DeleteDomain)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/tenants/{tenant}/domains/{domain}/verify", wrapper.VerifyDomain)
+	})
+	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/tenants/{tenant}/keys", wrapper.ListKeys)
 	})
 	r.Group(func(r chi.Router) {
 		r.Post(options.BaseURL+"/v1/tenants/{tenant}/keys/{slot}/regenerate", wrapper.RegenerateKey)
+	})
+	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/v1/tenants/{tenant}/keys/{slot}/former", wrapper.EndFormerKey)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/tenants/{tenant}/hubs", wrapper.ListHubs)
@@ -4899,6 +5431,12 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Put(options.BaseURL+"/v1/tenants/{tenant}/hubs/{hub}", wrapper.PutHub)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/tenants/{tenant}/hubs/{hub}/versions", wrapper.ListHubVersions)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/tenants/{tenant}/hubs/{hub}/versions/{version}/return", wrapper.ReturnHub)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/tenants/{tenant}/webhook-secrets", wrapper.ListWebhookSecrets)

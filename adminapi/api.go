@@ -186,6 +186,15 @@ func value[T any](p *T) T {
 	return *p
 }
 
+// filled returns nil for the zero value.
+func filled[T comparable](v T) *T {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return &v
+}
+
 // optional returns nil for the zero time.
 func optional(t time.Time) *time.Time {
 	if t.IsZero() {

@@ -72,6 +72,38 @@ func (s *server) DeleteHub(w http.ResponseWriter, r *http.Request, ref TenantPat
 	s.done(w, r, s.tenants.DeleteHub(r.Context(), callerOf(r), ref, name))
 }
 
+// ListHubVersions implements ServerInterface.
+func (s *server) ListHubVersions(w http.ResponseWriter, r *http.Request, ref TenantPath, name HubPath) {
+	t, all, err := s.tenants.HubVersions(r.Context(), callerOf(r), ref, name)
+	answer := HubVersionList{Versions: make([]HubVersion, 0, len(all))}
+	for _, v := range all {
+		shown := HubVersion{Version: v.Version, CreatedAt: v.CreatedAt.UTC(), ChangedBy: filled(v.Email), Token: filled(v.Token), ReturnedTo: filled(v.ReturnedTo)}
+		if v.Settings != nil {
+			settings := shownSettings(t, *v.Settings)
+			shown.Settings = &settings
+		}
+		answer.Versions = append(answer.Versions, shown)
+	}
+	s.answer(w, r, http.StatusOK, answer, err)
+}
+
+// ReturnHub implements ServerInterface.
+func (s *server) ReturnHub(w http.ResponseWriter, r *http.Request, ref TenantPath, name HubPath, version int64) {
+	t, h, err := s.tenants.ReturnHub(r.Context(), callerOf(r), ref, name, version)
+	s.answer(w, r, http.StatusOK, s.hub(t, h), err)
+}
+
+// shownSettings shows settings with their defaults filled in.
+func shownSettings(t tenants.MemberTenant, of tenants.HubSettings) HubSettings {
+	of = of.WithDefaults()
+	origins, permissions, history := append([]string{}, of.AllowedOrigins...), append([]string{}, of.ClientPermissions...), shownHistory(of.History)
+	return HubSettings{
+		Handler: (*HubHandler)(&of.Handler), KeepAliveSeconds: &of.KeepAliveSeconds, ClientTimeoutSeconds: &of.ClientTimeoutSeconds,
+		AllowedOrigins: &origins, ClientPermissions: &permissions, Upstream: shownUpstream(of.Upstream, t.Role.Allows(tenants.SeeKeys)),
+		History: &history, Gaps: (*Gaps)(&of.Gaps),
+	}
+}
+
 func patch(in HubSettings) tenants.HubPatch {
 	return tenants.HubPatch{
 		Handler: (*tenants.Handler)(in.Handler), KeepAliveSeconds: in.KeepAliveSeconds,

@@ -39,6 +39,8 @@ var bodies = map[string]any{
 	"createServiceToken":   map[string]any{"name": "CI", "role": "viewer"},
 	"createTenant":         map[string]any{"name": "Another"},
 	"updateTenant":         map[string]any{"name": "Renamed"},
+	"createDomain":         map[string]any{"domain": "rt.example.com"},
+	"regenerateKey":        map[string]any{},
 	"putHub":               map[string]any{},
 	"patchHub":             map[string]any{"handler": "broadcast"},
 	"rotateWebhookSecret":  map[string]any{},
@@ -96,7 +98,7 @@ func eachOperation(t *testing.T, f func(o operation)) {
 func address(path, account, tenant string) string {
 	return strings.NewReplacer(
 		"{account}", account, "{tenant}", tenant, "{hub}", "chat", "{slot}", "primary", "{api_token}", "none", "{issuer}", "none", "{revocation}", "none",
-		"{delivery}", "1-1", "{user}", "none", "{invitation}", "none", "{session}", "none", "{identity}", "none",
+		"{delivery}", "1-1", "{user}", "none", "{invitation}", "none", "{session}", "none", "{identity}", "none", "{domain}", "none", "{version}", "1",
 	).Replace(path)
 }
 

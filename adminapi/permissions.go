@@ -84,7 +84,7 @@ func (s *server) judge(ctx context.Context, t tenants.MemberTenant, doc *tenants
 	if len(doc.Issuers) > 0 && accesstoken.IsIssued(token) {
 		p, err = accesstoken.VerifyIssued(ctx, doc, s.keys, token, target, s.now())
 	} else {
-		p, err = accesstoken.Verify(doc.Keys, token, target, s.now())
+		p, err = accesstoken.Verify(doc.GoodKeys(s.now()), token, target, s.now())
 	}
 	switch {
 	case errors.Is(err, accesstoken.ErrUnavailable):

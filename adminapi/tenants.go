@@ -4,7 +4,6 @@ import (
 	"net/http"
 
 	"github.com/signalbox/signalbox/tenants"
-	"github.com/signalbox/signalbox/tenants/accesstoken"
 )
 
 // ListTenants implements ServerInterface.
@@ -24,7 +23,7 @@ func (s *server) CreateTenant(w http.ResponseWriter, r *http.Request) {
 		s.problem(w, r, err)
 		return
 	}
-	t, key, err := s.tenants.CreateTenant(r.Context(), callerOf(r), tenants.AccountID(value(in.AccountID)), in.Name, value(in.Slug))
+	t, key, err := s.tenants.CreateTenant(r.Context(), callerOf(r), tenants.AccountID(value(in.AccountID)), in.Name, value(in.Slug), tenants.Environment(value(in.Environment)))
 	if err != nil {
 		s.problem(w, r, err)
 		return
@@ -47,7 +46,7 @@ func (s *server) UpdateTenant(w http.ResponseWriter, r *http.Request, ref Tenant
 		s.problem(w, r, err)
 		return
 	}
-	t, err := s.tenants.RenameTenant(r.Context(), callerOf(r), ref, value(in.Name))
+	t, err := s.tenants.UpdateTenant(r.Context(), callerOf(r), ref, tenants.TenantPatch{Name: in.Name, Environment: (*tenants.Environment)(in.Environment)})
 	s.answer(w, r, http.StatusOK, s.tenant(t), err)
 }
 
@@ -56,25 +55,16 @@ func (s *server) DeleteTenant(w http.ResponseWriter, r *http.Request, ref Tenant
 	s.done(w, r, s.tenants.DeleteTenant(r.Context(), callerOf(r), ref))
 }
 
-// ListKeys implements ServerInterface.
-func (s *server) ListKeys(w http.ResponseWriter, r *http.Request, ref TenantPath) {
-	keys, err := s.tenants.Keys(r.Context(), callerOf(r), ref)
-	answer := AccessKeyList{Keys: make([]AccessKey, 0, len(keys))}
-	for _, k := range keys {
-		answer.Keys = append(answer.Keys, AccessKey{ID: k.ID, Slot: KeySlot(k.Slot), Hint: k.Hint, CreatedAt: k.CreatedAt.UTC()})
-	}
-	s.answer(w, r, http.StatusOK, answer, err)
+// SuspendTenant implements ServerInterface.
+func (s *server) SuspendTenant(w http.ResponseWriter, r *http.Request, ref TenantPath) {
+	t, err := s.tenants.SuspendTenant(r.Context(), callerOf(r), ref)
+	s.answer(w, r, http.StatusOK, s.tenant(t), err)
 }
 
-// RegenerateKey implements ServerInterface.
-func (s *server) RegenerateKey(w http.ResponseWriter, r *http.Request, ref TenantPath, slot KeySlot) {
-	t, key, err := s.tenants.RegenerateKey(r.Context(), callerOf(r), ref, tenants.KeySlot(slot))
-	if err != nil {
-		s.problem(w, r, err)
-		return
-	}
-	secret, err := s.keySecret(t, key)
-	s.answer(w, r, http.StatusOK, secret, err)
+// ResumeTenant implements ServerInterface.
+func (s *server) ResumeTenant(w http.ResponseWriter, r *http.Request, ref TenantPath) {
+	t, err := s.tenants.ResumeTenant(r.Context(), callerOf(r), ref)
+	s.answer(w, r, http.StatusOK, s.tenant(t), err)
 }
 
 // GetLimits implements ServerInterface.
@@ -107,21 +97,10 @@ func (s *server) GetLimits(w http.ResponseWriter, r *http.Request, ref TenantPat
 
 func (s *server) tenant(t tenants.MemberTenant) Tenant {
 	return Tenant{
-		ID: string(t.ID), Slug: t.Slug, Name: t.Name, Status: TenantStatus(t.Status), AccountID: string(t.Account), Plan: t.Plan,
+		ID: string(t.ID), Slug: t.Slug, Name: t.Name, Status: TenantStatus(t.Status), SuspendedAt: optional(t.SuspendedAt),
+		Environment: Environment(t.Environment), AccountID: string(t.Account), Plan: t.Plan,
 		Role: Role(t.Role), Endpoint: s.tenants.Endpoints().Base(t.Tenant), Hosts: s.tenants.Endpoints().Hosts(t.Tenant), CreatedAt: t.CreatedAt.UTC(),
 	}
-}
-
-// keySecret shows a new key. The connection string names a host, because SDKs
-// drop a path.
-func (s *server) keySecret(t tenants.MemberTenant, k tenants.NewKey) (AccessKeySecret, error) {
-	connection, err := accesstoken.NewConnectionString(s.tenants.Endpoints().HostBase(t.Tenant), k.Secret)
-	if err != nil {
-		return AccessKeySecret{}, err
-	}
-	return AccessKeySecret{
-		ID: k.ID, Slot: KeySlot(k.Slot), Secret: k.Secret.Reveal(), ConnectionString: connection.Reveal(), CreatedAt: k.CreatedAt.UTC(),
-	}, nil
 }
 
 func limit(l tenants.Limit) Limit {

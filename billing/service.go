@@ -28,6 +28,8 @@ type Store interface {
 	Entries(ctx context.Context, w Whose, from, to time.Time, kind Kind, each func(Entry) error) error
 	// CountEntries counts them.
 	CountEntries(ctx context.Context, w Whose, from, to time.Time, kind Kind) (int, error)
+	// Keys returns when each access key of a tenant was used last.
+	Keys(ctx context.Context, t tenants.ID) (map[string]time.Time, error)
 	// Watch remembers that somebody looks at a tenant's usage.
 	Watch(ctx context.Context, t tenants.ID, until time.Time) error
 	// Watched returns those of the tenants that somebody looks at.
@@ -103,6 +105,12 @@ func (s *Service) Activity(ctx context.Context, t tenants.ID) (Activity, error) 
 // latest first, whether they have settings or not.
 func (s *Service) Hubs(ctx context.Context, t tenants.ID) ([]string, error) {
 	return s.store.Hubs(ctx, t, s.now().UTC().Add(-HubsShownFor), maxHubs)
+}
+
+// Keys returns when each access key was used last, by its id. Those that never were
+// are left out.
+func (s *Service) Keys(ctx context.Context, t tenants.ID) (map[string]time.Time, error) {
+	return s.store.Keys(ctx, t)
 }
 
 // Live is what a watching console is sent after each change.

@@ -27,10 +27,13 @@ type Permission string
 // The permissions. Seeing a tenant with its hubs, limits and usage needs
 // SeeTenant; each of the others says its own.
 const (
-	SeeTenant     Permission = "see_tenant"
-	SeeKeys       Permission = "see_keys"
-	CreateTenant  Permission = "create_tenant"
-	ChangeTenant  Permission = "change_tenant"
+	SeeTenant    Permission = "see_tenant"
+	SeeKeys      Permission = "see_keys"
+	CreateTenant Permission = "create_tenant"
+	ChangeTenant Permission = "change_tenant"
+	// SuspendTenant stops a tenant and serves it again.
+	SuspendTenant Permission = "suspend_tenant"
+	ChangeDomain  Permission = "change_domain"
 	DeleteTenant  Permission = "delete_tenant"
 	RegenerateKey Permission = "regenerate_key"
 	ChangeHub     Permission = "change_hub"
@@ -61,6 +64,8 @@ var rolesWith = map[Permission][]Role{
 	SeeKeys:       {Owner, Admin, Developer},
 	CreateTenant:  {Owner, Admin},
 	ChangeTenant:  {Owner, Admin},
+	SuspendTenant: {Owner, Admin},
+	ChangeDomain:  {Owner, Admin},
 	DeleteTenant:  {Owner, Admin},
 	RegenerateKey: {Owner, Admin, Developer},
 	ChangeHub:     {Owner, Admin, Developer},

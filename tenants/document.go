@@ -1,5 +1,10 @@
 package tenants
 
+import (
+	"slices"
+	"time"
+)
+
 // Document is everything that the data plane knows of a tenant: the control
 // plane writes it, edges read it, nobody else sees it. It holds secrets and is
 // sealed wherever it is stored.
@@ -8,10 +13,14 @@ type Document struct {
 	Slug     string `json:"slug"`
 	Revision int64  `json:"revision"` // grows with every change; an older document never replaces a newer one
 	Status   Status `json:"status"`
+	// Environment is what the tenant is for; "" = production.
+	Environment Environment `json:"environment,omitempty"`
 	// Hosts are the tenant's own hosts, lower case, with or without a port.
 	Hosts []string `json:"hosts,omitempty"`
-	Keys  []DocKey `json:"keys"`
-	Plan  string   `json:"plan"`
+	// Keys are those in use, the primary one first, then those that were replaced
+	// and are good for a while; see GoodKeys.
+	Keys []DocKey `json:"keys"`
+	Plan string   `json:"plan"`
 	// Limits are the effective limits: plan plus overrides.
 	Limits Limits `json:"limits"`
 	// Hubs has the hubs with settings of their own, by lower-case name; others
@@ -26,13 +35,44 @@ type Document struct {
 	WebhookSecrets []DocWebhookSecret `json:"webhook_secrets,omitempty"`
 }
 
+// GoodKeys returns the access keys that may be used at a time. Nobody may change
+// the slice.
+func (d *Document) GoodKeys(at time.Time) []DocKey {
+	past := func(k DocKey) bool { return !k.Good(at) }
+	if !slices.ContainsFunc(d.Keys, past) {
+		return d.Keys
+	}
+	return slices.DeleteFunc(slices.Clone(d.Keys), past)
+}
+
+// NextEnd is when the first of the keys that are good at a time stops being so; zero
+// = none does.
+func (d *Document) NextEnd(at time.Time) time.Time {
+	var next int64
+	for _, k := range d.Keys {
+		if k.Expires != 0 && k.Good(at) && (next == 0 || k.Expires < next) {
+			next = k.Expires
+		}
+	}
+	if next == 0 {
+		return time.Time{}
+	}
+	return time.Unix(next, 0)
+}
+
 // DocKey is an access key inside a document. Secret is plain here because the
 // whole document is sealed.
 type DocKey struct {
 	ID     string  `json:"id"`
 	Slot   KeySlot `json:"slot"`
 	Secret string  `json:"secret"`
+	// Expires is when a key that was replaced stops being good, in seconds since
+	// 1970; 0 = it is in use.
+	Expires int64 `json:"expires,omitempty"`
 }
+
+// Good reports whether the key may be used at a time.
+func (k DocKey) Good(at time.Time) bool { return k.Expires == 0 || at.Unix() < k.Expires }
 
 // DocWebhookSecret is a webhook secret inside a document.
 type DocWebhookSecret struct {

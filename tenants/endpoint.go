@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -54,7 +55,7 @@ func (e Endpoints) slugOf(host string) (string, bool) {
 
 // Hosts returns every host of the tenant's own.
 func (e Endpoints) Hosts(t Tenant) []string {
-	return append([]string{e.Host(t.Slug)}, t.Hosts...)
+	return slices.Concat([]string{e.Host(t.Slug)}, t.Hosts, t.Domains)
 }
 
 // Base returns the tenant's address on the data plane, without a slash at its end.

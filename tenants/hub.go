@@ -104,6 +104,20 @@ func (s HubSettings) clean() HubSettings {
 	return s
 }
 
+// audited returns the settings as the audit has them: without the queries of
+// upstreams' URLs, which may hold secrets.
+func (s HubSettings) audited() HubSettings {
+	if s.Upstream != nil {
+		u := *s.Upstream
+		u.Rules = slices.Clone(u.Rules)
+		for i, r := range u.Rules {
+			u.Rules[i].URL, _, _ = strings.Cut(r.URL, "?")
+		}
+		s.Upstream = &u
+	}
+	return s
+}
+
 // originHost is a host as browsers write it in an origin: a name in ASCII, or an
 // IPv6 address in brackets.
 var originHost = regexp.MustCompile(`^([a-z0-9_-]+(\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+\])$`)

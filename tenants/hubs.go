@@ -89,8 +89,8 @@ func (s *Service) PutHub(ctx context.Context, c Caller, ref, name string, p HubP
 	if err := s.checkUpstream(ctx, c, ref, name, p.Upstream); err != nil {
 		return MemberTenant{}, Hub{}, false, err
 	}
-	t, err = s.change(ctx, c, ref, ChangeHub, "hub.put", name, func(tx Store, t MemberTenant) error {
-		_, err := tx.Hub(ctx, t.ID, name)
+	t, err = s.changeTold(ctx, c, ref, ChangeHub, Audit{Action: "hub.put", Subject: name}, func(tx Store, t *MemberTenant, a *Audit) error {
+		was, err := tx.Hub(ctx, t.ID, name)
 		if created = isKind(err, fault.NotFound); created {
 			err = s.roomForHub(ctx, tx, t.ID)
 		}
@@ -98,35 +98,43 @@ func (s *Service) PutHub(ctx context.Context, c Caller, ref, name string, p HubP
 			return err
 		}
 		now := s.now()
-		h, err = s.putHub(ctx, tx, t.ID, Hub{Name: name, Settings: settings.clean(), CreatedAt: now, UpdatedAt: now})
+		h, err = s.putHub(ctx, tx, c, *t, a, was, Hub{Name: name, Settings: settings.clean(), CreatedAt: now, UpdatedAt: now}, 0)
 		return err
 	})
 	return t, h, created, err
 }
 
-// putHub writes a hub, unless its plan doesn't allow the history or the tenant's
-// hubs come to be too much together.
-// The tenant's row is locked by the change under way, so the sum holds.
-func (s *Service) putHub(ctx context.Context, tx Store, t ID, h Hub) (Hub, error) {
-	limits, overrides, err := tx.Limits(ctx, t, s.now())
+// putHub writes a hub that was another one before, and keeps its settings as a
+// version; returnedTo is the one that had them, 0 = none. It refuses what the plan or
+// the environment doesn't allow, and when the tenant's hubs come to be too much
+// together. The tenant's row is locked by the change under way, so the sum holds.
+func (s *Service) putHub(ctx context.Context, tx Store, c Caller, t MemberTenant, a *Audit, was, h Hub, returnedTo int64) (Hub, error) {
+	limits, overrides, err := tx.Limits(ctx, t.ID, s.now())
 	if err != nil {
 		return Hub{}, err
 	}
 	if err := h.Settings.History.within(limits.With(overrides)); err != nil {
 		return Hub{}, err
 	}
-	h, err = tx.PutHub(ctx, t, h)
+	if err := h.Settings.suits(t.Environment); err != nil {
+		return Hub{}, err
+	}
+	h, err = tx.PutHub(ctx, t.ID, h)
 	if err != nil {
 		return Hub{}, err
 	}
-	have, err := tx.HubBytes(ctx, t)
+	have, err := tx.HubBytes(ctx, t.ID)
 	if err != nil {
 		return Hub{}, err
 	}
 	if have > maxHubBytes {
 		return Hub{}, fault.New(fault.QuotaExceeded, fmt.Sprintf("The settings of all hubs of a tenant may have %d bytes together.", maxHubBytes)).WithCode("max_hub_bytes")
 	}
-	return h, nil
+	if was.Name != "" {
+		a.Before = was.Settings.audited()
+	}
+	a.After = h.Settings.audited()
+	return h, tx.AddHubVersion(ctx, t.ID, c, HubVersion{Hub: h.Name, Settings: &h.Settings, ReturnedTo: returnedTo, CreatedAt: h.UpdatedAt})
 }
 
 // roomForHub returns an error when the tenant has as many hubs as it may. The
@@ -159,7 +167,7 @@ func (s *Service) PatchHub(ctx context.Context, c Caller, ref, name string, p Hu
 		return MemberTenant{}, Hub{}, err
 	}
 	var h Hub
-	t, err := s.change(ctx, c, ref, ChangeHub, "hub.patched", name, func(tx Store, t MemberTenant) error {
+	t, err := s.changeTold(ctx, c, ref, ChangeHub, Audit{Action: "hub.patched", Subject: name}, func(tx Store, t *MemberTenant, a *Audit) error {
 		now := s.now()
 		was, err := tx.Hub(ctx, t.ID, name)
 		if isKind(err, fault.NotFound) {
@@ -172,7 +180,7 @@ func (s *Service) PatchHub(ctx context.Context, c Caller, ref, name string, p Hu
 		if err := settings.Validate(); err != nil {
 			return err
 		}
-		h, err = s.putHub(ctx, tx, t.ID, Hub{Name: name, Settings: settings.clean(), CreatedAt: was.CreatedAt, UpdatedAt: now})
+		h, err = s.putHub(ctx, tx, c, *t, a, was, Hub{Name: name, Settings: settings.clean(), CreatedAt: was.CreatedAt, UpdatedAt: now}, 0)
 		return err
 	})
 	return t, h, err
@@ -184,10 +192,7 @@ func (s *Service) DeleteHub(ctx context.Context, c Caller, ref, name string) err
 	if err != nil {
 		return err
 	}
-	_, err = s.change(ctx, c, ref, ChangeHub, "hub.deleted", name, func(tx Store, t MemberTenant) error {
-		return tx.DeleteHub(ctx, t.ID, name)
-	})
-	return err
+	return s.forgetHub(ctx, c, ref, name, 0)
 }
 
 // Limits returns the limits of a tenant in force, and how many hubs it has.

@@ -10,13 +10,16 @@ import (
 	"time"
 )
 
-// AccessKey is one of a tenant's two keys.
+// AccessKey is one of a tenant's two keys, or one that was replaced and is good for
+// a while beside the new one of its slot.
 type AccessKey struct {
 	ID        string
 	Slot      KeySlot
 	Sealed    []byte // the secret as Sealer.Seal made it
 	Hint      string // the last characters of the secret
 	CreatedAt time.Time
+	// Expires is when a key that was replaced stops being good; zero = it is in use.
+	Expires time.Time
 }
 
 // NewKey is a key together with its secret, right after it was made.

@@ -1,8 +1,11 @@
 package tenants
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/signalbox/signalbox/internal/fault"
 )
@@ -12,6 +15,7 @@ type newTenant struct {
 	account Account
 	slug    string
 	name    string
+	env     Environment
 	hosts   []string
 	// Keys of a seeded tenant; "" = random.
 	primary, secondary Secret
@@ -27,13 +31,16 @@ type madeTenant struct {
 func (s *Service) createTenant(ctx context.Context, tx Store, c Caller, in newTenant) (madeTenant, error) {
 	now := s.now()
 	t := Tenant{
-		ID: ID(newID()), Account: in.account.ID, Slug: in.slug, Name: in.name, Status: Active, Plan: in.account.Plan,
+		ID: ID(newID()), Account: in.account.ID, Slug: in.slug, Name: in.name, Status: Active, Environment: in.env, Plan: in.account.Plan,
 		Hosts: in.hosts, CreatedAt: now,
 	}
 	if err := tx.CreateTenant(ctx, t); err != nil {
 		return madeTenant{}, err
 	}
-	if err := tx.Change(ctx, t.ID, Audit{Caller: c, Account: t.Account, Tenant: t.ID, Action: "tenant.created", Subject: t.Slug}); err != nil {
+	if err := tx.Touch(ctx, t.ID); err != nil {
+		return madeTenant{}, err
+	}
+	if err := tx.Audit(ctx, Audit{Caller: c, Account: t.Account, Tenant: t.ID, Action: "tenant.created", Subject: t.Slug, After: stateOf(t)}); err != nil {
 		return madeTenant{}, err
 	}
 	made := madeTenant{tenant: t}
@@ -45,21 +52,26 @@ func (s *Service) createTenant(ctx context.Context, tx Store, c Caller, in newTe
 			k.secret = newSecret()
 		}
 		made.primary = s.sealer.makeKey(t.ID, k.slot, k.secret, now)
-		if err := tx.PutKey(ctx, t.ID, made.primary.AccessKey); err != nil {
+		if err := tx.PutKey(ctx, t.ID, made.primary.AccessKey, now); err != nil {
 			return madeTenant{}, err
 		}
 	}
-	if _, err := tx.PutHub(ctx, t.ID, Hub{Name: FirstHub, CreatedAt: now, UpdatedAt: now}); err != nil {
+	first := Hub{Name: FirstHub, Settings: in.env.firstHub(), CreatedAt: now, UpdatedAt: now}
+	if _, err := tx.PutHub(ctx, t.ID, first); err != nil {
 		return madeTenant{}, err
 	}
-	return made, nil
+	return made, tx.AddHubVersion(ctx, t.ID, c, HubVersion{Hub: FirstHub, Settings: &first.Settings, CreatedAt: now})
 }
 
 // CreateTenant makes a tenant in an account; account "" means the caller's only
-// one, slug "" makes one from the name.
-func (s *Service) CreateTenant(ctx context.Context, c Caller, account AccountID, name, slug string) (MemberTenant, NewKey, error) {
+// one, slug "" makes one from the name, environment "" is Development.
+func (s *Service) CreateTenant(ctx context.Context, c Caller, account AccountID, name, slug string, env Environment) (MemberTenant, NewKey, error) {
 	name, ok := cleanName(name)
 	var fields []fault.Field
+	env = cmp.Or(env, Development)
+	if !slices.Contains(Environments, env) {
+		fields = append(fields, environmentField())
+	}
 	if !ok {
 		fields = append(fields, nameField("name"))
 	}
@@ -84,7 +96,7 @@ func (s *Service) CreateTenant(ctx context.Context, c Caller, account AccountID,
 		if have >= most {
 			return fault.New(fault.QuotaExceeded, fmt.Sprintf("The plan of this account allows %d tenants, and it has %d.", most, have)).WithCode("max_tenants")
 		}
-		made, err = s.createTenant(ctx, tx, c, newTenant{account: in.Account, slug: slug, name: name})
+		made, err = s.createTenant(ctx, tx, c, newTenant{account: in.Account, slug: slug, name: name, env: env})
 		return err
 	})
 	if err != nil {
@@ -104,41 +116,42 @@ func (s *Service) Tenant(ctx context.Context, c Caller, ref string) (MemberTenan
 	return s.tenantFor(ctx, c, ref, SeeTenant)
 }
 
-// RenameTenant changes a tenant's name.
-func (s *Service) RenameTenant(ctx context.Context, c Caller, ref, name string) (MemberTenant, error) {
-	name, ok := cleanName(name)
-	if !ok {
-		return MemberTenant{}, fault.InvalidFields(nameField("name"))
-	}
-	t, err := s.change(ctx, c, ref, ChangeTenant, "tenant.renamed", name, func(tx Store, t MemberTenant) error {
-		return tx.RenameTenant(ctx, t.ID, name)
-	})
-	t.Name = name
-	return t, err
-}
-
-// DeleteTenant ends a tenant: edges drop it, its slug becomes free.
-func (s *Service) DeleteTenant(ctx context.Context, c Caller, ref string) error {
-	_, err := s.change(ctx, c, ref, DeleteTenant, "tenant.deleted", ref, func(tx Store, t MemberTenant) error {
-		return tx.DeleteTenant(ctx, t.ID, s.now())
-	})
-	return err
-}
-
 // change runs one change of a tenant: it checks the permission, and in one
-// transaction bumps the revision, writes the audit, queues the document and
-// calls f; then it hurries the document to the data plane.
+// transaction bumps the revision, queues the document, calls f and writes the audit;
+// then it hurries the document to the data plane.
 func (s *Service) change(ctx context.Context, c Caller, ref string, p Permission, action, subject string, f func(Store, MemberTenant) error) (MemberTenant, error) {
+	return s.changeTold(ctx, c, ref, p, Audit{Action: action, Subject: subject}, func(tx Store, t *MemberTenant, _ *Audit) error { return f(tx, *t) })
+}
+
+// errUnchanged ends a change that would change nothing.
+var errUnchanged = errors.New("nothing to change")
+
+// changeTold is change for an f that says what was there before and after, and what
+// the tenant has become. The tenant is as it is behind the lock. errUnchanged of f
+// takes everything back and is no error.
+func (s *Service) changeTold(ctx context.Context, c Caller, ref string, p Permission, a Audit, f func(tx Store, t *MemberTenant, a *Audit) error) (MemberTenant, error) {
 	t, err := s.tenantFor(ctx, c, ref, p)
 	if err != nil {
 		return MemberTenant{}, err
 	}
 	err = s.store.InTx(ctx, func(tx Store) error {
-		if err := tx.Change(ctx, t.ID, Audit{Caller: c, Account: t.Account, Tenant: t.ID, Action: action, Subject: subject}); err != nil {
+		if err := tx.Touch(ctx, t.ID); err != nil {
 			return err
 		}
-		return f(tx, t)
+		fresh, err := tx.Tenant(ctx, t.ID)
+		if err != nil {
+			return err
+		}
+		t.Tenant = fresh
+		a.Caller, a.Account, a.Tenant = c, t.Account, t.ID
+		if err := f(tx, &t, &a); err != nil {
+			return err
+		}
+		return tx.Audit(ctx, a)
 	})
+	if errors.Is(err, errUnchanged) {
+		return t, nil
+	}
 	if err != nil {
 		return MemberTenant{}, err
 	}

@@ -16,7 +16,7 @@ func (s *Service) Document(ctx context.Context, id ID) (Document, error) {
 	if err != nil {
 		return Document{}, err
 	}
-	doc := Document{ID: t.ID, Slug: t.Slug, Revision: t.Revision, Status: t.Status, Plan: t.Plan}
+	doc := Document{ID: t.ID, Slug: t.Slug, Revision: t.Revision, Status: t.Status, Environment: t.Environment, Plan: t.Plan}
 	if t.Status == Deleted {
 		return doc, nil
 	}

@@ -95,21 +95,22 @@ func (d *Document) Revoked(c Credential) RevocationKind {
 // KeyRevoked reports whether an access key was taken back, with all that it signed.
 func (d *Document) KeyRevoked(id string) bool { return d.Revoked(Credential{KeyID: id}) != "" }
 
-// SigningKey returns the first access key that isn't revoked, for minting tokens.
+// SigningKey returns the first access key that is in use and isn't revoked, for
+// minting tokens.
 func (d *Document) SigningKey() (DocKey, bool) {
-	i := slices.IndexFunc(d.Keys, func(k DocKey) bool { return !d.KeyRevoked(k.ID) })
+	i := slices.IndexFunc(d.Keys, func(k DocKey) bool { return k.Expires == 0 && !d.KeyRevoked(k.ID) })
 	if i < 0 {
 		return DocKey{}, false
 	}
 	return d.Keys[i], true
 }
 
-// Vouched reports whether what signed the token is still the tenant's.
-func (d *Document) Vouched(c Credential) bool {
+// Vouched reports whether what signed the token is the tenant's at a time.
+func (d *Document) Vouched(c Credential, at time.Time) bool {
 	if c.IssuerID != "" {
 		return slices.ContainsFunc(d.Issuers, func(i Issuer) bool { return i.ID == c.IssuerID })
 	}
-	return slices.ContainsFunc(d.Keys, func(k DocKey) bool { return k.ID == c.KeyID })
+	return slices.ContainsFunc(d.Keys, func(k DocKey) bool { return k.ID == c.KeyID && k.Good(at) })
 }
 
 // Revocations lists those of a tenant that are in force, the newest first.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/signalbox/signalbox/internal/fault"
 )
@@ -142,7 +143,7 @@ func (s *Service) seedTenant(ctx context.Context, tx Store, c Caller, a Account,
 	t, err := tx.TenantBySlug(ctx, in.Slug)
 	switch {
 	case isKind(err, fault.NotFound):
-		made, err := s.createTenant(ctx, tx, c, newTenant{account: a, slug: in.Slug, name: in.Name, hosts: hosts, primary: in.Primary, secondary: in.Secondary})
+		made, err := s.createTenant(ctx, tx, c, newTenant{account: a, slug: in.Slug, name: in.Name, env: Development, hosts: hosts, primary: in.Primary, secondary: in.Secondary})
 		if err != nil {
 			return Tenant{}, err
 		}
@@ -153,32 +154,35 @@ func (s *Service) seedTenant(ctx context.Context, tx Store, c Caller, a Account,
 		return Tenant{}, fault.New(fault.Conflict, "The slug belongs to another account.").WithCode("slug_taken")
 	default:
 		// Also when nothing differs: the plan may have changed.
-		if err := tx.Change(ctx, t.ID, Audit{Caller: c, Account: a.ID, Tenant: t.ID, Action: "tenant.seeded", Subject: in.Slug}); err != nil {
+		if err := tx.Touch(ctx, t.ID); err != nil {
 			return Tenant{}, err
 		}
-		if err := errors.Join(tx.RenameTenant(ctx, t.ID, in.Name), tx.SetHosts(ctx, t.ID, hosts), s.seedKeys(ctx, tx, t.ID, in)); err != nil {
+		if err := tx.Audit(ctx, Audit{Caller: c, Account: a.ID, Tenant: t.ID, Action: "tenant.seeded", Subject: in.Slug}); err != nil {
 			return Tenant{}, err
 		}
-		t.Name, t.Hosts = in.Name, hosts
+		t.Name, t.Environment, t.Hosts = in.Name, Development, hosts
+		if err := errors.Join(tx.UpdateTenant(ctx, t), tx.SetHosts(ctx, t.ID, hosts), s.seedKeys(ctx, tx, t.ID, in)); err != nil {
+			return Tenant{}, err
+		}
 	}
-	return t, s.seedHubs(ctx, tx, t.ID, in.Hubs)
+	return t, s.seedHubs(ctx, tx, c, t.ID, in.Hubs)
 }
 
 // seedKeys replaces the keys whose secret differs.
 func (s *Service) seedKeys(ctx context.Context, tx Store, t ID, in SeedTenant) error {
-	have, err := tx.Keys(ctx, t)
+	have, err := tx.Keys(ctx, t, s.now())
 	if err != nil {
 		return err
 	}
 	for slot, want := range map[KeySlot]Secret{Primary: in.Primary, Secondary: in.Secondary} {
 		same := slices.ContainsFunc(have, func(k AccessKey) bool {
 			secret, err := s.sealer.Open(t, k.ID, k.Sealed) // what another sealing key sealed is replaced
-			return k.Slot == slot && err == nil && secret == want
+			return k.Slot == slot && k.Expires.IsZero() && err == nil && secret == want
 		})
 		if want == "" || same {
 			continue
 		}
-		if err := tx.PutKey(ctx, t, s.sealer.makeKey(t, slot, want, s.now()).AccessKey); err != nil {
+		if err := tx.PutKey(ctx, t, s.sealer.makeKey(t, slot, want, s.now()).AccessKey, time.Time{}); err != nil {
 			return err
 		}
 	}
@@ -186,7 +190,7 @@ func (s *Service) seedKeys(ctx context.Context, tx Store, t ID, in SeedTenant) e
 }
 
 // seedHubs makes the hubs that are missing; settings of others stay.
-func (s *Service) seedHubs(ctx context.Context, tx Store, t ID, names []string) error {
+func (s *Service) seedHubs(ctx context.Context, tx Store, c Caller, t ID, names []string) error {
 	for _, name := range names {
 		name, err := hubNamed(name)
 		if err != nil {
@@ -195,6 +199,9 @@ func (s *Service) seedHubs(ctx context.Context, tx Store, t ID, names []string) 
 		_, err = tx.Hub(ctx, t, name)
 		if isKind(err, fault.NotFound) {
 			_, err = tx.PutHub(ctx, t, Hub{Name: name, CreatedAt: s.now(), UpdatedAt: s.now()})
+			if err == nil {
+				err = tx.AddHubVersion(ctx, t, c, HubVersion{Hub: name, Settings: new(HubSettings), CreatedAt: s.now()})
+			}
 		}
 		if err != nil {
 			return err

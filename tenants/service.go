@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/url"
 	"time"
 
@@ -24,6 +25,8 @@ type Config struct {
 	Publish func(context.Context, ID) error
 	// Outbound says which addresses tenants may give.
 	Outbound outbound.Policy
+	// Resolver looks up the DNS records of tenants' domains; nil = the system's.
+	Resolver Resolver
 	// Upstreams reaches tenants' upstreams; nil = URLs are taken as they are and
 	// nothing can be replayed.
 	Upstreams Upstreams
@@ -52,6 +55,7 @@ type Service struct {
 	consoleURL     string
 	publish        func(context.Context, ID) error
 	outbound       outbound.Policy
+	resolver       Resolver
 	upstreams      Upstreams
 	deliveries     DeliveryLog
 	signUpsPerHour int
@@ -76,9 +80,12 @@ func NewService(c Config) (*Service, error) {
 	}
 	s := &Service{
 		store: c.Store, sealer: c.Sealer, endpoints: c.Endpoints, consoleURL: c.ConsoleURL, publish: c.Publish, outbound: c.Outbound,
-		upstreams: c.Upstreams, deliveries: c.Deliveries,
+		resolver: c.Resolver, upstreams: c.Upstreams, deliveries: c.Deliveries,
 		signUpsPerHour: c.SignUpsPerHour, confirmSignUps: c.ConfirmSignUps, logger: c.Logger, passwords: p,
 		now: func() time.Time { return now().Truncate(time.Microsecond) }, // as the database keeps it
+	}
+	if s.resolver == nil {
+		s.resolver = net.DefaultResolver
 	}
 	if s.signUpsPerHour == 0 {
 		s.signUpsPerHour = defaultSignUpsPerHour

@@ -176,7 +176,7 @@ func (s *Service) createSignedUp(ctx context.Context, tx Store, c Caller, in Sig
 	if err := tx.AddMember(ctx, out.Account.ID, out.User.ID, Owner); err != nil {
 		return SignedUp{}, err
 	}
-	made, err := s.createTenant(ctx, tx, c, newTenant{account: out.Account.Account, slug: in.TenantSlug, name: in.TenantName})
+	made, err := s.createTenant(ctx, tx, c, newTenant{account: out.Account.Account, slug: in.TenantSlug, name: in.TenantName, env: Development})
 	if err != nil {
 		return SignedUp{}, err
 	}

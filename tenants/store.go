@@ -185,17 +185,36 @@ type Registry interface {
 	Tenant(ctx context.Context, t ID) (Tenant, error)
 	// TenantIDs pages through the ids of all tenants that are not deleted.
 	TenantIDs(ctx context.Context, after ID, limit int) ([]ID, error)
-	RenameTenant(ctx context.Context, t ID, name string) error
+	// UpdateTenant writes name, environment and suspension.
+	UpdateTenant(ctx context.Context, t Tenant) error
 	SetHosts(ctx context.Context, t ID, hosts []string) error
+	// DeleteTenant leaves a tombstone, and queues the end of what edges keep of the
+	// tenant.
 	DeleteTenant(ctx context.Context, t ID, now time.Time) error
-	// Change begins every change of a tenant: it locks its row, bumps its
-	// revision, writes the audit and queues the publication of its document.
-	Change(ctx context.Context, t ID, a Audit) error
-	// Audit writes an audit row for what changes no tenant.
+	// Touch begins every change of a tenant: it locks its row, bumps its revision and
+	// queues the publication of its document.
+	Touch(ctx context.Context, t ID) error
+	// Audit writes an audit row.
 	Audit(ctx context.Context, a Audit) error
 
-	PutKey(ctx context.Context, t ID, k AccessKey) error
-	Keys(ctx context.Context, t ID) ([]AccessKey, error)
+	// PutKey puts a key in use in its slot; the one that was is good until
+	// formerUntil, and one before that no longer.
+	PutKey(ctx context.Context, t ID, k AccessKey, formerUntil time.Time) error
+	// Keys returns those that are good: those in use, the primary one first, then
+	// those that were replaced.
+	Keys(ctx context.Context, t ID, now time.Time) ([]AccessKey, error)
+	// EndFormerKey ends the key that was replaced in a slot and still is good.
+	EndFormerKey(ctx context.Context, t ID, slot KeySlot, now time.Time) (AccessKey, error)
+
+	// Domains lists a tenant's domains by name, verified or not.
+	Domains(ctx context.Context, t ID) ([]Domain, error)
+	Domain(ctx context.Context, t ID, id string) (Domain, error)
+	// PutDomain answers domain_exists for one that the tenant has.
+	PutDomain(ctx context.Context, t ID, d Domain) error
+	// CheckedDomain notes when a domain's record was looked for, and whether it was
+	// found; it answers domain_taken for one that is another tenant's.
+	CheckedDomain(ctx context.Context, t ID, d Domain) error
+	DeleteDomain(ctx context.Context, t ID, id string) error
 
 	// RotateWebhookSecret puts a secret in use; the one that was goes on until
 	// formerUntil, and one before that goes.
@@ -211,6 +230,12 @@ type Registry interface {
 	// PutHub creates or replaces a hub and returns it as it is kept.
 	PutHub(ctx context.Context, t ID, h Hub) (Hub, error)
 	DeleteHub(ctx context.Context, t ID, name string) error
+	// AddHubVersion keeps what a hub's settings have become and who made them so,
+	// unless they are what they were, and numbers it. The oldest ones go.
+	AddHubVersion(ctx context.Context, t ID, c Caller, v HubVersion) error
+	// HubVersions lists those of a hub, the newest first.
+	HubVersions(ctx context.Context, t ID, hub string) ([]HubVersion, error)
+	HubVersion(ctx context.Context, t ID, hub string, version int64) (HubVersion, error)
 
 	// Issuers come with the oldest first.
 	Issuers(ctx context.Context, t ID) ([]Issuer, error)

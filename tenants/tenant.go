@@ -12,15 +12,20 @@ import (
 
 // Tenant is the unit of isolation, as the control plane keeps it.
 type Tenant struct {
-	ID        ID
-	Account   AccountID
-	Slug      string
-	Name      string
-	Status    Status
-	Plan      string // of its account
-	Revision  int64
-	Hosts     []string // its own, besides the one that its slug gives
-	CreatedAt time.Time
+	ID      ID
+	Account AccountID
+	Slug    string
+	Name    string
+	Status  Status
+	// Environment is Production unless it says otherwise.
+	Environment Environment
+	Plan        string // of its account
+	Revision    int64
+	Hosts       []string // that the operator gave it, besides the one that its slug gives
+	Domains     []string // of its own, verified
+	CreatedAt   time.Time
+	// SuspendedAt is zero unless Status is Suspended.
+	SuspendedAt time.Time
 }
 
 // MemberTenant is a tenant as one member of its account sees it.

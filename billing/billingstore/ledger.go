@@ -31,6 +31,7 @@ func (s *Store) Commit(ctx context.Context, f usage.Flush) (added bool, err erro
 			t.queue(&b, f.SentAt)
 		}
 		queueGauges(&b, f)
+		queueKeys(&b, f)
 		if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 			return fmt.Errorf("add flush: %w", err)
 		}
@@ -43,6 +44,19 @@ func (s *Store) Commit(ctx context.Context, f usage.Flush) (added bool, err erro
 		return false, fmt.Errorf("commit flush %s/%d: %w", f.EdgeRun, f.Sequence, err)
 	}
 	return added, nil
+}
+
+// queueKeys keeps when keys were used, in an order that is the same for every flush.
+func queueKeys(b *pgx.Batch, f usage.Flush) {
+	uses := slices.SortedFunc(slices.Values(f.Keys), func(a, b usage.KeyUse) int {
+		return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Key, b.Key))
+	})
+	for _, u := range uses {
+		b.Queue(`
+			INSERT INTO usage_keys AS u (tenant_id, key_id, last_used_at) VALUES ($1, $2, $3)
+			ON CONFLICT (tenant_id, key_id) DO UPDATE SET last_used_at = greatest(u.last_used_at, excluded.last_used_at)
+			WHERE u.tenant_id = $1`, u.Tenant, u.Key, u.At)
+	}
 }
 
 // tenantUsage is what a flush says of one tenant.

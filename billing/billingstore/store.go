@@ -144,6 +144,23 @@ func (s *Store) Hubs(ctx context.Context, t tenants.ID, since time.Time, most in
 		"SELECT hub FROM usage_hubs WHERE tenant_id = $1 AND last_used_on >= $2 ORDER BY last_used_on DESC, hub LIMIT $3", t, since, most)
 }
 
+// Keys implements billing.Store.
+func (s *Store) Keys(ctx context.Context, t tenants.ID) (map[string]time.Time, error) {
+	type use struct {
+		key string
+		at  time.Time
+	}
+	all, err := many(ctx, s, "uses of keys", func(row pgx.CollectableRow) (u use, err error) {
+		err = row.Scan(&u.key, &u.at)
+		return u, err
+	}, "SELECT key_id, last_used_at FROM usage_keys WHERE tenant_id = $1", t)
+	used := make(map[string]time.Time, len(all))
+	for _, u := range all {
+		used[u.key] = u.at.UTC()
+	}
+	return used, err
+}
+
 // Watch implements billing.Store.
 func (s *Store) Watch(ctx context.Context, t tenants.ID, until time.Time) error {
 	_, err := s.pool.Exec(ctx, `INSERT INTO usage_watches (tenant_id, until) VALUES ($1, $2)
@@ -172,6 +189,9 @@ func (s *Store) Forget(ctx context.Context, before time.Time) error {
 		if _, err := s.pool.Exec(ctx, sql, before); err != nil {
 			return postgres.Error("forget old usage marks", err)
 		}
+	}
+	if _, err := s.pool.Exec(ctx, "DELETE FROM usage_keys u USING tenants t WHERE t.id = u.tenant_id AND t.status = 'deleted'"); err != nil {
+		return postgres.Error("forget keys of deleted tenants", err)
 	}
 	if _, err := s.pool.Exec(ctx, "DELETE FROM usage_hubs WHERE last_used_on < $1", before.Add(-billing.HubsShownFor)); err != nil {
 		return postgres.Error("forget unused hubs", err)

@@ -47,6 +47,8 @@ type Recorder struct {
 	acceptedMu sync.Mutex
 	accepted   map[acceptedKey]int64
 
+	keys keyUses
+
 	// Used by the flushing goroutine alone.
 	sequence   int64
 	backlog    map[deltaKey]*Delta
@@ -162,7 +164,7 @@ func (r *Recorder) Flush(ctx context.Context) error {
 	for {
 		if r.unsent == nil {
 			f := r.cut(now)
-			if len(f.Deltas) == 0 && len(f.Accepted) == 0 && !news {
+			if len(f.Deltas) == 0 && len(f.Accepted) == 0 && len(f.Keys) == 0 && !news {
 				return nil
 			}
 			news, r.hadGauges = false, len(f.Gauges) > 0
@@ -233,7 +235,7 @@ func (r *Recorder) collect(now time.Time) []Gauge {
 // cut makes the next flush from the backlog. Each one carries all gauges, since
 // it replaces those before.
 func (r *Recorder) cut(now time.Time) *Flush {
-	f := &Flush{EdgeRun: r.run, SentAt: now.UTC(), Gauges: r.gauges}
+	f := &Flush{EdgeRun: r.run, SentAt: now.UTC(), Gauges: r.gauges, Keys: r.keys.take(now, maxDeltas)}
 	r.gauges = nil
 	for _, g := range f.Gauges {
 		if g.Connections > 0 {

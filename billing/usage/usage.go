@@ -22,6 +22,15 @@ type Flush struct {
 	// Gauges are the connections open on this edge when the flush was made;
 	// they replace the edge's former ones.
 	Gauges []Gauge `json:"gauges,omitempty"`
+	// Keys are the access keys that were used, each at most once a minute.
+	Keys []KeyUse `json:"keys,omitempty"`
+}
+
+// KeyUse says when an access key, or a token that it signed, was taken.
+type KeyUse struct {
+	Tenant tenants.ID `json:"tenant"`
+	Key    string     `json:"key"`
+	At     time.Time  `json:"at"`
 }
 
 // Delta adds to a tenant's hub in one UTC minute.

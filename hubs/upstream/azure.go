@@ -77,11 +77,11 @@ func headerText(s string) string {
 	}, s)
 }
 
-// azureSignature signs the connection's id with both access keys, the primary
-// one first: "sha256=<hex>,sha256=<hex>". Body and time aren't signed.
+// azureSignature signs the connection's id with the access keys that are good, the
+// primary one first: "sha256=<hex>,sha256=<hex>". Body and time aren't signed.
 func azureSignature(doc *tenants.Document, connection string) func(http.Header, time.Time) {
 	return func(h http.Header, _ time.Time) {
-		keys := slices.Clone(doc.Keys)
+		keys := slices.Clone(doc.GoodKeys(time.Now()))
 		slices.SortStableFunc(keys, func(a, b tenants.DocKey) int { return strings.Compare(string(a.Slot), string(b.Slot)) })
 		signatures := make([]string, len(keys))
 		for i, k := range keys {

@@ -104,6 +104,10 @@ const (
 // Document is a tenant's sealed document.
 func Document(t tenants.ID) string { return prefix + "doc:" + string(t) }
 
+// OfTenant is a pattern that all keys of a tenant match and no other's: those of its
+// hubs and its own, but for Document, which outlives the tenant as a tombstone.
+func OfTenant(t tenants.ID) string { return prefix + "{" + string(t) + "[/}]*" }
+
 // SlugIndex and HostIndex point to a tenant's id.
 func SlugIndex(slug string) string { return prefix + "slug:" + slug }
 

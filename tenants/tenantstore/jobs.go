@@ -1,6 +1,8 @@
 package tenantstore
 
 import (
+	"time"
+
 	"github.com/riverqueue/river"
 
 	"github.com/signalbox/signalbox/tenants"
@@ -20,6 +22,20 @@ const publishAttempts = 50_000
 
 // InsertOpts implements river.JobArgsWithInsertOpts.
 func (PublishDocument) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{MaxAttempts: publishAttempts, Priority: 1}
+}
+
+// PurgeTenant asks to take out of Redis what edges have kept of a deleted tenant.
+type PurgeTenant struct {
+	Tenant  tenants.ID `json:"tenant"`
+	Deleted time.Time  `json:"deleted"`
+}
+
+// Kind implements river.JobArgs.
+func (PurgeTenant) Kind() string { return "purge_tenant" }
+
+// InsertOpts implements river.JobArgsWithInsertOpts.
+func (PurgeTenant) InsertOpts() river.InsertOpts {
 	return river.InsertOpts{MaxAttempts: publishAttempts, Priority: 1}
 }
 

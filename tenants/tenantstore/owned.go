@@ -11,20 +11,37 @@ import (
 )
 
 // PutKey implements tenants.Registry.
-func (s *Store) PutKey(ctx context.Context, t tenants.ID, k tenants.AccessKey) error {
-	return s.exec(ctx, "access key", `
-		INSERT INTO access_keys (id, tenant_id, slot, sealed_secret, hint, created_at) VALUES ($1, $2, $3, $4, $5, $6)
-		ON CONFLICT ON CONSTRAINT access_keys_slot DO UPDATE
-		SET id = excluded.id, sealed_secret = excluded.sealed_secret, hint = excluded.hint, created_at = excluded.created_at
-		WHERE access_keys.tenant_id = $2`, k.ID, t, k.Slot, k.Sealed, k.Hint, k.CreatedAt)
+func (s *Store) PutKey(ctx context.Context, t tenants.ID, k tenants.AccessKey, formerUntil time.Time) error {
+	_, err := s.db.Exec(ctx, "DELETE FROM access_keys WHERE tenant_id = $1 AND slot = $2 AND (expires_at IS NOT NULL OR $3 <= $4)", t, k.Slot, formerUntil, k.CreatedAt)
+	if err != nil {
+		return postgres.Error("remove former access key", err)
+	}
+	if _, err := s.db.Exec(ctx, "UPDATE access_keys SET expires_at = $3 WHERE tenant_id = $1 AND slot = $2", t, k.Slot, formerUntil); err != nil {
+		return postgres.Error("end access key", err)
+	}
+	return s.exec(ctx, "access key", "INSERT INTO access_keys (id, tenant_id, slot, sealed_secret, hint, created_at) VALUES ($1, $2, $3, $4, $5, $6)",
+		k.ID, t, k.Slot, k.Sealed, k.Hint, k.CreatedAt)
 }
 
-// Keys implements tenants.Registry; the primary one comes first.
-func (s *Store) Keys(ctx context.Context, t tenants.ID) ([]tenants.AccessKey, error) {
-	return many(ctx, s, "access keys", func(row pgx.CollectableRow) (k tenants.AccessKey, err error) {
-		err = row.Scan(&k.ID, &k.Slot, &k.Sealed, &k.Hint, &k.CreatedAt)
-		return k, err
-	}, "SELECT id, slot, sealed_secret, hint, created_at FROM access_keys WHERE tenant_id = $1 ORDER BY slot", t)
+const keyColumns = "id, slot, sealed_secret, hint, created_at, expires_at"
+
+func scanKey(row pgx.CollectableRow) (k tenants.AccessKey, err error) {
+	var expires *time.Time
+	err = row.Scan(&k.ID, &k.Slot, &k.Sealed, &k.Hint, &k.CreatedAt, &expires)
+	k.Expires = nullZero(expires)
+	return k, err
+}
+
+// Keys implements tenants.Registry.
+func (s *Store) Keys(ctx context.Context, t tenants.ID, now time.Time) ([]tenants.AccessKey, error) {
+	return many(ctx, s, "access keys", scanKey, "SELECT "+keyColumns+` FROM access_keys
+		WHERE tenant_id = $1 AND (expires_at IS NULL OR expires_at > $2) ORDER BY expires_at IS NOT NULL, slot`, t, now)
+}
+
+// EndFormerKey implements tenants.Registry.
+func (s *Store) EndFormerKey(ctx context.Context, t tenants.ID, slot tenants.KeySlot, now time.Time) (tenants.AccessKey, error) {
+	return one(ctx, s, "key that was replaced", scanKey,
+		"DELETE FROM access_keys WHERE tenant_id = $1 AND slot = $2 AND expires_at > $3 RETURNING "+keyColumns, t, slot, now)
 }
 
 // RotateWebhookSecret implements tenants.Registry.

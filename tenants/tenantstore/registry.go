@@ -1,6 +1,7 @@
 package tenantstore
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -11,20 +12,27 @@ import (
 )
 
 // tenantColumns need tenants as t and accounts as a.
-const tenantColumns = `t.id, t.account_id, t.slug, t.name, t.status, a.plan, t.revision, t.created_at,
-	ARRAY(SELECT h.host FROM tenant_hosts h WHERE h.tenant_id = t.id ORDER BY h.host)`
+const tenantColumns = `t.id, t.account_id, t.slug, t.name, t.status, t.environment, a.plan, t.revision, t.created_at, t.suspended_at,
+	ARRAY(SELECT h.host FROM tenant_hosts h WHERE h.tenant_id = t.id ORDER BY h.host),
+	ARRAY(SELECT d.domain FROM tenant_domains d WHERE d.tenant_id = t.id AND d.verified_at IS NOT NULL ORDER BY d.domain)`
 
-func tenantFields(t *tenants.Tenant) []any {
-	return []any{&t.ID, &t.Account, &t.Slug, &t.Name, &t.Status, &t.Plan, &t.Revision, &t.CreatedAt, &t.Hosts}
+// scanTenant reads tenantColumns, and what follows them into rest.
+func scanTenant(row pgx.CollectableRow, t *tenants.Tenant, rest ...any) error {
+	var suspended *time.Time
+	err := row.Scan(append([]any{
+		&t.ID, &t.Account, &t.Slug, &t.Name, &t.Status, &t.Environment, &t.Plan, &t.Revision, &t.CreatedAt, &suspended, &t.Hosts, &t.Domains,
+	}, rest...)...)
+	t.SuspendedAt = nullZero(suspended)
+	return err
 }
 
-func scanTenant(row pgx.CollectableRow) (t tenants.Tenant, err error) {
-	err = row.Scan(tenantFields(&t)...)
+func plainTenant(row pgx.CollectableRow) (t tenants.Tenant, err error) {
+	err = scanTenant(row, &t)
 	return t, err
 }
 
 func scanMemberTenant(row pgx.CollectableRow) (t tenants.MemberTenant, err error) {
-	err = row.Scan(append(tenantFields(&t.Tenant), &t.Role, &t.ShutOut)...)
+	err = scanTenant(row, &t.Tenant, &t.Role, &t.ShutOut)
 	return t, err
 }
 
@@ -51,10 +59,10 @@ func (s *Store) LockAccount(ctx context.Context, a tenants.AccountID) (maxTenant
 }
 
 // CreateTenant implements tenants.Registry. The revision begins at zero, so that
-// the first Change makes it one.
+// the first Touch makes it one.
 func (s *Store) CreateTenant(ctx context.Context, t tenants.Tenant) error {
-	err := s.exec(ctx, "tenant", "INSERT INTO tenants (id, account_id, slug, name, status, revision, created_at) VALUES ($1, $2, $3, $4, $5, 0, $6)",
-		t.ID, t.Account, t.Slug, t.Name, t.Status, t.CreatedAt)
+	err := s.exec(ctx, "tenant", "INSERT INTO tenants (id, account_id, slug, name, status, environment, revision, created_at) VALUES ($1, $2, $3, $4, $5, $6, 0, $7)",
+		t.ID, t.Account, t.Slug, t.Name, t.Status, cmp.Or(t.Environment, tenants.Production), t.CreatedAt)
 	if err != nil {
 		return err
 	}
@@ -78,19 +86,20 @@ func (s *Store) TenantOf(ctx context.Context, u tenants.UserID, account tenants.
 
 // TenantBySlug implements tenants.Registry.
 func (s *Store) TenantBySlug(ctx context.Context, slug string) (tenants.Tenant, error) {
-	return one(ctx, s, "tenant", scanTenant, "SELECT "+tenantColumns+
+	return one(ctx, s, "tenant", plainTenant, "SELECT "+tenantColumns+
 		" FROM tenants t JOIN accounts a ON a.id = t.account_id WHERE t.slug = $1 AND t.status <> 'deleted'", slug)
 }
 
 // TenantByHost implements tenants.Registry.
 func (s *Store) TenantByHost(ctx context.Context, host string) (tenants.Tenant, error) {
-	return one(ctx, s, "tenant", scanTenant, "SELECT "+tenantColumns+
-		" FROM tenant_hosts o JOIN tenants t ON t.id = o.tenant_id JOIN accounts a ON a.id = t.account_id WHERE o.host = $1 AND t.status <> 'deleted'", host)
+	return one(ctx, s, "tenant", plainTenant, "SELECT "+tenantColumns+
+		` FROM tenants t JOIN accounts a ON a.id = t.account_id WHERE t.status <> 'deleted' AND t.id = coalesce(
+		(SELECT tenant_id FROM tenant_hosts WHERE host = $1), (SELECT tenant_id FROM tenant_domains WHERE domain = $1 AND verified_at IS NOT NULL))`, host)
 }
 
 // Tenant implements tenants.Registry.
 func (s *Store) Tenant(ctx context.Context, t tenants.ID) (tenants.Tenant, error) {
-	return one(ctx, s, "tenant", scanTenant, "SELECT "+tenantColumns+
+	return one(ctx, s, "tenant", plainTenant, "SELECT "+tenantColumns+
 		" FROM tenants t JOIN accounts a ON a.id = t.account_id WHERE t.id = $1", t)
 }
 
@@ -100,9 +109,10 @@ func (s *Store) TenantIDs(ctx context.Context, after tenants.ID, limit int) ([]t
 		"SELECT id FROM tenants WHERE id > $1 AND status <> 'deleted' ORDER BY id LIMIT $2", after, limit)
 }
 
-// RenameTenant implements tenants.Registry.
-func (s *Store) RenameTenant(ctx context.Context, t tenants.ID, name string) error {
-	return s.exec(ctx, "tenant", "UPDATE tenants SET name = $2 WHERE id = $1 AND status <> 'deleted'", t, name)
+// UpdateTenant implements tenants.Registry.
+func (s *Store) UpdateTenant(ctx context.Context, t tenants.Tenant) error {
+	return s.exec(ctx, "tenant", "UPDATE tenants SET name = $2, environment = $3, status = $4, suspended_at = $5 WHERE id = $1 AND status <> 'deleted'",
+		t.ID, t.Name, t.Environment, t.Status, zeroNull(t.SuspendedAt))
 }
 
 // SetHosts implements tenants.Registry.
@@ -120,25 +130,25 @@ func (s *Store) SetHosts(ctx context.Context, t tenants.ID, hosts []string) erro
 }
 
 // DeleteTenant implements tenants.Registry. The row stays, for its id and for
-// invoices; keys, hubs and hosts go.
+// invoices; all that the tenant owns goes.
 func (s *Store) DeleteTenant(ctx context.Context, t tenants.ID, now time.Time) error {
 	if err := s.exec(ctx, "tenant", "UPDATE tenants SET status = 'deleted', deleted_at = $2 WHERE id = $1 AND status <> 'deleted'", t, now); err != nil {
 		return err
 	}
-	for _, table := range []string{"access_keys", "webhook_secrets", "hubs", "tenant_hosts", "limit_overrides"} {
+	for _, table := range []string{
+		"access_keys", "webhook_secrets", "token_issuers", "token_revocations", "hubs", "hub_versions", "tenant_hosts", "tenant_domains", "limit_overrides",
+		"usage_keys", "usage_watches",
+	} {
 		if _, err := s.db.Exec(ctx, "DELETE FROM "+table+" WHERE tenant_id = $1", t); err != nil {
 			return postgres.Error("empty "+table, err)
 		}
 	}
-	return nil
+	return s.insertJob(ctx, PurgeTenant{Tenant: t, Deleted: now})
 }
 
-// Change implements tenants.Registry.
-func (s *Store) Change(ctx context.Context, t tenants.ID, a tenants.Audit) error {
+// Touch implements tenants.Registry.
+func (s *Store) Touch(ctx context.Context, t tenants.ID) error {
 	if err := s.exec(ctx, "tenant", "UPDATE tenants SET revision = revision + 1 WHERE id = $1 AND status <> 'deleted'", t); err != nil {
-		return err
-	}
-	if err := s.Audit(ctx, a); err != nil {
 		return err
 	}
 	return s.insertJob(ctx, PublishDocument{Tenant: t})

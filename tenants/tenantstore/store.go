@@ -105,6 +105,9 @@ var taken = map[string]struct{ code, message string }{
 	"members_pkey":        {"already_member", "This user is a member of the account."},
 	"tenants_slug":        {"slug_taken", "This slug is taken."},
 	"tenant_hosts_pkey":   {"host_taken", "This host belongs to a tenant already."},
+
+	"tenant_domains_domain":   {"domain_exists", "The tenant has this domain already."},
+	"tenant_domains_verified": {"domain_taken", "This domain was verified for another tenant. Whoever has that one must remove it first."},
 }
 
 // conflict turns the violation of a known unique constraint into a Conflict.

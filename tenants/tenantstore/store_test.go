@@ -99,7 +99,10 @@ func TestChange_and_its_job_and_audit_are_one_transaction(t *testing.T) {
 	s, pool, q := newStore(t)
 	q.err = errors.New("no queue")
 	err := s.InTx(t.Context(), func(tx tenants.Store) error {
-		return tx.Change(t.Context(), "T1", tenants.Audit{Account: "A", Tenant: "T1", Action: "test", Subject: "x"})
+		if err := tx.Audit(t.Context(), tenants.Audit{Account: "A", Tenant: "T1", Action: "test", Subject: "x"}); err != nil {
+			return err
+		}
+		return tx.Touch(t.Context(), "T1")
 	})
 	if !errors.Is(err, q.err) {
 		t.Errorf("error = %v", err)
@@ -112,7 +115,7 @@ func TestChange_and_its_job_and_audit_are_one_transaction(t *testing.T) {
 	var all sync.WaitGroup
 	for range 10 {
 		all.Go(func() {
-			if err := s.Change(t.Context(), "T1", tenants.Audit{Account: "A", Tenant: "T1", Action: "test", Subject: "x"}); err != nil {
+			if err := s.Touch(t.Context(), "T1"); err != nil {
 				t.Error(err)
 			}
 		})
@@ -134,7 +137,9 @@ func TestRows_of_another_tenant_are_out_of_reach(t *testing.T) {
 	now := time.Now().Truncate(time.Microsecond).UTC()
 	for _, id := range []tenants.ID{"T1", "T2"} {
 		for _, err := range []error{
-			s.PutKey(ctx, id, tenants.AccessKey{ID: "K-" + string(id), Slot: tenants.Primary, Sealed: []byte(id), CreatedAt: now}),
+			s.PutKey(ctx, id, tenants.AccessKey{ID: "K-" + string(id), Slot: tenants.Primary, Sealed: []byte(id), CreatedAt: now}, now),
+			s.PutDomain(ctx, id, tenants.Domain{ID: "D", Name: "rt.example.com", Token: string(id), CreatedAt: now}),
+			s.AddHubVersion(ctx, id, tenants.Caller{}, tenants.HubVersion{Hub: "chat", Settings: &tenants.HubSettings{KeepAliveSeconds: len(id)}, CreatedAt: now}),
 		} {
 			if err != nil {
 				t.Fatal(err)
@@ -154,18 +159,26 @@ func TestRows_of_another_tenant_are_out_of_reach(t *testing.T) {
 	if err != nil || len(hubs) != 1 {
 		t.Errorf("hubs of the other tenant = %v, %v", hubs, err)
 	}
-	keys, err := s.Keys(ctx, "T2")
+	keys, err := s.Keys(ctx, "T2", now)
 	if err != nil || len(keys) != 1 || string(keys[0].Sealed) != "T2" {
 		t.Errorf("keys of the other tenant = %v, %v", keys, err)
 	}
-	if keys, err := s.Keys(ctx, "T1"); err != nil || len(keys) != 0 {
+	if keys, err := s.Keys(ctx, "T1", now); err != nil || len(keys) != 0 {
 		t.Errorf("keys of the deleted tenant = %v, %v", keys, err)
 	}
+	for id, want := range map[tenants.ID]int{"T1": 0, "T2": 1} {
+		if all, err := s.Domains(ctx, id); err != nil || len(all) != want {
+			t.Errorf("domains of %s = %v, %v", id, all, err)
+		}
+		if all, err := s.HubVersions(ctx, id, "chat"); err != nil || len(all) != want {
+			t.Errorf("versions of %s = %v, %v", id, all, err)
+		}
+	}
 	// A key's id of another tenant is no way to its row.
-	if err := s.PutKey(ctx, "T2", tenants.AccessKey{ID: "K-new", Slot: tenants.Primary, Sealed: []byte("new"), CreatedAt: now}); err != nil {
+	if err := s.PutKey(ctx, "T2", tenants.AccessKey{ID: "K-new", Slot: tenants.Primary, Sealed: []byte("new"), CreatedAt: now}, now); err != nil {
 		t.Fatal(err)
 	}
-	if keys, _ := s.Keys(ctx, "T2"); len(keys) != 1 || keys[0].ID != "K-new" {
+	if keys, _ := s.Keys(ctx, "T2", now); len(keys) != 1 || keys[0].ID != "K-new" {
 		t.Errorf("keys = %v, want the new one in place of the old", keys)
 	}
 }

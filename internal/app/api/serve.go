@@ -128,7 +128,7 @@ func open(ctx context.Context, c Config, logger *slog.Logger, console io.Writer,
 	if err != nil {
 		return nil, err
 	}
-	if a.jobs, err = newJobs(a.core, ledger, a.documents.publish, send, c.Dev, logger); err != nil {
+	if a.jobs, err = newJobs(a.core, ledger, a.redis, a.documents.publish, send, c.Dev, logger); err != nil {
 		return nil, err
 	}
 	keys, err := jwks.New(jwks.Config{Transport: outbound.NewTransport(outbound.Config{Policy: outbound.Policy{Allowed: c.OutboundAllow}}), Logger: logger})

@@ -22,6 +22,9 @@ type authenticator struct {
 	keys         accesstoken.PublicKeys // of the tenants' own issuers
 	log          *slog.Logger
 	verified     verified
+	// used is told of each access key that was good for a request, or signed a token
+	// that was.
+	used func(t tenants.ID, key string)
 }
 
 // errRevoked is for a token that would be good, had it not been taken back.
@@ -75,10 +78,11 @@ func (a *authenticator) server(t *tenants.Document, r *http.Request, hub string)
 // rest verifies the token of a REST request, which may be an access key itself.
 func (a *authenticator) rest(t *tenants.Document, r *http.Request) error {
 	bearer := bearerToken(r)
-	if key, ok := accesstoken.CheckKey(t.Keys, bearer); ok {
+	if key, ok := accesstoken.CheckKey(t.GoodKeys(time.Now()), bearer); ok {
 		if t.KeyRevoked(key) {
 			return errRevoked
 		}
+		a.used(t.ID, key)
 		return nil
 	}
 	target := a.target(t, accesstoken.REST)
@@ -102,12 +106,14 @@ func (a *authenticator) verify(ctx context.Context, t *tenants.Document, token s
 		return a.verifyAt(ctx, t, token, target, time.Now())
 	}
 	now, key := time.Now(), keyOfToken(token, target)
-	if p := a.verified.find(t, key, now); p != nil && t.Revoked(p.Credential()) == "" {
+	if p := a.verified.find(t, key, now); p != nil && t.Vouched(p.Credential(), now) && t.Revoked(p.Credential()) == "" {
+		a.used(t.ID, p.KeyID)
 		return p, nil
 	}
 	p, err := a.verifyAt(ctx, t, token, target, now)
 	if err == nil && p.IssuerID == "" {
 		a.verified.keep(t, key, p, now)
+		a.used(t.ID, p.KeyID)
 	}
 	return p, err
 }
@@ -118,7 +124,7 @@ func (a *authenticator) verifyAt(ctx context.Context, t *tenants.Document, token
 	if len(t.Issuers) > 0 && accesstoken.IsIssued(token) {
 		p, err = accesstoken.VerifyIssued(ctx, t, a.keys, token, target, at)
 	} else {
-		p, err = accesstoken.Verify(t.Keys, token, target, at)
+		p, err = accesstoken.Verify(t.GoodKeys(time.Now()), token, target, at)
 	}
 	if err == nil && t.Revoked(p.Credential()) != "" {
 		err = errRevoked

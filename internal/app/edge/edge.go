@@ -164,7 +164,7 @@ func (e *Edge) shared(f *fleet.Fleet) error {
 	if err != nil {
 		return err
 	}
-	e.hubs.auth = &authenticator{serviceHosts: e.cfg.ServiceHosts, keys: keys, log: e.log}
+	e.hubs.auth = &authenticator{serviceHosts: e.cfg.ServiceHosts, keys: keys, used: e.recorder.KeyUsed, log: e.log}
 	e.ready = &readiness{redis: e.redis, directory: e.directory}
 	return nil
 }

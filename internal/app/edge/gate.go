@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"time"
 
 	"github.com/signalbox/signalbox/hubs"
 	"github.com/signalbox/signalbox/tenants"
@@ -61,7 +62,7 @@ func endReason(t *tenants.Document, token tenants.Credential) string {
 		return reasonSuspended
 	}
 	switch {
-	case !t.Vouched(token):
+	case !t.Vouched(token, time.Now()):
 		return reasonRevoked
 	case t.Revoked(token) != "":
 		return reasonTokenRevoked

@@ -73,7 +73,7 @@ func TestVerified_is_bounded(t *testing.T) {
 // all the same, and so does one that revokes it.
 func TestAuthenticator_remembers(t *testing.T) {
 	t.Parallel()
-	a := &authenticator{serviceHosts: []string{"localhost"}, log: slog.New(slog.DiscardHandler)}
+	a := &authenticator{serviceHosts: []string{"localhost"}, used: func(tenants.ID, string) {}, log: slog.New(slog.DiscardHandler)}
 	d := document("demo", 1)
 	r := httptest.NewRequest(http.MethodPost, "/client/negotiate?hub=chat", nil)
 	r.Header.Set("Authorization", "Bearer "+clientJWT(t, d, 0, "chat", "ann"))

@@ -757,13 +757,141 @@ export interface paths {
         post?: never;
         /**
          * Delete a tenant
-         * @description Its keys stop working within a second. Its slug becomes free, its id is never used again.
+         * @description Its keys stop working and its connections are closed within a second; what edges keep of it (messages,
+         *     history, presence, groups, delivery log) is gone within 60 seconds. Its slug becomes free, its id is never
+         *     used again. What it has used stays in the ledger.
          */
         delete: operations["deleteTenant"];
         options?: never;
         head?: never;
-        /** Rename a tenant */
+        /**
+         * Change a tenant's name or environment
+         * @description A tenant whose hubs have permissions of the demo can't become a production tenant: the answer names them.
+         */
         patch: operations["updateTenant"];
+        trace?: never;
+    };
+    "/v1/tenants/{tenant}/suspend": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Stop serving a tenant
+         * @description Its connections are closed and its keys refused within a second, with the code `tenant_suspended`; all that it
+         *     has stays. A tenant that is suspended stays so.
+         */
+        post: operations["suspendTenant"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tenants/{tenant}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Serve a suspended tenant again
+         * @description Clients have to connect anew. A tenant that is active stays so.
+         */
+        post: operations["resumeTenant"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tenants/{tenant}/domains": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+            };
+            cookie?: never;
+        };
+        /** The domains of a tenant's own */
+        get: operations["listDomains"];
+        put?: never;
+        /**
+         * Add a domain
+         * @description The answer has the DNS record that shows that the domain is yours. Nothing is served under it before it is
+         *     verified.
+         */
+        post: operations["createDomain"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tenants/{tenant}/domains/{domain}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+                /** @description The domain's id */
+                domain: components["parameters"]["DomainPath"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Remove a domain
+         * @description Requests under it are answered with 401 within a second.
+         */
+        delete: operations["deleteDomain"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tenants/{tenant}/domains/{domain}/verify": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+                /** @description The domain's id */
+                domain: components["parameters"]["DomainPath"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Look for the DNS record of a domain now
+         * @description When it is there, the tenant is served under the domain within a second. Else the answer is 409 with the
+         *     code `domain_unverified` and says what was found. The record may go once the domain is verified.
+         */
+        post: operations["verifyDomain"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/v1/tenants/{tenant}/keys": {
@@ -776,7 +904,10 @@ export interface paths {
             };
             cookie?: never;
         };
-        /** The two access keys, without their secrets */
+        /**
+         * The access keys, without their secrets
+         * @description The two in use, and those that were replaced and are good for a while.
+         */
         get: operations["listKeys"];
         put?: never;
         post?: never;
@@ -801,11 +932,37 @@ export interface paths {
         put?: never;
         /**
          * Replace an access key
-         * @description The former key of the slot, and every token signed with it, stops working within a second. The other
-         *     slot is untouched. The secret is in this answer and nowhere else.
+         * @description The former key of the slot, and every token signed with it, is good for `overlap_seconds` more: it stops
+         *     working within a second after that, for live connections too. While a former key is good, its slot can be
+         *     regenerated with `overlap_seconds` 0 alone, which ends both. The other slot is untouched. The secret is in
+         *     this answer and nowhere else.
          */
         post: operations["regenerateKey"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tenants/{tenant}/keys/{slot}/former": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+                slot: components["schemas"]["KeySlot"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * End the overlap of a slot
+         * @description The key that was replaced, and every token signed with it, stops working within a second.
+         */
+        delete: operations["endFormerKey"];
         options?: never;
         head?: never;
         patch?: never;
@@ -866,6 +1023,58 @@ export interface paths {
          * @description What the body leaves out stays as it is. An implicit hub gets settings by it.
          */
         patch: operations["patchHub"];
+        trace?: never;
+    };
+    "/v1/tenants/{tenant}/hubs/{hub}/versions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+                /** @description Compared in lower case */
+                hub: components["parameters"]["HubPath"];
+            };
+            cookie?: never;
+        };
+        /**
+         * What a hub's settings were, and who made them so
+         * @description The newest 50 changes.
+         */
+        get: operations["listHubVersions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tenants/{tenant}/hubs/{hub}/versions/{version}/return": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+                /** @description Compared in lower case */
+                hub: components["parameters"]["HubPath"];
+                version: number;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Return to the settings of a version
+         * @description They become a new version; nothing of what was in between is lost. They are held to what holds now: the
+         *     plan, the environment, and that upstreams can be reached.
+         */
+        post: operations["returnHub"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/v1/tenants/{tenant}/webhook-secrets": {
@@ -1368,6 +1577,12 @@ export interface components {
         /** @enum {string} */
         TenantStatus: "active" | "suspended";
         /**
+         * @description What the tenant is for. Production tenants can't have the permissions of the demo, and tell nobody why a
+         *     token isn't good; development tenants say so to whoever has a key.
+         * @enum {string}
+         */
+        Environment: "development" | "production";
+        /**
          * @default hour
          * @enum {string}
          */
@@ -1617,6 +1832,12 @@ export interface components {
             slug: string;
             name: string;
             status: components["schemas"]["TenantStatus"];
+            /**
+             * Format: date-time
+             * @description Absent when active
+             */
+            suspended_at?: string;
+            environment: components["schemas"]["Environment"];
             account_id: string;
             /** @description The plan's id */
             plan: string;
@@ -1626,7 +1847,7 @@ export interface components {
              * @example https://acme.example.com
              */
             endpoint: string;
-            /** @description Hosts that are this tenant's own */
+            /** @description Hosts that are this tenant's own, its verified domains among them */
             hosts: string[];
             /** Format: date-time */
             created_at: string;
@@ -1637,11 +1858,53 @@ export interface components {
         CreateTenantRequest: {
             name: components["schemas"]["Name"];
             slug?: components["schemas"]["Slug"];
+            /** @description Default development */
+            environment?: components["schemas"]["Environment"];
             /** @description Needed by members of more than one account */
             account_id?: string;
         };
         UpdateTenantRequest: {
             name?: components["schemas"]["Name"];
+            environment?: components["schemas"]["Environment"];
+        };
+        Domain: {
+            id: string;
+            /** @example rt.example.com */
+            domain: string;
+            /** @description The tenant is served under it */
+            verified: boolean;
+            record: components["schemas"]["DomainRecord"];
+            /** Format: date-time */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @description When its record was looked for last; absent before
+             */
+            checked_at?: string;
+            /**
+             * Format: date-time
+             * @description Absent until it is
+             */
+            verified_at?: string;
+        };
+        /** @description The DNS record that verifies the domain */
+        DomainRecord: {
+            /** @enum {string} */
+            type: "TXT";
+            /** @example _signalbox.rt.example.com */
+            name: string;
+            /** @example signalbox-verification=... */
+            value: string;
+        };
+        DomainList: {
+            domains: components["schemas"]["Domain"][];
+        };
+        CreateDomainRequest: {
+            /**
+             * @description A host name without port or wildcard; other alphabets as xn--...
+             * @example rt.example.com
+             */
+            domain: string;
         };
         CreatedTenant: {
             tenant: components["schemas"]["Tenant"];
@@ -1654,6 +1917,20 @@ export interface components {
             hint: string;
             /** Format: date-time */
             created_at: string;
+            /**
+             * Format: date-time
+             * @description When an edge took it, or a token signed with it, to within a minute; absent when none did
+             */
+            last_used_at?: string;
+            /**
+             * Format: date-time
+             * @description Of a key that was replaced; when it stops being good
+             */
+            expires_at?: string;
+        };
+        RegenerateKeyRequest: {
+            /** @description How long the former key goes on being good; default 0, not at all */
+            overlap_seconds?: number;
         };
         AccessKeyList: {
             keys: components["schemas"]["AccessKey"][];
@@ -1737,6 +2014,29 @@ export interface components {
              * @description Absent when implicit
              */
             updated_at?: string;
+        };
+        HubVersion: {
+            /**
+             * Format: int64
+             * @description Of the hub, from 1
+             */
+            version: number;
+            /** Format: date-time */
+            created_at: string;
+            /** @description The address of the person, as it was then */
+            changed_by?: string;
+            /** @description The name of the API token that was used */
+            token?: string;
+            /**
+             * Format: int64
+             * @description The version whose settings these are once more
+             */
+            returned_to?: number;
+            /** @description With defaults filled in; absent where the hub's settings were forgotten */
+            settings?: components["schemas"]["HubSettings"];
+        };
+        HubVersionList: {
+            versions: components["schemas"]["HubVersion"][];
         };
         /** @enum {string} */
         UpstreamMode: "azure" | "native";
@@ -2349,6 +2649,8 @@ export interface components {
         TenantPath: string;
         /** @description Compared in lower case */
         HubPath: components["schemas"]["HubName"];
+        /** @description The domain's id */
+        DomainPath: string;
     };
     requestBodies: never;
     headers: {
@@ -3766,7 +4068,179 @@ export interface operations {
             401: components["responses"]["Unauthenticated"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
             413: components["responses"]["TooLarge"];
+            default: components["responses"]["Unexpected"];
+        };
+    };
+    suspendTenant: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The tenant as it is now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Tenant"];
+                };
+            };
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            default: components["responses"]["Unexpected"];
+        };
+    };
+    resumeTenant: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The tenant as it is now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Tenant"];
+                };
+            };
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            default: components["responses"]["Unexpected"];
+        };
+    };
+    listDomains: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Domains by name */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DomainList"];
+                };
+            };
+            401: components["responses"]["Unauthenticated"];
+            404: components["responses"]["NotFound"];
+            default: components["responses"]["Unexpected"];
+        };
+    };
+    createDomain: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateDomainRequest"];
+            };
+        };
+        responses: {
+            /** @description Added */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Domain"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            default: components["responses"]["Unexpected"];
+        };
+    };
+    deleteDomain: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+                /** @description The domain's id */
+                domain: components["parameters"]["DomainPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Removed */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            default: components["responses"]["Unexpected"];
+        };
+    };
+    verifyDomain: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+                /** @description The domain's id */
+                domain: components["parameters"]["DomainPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Verified */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Domain"];
+                };
+            };
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
             default: components["responses"]["Unexpected"];
         };
     };
@@ -3782,7 +4256,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Primary, then secondary */
+            /** @description Primary, secondary, then those that were replaced */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3808,7 +4282,11 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["RegenerateKeyRequest"];
+            };
+        };
         responses: {
             /** @description The new key with its secret */
             200: {
@@ -3818,6 +4296,35 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["AccessKeySecret"];
                 };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            default: components["responses"]["Unexpected"];
+        };
+    };
+    endFormerKey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+                slot: components["schemas"]["KeySlot"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Ended */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthenticated"];
@@ -3987,6 +4494,67 @@ export interface operations {
             404: components["responses"]["NotFound"];
             409: components["responses"]["Conflict"];
             413: components["responses"]["TooLarge"];
+            default: components["responses"]["Unexpected"];
+        };
+    };
+    listHubVersions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+                /** @description Compared in lower case */
+                hub: components["parameters"]["HubPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The newest first, which is the present one */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HubVersionList"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            404: components["responses"]["NotFound"];
+            default: components["responses"]["Unexpected"];
+        };
+    };
+    returnHub: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+                /** @description Compared in lower case */
+                hub: components["parameters"]["HubPath"];
+                version: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The hub as it is now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Hub"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
             default: components["responses"]["Unexpected"];
         };
     };

@@ -1,0 +1,108 @@
+package tenants
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/signalbox/signalbox/internal/fault"
+)
+
+// TenantPatch changes some settings of a tenant; nil leaves one as it is.
+type TenantPatch struct {
+	Name        *string
+	Environment *Environment
+}
+
+// tenantState is what the audit has of a tenant.
+type tenantState struct {
+	Name        string      `json:"name"`
+	Environment Environment `json:"environment"`
+	Status      Status      `json:"status"`
+}
+
+func stateOf(t Tenant) tenantState {
+	return tenantState{Name: t.Name, Environment: t.Environment, Status: t.Status}
+}
+
+// UpdateTenant changes a tenant's name and environment. To become a production
+// tenant, it must have nothing that those can't have.
+func (s *Service) UpdateTenant(ctx context.Context, c Caller, ref string, p TenantPatch) (MemberTenant, error) {
+	var fields []fault.Field
+	a := Audit{Action: "tenant.changed", Subject: ref}
+	if p.Name != nil {
+		name, ok := cleanName(*p.Name)
+		if !ok {
+			fields = append(fields, nameField("name"))
+		}
+		p.Name = &name
+		if p.Environment == nil {
+			a = Audit{Action: "tenant.renamed", Subject: name}
+		}
+	}
+	if p.Environment != nil && !slices.Contains(Environments, *p.Environment) {
+		fields = append(fields, environmentField())
+	}
+	if len(fields) > 0 {
+		return MemberTenant{}, fault.InvalidFields(fields...)
+	}
+	return s.changeTold(ctx, c, ref, ChangeTenant, a, func(tx Store, t *MemberTenant, a *Audit) error {
+		was := t.Tenant
+		if p.Name != nil {
+			t.Name = *p.Name
+		}
+		if p.Environment != nil && *p.Environment != t.Environment {
+			hubs, err := tx.Hubs(ctx, t.ID)
+			if err != nil {
+				return err
+			}
+			if err := readyFor(*p.Environment, hubs); err != nil {
+				return err
+			}
+			t.Environment = *p.Environment
+		}
+		if t.Name == was.Name && t.Environment == was.Environment {
+			return errUnchanged
+		}
+		a.Before, a.After = stateOf(was), stateOf(t.Tenant)
+		return tx.UpdateTenant(ctx, t.Tenant)
+	})
+}
+
+// SuspendTenant stops serving a tenant until it is resumed: its connections are
+// closed, its keys are refused, and all that it has stays. One that is suspended
+// stays so.
+func (s *Service) SuspendTenant(ctx context.Context, c Caller, ref string) (MemberTenant, error) {
+	return s.changeTold(ctx, c, ref, SuspendTenant, Audit{Action: "tenant.suspended", Subject: ref}, func(tx Store, t *MemberTenant, a *Audit) error {
+		if t.Status == Suspended {
+			return errUnchanged
+		}
+		a.Before = stateOf(t.Tenant)
+		t.Status, t.SuspendedAt = Suspended, s.now()
+		a.After = stateOf(t.Tenant)
+		return tx.UpdateTenant(ctx, t.Tenant)
+	})
+}
+
+// ResumeTenant serves a suspended tenant again.
+func (s *Service) ResumeTenant(ctx context.Context, c Caller, ref string) (MemberTenant, error) {
+	return s.changeTold(ctx, c, ref, SuspendTenant, Audit{Action: "tenant.resumed", Subject: ref}, func(tx Store, t *MemberTenant, a *Audit) error {
+		if t.Status == Active {
+			return errUnchanged
+		}
+		a.Before = stateOf(t.Tenant)
+		t.Status, t.SuspendedAt = Active, time.Time{}
+		a.After = stateOf(t.Tenant)
+		return tx.UpdateTenant(ctx, t.Tenant)
+	})
+}
+
+// DeleteTenant ends a tenant: edges drop it with all that they keep of it, and its
+// slug becomes free. What it has used stays in the ledger.
+func (s *Service) DeleteTenant(ctx context.Context, c Caller, ref string) error {
+	_, err := s.changeTold(ctx, c, ref, DeleteTenant, Audit{Action: "tenant.deleted", Subject: ref}, func(tx Store, t *MemberTenant, a *Audit) error {
+		a.Before = stateOf(t.Tenant)
+		return tx.DeleteTenant(ctx, t.ID, s.now())
+	})
+	return err
+}
