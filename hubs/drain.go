@@ -1,8 +1,10 @@
 package hubs
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
+	"sync"
 	"time"
 )
 
@@ -45,12 +47,14 @@ func Drain(ctx context.Context, over time.Duration, servers ...*Server) error {
 	if err := spread(ctx, over, len(all), func(i int) { all[i].Retire() }); err != nil {
 		return err
 	}
-	for _, s := range servers {
-		if err := s.drainRest(ctx); err != nil {
-			return err
-		}
+	// Each may have to wait for the Backplane.
+	errs := make([]error, len(servers))
+	var rest sync.WaitGroup
+	for i, s := range servers {
+		rest.Go(func() { errs[i] = s.drainRest(ctx) })
 	}
-	return nil
+	rest.Wait()
+	return cmp.Or(errs...)
 }
 
 // spread calls do for 0 to n-1, evenly over a time, the first in the first of n
@@ -87,6 +91,7 @@ func (s *Server) drainRest(ctx context.Context) error {
 	for {
 		select {
 		case <-s.drained:
+			s.stopPresence(ctx)
 			return s.unsubscribe(ctx)
 		case <-ctx.Done():
 			return context.Cause(ctx)

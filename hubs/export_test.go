@@ -1,5 +1,11 @@
 package hubs
 
+import "time"
+
+// WaitForPresence says how long what of presence is published may take, before there
+// is any.
+func (s *Server) WaitForPresence(d time.Duration) { s.presence.patience = d }
+
 // Away reports whether the client has no socket now and may come back.
 func (c *Connection) Away() bool {
 	c.out.mu.Lock()

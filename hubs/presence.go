@@ -1,10 +1,12 @@
 package hubs
 
 import (
+	"context"
 	"crypto/rand"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/signalbox/signalbox/hubs/protocol"
 )
@@ -42,11 +44,18 @@ type presence struct {
 	watches map[*Connection]map[string]struct{}
 	due     []*Entry // are to be published
 	working chan struct{}
-	stopped bool
+
+	// ctx bounds what is published; stop ends it with the Server.
+	ctx  context.Context
+	stop context.CancelFunc
+	// patience is how long one publish may take, and how long the last ones have.
+	patience time.Duration
 }
 
 func newPresence() presence {
+	ctx, stop := context.WithCancel(context.Background())
 	return presence{
+		ctx: ctx, stop: stop, patience: presencePatience,
 		run: rand.Text(), here: make(map[string]map[string]*Member),
 		watched: make(map[string]*watchedGroup), watches: make(map[*Connection]map[string]struct{}),
 	}

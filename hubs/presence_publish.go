@@ -23,7 +23,7 @@ func (s *Server) publishLater(e *Entry) {
 	p := &s.presence
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.stopped {
+	if p.ctx.Err() != nil {
 		return // the process ends: the Backplane's others publish the ends
 	}
 	p.due = append(p.due, e)
@@ -40,19 +40,22 @@ func (s *Server) publishDue(done chan struct{}) {
 	pause := presencePause
 	for {
 		p.mu.Lock()
-		if len(p.due) == 0 || p.stopped {
+		if len(p.due) == 0 || p.ctx.Err() != nil {
 			p.due, p.working = nil, nil
 			p.mu.Unlock()
 			return
 		}
 		e := p.due[0]
 		p.mu.Unlock()
-		ctx, cancel := context.WithTimeout(context.Background(), presencePatience)
+		ctx, cancel := context.WithTimeout(p.ctx, p.patience)
 		_, err := s.Backplane().Publish(ctx, e, PublishOptions{})
 		cancel()
 		if err != nil {
 			s.log.Debug("presence is not published", "hub", s.name, "error", err)
-			time.Sleep(pause)
+			select {
+			case <-time.After(pause):
+			case <-p.ctx.Done():
+			}
 			pause = min(2*pause, presenceMost)
 			continue // twice is once: it has a token
 		}
@@ -65,14 +68,22 @@ func (s *Server) publishDue(done chan struct{}) {
 	}
 }
 
-// stopPresence waits for what is due, for a while, and publishes nothing more.
+// publishing reports whether something is still to be published.
+func (p *presence) publishing() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.working != nil
+}
+
+// stopPresence waits for what is due, for a while and not beyond ctx, and has nothing
+// published any more.
 func (s *Server) stopPresence(ctx context.Context) {
 	p := &s.presence
 	p.mu.Lock()
 	working := p.working
 	p.mu.Unlock()
 	if working != nil {
-		timer := time.NewTimer(presencePatience)
+		timer := time.NewTimer(p.patience)
 		defer timer.Stop()
 		select {
 		case <-working:
@@ -80,8 +91,8 @@ func (s *Server) stopPresence(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}
+	p.stop()
 	p.mu.Lock()
-	p.stopped = true
 	working = p.working
 	for _, w := range p.watched {
 		w.stop()

@@ -1,10 +1,13 @@
 package hubs_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/signalbox/signalbox/hubs"
 	"github.com/signalbox/signalbox/hubs/protocol"
@@ -211,4 +214,61 @@ func TestPresence_of_many_is_told_in_batches(t *testing.T) {
 	command(t, s, &hubs.Entry{Kind: hubs.PresenceSet, Connections: []string{"short"}, Groups: []string{"g"}, Reason: "far.2", Message: &hubs.Broadcast{}})
 	command(t, s, &hubs.Entry{Kind: hubs.PresenceGone, Connections: []string{"short", "c000"}, Groups: []string{"g"}, Reason: "far.*"})
 	w.wantDiff("+[] ~[] -[c000=<nil>] 299")
+}
+
+// mute is a Backplane that is away for what nobody waits for: each such publish lasts
+// as long as its context.
+type mute struct {
+	*hubs.MemoryBackplane
+	begun chan struct{}
+}
+
+func (m *mute) Publish(ctx context.Context, e *hubs.Entry, o hubs.PublishOptions) (hubs.Position, error) {
+	if e.Kind != hubs.PresenceGone {
+		return m.MemoryBackplane.Publish(ctx, e, o)
+	}
+	m.begun <- struct{}{}
+	<-ctx.Done()
+	return hubs.Position{}, fmt.Errorf("%w: %w", hubs.ErrUnavailable, ctx.Err())
+}
+
+// When a process has to end, no hub waits for a Backplane that is away: neither for a
+// publish under way nor for its repeat.
+func TestPresence_ends_with_the_process(t *testing.T) {
+	t.Parallel()
+	var servers []*hubs.Server
+	for range 3 {
+		b := &mute{hubs.NewMemoryBackplane(), make(chan struct{}, 1)}
+		s := newServer(t, hubs.Config{Backplane: b})
+		s.WaitForPresence(time.Hour)
+		w := connect(t, s, "", "c")
+		join(t, s, "g", "c")
+		enter(t, s, "c", "g", "1")
+		w.hangUp()
+		<-b.begun
+		until(t, "the client is gone", func() bool { return s.Connections() == 0 })
+		if s.IdleFor() != 0 {
+			t.Error("a hub is idle that has the end of a presence to publish")
+		}
+		servers = append(servers, s)
+	}
+	ended, forced := context.WithCancel(t.Context())
+	forced()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := hubs.Drain(ended, 0, servers...); err != nil && !errors.Is(err, context.Canceled) {
+			t.Errorf("drain: %v", err)
+		}
+		for _, s := range servers {
+			if err := s.CloseBy(ended); err != nil {
+				t.Errorf("close: %v", err)
+			}
+		}
+	}()
+	select {
+	case <-done:
+	case <-time.After(wait):
+		t.Fatal("hubs wait for the Backplane that is away")
+	}
 }

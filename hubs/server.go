@@ -177,8 +177,12 @@ func (s *Server) Each(f func(*Connection)) {
 }
 
 // IdleFor is how long the Server has had no connection at all, not even one in
-// its handshake; 0 while it has.
+// its handshake; 0 while it has, or while the end of a presence is still to be
+// published.
 func (s *Server) IdleFor() time.Duration {
+	if s.presence.publishing() {
+		return 0
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.serving > 0 {
@@ -241,7 +245,11 @@ func (s *Server) abortEarly() {
 }
 
 // Close aborts all connections, waits for their end and leaves the Backplane.
-func (s *Server) Close() error {
+func (s *Server) Close() error { return s.CloseBy(context.Background()) }
+
+// CloseBy is Close; what is still to be published when ctx ends isn't any more: the
+// Backplane's other nodes learn of the ends of presences when this process has gone.
+func (s *Server) CloseBy(ctx context.Context) error {
 	s.stop()
 	for {
 		s.abortEarly()
@@ -250,6 +258,7 @@ func (s *Server) Close() error {
 		}
 		select {
 		case <-s.drained:
+			s.stopPresence(ctx)
 			return s.unsubscribe(context.Background())
 		case <-time.After(endAgain):
 		}
@@ -358,7 +367,6 @@ func (s *Server) subscribe(ctx context.Context) error {
 
 // unsubscribe leaves the hub.
 func (s *Server) unsubscribe(ctx context.Context) error {
-	s.stopPresence(ctx)
 	select {
 	case s.joining <- struct{}{}:
 		defer func() { <-s.joining }()

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/signalbox/signalbox/tenants/accesstoken"
 )
 
 // TestDrain ends an edge whose clients use every transport while messages are
@@ -77,5 +79,51 @@ func TestDrain(t *testing.T) {
 	}
 	if !strings.Contains(c.logs.String(), `"clean":true`) {
 		t.Error("the edge didn't end cleanly")
+	}
+}
+
+// TestDrain_without_Redis ends an edge on which many hubs still have to tell the others
+// who isn't present any more, and can't: the second signal ends it nevertheless.
+func TestDrain_without_Redis(t *testing.T) {
+	t.Parallel()
+	const hubs = 30 // one after another with 5 s each would take too long
+	demo := document("demo", 1)
+	demo.Limits.MaxHubs = hubs
+	c := startEdgesWith(t, 1, func(cfg *Config) { cfg.DrainGrace, cfg.DrainOver = time.Millisecond, time.Millisecond }, demo)
+	var all []*client
+	for n := range hubs {
+		hub := "hub" + strconv.Itoa(n)
+		m, err := accesstoken.MintClient(demo.Keys[0], "http://localhost/t/demo",
+			accesstoken.ClientOptions{Hub: hub, UserID: "ann", Groups: []string{"g"}, Permissions: []string{"joinGroup"}}, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		k, _, err := c.dial(0, 0, demo, hub, m.Token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k.done("$setPresence", "g", "here")
+		all = append(all, k)
+	}
+	c.stopRedis()
+	for _, k := range all {
+		if err := k.ws.CloseNow(); err != nil {
+			t.Error(err)
+		}
+	}
+	c.eventually("the clients are gone", func() bool {
+		left := 0
+		for _, s := range c.edges[0].hubs.hubServers() {
+			left += s.Connections()
+		}
+		return left == 0
+	})
+	ended := make(chan error, 1)
+	c.forces[0]()
+	go func() { ended <- c.ends[0]() }()
+	select {
+	case <-ended:
+	case <-time.After(6 * patience):
+		t.Error("the edge waits for a Redis that is away")
 	}
 }

@@ -355,7 +355,7 @@ func (e *Edge) Close() {
 		}
 	}
 	if e.hubs != nil {
-		e.hubs.close()
+		e.hubs.close(expired)
 		e.hubs.servers.Close()
 		if e.hubs.upstreams != nil {
 			_ = e.hubs.upstreams.Close(expired) // what wasn't told by now isn't

@@ -38,10 +38,10 @@ func TestForcedEndDoesNotWait(t *testing.T) {
 	e := c.edges[0]
 	forced, force := context.WithCancel(context.Background())
 	force()
-	if err := e.drain(forced); err == nil {
+	if err := e.drain(forced, forced); err == nil {
 		t.Fatal("a forced drain says that it was complete")
 	}
-	e.hubs.close()
+	e.hubs.close(forced)
 	if n := e.hubs.count(); n != 0 {
 		t.Fatalf("%d hubs are left", n)
 	}

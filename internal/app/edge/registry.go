@@ -270,7 +270,7 @@ func (g *registry) run(ctx context.Context) error {
 			return nil
 		case now := <-tick.C:
 			for _, s := range g.takeIdle(now) {
-				g.end(s)
+				g.end(ctx, s)
 			}
 		}
 	}
@@ -303,9 +303,10 @@ func (g *registry) takeIdle(now time.Time) []*servedHub {
 	return idle
 }
 
-func (g *registry) end(s *servedHub) {
-	if err := s.server.Close(); err != nil {
-		g.log.Warn("idle hub not closed cleanly", "error", err)
+// end ends one hub; ctx bounds what it still has to tell the others.
+func (g *registry) end(ctx context.Context, s *servedHub) {
+	if err := s.server.CloseBy(ctx); err != nil {
+		g.log.Warn("hub not closed cleanly", "error", err)
 	}
 	s.handlers.stop()
 	s.upstream.Close()
@@ -348,18 +349,21 @@ func (g *registry) hubServers() (all []*hubs.Server) {
 	return all
 }
 
-// close ends what drain has left.
-func (g *registry) close() {
+// close ends what drain has left, all at once. ctx bounds what the hubs still have to
+// tell other edges.
+func (g *registry) close(ctx context.Context) {
 	g.mu.Lock()
 	g.draining = true
 	all := g.tenants
 	g.tenants = make(map[tenants.ID]*tenantHubs)
 	g.mu.Unlock()
+	var ending sync.WaitGroup
 	for _, th := range all {
 		for _, s := range th.served {
-			g.end(s)
+			ending.Go(func() { g.end(ctx, s) })
 		}
 	}
+	ending.Wait()
 }
 
 // shareWeight is what a tenant may write beside others while an edge has more to

@@ -75,12 +75,14 @@ func (e *Edge) Run(ctx, forced context.Context) error {
 	if !failed {
 		e.grace(forced)
 	}
-	err := e.drain(forced)
-	e.hubs.close() // what didn't end in time ends now, and is counted
+	connections, cancel := context.WithTimeout(forced, e.cfg.DrainOver+drainSlack)
+	defer cancel()
+	err := e.drain(connections, forced)
+	e.hubs.close(connections) // what didn't end in time ends now, and is counted
 	e.hubs.servers.Close()
 	e.hubs.pairings.Close() // behind what both had to say to other edges
 	e.transports.Wait()
-	err = errors.Join(err, e.tellUpstreams())
+	err = errors.Join(err, e.tellUpstreams(forced))
 	rest()
 	err = errors.Join(err, work.Wait())
 	ended, cancel := context.WithTimeout(context.Background(), closeTimeout)
@@ -91,8 +93,8 @@ func (e *Edge) Run(ctx, forced context.Context) error {
 }
 
 // tellUpstreams waits until upstreams were told of the connections that ended.
-func (e *Edge) tellUpstreams() error {
-	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+func (e *Edge) tellUpstreams(forced context.Context) error {
+	ctx, cancel := context.WithTimeout(forced, closeTimeout)
 	defer cancel()
 	return e.hubs.upstreams.Close(ctx)
 }
@@ -105,11 +107,9 @@ func (e *Edge) grace(forced context.Context) {
 	}
 }
 
-// drain takes no more connections, ends those that are there and then takes no
-// more requests.
-func (e *Edge) drain(forced context.Context) error {
-	ctx, cancel := context.WithTimeout(forced, e.cfg.DrainOver+drainSlack)
-	defer cancel()
+// drain takes no more connections, ends those that are there, as long as ctx lets
+// it, and then takes no more requests.
+func (e *Edge) drain(ctx, forced context.Context) error {
 	e.hubs.servers.Drain()
 	var all errgroup.Group
 	all.Go(func() error {
