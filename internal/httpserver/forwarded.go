@@ -1,7 +1,6 @@
 package httpserver
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -13,8 +12,6 @@ import (
 // forwardedHeaders say what was asked of a proxy, and by whom. Of those, Forwarded
 // (RFC 7239) and X-Real-IP are read from nobody.
 var forwardedHeaders = []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "Forwarded", "X-Real-Ip"}
-
-type secureKey struct{}
 
 // Forwarded shows handlers a request as it was made, where a trusted proxy sent it
 // on: RemoteAddr is the rightmost address of X-Forwarded-For that is no trusted
@@ -39,7 +36,9 @@ func Forwarded(trusted []netip.Prefix) func(http.Handler) http.Handler {
 			for _, name := range forwardedHeaders {
 				r.Header.Del(name)
 			}
-			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), secureKey{}, secure)))
+			r, s := scoped(r)
+			s.secure = secure
+			next.ServeHTTP(w, r)
 		})
 	}
 }
@@ -47,8 +46,8 @@ func Forwarded(trusted []netip.Prefix) func(http.Handler) http.Handler {
 // Secure reports whether the caller's own connection is encrypted, as Forwarded
 // has found.
 func Secure(r *http.Request) bool {
-	secure, _ := r.Context().Value(secureKey{}).(bool)
-	return secure
+	s := scopeOf(r.Context())
+	return s != nil && s.secure
 }
 
 // RequireHTTPS refuses requests that were made without TLS, inside Forwarded. A

@@ -1,7 +1,6 @@
 package httpserver
 
 import (
-	"context"
 	"net/http"
 	"strings"
 
@@ -13,7 +12,9 @@ import (
 // goes around whatever calls RoutePattern.
 func WithRoutes(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), chi.RouteCtxKey, chi.NewRouteContext())))
+		r, s := scoped(r)
+		s.routes = chi.NewRouteContext()
+		next.ServeHTTP(w, r)
 	})
 }
 

@@ -2,13 +2,17 @@ package telemetry
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
+	"time"
 
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"go.opentelemetry.io/otel/attribute"
-	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 )
@@ -27,23 +31,154 @@ type HTTPOptions struct {
 	Route func(*http.Request) string
 }
 
-// HTTP wraps a handler in a server span and in http.server.* metrics. Both are
-// named by the route, never by the path; query strings, which carry access
-// tokens, are never recorded, nor is any header but User-Agent.
+// HTTP wraps a handler in a server span and in http.server.* metrics, as
+// OpenTelemetry's conventions have them. Both are named by the route, never by the
+// path; query strings, which carry access tokens, are never recorded, nor is any
+// header but User-Agent. Metrics have nothing that a client can choose freely: not
+// the Host header, either, which also names the tenant.
 //
 // Requests that live as long as a connection (WebSockets, Server-Sent Events) get
 // neither: they would be spans of hours. EdgeMetrics tells about those.
+//
+// It is here, and not otelhttp's, because that costs a publish more than the
+// publish's own JSON: attributes of spans that nobody keeps, and metrics with
+// attributes that a view takes away again.
 func (t *Telemetry) HTTP(o HTTPOptions) func(http.Handler) http.Handler {
-	instrument := otelhttp.NewMiddleware("http",
-		otelhttp.WithTracerProvider(t.traces),
-		otelhttp.WithMeterProvider(t.metrics),
-		otelhttp.WithPropagators(t.propagator),
-		otelhttp.WithPublicEndpointFn(func(*http.Request) bool { return o.Public }),
-		otelhttp.WithFilter(shortLived),
-	)
 	return func(next http.Handler) http.Handler {
-		return instrument(routed(next, o.Route))
+		return &instrumented{next: next, options: o, tracer: t.Tracer(), propagator: t.propagator, metrics: t.requests}
 	}
+}
+
+// instrumented is a handler that is told about.
+type instrumented struct {
+	next       http.Handler
+	options    HTTPOptions
+	tracer     trace.Tracer
+	propagator propagation.TextMapPropagator
+	metrics    *requestMetrics
+}
+
+func (h *instrumented) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !shortLived(r) {
+		h.next.ServeHTTP(w, r)
+		return
+	}
+	began := time.Now()
+	ctx, span := h.start(r)
+	defer span.End()
+	scope := &routeScope{Context: ctx}
+	inner := r.WithContext(scope)
+	body := countBody(inner)
+	answer := &countedAnswer{ResponseWriter: w, status: http.StatusOK}
+	h.next.ServeHTTP(answer, inner)
+
+	route := h.route(inner, scope)
+	size := r.ContentLength
+	if body != nil {
+		size = body.read
+	}
+	if span.IsRecording() {
+		describe(span, r, route, size, answer)
+	}
+	h.metrics.record(scope, requestKind{
+		method: knownMethod(r.Method), route: route, version: protocolVersion(r.Proto), status: answer.status,
+	}, size, answer.written, time.Since(began))
+}
+
+// start begins the span. What it is about is told at its end, and only when
+// somebody keeps it.
+func (h *instrumented) start(r *http.Request) (context.Context, trace.Span) {
+	ctx := r.Context()
+	// Without these the propagator has nothing to find.
+	if r.Header["Traceparent"] != nil || r.Header["Baggage"] != nil {
+		ctx = h.propagator.Extract(ctx, propagation.HeaderCarrier(r.Header))
+	}
+	name := knownMethod(r.Method)
+	if name == otherMethod {
+		name = "HTTP"
+	}
+	if !h.options.Public {
+		return h.tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindServer))
+	}
+	if caller := trace.SpanContextFromContext(ctx); caller.IsValid() && caller.IsRemote() {
+		return h.tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindServer), trace.WithNewRoot(), trace.WithLinks(trace.Link{SpanContext: caller}))
+	}
+	return h.tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindServer), trace.WithNewRoot())
+}
+
+// route is the pattern of a request that was served, without a method.
+func (h *instrumented) route(inner *http.Request, scope *routeScope) string {
+	pattern := inner.Pattern
+	if h.options.Route != nil {
+		pattern = h.options.Route(inner)
+	}
+	if pattern == "" {
+		pattern = scope.route
+	}
+	if _, path, found := strings.Cut(pattern, " "); found { // net/http's may begin with a method
+		return path
+	}
+	return pattern
+}
+
+// describe gives a span what the conventions want of a server's.
+func describe(span trace.Span, r *http.Request, route string, size int64, answer *countedAnswer) {
+	method := knownMethod(r.Method)
+	attributes := make([]attribute.KeyValue, 0, 16)
+	attributes = append(attributes,
+		semconv.HTTPRequestMethodKey.String(method), semconv.HTTPResponseStatusCode(answer.status),
+		semconv.URLPath(r.URL.Path), semconv.NetworkProtocolVersion(protocolVersion(r.Proto)))
+	if method == otherMethod {
+		attributes = append(attributes, semconv.HTTPRequestMethodOriginal(r.Method))
+	}
+	scheme := "http"
+	if r.TLS != nil {
+		scheme = "https"
+	}
+	attributes = append(attributes, semconv.URLScheme(scheme))
+	if host, port := hostPort(r.Host); host != "" {
+		attributes = append(attributes, semconv.ServerAddress(host))
+		if port > 0 {
+			attributes = append(attributes, semconv.ServerPort(port))
+		}
+	}
+	if peer, port := hostPort(r.RemoteAddr); peer != "" {
+		attributes = append(attributes, semconv.NetworkPeerAddress(peer), semconv.ClientAddress(peer))
+		if port > 0 {
+			attributes = append(attributes, semconv.NetworkPeerPort(port))
+		}
+	}
+	if agent := r.UserAgent(); agent != "" {
+		attributes = append(attributes, semconv.UserAgentOriginal(agent))
+	}
+	if size > 0 {
+		attributes = append(attributes, semconv.HTTPRequestBodySize(int(size)))
+	}
+	if answer.written > 0 {
+		attributes = append(attributes, semconv.HTTPResponseBodySize(int(answer.written)))
+	}
+	if route != "" {
+		attributes = append(attributes, semconv.HTTPRoute(route))
+		name := method
+		if method == otherMethod {
+			name = "HTTP"
+		}
+		span.SetName(name + " " + route)
+	}
+	span.SetAttributes(attributes...)
+	if answer.status >= http.StatusInternalServerError {
+		span.SetStatus(codes.Error, "")
+	}
+}
+
+// hostPort splits an address whose port may be missing; 0 = there is none.
+func hostPort(address string) (host string, port int) {
+	host, text, err := net.SplitHostPort(address)
+	if err != nil {
+		return strings.Trim(address, "[]"), 0
+	}
+	port, _ = strconv.Atoi(text) // 0 when it is none
+	return host, port
 }
 
 // shortLived reports whether r ends when it is answered.
@@ -54,38 +189,27 @@ func shortLived(r *http.Request) bool {
 
 type routeKey struct{}
 
+// routeScope is the context of a request that is told about: it keeps the route
+// that SetRoute says.
+type routeScope struct {
+	context.Context
+	route string
+}
+
+// Value implements context.Context.
+func (s *routeScope) Value(key any) any {
+	if key == (routeKey{}) {
+		return s
+	}
+	return s.Context.Value(key)
+}
+
 // SetRoute names the route of the request that ctx belongs to, for where no router
 // chooses a pattern: pattern is a constant of the program, never a part of the URL.
 func SetRoute(ctx context.Context, pattern string) {
-	if p, ok := ctx.Value(routeKey{}).(*string); ok {
-		*p = pattern
+	if s, ok := ctx.Value(routeKey{}).(*routeScope); ok {
+		s.route = pattern
 	}
-}
-
-// routed calls next and then leaves the route's pattern in r, where otelhttp looks
-// for it.
-func routed(next http.Handler, route func(*http.Request) string) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var set string
-		inner := r.WithContext(context.WithValue(r.Context(), routeKey{}, &set))
-		defer func() {
-			r.Pattern = inner.Pattern
-			if route != nil {
-				r.Pattern = route(inner)
-			}
-			if r.Pattern == "" {
-				r.Pattern = set
-			}
-			if r.Pattern != "" {
-				_, path, found := strings.Cut(r.Pattern, " ") // net/http's patterns may begin with a method
-				if !found {
-					path = r.Pattern
-				}
-				trace.SpanFromContext(r.Context()).SetAttributes(semconv.HTTPRoute(path))
-			}
-		}()
-		next.ServeHTTP(w, inner)
-	})
 }
 
 // Transport wraps base (nil = http.DefaultTransport) in client spans and
@@ -110,16 +234,4 @@ func (s stripSpanURL) RoundTrip(r *http.Request) (*http.Response, error) {
 	shown := url.URL{Scheme: r.URL.Scheme, Host: r.URL.Host, Path: r.URL.Path}
 	trace.SpanFromContext(r.Context()).SetAttributes(semconv.URLFull(shown.String()))
 	return s.base.RoundTrip(r)
-}
-
-// httpServerView keeps what a client can choose freely out of the attributes of
-// http.server.* metrics. otelhttp would add the Host header, which also names the
-// tenant.
-func httpServerView() sdkmetric.View {
-	return sdkmetric.NewView(
-		sdkmetric.Instrument{Name: "http.server.*"},
-		sdkmetric.Stream{AttributeFilter: attribute.NewAllowKeysFilter(
-			semconv.HTTPRequestMethodKey, semconv.HTTPRouteKey, semconv.HTTPResponseStatusCodeKey, semconv.NetworkProtocolVersionKey,
-		)},
-	)
 }

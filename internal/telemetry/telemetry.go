@@ -116,6 +116,7 @@ type Telemetry struct {
 	metrics    *sdkmetric.MeterProvider
 	propagator propagation.TextMapPropagator
 	registry   *prometheus.Registry
+	requests   *requestMetrics
 	logger     *slog.Logger
 }
 
@@ -143,7 +144,10 @@ func Start(ctx context.Context, cfg Config) (*Telemetry, error) {
 	if t.metrics, err = newMeterProvider(ctx, cfg, res, t.registry); err != nil {
 		return nil, errors.Join(err, t.traces.Shutdown(ctx))
 	}
-	if err := registerBuildInfo(t.Meter(), cfg.Version); err != nil {
+	if t.requests, err = newRequestMetrics(t.Meter()); err == nil {
+		err = registerBuildInfo(t.Meter(), cfg.Version)
+	}
+	if err != nil {
 		return nil, errors.Join(err, t.Shutdown(ctx))
 	}
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
@@ -217,7 +221,6 @@ func newMeterProvider(ctx context.Context, cfg Config, res *resource.Resource, r
 		sdkmetric.WithResource(res),
 		sdkmetric.WithCardinalityLimit(seriesPerInstrument),
 		sdkmetric.WithReader(scrape),
-		sdkmetric.WithView(httpServerView()),
 	}
 	for _, r := range cfg.MetricReaders {
 		opts = append(opts, sdkmetric.WithReader(r))
