@@ -87,7 +87,7 @@ func (h *hubBackplane) encode(e *hubs.Entry, o hubs.PublishOptions, to address) 
 	if o.Charge < 0 {
 		return nil, nil, errors.New("publish: negative charge")
 	}
-	data, hash, err := encodeEntry(e, to)
+	data, hash, err := encodeEntry(e, to, o.IdempotencyKey != "")
 	if err != nil {
 		return nil, nil, fmt.Errorf("publish: %w", err)
 	}
@@ -95,7 +95,6 @@ func (h *hubBackplane) encode(e *hubs.Entry, o hubs.PublishOptions, to address) 
 	p := h.r.publisher(h.id, settings)
 	q := &request{entry: data, asks: to != address{}, deadline: time.Now().Add(publishPatience), done: make(chan outcome, 1), ack: o.Ack}
 	if o.IdempotencyKey == "" {
-		hash = ""
 		q.keys = append(q.keys, p.fixed[3])
 	} else {
 		q.keys = append(q.keys, p.keys.Idempotency(o.IdempotencyKey))

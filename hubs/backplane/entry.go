@@ -36,9 +36,9 @@ type address struct {
 	id  uint64
 }
 
-// encodeEntry returns the entry as it is stored and a hash of all but the reply
-// address: equal hashes mean the same request.
-func encodeEntry(e *hubs.Entry, reply address) (data []byte, hash string, err error) {
+// encodeEntry returns the entry as it is stored and, when hashed is set, a hash of
+// all but the reply address: equal hashes mean the same request.
+func encodeEntry(e *hubs.Entry, reply address, hashed bool) (data []byte, hash string, err error) {
 	size := 128 + len(e.Reason)
 	for _, names := range [][]string{e.Groups, e.Users, e.Connections, e.Excluded, e.ExcludedUsers} {
 		for _, s := range names {
@@ -75,14 +75,16 @@ func encodeEntry(e *hubs.Entry, reply address) (data []byte, hash string, err er
 	if how := e.Conflate; how != nil {
 		conflation = msgp.AppendInt64(msgp.AppendInt64(nil, how.Every.Milliseconds()), int64(how.Key))
 	}
-	whole := sha256.New()
-	whole.Write(b)
-	whole.Write(conflation)
-	sum := whole.Sum(nil)
+	if hashed {
+		whole := sha256.New()
+		whole.Write(b)
+		whole.Write(conflation)
+		hash = hex.EncodeToString(whole.Sum(nil)[:16])
+	}
 	b = msgp.AppendString(b, reply.run)
 	b = msgp.AppendUint64(b, reply.id)
 	b = append(b, conflation...)
-	return b, hex.EncodeToString(sum[:16]), nil
+	return b, hash, nil
 }
 
 func appendNames(b []byte, names []string) []byte {
@@ -101,7 +103,7 @@ func appendBroadcast(b []byte, m *hubs.Broadcast) []byte {
 	b = msgp.AppendString(b, m.Target)
 	b = msgp.AppendUint8(b, uint8(m.Arguments.Encoding))
 	b = msgp.AppendBytes(b, m.Arguments.Bytes)
-	names := make([]string, 0, len(m.Frames))
+	var names []string
 	for name := range m.Frames {
 		names = append(names, name)
 	}

@@ -35,7 +35,7 @@ func sampleEntries() []*hubs.Entry {
 
 func TestEntry_comes_back_as_it_was(t *testing.T) {
 	for _, want := range sampleEntries() {
-		data, _, err := encodeEntry(want, address{run: "run", id: 1 << 60})
+		data, _, err := encodeEntry(want, address{run: "run", id: 1 << 60}, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -53,7 +53,7 @@ func TestEntry_comes_back_as_it_was(t *testing.T) {
 }
 
 func TestEntry_of_a_later_release_may_have_more_elements(t *testing.T) {
-	data, _, err := encodeEntry(sampleEntries()[0], address{})
+	data, _, err := encodeEntry(sampleEntries()[0], address{}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,8 +70,8 @@ func TestEntry_of_a_later_release_may_have_more_elements(t *testing.T) {
 func TestEntry_hash_leaves_the_reply_address_out(t *testing.T) {
 	seen := make(map[string]int)
 	for i, e := range sampleEntries() {
-		_, a, err1 := encodeEntry(e, address{})
-		_, b, err2 := encodeEntry(e, address{run: "other", id: 9})
+		_, a, err1 := encodeEntry(e, address{}, true)
+		_, b, err2 := encodeEntry(e, address{run: "other", id: 9}, true)
 		if err1 != nil || err2 != nil {
 			t.Fatal(err1, err2)
 		}
@@ -87,7 +87,7 @@ func TestEntry_hash_leaves_the_reply_address_out(t *testing.T) {
 
 func TestEntry_too_large_is_refused(t *testing.T) {
 	e := &hubs.Entry{Kind: hubs.SendToAll, Message: &hubs.Broadcast{Target: "t", Arguments: protocol.Raw{Bytes: bytes.Repeat([]byte("x"), maxEntryBytes)}}}
-	if _, _, err := encodeEntry(e, address{}); err == nil {
+	if _, _, err := encodeEntry(e, address{}, false); err == nil {
 		t.Error("an entry over the limit was encoded")
 	}
 }
@@ -96,7 +96,7 @@ func TestEntry_too_large_is_refused(t *testing.T) {
 // memory than the bytes justify; what is accepted can be written again.
 func FuzzEntry(f *testing.F) {
 	for _, e := range sampleEntries() {
-		data, _, err := encodeEntry(e, address{run: "r", id: 7})
+		data, _, err := encodeEntry(e, address{run: "r", id: 7}, false)
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -111,7 +111,7 @@ func FuzzEntry(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, hash, err := encodeEntry(e, reply)
+		again, hash, err := encodeEntry(e, reply, true)
 		if err != nil {
 			t.Fatalf("accepted but can't be written: %v", err)
 		}
@@ -119,7 +119,7 @@ func FuzzEntry(f *testing.F) {
 		if err != nil || reply2 != reply {
 			t.Fatalf("second reading: %v, reply %v then %v", err, reply, reply2)
 		}
-		if _, hash2, _ := encodeEntry(e2, reply); hash2 != hash {
+		if _, hash2, _ := encodeEntry(e2, reply, true); hash2 != hash {
 			t.Fatal("two encodings of one entry")
 		}
 	})

@@ -26,7 +26,7 @@ func TestEpoch_change_is_told_once(t *testing.T) {
 		pipe := client.TxPipeline() // no sweep comes between
 		pipe.FlushAll(t.Context())
 		for i := range 3 {
-			data, _, err := encodeEntry(say("new", i+1), address{})
+			data, _, err := encodeEntry(say("new", i+1), address{}, false)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -102,7 +102,7 @@ func TestStream_gone_is_a_loss(t *testing.T) {
 		pipe := client.TxPipeline() // no sweep comes between
 		publishScript.Load(t.Context(), client)
 		for i := range 3 {
-			data, _, err := encodeEntry(say("p", i), address{})
+			data, _, err := encodeEntry(say("p", i), address{}, false)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -119,7 +119,7 @@ func TestAnswer_lost_is_asked_for_again(t *testing.T) {
 		client := newClient(t, url)
 		publish(t, r, say("a", 1))
 		pub := r.publisher(hubID{tenant, hub}, Settings{})
-		data, _, err := encodeEntry(say("a", 2), address{})
+		data, _, err := encodeEntry(say("a", 2), address{}, false)
 		if err != nil {
 			t.Fatal(err)
 		}

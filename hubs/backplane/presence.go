@@ -217,7 +217,7 @@ func (r *Redis) reapHub(ctx context.Context, run string, id hubID) (int, error) 
 		ended := fields[at]
 		delete(batches, at)
 		delete(fields, at)
-		_, hash, err := encodeEntry(e, address{})
+		_, hash, err := encodeEntry(e, address{}, true)
 		if err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -42,6 +43,8 @@ type Scope struct {
 	Token func(hub, user string, life time.Duration) (string, error)
 	// Base is the tenant's base URL as the request has it, for links.
 	Base string
+	// Done, when set, is called once the request has been answered.
+	Done func()
 	// Refused, when set, counts what is not carried out, by the code of the reason;
 	// not what Backplane and Admit refuse, who count that themselves.
 	Refused func(hub, code string)
@@ -62,7 +65,7 @@ type Config struct {
 type Handler struct {
 	scope     func(*http.Request) (Scope, error)
 	positions cipher.AEAD
-	nonces    []byte
+	nonces    sync.Pool // of hash.Hash, keyed
 	waits     waits
 	log       *slog.Logger
 	routes    *chi.Mux
@@ -88,11 +91,17 @@ func NewHandler(cfg Config) (*Handler, error) {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// Names may hold encoded slashes: routes are found in the path as it was
 	// sent, and a router around this one must not have decided on another.
-	rctx := chi.NewRouteContext()
+	rctx := routeContexts.Get().(*chi.Context)
+	rctx.Reset()
 	rctx.Routes = h.routes
 	rctx.RoutePath = r.URL.EscapedPath()
 	h.routes.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), chi.RouteCtxKey, rctx)))
+	routeContexts.Put(rctx) // not after a panic, whose answer may look at it
 }
+
+// routeContexts are used again, as chi's own are: nothing of a request is routed after
+// it was served.
+var routeContexts = sync.Pool{New: func() any { return chi.NewRouteContext() }}
 
 // style is the difference between the two forms of the API: the codes of
 // success, and whether what doesn't exist is told.
@@ -222,6 +231,7 @@ func (h *Handler) told(w http.ResponseWriter, r *http.Request) {
 	var err error
 	if c.Scope, err = h.scope(r); err == nil {
 		c.limitHeaders()
+		c.done()
 	}
 }
 
@@ -271,6 +281,7 @@ func (h *Handler) operation(s style, op operation, sends bool, patience time.Dur
 			return
 		}
 		c, err := h.call(w, r, s, sends)
+		defer c.done()
 		status := written
 		if err == nil {
 			status, err = op(w, c)
@@ -297,6 +308,13 @@ func (h *Handler) call(w http.ResponseWriter, r *http.Request, s style, sends bo
 	}
 	c.limitHeaders()
 	return c, c.names()
+}
+
+// done ends the call.
+func (c *call) done() {
+	if c.Done != nil {
+		c.Done()
+	}
 }
 
 // open gets the hub's backplane once all of the request has been checked: the

@@ -1,8 +1,6 @@
 package rest
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -157,10 +155,7 @@ func cursorScope(c *call, q hubs.ListQuery) []byte {
 func (h *Handler) sealCursor(c *call, q hubs.ListQuery, last string) string {
 	plain := append([]byte{cursorVersion}, last...)
 	scope := cursorScope(c, q)
-	mac := hmac.New(sha256.New, h.nonces)
-	_, _ = mac.Write(scope)
-	_, _ = mac.Write(plain)
-	nonce := mac.Sum(nil)[:h.positions.NonceSize()]
+	nonce := h.nonce(scope, plain)
 	return base64.RawURLEncoding.EncodeToString(h.positions.Seal(nonce, nonce, plain, scope))
 }
 

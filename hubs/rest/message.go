@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -48,7 +49,7 @@ func charge(size int) int { return max(1, (size+messageStep-1)/messageStep) }
 // parseJSON reads {"target": ..., "arguments": [...]}; SDKs write the names in
 // different casings.
 func parseJSON(body []byte) (*hubs.Broadcast, int, error) {
-	d := jsontext.NewDecoder(bytes.NewReader(body))
+	d := jsontext.NewDecoder(bytes.NewBuffer(body)) // which it doesn't copy
 	if d.PeekKind() != '{' {
 		return nil, 0, badJSON(d, "The body is not a JSON object.")
 	}
@@ -122,14 +123,28 @@ func readArguments(m *hubs.Broadcast, v jsontext.Value) error {
 	return checkArguments(m.Arguments)
 }
 
+// scratches are for what is written only to see that it can be.
+var scratches = sync.Pool{New: func() any { return new([]byte) }}
+
+// mostScratch is the largest that is kept, in bytes.
+const mostScratch = 64 << 10
+
 // checkArguments refuses arguments that can't be written in every hub protocol:
 // what has no such form must fail here and not on the way to clients.
 func checkArguments(arguments protocol.Raw) error {
 	_, err := protocol.CountArguments(arguments)
-	if err == nil && arguments.Encoding == protocol.JSON {
-		_, err = protocol.AppendMessagePack(nil, arguments)
-	} else if err == nil {
-		_, err = protocol.AppendJSON(nil, arguments)
+	if err == nil {
+		scratch := scratches.Get().(*[]byte)
+		out := (*scratch)[:0]
+		if arguments.Encoding == protocol.JSON {
+			out, err = protocol.AppendMessagePack(out, arguments)
+		} else {
+			out, err = protocol.AppendJSON(out, arguments)
+		}
+		if cap(out) <= mostScratch {
+			*scratch = out
+		}
+		scratches.Put(scratch)
 	}
 	if err != nil {
 		return invalid("arguments", "The arguments are not valid: "+problemOf(err),

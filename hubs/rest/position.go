@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash"
 
 	"github.com/signalbox/signalbox/hubs"
 	"github.com/signalbox/signalbox/tenants"
@@ -40,7 +41,8 @@ func (h *Handler) usePositionKey(key []byte) error {
 	if h.positions, err = cipher.NewGCM(block); err != nil {
 		return fmt.Errorf("rest: position key: %w", err)
 	}
-	h.nonces = derive("position nonce")
+	nonces := derive("position nonce")
+	h.nonces.New = func() any { return hmac.New(sha256.New, nonces) }
 	return nil
 }
 
@@ -54,12 +56,21 @@ func (h *Handler) SealPosition(tenant tenants.ID, hub string, p hubs.Position) s
 	plain = append(plain, p.Epoch...)
 	scope := []byte(string(tenant) + "/" + hub)
 
-	mac := hmac.New(sha256.New, h.nonces)
-	_, _ = mac.Write(binary.BigEndian.AppendUint32(nil, uint32(len(scope))))
-	_, _ = mac.Write(scope)
-	_, _ = mac.Write(plain)
-	nonce := mac.Sum(nil)[:h.positions.NonceSize()]
+	var length [4]byte
+	binary.BigEndian.PutUint32(length[:], uint32(len(scope)))
+	nonce := h.nonce(length[:], scope, plain)
 	return base64.RawURLEncoding.EncodeToString(h.positions.Seal(nonce, nonce, plain, scope))
+}
+
+// nonce derives the nonce of what is sealed from all of it.
+func (h *Handler) nonce(parts ...[]byte) []byte {
+	mac := h.nonces.Get().(hash.Hash)
+	defer h.nonces.Put(mac)
+	mac.Reset()
+	for _, part := range parts {
+		_, _ = mac.Write(part) // never fails
+	}
+	return mac.Sum(nil)[:h.positions.NonceSize()]
 }
 
 // OpenPosition returns the position of a token, or ErrPosition.

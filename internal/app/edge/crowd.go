@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"sync"
@@ -31,18 +30,18 @@ type crowd struct {
 	tenants map[tenants.ID]int
 }
 
-// enter counts a request until ctx ends, or returns a *rest.LimitError. It comes
-// before all that costs: the token's verification and the body. Requests that wait
-// for a client's answer have a limit of their own.
-func (c *crowd) enter(ctx context.Context, t *tenants.Document, path string) error {
+// enter counts a request until leave is called, or returns a *rest.LimitError. It
+// comes before all that costs: the token's verification and the body. Requests that
+// wait for a client's answer have a limit of their own.
+func (c *crowd) enter(t *tenants.Document, path string) (leave func(), err error) {
 	if strings.HasSuffix(path, ":invoke") {
-		return nil
+		return func() {}, nil
 	}
 	most := requestsAtOnce(t.Limits)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.tenants[t.ID] >= most {
-		return &rest.LimitError{
+		return nil, &rest.LimitError{
 			Code: codeCrowd, Name: "requests_at_once", Limit: int64(most), RetryAfter: time.Second,
 			Text: fmt.Sprintf("%d requests of the tenant are under way on this edge. Wait for answers before sending more.", most),
 		}
@@ -51,8 +50,7 @@ func (c *crowd) enter(ctx context.Context, t *tenants.Document, path string) err
 		c.tenants = make(map[tenants.ID]int)
 	}
 	c.tenants[t.ID]++
-	context.AfterFunc(ctx, func() { c.leave(t.ID) })
-	return nil
+	return func() { c.leave(t.ID) }, nil
 }
 
 func (c *crowd) leave(t tenants.ID) {

@@ -17,33 +17,30 @@ func TestCrowd_counts_what_is_under_way(t *testing.T) {
 	t.Parallel()
 	var c crowd
 	doc := &tenants.Document{ID: "t1", Limits: tenants.Limits{MessagesPerSecond: 100}}
-	ctx, cancel := context.WithCancel(t.Context())
+	var leave []func()
 	for range requestsAtOnce(doc.Limits) {
-		if err := c.enter(ctx, doc, "/api/hubs/chat/:send"); err != nil {
+		done, err := c.enter(doc, "/api/hubs/chat/:send")
+		if err != nil {
 			t.Fatal(err)
 		}
+		leave = append(leave, done)
 	}
 	var limit *rest.LimitError
-	if err := c.enter(ctx, doc, "/api/hubs/chat/:send"); !errors.As(err, &limit) || limit.Code != codeCrowd || limit.Limit != 74 {
+	if _, err := c.enter(doc, "/api/hubs/chat/:send"); !errors.As(err, &limit) || limit.Code != codeCrowd || limit.Limit != 74 {
 		t.Errorf("one too many: %v", err)
 	}
-	if err := c.enter(ctx, doc, "/api/hubs/chat/connections/c/:invoke"); err != nil {
+	if _, err := c.enter(doc, "/api/hubs/chat/connections/c/:invoke"); err != nil {
 		t.Errorf("one that waits for a client: %v", err)
 	}
-	if err := c.enter(ctx, &tenants.Document{ID: "t2"}, "/api/hubs/chat/:send"); err != nil {
-		t.Errorf("another tenant's: %v", err)
+	other, err := c.enter(&tenants.Document{ID: "t2"}, "/api/hubs/chat/:send")
+	if err != nil {
+		t.Fatalf("another tenant's: %v", err)
 	}
-	cancel()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		c.mu.Lock()
-		left := len(c.tenants)
-		c.mu.Unlock()
-		if left == 0 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%d tenants are still counted", left)
-		}
+	for _, done := range append(leave, other) {
+		done()
+	}
+	if len(c.tenants) != 0 {
+		t.Errorf("%d tenants are still counted", len(c.tenants))
 	}
 }
 
@@ -58,35 +55,42 @@ func TestREST_requests_at_once_are_bounded(t *testing.T) {
 		t.Fatalf("%d requests are more than this test makes", most)
 	}
 	for range most {
-		body, end := io.Pipe()
-		t.Cleanup(func() { _ = end.Close() })
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, c.base(0, demo.Slug)+path, body)
-		if err != nil {
-			t.Fatal(err)
+		go drip(t.Context(), c.base(0, demo.Slug)+path, demo.Keys[0].Secret)
+	}
+	underWay := func() int {
+		crowd := &c.edges[0].crowd
+		crowd.mu.Lock()
+		defer crowd.mu.Unlock()
+		return crowd.tenants[demo.ID]
+	}
+	for deadline := time.Now().Add(8 * time.Second); underWay() < most; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) { // bodies that don't come are given up after 10 s
+			t.Fatalf("only %d of %d requests are under way", underWay(), most)
 		}
-		r.Header.Set("Authorization", "Bearer "+demo.Keys[0].Secret)
-		r.Header.Set("Content-Type", "application/json")
-		go func() {
-			if res, err := http.DefaultClient.Do(r); err == nil {
-				_ = res.Body.Close()
-			}
-		}()
 	}
 	post := func(d *tenants.Document) (int, string) {
 		res, answer := c.do(http.MethodPost, c.base(0, d.Slug)+path, d.Keys[0].Secret, `{"target":"x","arguments":[]}`, nil)
 		return res.StatusCode, answer
 	}
-	deadline := time.Now().Add(8 * time.Second) // bodies that don't come are given up after 10 s
-	for {
-		status, answer := post(demo)
-		if status == http.StatusTooManyRequests && strings.Contains(answer, codeCrowd) {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("one too many is answered %d %s", status, answer)
-		}
+	if status, answer := post(demo); status != http.StatusTooManyRequests || !strings.Contains(answer, codeCrowd) {
+		t.Errorf("one too many is answered %d %s", status, answer)
 	}
 	if status, answer := post(other); status != http.StatusAccepted {
 		t.Errorf("another tenant is answered %d %s", status, answer)
+	}
+}
+
+// drip makes a request whose body never comes, and returns when that is answered.
+func drip(ctx context.Context, url, key string) {
+	body, end := io.Pipe()
+	defer func() { _ = end.Close() }()
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, body)
+	if err != nil {
+		return
+	}
+	r.Header.Set("Authorization", "Bearer "+key)
+	r.Header.Set("Content-Type", "application/json")
+	if res, err := http.DefaultClient.Do(r); err == nil {
+		_ = res.Body.Close()
 	}
 }

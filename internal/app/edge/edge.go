@@ -62,6 +62,7 @@ type Edge struct {
 	hubs        *registry
 	transports  *transport.Handler
 	ready       *readiness
+	crowd       crowd // of REST requests
 
 	public, admin, internal *httpserver.Server
 }
@@ -255,7 +256,7 @@ func (e *Edge) handlers(f *fleet.Fleet) (public, internal http.Handler, err erro
 	}); err != nil {
 		return nil, nil, err
 	}
-	b := &backends{auth: auth, hubs: e.hubs, messages: e.messages, requests: e.requests, refused: refused}
+	b := &backends{auth: auth, hubs: e.hubs, messages: e.messages, requests: e.requests, crowd: &e.crowd, refused: refused}
 	api, err := rest.NewHandler(rest.Config{Scope: b.scope, PositionKey: f.Key(fleet.PurposePosition), Logger: e.log})
 	if err != nil {
 		return nil, nil, err

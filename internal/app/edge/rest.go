@@ -29,7 +29,7 @@ type backends struct {
 	hubs     *registry
 	messages *quota.Messages
 	requests *quota.Messages
-	crowd    crowd
+	crowd    *crowd
 	refused  func(t tenants.ID, hub, code string)
 }
 
@@ -60,10 +60,17 @@ func (b *backends) scope(r *http.Request) (rest.Scope, error) {
 		return rest.Scope{}, f
 	}
 	t := d.tenant
-	if err := b.crowd.enter(r.Context(), t, r.URL.Path); err != nil {
+	leave, err := b.crowd.enter(t, r.URL.Path)
+	if err != nil {
 		b.refused(t.ID, "", codeCrowd)
 		return rest.Scope{}, err
 	}
+	let := false
+	defer func() {
+		if !let {
+			leave()
+		}
+	}()
 	switch err := b.auth.rest(t, r); {
 	case wrongKind(err):
 		b.refused(t.ID, "", codeTokenKind)
@@ -78,7 +85,9 @@ func (b *backends) scope(r *http.Request) (rest.Scope, error) {
 		b.refused(t.ID, "", codeSuspended)
 		return rest.Scope{}, fault.New(fault.Forbidden, "The tenant is suspended.").WithCode(codeSuspended)
 	}
+	let = true
 	return rest.Scope{
+		Done:      leave,
 		Tenant:    t.ID,
 		Limits:    t.Limits,
 		Presence:  t.Presence(),
