@@ -101,9 +101,13 @@ func (s *centrifugeService) Open(ctx context.Context) (*loadgen.Client, error) {
 func (s *centrifugeService) Join(context.Context, *loadgen.Client, int) error { return nil }
 
 // Publish implements loadgen.Service.
-func (s *centrifugeService) Publish(ctx context.Context, argument string, group int) error {
+func (s *centrifugeService) Publish(ctx context.Context, key, text string, group int) error {
 	address := s.urls[len(s.urls)-1] + "/publish?channel=" + url.QueryEscape(channel(group))
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, strings.NewReader(`{"target":"load","arguments":["`+argument+`"]}`))
+	body := `{"target":"load","arguments":["` + text + `"]}`
+	if key != "" {
+		body = `{"target":"load","arguments":["` + key + `","` + text + `"]}`
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, strings.NewReader(body))
 	if err != nil {
 		return err
 	}

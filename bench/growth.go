@@ -86,6 +86,11 @@ func (b *benchmark) growth(ctx context.Context) (string, error) {
 				redis.of(k), c.redis, edge.of(k), c.edges, out.of(k), c.bytesOut)
 		}
 	}
+	real, err := b.growthOfEdges(ctx, redis, edge, out)
+	if err != nil {
+		return "", err
+	}
+	text.WriteString(real)
 	busy := shape{oneHuge.name, 1, func(_, edges int) int { return min(3, edges) }}
 	hot, err := backplaneCost(ctx, busy, 3, busyRate, b.window)
 	if err != nil {

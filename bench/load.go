@@ -105,15 +105,7 @@ func backplaneCost(ctx context.Context, s shape, edges int, rate float64, window
 	}
 	n := 0
 	run := func(d time.Duration) {
-		var under sync.WaitGroup
-		slots := make(chan struct{}, 256)
-		for began := time.Now(); time.Since(began) < d; n++ {
-			slots <- struct{}{}
-			number := n
-			under.Go(func() { publish(number); <-slots })
-			time.Sleep(time.Until(began.Add(time.Duration(float64(n+1) / rate * float64(time.Second)))))
-		}
-		under.Wait()
+		n += paced(d, rate, n, publish)
 		applied.Wait()
 	}
 	// Every hub has its keys then.
@@ -136,6 +128,21 @@ func backplaneCost(ctx context.Context, s shape, edges int, rate float64, window
 		bytesIn: per(before.bytesIn, after.bytesIn), bytesOut: per(before.bytesOut, after.bytesOut),
 		rate: float64(n) / elapsed,
 	}, nil
+}
+
+// paced calls f so many times a second, with numbers from first on, and waits until
+// all calls have ended. It returns how many there were.
+func paced(d time.Duration, rate float64, first int, f func(n int)) (calls int) {
+	var under sync.WaitGroup
+	slots := make(chan struct{}, 256)
+	for began := time.Now(); time.Since(began) < d; calls++ {
+		slots <- struct{}{}
+		number := first + calls
+		under.Go(func() { f(number); <-slots })
+		time.Sleep(time.Until(began.Add(time.Duration(float64(calls+1) / rate * float64(time.Second)))))
+	}
+	under.Wait()
+	return calls
 }
 
 func hubName(n int) string { return "hub" + strconv.Itoa(n) }

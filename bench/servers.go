@@ -132,6 +132,12 @@ type product struct {
 
 // startProduct runs the whole product; its edges have the measured core.
 func startProduct(ctx context.Context, programs string, edges int) (*product, error) {
+	return startProductWith(ctx, programs, edges, "")
+}
+
+// startProductWith is startProduct with a Redis that is there already; "" = one of its
+// own.
+func startProductWith(ctx context.Context, programs string, edges int, redisURL string) (*product, error) {
 	dir, err := os.MkdirTemp("", "signalbox-bench-")
 	if err != nil {
 		return nil, err
@@ -151,7 +157,7 @@ func startProduct(ctx context.Context, programs string, edges int) (*product, er
 	cmd := pinned(ctx, serverCore, filepath.Join(programs, "dev"))
 	state := filepath.Join(dir, "dev")
 	cmd.Env = append(os.Environ(), "DEV_DIR="+state, "DEV_PORT="+strconv.Itoa(port), "DEV_EDGE_PORT="+strconv.Itoa(edgePort),
-		"DEV_EDGES="+strconv.Itoa(edges), "DEV_FEED=0", "DATABASE_URL=", "REDIS_URL=")
+		"DEV_EDGES="+strconv.Itoa(edges), "DEV_FEED=0", "DATABASE_URL=", "REDIS_URL="+redisURL)
 	out, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()

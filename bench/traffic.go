@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/signalbox/signalbox/internal/app/loadgen"
 )
@@ -38,16 +39,24 @@ func (b *benchmark) traffic(ctx context.Context) (string, error) {
 		say(name, "Signalbox", ours)
 		say(name, "centrifuge, memory", theirs)
 	}
-	var sensors []loadgen.Result
-	for i := range b.runs {
-		progress("sensors, run %d of %d", i+1, b.runs)
-		r, err := b.ours(ctx, func(c *loadgen.Config) { c.Follow("sensors"); c.Duration = 2 * b.window })
-		if err != nil {
-			return "", fmt.Errorf("sensors: %w", err)
+	for _, p := range []struct {
+		plan, about string
+		windows     int
+	}{
+		{"ticker-conflated", "the newest of each symbol every 4 s alone", 4},
+		{"sensors", "10,000 that poll, one message a minute each", 2},
+	} {
+		var results []loadgen.Result
+		for i := range b.runs {
+			progress("%s, run %d of %d", p.plan, i+1, b.runs)
+			r, err := b.ours(ctx, func(c *loadgen.Config) { c.Follow(p.plan); c.Duration = time.Duration(p.windows) * b.window })
+			if err != nil {
+				return "", fmt.Errorf("%s: %w", p.plan, err)
+			}
+			progress("  ours      %s", line(r))
+			results = append(results, r)
 		}
-		progress("  ours      %s", line(r))
-		sensors = append(sensors, r)
+		say(p.plan+": "+p.about, "Signalbox", results)
 	}
-	say("sensors: 10,000 that poll, one message a minute each", "Signalbox", sensors)
 	return text.String(), nil
 }

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/signalbox/signalbox/hubs"
 )
 
 // Config says what load to make and where.
@@ -35,10 +37,16 @@ type Config struct {
 	// delivered with at most Outstanding of them on their way.
 	Rate        float64
 	Outstanding int
-	Size        int // bytes of the one argument
-	Warmup      time.Duration
-	Duration    time.Duration // 0 = connect, and hold for Hold
-	Hold        time.Duration // how long idle connections are held before memory is read
+	Size        int // bytes of the message's text
+	// Keys is what messages are about, in turn: each has an argument before its text
+	// that says which of so many. 0 = they have none.
+	Keys int
+	// Conflate is how often a client in its group gets the newest message about each
+	// key; 0 = it gets every message. What was replaced by something newer isn't lost.
+	Conflate time.Duration
+	Warmup   time.Duration
+	Duration time.Duration // 0 = connect, and hold for Hold
+	Hold     time.Duration // how long idle connections are held before memory is read
 
 	// PIDs are processes of the server on this machine whose CPU and memory are
 	// reported.
@@ -52,6 +60,7 @@ const (
 	maxRate        = 1_000_000
 	maxSize        = 1 << 20
 	maxOutstanding = 4096
+	maxKeys        = 10_000
 	minSize        = stampSize
 )
 
@@ -85,6 +94,8 @@ func ParseConfig(args []string, out io.Writer) (Config, error) {
 	f.Float64Var(&c.Rate, "rate", c.Rate, "publishes per second; 0: as fast as they are delivered")
 	f.IntVar(&c.Outstanding, "outstanding", c.Outstanding, "with -rate 0, how many publishes may be on their way")
 	f.IntVar(&c.Size, "size", c.Size, "bytes of a message's argument")
+	f.IntVar(&c.Keys, "keys", c.Keys, "of how many things messages tell, each in its first argument; 0: of one")
+	f.DurationVar(&c.Conflate, "conflate", c.Conflate, "how often a client gets the newest message of each key; 0: it gets all")
 	f.DurationVar(&c.Warmup, "warmup", c.Warmup, "how long to publish before measuring")
 	f.DurationVar(&c.Duration, "duration", c.Duration, "how long to measure; 0: only connect and hold")
 	f.DurationVar(&c.Hold, "hold", c.Hold, "with -duration 0, how long to hold the connections")
@@ -138,6 +149,15 @@ func (c Config) validate() error {
 	within("connect-rate", c.ConnectRate, 0, maxRate)
 	within("outstanding", c.Outstanding, 1, maxOutstanding)
 	within("size", c.Size, minSize, maxSize)
+	within("keys", c.Keys, 0, maxKeys)
+	if c.Conflate != 0 {
+		if c.Conflate < hubs.MinConflation || c.Conflate > hubs.MaxConflation {
+			wrong("-conflate is %v: accepted is 0, or %v to %v", c.Conflate, hubs.MinConflation, hubs.MaxConflation)
+		}
+		if c.Keys == 0 || c.GroupSize == 0 || c.Rate == 0 {
+			wrong("-conflate works with -keys, -group-size and -rate alone")
+		}
+	}
 	if c.Rate < 0 || c.Rate > maxRate {
 		wrong("-rate is %g: accepted is 0 to %d", c.Rate, maxRate)
 	}

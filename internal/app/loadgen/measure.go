@@ -26,9 +26,13 @@ type measure struct {
 	until   atomic.Int64
 	shards  [shards]shard
 
+	// conflated: of the messages with one key readers need only the newest.
+	conflated bool
+
 	mu       sync.Mutex
-	messages []message // by number
-	pending  int       // messages that not all of their readers have read
+	messages []message      // by number
+	newest   map[int]uint64 // by key, while conflated
+	pending  int            // messages that not all of their readers have read
 	freed    chan struct{}
 	refused  int
 	publish  int // messages due in the window
@@ -39,6 +43,8 @@ type message struct {
 	due      int64 // Unix µs
 	waiting  int32
 	measured bool
+	// superseded: a newer one with its key is on its way, so nobody waits for it.
+	superseded bool
 }
 
 // shard spreads what readers write.
@@ -63,8 +69,9 @@ func (m *measure) window(from, until time.Time) {
 	m.from.Store(from.UnixMicro())
 }
 
-// sent notes a message that goes out now, to so many readers, and numbers it.
-func (m *measure) sent(due time.Time, readers int) uint64 {
+// sent notes a message with a key that goes out now, to so many readers, and numbers
+// it.
+func (m *measure) sent(due time.Time, readers, key int) uint64 {
 	at := due.UnixMicro()
 	from := m.from.Load()
 	measured := from > 0 && at >= from && at < m.until.Load()
@@ -77,7 +84,18 @@ func (m *measure) sent(due time.Time, readers int) uint64 {
 	if readers > 0 {
 		m.pending++
 	}
-	return uint64(len(m.messages) - 1)
+	n := uint64(len(m.messages) - 1)
+	if m.conflated {
+		if m.newest == nil {
+			m.newest = make(map[int]uint64)
+		}
+		if before, ok := m.newest[key]; ok && m.messages[before].waiting > 0 {
+			m.messages[before].superseded = true
+			m.done()
+		}
+		m.newest[key] = n
+	}
+	return n
 }
 
 // forget takes a message back that was not accepted.
@@ -86,7 +104,9 @@ func (m *measure) forget(n uint64) {
 	defer m.mu.Unlock()
 	if msg := &m.messages[n]; msg.waiting > 0 {
 		msg.waiting = 0
-		m.done()
+		if !msg.superseded {
+			m.done()
+		}
 	}
 }
 
@@ -136,7 +156,7 @@ func (m *measure) arrived(n uint64) (due int64, measured, known bool) {
 		return 0, false, false
 	}
 	msg := &m.messages[n]
-	if msg.waiting--; msg.waiting == 0 {
+	if msg.waiting--; msg.waiting == 0 && !msg.superseded {
 		m.done()
 	}
 	return msg.due, msg.measured, true
@@ -168,7 +188,9 @@ func (m *measure) lost() int {
 	defer m.mu.Unlock()
 	n := 0
 	for i := range m.messages {
-		n += int(m.messages[i].waiting)
+		if !m.messages[i].superseded {
+			n += int(m.messages[i].waiting)
+		}
 	}
 	return n
 }

@@ -20,6 +20,8 @@ type plan struct {
 	groupSize   int
 	rate        float64
 	size        int
+	keys        int
+	conflate    time.Duration
 }
 
 // plans are the shapes, by name.
@@ -27,7 +29,9 @@ var plans = map[string]plan{
 	// 50 people in one document, each with a cursor that moves 60 times a second.
 	"cursors": {connections: 50, groupSize: 50, rate: 3000, size: 64},
 	// 500 symbols, each changing every other second, to all of 2,000 viewers.
-	"ticker": {connections: 2000, groupSize: 2000, rate: 250, size: 96},
+	"ticker": {connections: 2000, groupSize: 2000, rate: 250, size: 96, keys: 500},
+	// The same to viewers who want the newest price of each every 4 s.
+	"ticker-conflated": {connections: 2000, groupSize: 2000, rate: 250, size: 96, keys: 500, conflate: 4 * time.Second},
 	// A room of 5,000: 50 of them type, which is told every 3 s, and 5 messages a
 	// second.
 	"chat": {connections: 5000, groupSize: 5000, rate: 22, size: 160},
@@ -40,6 +44,7 @@ func (p plan) apply(c *Config) {
 		c.Transport = p.transport
 	}
 	c.Connections, c.GroupSize, c.Rate, c.Size = p.connections, p.groupSize, p.rate, p.size
+	c.Keys, c.Conflate = p.keys, p.conflate
 }
 
 // Follow changes the config to a plan; it reports false when there is none of the

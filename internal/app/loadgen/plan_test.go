@@ -2,6 +2,7 @@ package loadgen
 
 import (
 	"io"
+	"strings"
 	"testing"
 	"time"
 )
@@ -40,5 +41,41 @@ func TestMeasure_clocked(t *testing.T) {
 	r.hold(m)
 	if r.Received != 1 || r.P50 < 900 || r.P50 > 60_000 {
 		t.Errorf("received %d, after %v ms", r.Received, r.P50)
+	}
+}
+
+// With conflation only the newest message of each key must come; older ones count
+// when they do.
+func TestMeasure_conflated(t *testing.T) {
+	t.Parallel()
+	m := newMeasure()
+	m.conflated = true
+	m.window(time.Now().Add(-time.Minute), time.Now().Add(time.Minute))
+	var numbers []uint64
+	for i := range 4 {
+		numbers = append(numbers, m.sent(time.Now(), 2, i%2)) // 0 and 2 are of one key
+	}
+	for reader, read := range [][]uint64{{numbers[0], numbers[2], numbers[3]}, {numbers[2]}} {
+		for _, n := range read {
+			m.read(reader, []byte(stamped(n, 64)))
+		}
+	}
+	if _, delivered, _ := m.total(); delivered != 4 {
+		t.Errorf("%d messages were delivered, want 4", delivered)
+	}
+	if lost := m.lost(); lost != 1 || m.pending != 1 {
+		t.Errorf("%d are lost, %d on their way: the second reader's newest of the second key alone is missing", lost, m.pending)
+	}
+}
+
+func TestParseConfig_conflation(t *testing.T) {
+	t.Parallel()
+	for flags, fine := range map[string]bool{
+		"-keys 5 -conflate 1s -group-size 10": true, "-conflate 1s -group-size 10": false, "-keys 5 -conflate 1s": false,
+		"-keys 5 -conflate 1m -group-size 10": false, "-keys 5 -conflate 1s -group-size 10 -rate 0": false, "-keys -1": false,
+	} {
+		if _, err := ParseConfig(append([]string{"-key", "k"}, strings.Fields(flags)...), io.Discard); (err == nil) != fine {
+			t.Errorf("%s: %v", flags, err)
+		}
 	}
 }

@@ -32,8 +32,11 @@ func (p *publisher) path(n int) string {
 func groupName(n int) string { return "load-" + strconv.Itoa(n) }
 
 // Publish sends to a group; a refusal is an error.
-func (p *publisher) Publish(ctx context.Context, argument string, group int) error {
-	body := `{"target":"load","arguments":["` + argument + `"]}`
+func (p *publisher) Publish(ctx context.Context, key, text string, group int) error {
+	body := `{"target":"load","arguments":["` + text + `"]}`
+	if key != "" {
+		body = `{"target":"load","arguments":["` + key + `","` + text + `"]}`
+	}
 	return p.do(ctx, http.MethodPost, p.path(group), body, http.StatusAccepted)
 }
 
@@ -42,7 +45,11 @@ func (p *publisher) Join(ctx context.Context, c *Client, group int) error {
 	if c.ID == "" {
 		return errors.New("groups need -negotiate: without it clients don't know their connection id")
 	}
-	return p.do(ctx, http.MethodPut, p.path(group)+"/connections/"+url.PathEscape(c.ID), "", http.StatusOK)
+	address := p.path(group) + "/connections/" + url.PathEscape(c.ID)
+	if every := p.config.Conflate; every > 0 {
+		address += "?conflateKey=0&conflateEveryMs=" + strconv.FormatInt(every.Milliseconds(), 10)
+	}
+	return p.do(ctx, http.MethodPut, address, "", http.StatusOK)
 }
 
 func (p *publisher) do(ctx context.Context, method, address, body string, want int) error {
@@ -117,11 +124,18 @@ func (r *run) publish(ctx context.Context) error {
 			return ended(context.Cause(ctx))
 		}
 		group := r.nextGroup()
-		n := r.measure.sent(due, r.members(group))
+		key, name := 0, ""
+		if r.config.Keys > 0 {
+			key = i % r.config.Keys
+			name = "key-" + strconv.Itoa(key)
+		}
+		n := r.measure.sent(due, r.members(group), key)
 		sending.Go(func() {
 			defer func() { <-slots }()
 			// What is under way is finished: its deliveries are awaited.
-			if err := patiently(ctx, r.measure.refuse, func() error { return r.service.Publish(context.WithoutCancel(ctx), stamped(n, r.config.Size), group) }); err != nil {
+			if err := patiently(ctx, r.measure.refuse, func() error {
+				return r.service.Publish(context.WithoutCancel(ctx), name, stamped(n, r.config.Size), group)
+			}); err != nil {
 				r.measure.forget(n)
 				cancel(fmt.Errorf("publish: %w", err))
 			}

@@ -47,6 +47,7 @@ func Run(ctx context.Context, config Config) (Result, error) {
 func RunWith(ctx context.Context, config Config, s Service) (Result, error) {
 	r := &run{config: config, service: s, measure: newMeasure()}
 	r.measure.clocked = config.Duration == 0
+	r.measure.conflated = config.Conflate > 0
 	return r.do(ctx)
 }
 

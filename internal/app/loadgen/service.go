@@ -20,9 +20,9 @@ type Service interface {
 	Open(ctx context.Context) (*Client, error)
 	// Join puts a client into a group and returns when it counts.
 	Join(ctx context.Context, c *Client, group int) error
-	// Publish sends a text to a group, or to all when there are none. It returns
-	// when the service has accepted it.
-	Publish(ctx context.Context, argument string, group int) error
+	// Publish sends a text to a group, or to all when there are none; key, if it has
+	// one, is an argument before it. It returns when the service has accepted it.
+	Publish(ctx context.Context, key, text string, group int) error
 }
 
 // Client is one connection.
