@@ -488,13 +488,14 @@ type AccessKey struct {
 // AccessKeyList defines model for AccessKeyList.
 type AccessKeyList struct {
 	Keys []AccessKey `json:"keys"`
+
+	// NextCursor Of the page that follows; absent when there is none
+	NextCursor *NextCursor `json:"next_cursor,omitempty"`
 }
 
 // AccessKeySecret defines model for AccessKeySecret.
 type AccessKeySecret struct {
 	// ConnectionString For Azure SignalR SDKs
-	//
-	// Example: Endpoint=https://acme.example.com;AccessKey=...;Version=1.0;
 	ConnectionString string    `json:"connection_string"`
 	CreatedAt        time.Time `json:"created_at"`
 	ID               string    `json:"id"`
@@ -513,8 +514,6 @@ type Account struct {
 	NeedsSecondFactor *bool `json:"needs_second_factor,omitempty"`
 
 	// Plan The plan's id
-	//
-	// Example: free
 	Plan string `json:"plan"`
 	Role Role   `json:"role"`
 }
@@ -580,6 +579,9 @@ type APITokenKind string
 // APITokenList defines model for ApiTokenList.
 type APITokenList struct {
 	APITokens []APIToken `json:"api_tokens"`
+
+	// NextCursor Of the page that follows; absent when there is none
+	NextCursor *NextCursor `json:"next_cursor,omitempty"`
 }
 
 // APITokenScope defines model for ApiTokenScope.
@@ -593,8 +595,6 @@ type APITokenSecret struct {
 	APIToken APIToken `json:"api_token"`
 
 	// Secret Shown once
-	//
-	// Example: sbt_...
 	Secret string `json:"secret"`
 }
 
@@ -629,9 +629,7 @@ type ClientTokenRequest struct {
 	ExpiresInSeconds *int  `json:"expires_in_seconds,omitempty"`
 
 	// Groups Joined by connections made with the token
-	Groups *[]string `json:"groups,omitempty"`
-
-	// Hub Example: chat
+	Groups      *[]string     `json:"groups,omitempty"`
 	Hub         HubName       `json:"hub"`
 	Permissions *[]Permission `json:"permissions,omitempty"`
 	UserID      *string       `json:"user_id,omitempty"`
@@ -661,14 +659,11 @@ type CreateAPITokenRequest struct {
 // CreateDomainRequest defines model for CreateDomainRequest.
 type CreateDomainRequest struct {
 	// Domain A host name without port or wildcard; other alphabets as xn--...
-	//
-	// Example: rt.example.com
 	Domain string `json:"domain"`
 }
 
 // CreateInvitationRequest defines model for CreateInvitationRequest.
 type CreateInvitationRequest struct {
-	// Email Example: ada@example.com
 	Email Email `json:"email"`
 	Role  Role  `json:"role"`
 }
@@ -695,9 +690,7 @@ type CreateTenantRequest struct {
 	Environment *Environment `json:"environment,omitempty"`
 
 	// Name Shown to people
-	Name Name `json:"name"`
-
-	// Slug Example: acme
+	Name Name  `json:"name"`
 	Slug *Slug `json:"slug,omitempty"`
 }
 
@@ -743,10 +736,8 @@ type Domain struct {
 	// CheckedAt When its record was looked for last; absent before
 	CheckedAt *time.Time `json:"checked_at,omitempty"`
 	CreatedAt time.Time  `json:"created_at"`
-
-	// Domain Example: rt.example.com
-	Domain string `json:"domain"`
-	ID     string `json:"id"`
+	Domain    string     `json:"domain"`
+	ID        string     `json:"id"`
 
 	// Record The DNS record that verifies the domain
 	Record DomainRecord `json:"record"`
@@ -761,27 +752,26 @@ type Domain struct {
 // DomainList defines model for DomainList.
 type DomainList struct {
 	Domains []Domain `json:"domains"`
+
+	// NextCursor Of the page that follows; absent when there is none
+	NextCursor *NextCursor `json:"next_cursor,omitempty"`
 }
 
 // DomainRecord The DNS record that verifies the domain
 type DomainRecord struct {
-	// Name Example: _signalbox.rt.example.com
-	Name string           `json:"name"`
-	Type DomainRecordType `json:"type"`
-
-	// Value Example: signalbox-verification=...
-	Value string `json:"value"`
+	Name  string           `json:"name"`
+	Type  DomainRecordType `json:"type"`
+	Value string           `json:"value"`
 }
 
 // DomainRecordType defines model for DomainRecord.Type.
 type DomainRecordType string
 
-// Email Example: ada@example.com
+// Email defines model for Email.
 type Email = string
 
 // EmailChange defines model for EmailChange.
 type EmailChange struct {
-	// Email Example: ada@example.com
 	Email    Email  `json:"email"`
 	Password string `json:"password"`
 }
@@ -803,8 +793,6 @@ type Environment string
 // FieldError defines model for FieldError.
 type FieldError struct {
 	// Accepted What would have been accepted
-	//
-	// Example: auto, broadcast, upstream, app_server
 	Accepted *string `json:"accepted,omitempty"`
 
 	// Field Dotted path in the body, or the name of the parameter
@@ -838,8 +826,6 @@ type Hub struct {
 	ClientTimeoutSeconds int      `json:"client_timeout_seconds"`
 
 	// ClientURL For a SignalR client
-	//
-	// Example: https://acme.example.com/client/?hub=chat
 	ClientURL string `json:"client_url"`
 
 	// CreatedAt When it got settings; absent when implicit
@@ -862,8 +848,6 @@ type Hub struct {
 	Name             string `json:"name"`
 
 	// RestURL POST here to send to every connection
-	//
-	// Example: https://acme.example.com/api/v1/hubs/chat
 	RestURL string `json:"rest_url"`
 
 	// UpdatedAt Absent when implicit
@@ -881,9 +865,12 @@ type HubHandler string
 // HubList defines model for HubList.
 type HubList struct {
 	Hubs []Hub `json:"hubs"`
+
+	// NextCursor Of the page that follows; absent when there is none
+	NextCursor *NextCursor `json:"next_cursor,omitempty"`
 }
 
-// HubName Example: chat
+// HubName defines model for HubName.
 type HubName = string
 
 // HubSettings defines model for HubSettings.
@@ -937,7 +924,9 @@ type HubVersion struct {
 
 // HubVersionList defines model for HubVersionList.
 type HubVersionList struct {
-	Versions []HubVersion `json:"versions"`
+	// NextCursor Of the page that follows; absent when there is none
+	NextCursor *NextCursor  `json:"next_cursor,omitempty"`
+	Versions   []HubVersion `json:"versions"`
 }
 
 // Identity defines model for Identity.
@@ -952,6 +941,9 @@ type Identity struct {
 // IdentityList defines model for IdentityList.
 type IdentityList struct {
 	Identities []Identity `json:"identities"`
+
+	// NextCursor Of the page that follows; absent when there is none
+	NextCursor *NextCursor `json:"next_cursor,omitempty"`
 }
 
 // Invitation defines model for Invitation.
@@ -970,6 +962,9 @@ type Invitation struct {
 // InvitationList defines model for InvitationList.
 type InvitationList struct {
 	Invitations []Invitation `json:"invitations"`
+
+	// NextCursor Of the page that follows; absent when there is none
+	NextCursor *NextCursor `json:"next_cursor,omitempty"`
 }
 
 // InvitationOffer defines model for InvitationOffer.
@@ -1000,6 +995,9 @@ type Issuer struct {
 // IssuerList defines model for IssuerList.
 type IssuerList struct {
 	Issuers []Issuer `json:"issuers"`
+
+	// NextCursor Of the page that follows; absent when there is none
+	NextCursor *NextCursor `json:"next_cursor,omitempty"`
 }
 
 // IssuerSettings defines model for IssuerSettings.
@@ -1014,13 +1012,9 @@ type IssuerSettings struct {
 	CloseOnExpiry *bool `json:"close_on_expiry,omitempty"`
 
 	// Issuer The tokens' `iss`, exactly
-	//
-	// Example: https://id.example.com/
 	Issuer string `json:"issuer"`
 
 	// JwksURL Where the public keys are
-	//
-	// Example: https://id.example.com/.well-known/jwks.json
 	JwksURL string `json:"jwks_url"`
 
 	// UserClaim The claim with the user's id; `sub` when left out
@@ -1084,16 +1078,11 @@ type LedgerKind string
 
 // Limit defines model for Limit.
 type Limit struct {
-	// Code Example: max_connections
-	Code string `json:"code"`
-
-	// Name Example: Concurrent connections
+	Code   string      `json:"code"`
 	Name   string      `json:"name"`
 	Scope  LimitScope  `json:"scope"`
 	Source LimitSource `json:"source"`
-
-	// Unit Example: connections
-	Unit string `json:"unit"`
+	Unit   string      `json:"unit"`
 
 	// Used Absent where use is not a number that is kept
 	Used  *int64 `json:"used,omitempty"`
@@ -1162,10 +1151,16 @@ type Member struct {
 // MemberList defines model for MemberList.
 type MemberList struct {
 	Members []Member `json:"members"`
+
+	// NextCursor Of the page that follows; absent when there is none
+	NextCursor *NextCursor `json:"next_cursor,omitempty"`
 }
 
 // Name Shown to people
 type Name = string
+
+// NextCursor Of the page that follows; absent when there is none
+type NextCursor = string
 
 // OidcStart defines model for OidcStart.
 type OidcStart struct {
@@ -1204,14 +1199,11 @@ type PasswordResetCompletion struct {
 
 // PasswordResetRequest defines model for PasswordResetRequest.
 type PasswordResetRequest struct {
-	// Email Example: ada@example.com
 	Email Email `json:"email"`
 }
 
 // Permission What a client may do without a backend: `joinGroup`, `leaveGroup`, `sendToGroup`, `readPresence` or
 // `readHistory`, alone or with a pattern of groups as in `joinGroup:room-*`; or a role of Web PubSub.
-//
-// Example: joinGroup:room-*
 type Permission = string
 
 // PermissionCheck defines model for PermissionCheck.
@@ -1219,8 +1211,6 @@ type PermissionCheck struct {
 	Allowed bool `json:"allowed"`
 
 	// Code allowed, or the code of the refusal
-	//
-	// Example: permission_denied
 	Code string `json:"code"`
 
 	// Reason For people
@@ -1236,9 +1226,7 @@ type PermissionCheckRequest struct {
 	Action PermissionCheckRequestAction `json:"action"`
 
 	// Group Needed for every action but connect
-	Group *string `json:"group,omitempty"`
-
-	// Hub Example: chat
+	Group       *string   `json:"group,omitempty"`
 	Hub         HubName   `json:"hub"`
 	Permissions *[]string `json:"permissions,omitempty"`
 
@@ -1270,14 +1258,14 @@ type Plan struct {
 
 // PlanList defines model for PlanList.
 type PlanList struct {
-	Plans []Plan `json:"plans"`
+	// NextCursor Of the page that follows; absent when there is none
+	NextCursor *NextCursor `json:"next_cursor,omitempty"`
+	Plans      []Plan      `json:"plans"`
 }
 
 // Problem RFC 9457
 type Problem struct {
 	// Code Stable, lower snake case
-	//
-	// Example: invalid
 	Code   string        `json:"code"`
 	Detail *string       `json:"detail,omitempty"`
 	Errors *[]FieldError `json:"errors,omitempty"`
@@ -1326,6 +1314,8 @@ type RevocationKind string
 
 // RevocationList defines model for RevocationList.
 type RevocationList struct {
+	// NextCursor Of the page that follows; absent when there is none
+	NextCursor  *NextCursor  `json:"next_cursor,omitempty"`
 	Revocations []Revocation `json:"revocations"`
 }
 
@@ -1371,8 +1361,6 @@ type SecondFactorSetup struct {
 	Secret string `json:"secret"`
 
 	// URI To show as a QR code
-	//
-	// Example: otpauth://totp/...
 	URI string `json:"uri"`
 }
 
@@ -1402,8 +1390,6 @@ type SessionInfo struct {
 	Current bool `json:"current"`
 
 	// Device Browser and system as far as they say
-	//
-	// Example: Firefox on Linux
 	Device string `json:"device"`
 
 	// ExpiresAt At the latest
@@ -1418,7 +1404,9 @@ type SessionInfo struct {
 
 // SessionList defines model for SessionList.
 type SessionList struct {
-	Sessions []SessionInfo `json:"sessions"`
+	// NextCursor Of the page that follows; absent when there is none
+	NextCursor *NextCursor   `json:"next_cursor,omitempty"`
+	Sessions   []SessionInfo `json:"sessions"`
 }
 
 // SignInOptions defines model for SignInOptions.
@@ -1429,15 +1417,12 @@ type SignInOptions struct {
 	// Oidc Absent when there is no OpenID provider
 	Oidc *struct {
 		// Name For the button
-		//
-		// Example: Acme SSO
 		Name string `json:"name"`
 	} `json:"oidc,omitempty"`
 }
 
 // SignInRequest defines model for SignInRequest.
 type SignInRequest struct {
-	// Email Example: ada@example.com
 	Email    Email  `json:"email"`
 	Password string `json:"password"`
 
@@ -1455,16 +1440,12 @@ type SignUpConfirmation struct {
 // SignUpRequest defines model for SignUpRequest.
 type SignUpRequest struct {
 	// AccountName Shown to people
-	AccountName *Name `json:"account_name,omitempty"`
-
-	// Email Example: ada@example.com
-	Email    Email    `json:"email"`
-	Password Password `json:"password"`
+	AccountName *Name    `json:"account_name,omitempty"`
+	Email       Email    `json:"email"`
+	Password    Password `json:"password"`
 
 	// TenantName Shown to people
 	TenantName *Name `json:"tenant_name,omitempty"`
-
-	// TenantSlug Example: acme
 	TenantSlug *Slug `json:"tenant_slug,omitempty"`
 }
 
@@ -1476,7 +1457,7 @@ type SignUpResult struct {
 	User    User            `json:"user"`
 }
 
-// Slug Example: acme
+// Slug defines model for Slug.
 type Slug = string
 
 // Tenant defines model for Tenant.
@@ -1485,8 +1466,6 @@ type Tenant struct {
 	CreatedAt time.Time `json:"created_at"`
 
 	// Endpoint Base address of the tenant on the data plane, without a slash at the end
-	//
-	// Example: https://acme.example.com
 	Endpoint string `json:"endpoint"`
 
 	// Environment What the tenant is for. Production tenants can't have the permissions of the demo, and tell nobody why a
@@ -1510,7 +1489,9 @@ type Tenant struct {
 
 // TenantList defines model for TenantList.
 type TenantList struct {
-	Tenants []Tenant `json:"tenants"`
+	// NextCursor Of the page that follows; absent when there is none
+	NextCursor *NextCursor `json:"next_cursor,omitempty"`
+	Tenants    []Tenant    `json:"tenants"`
 }
 
 // TenantStatus defines model for TenantStatus.
@@ -1570,8 +1551,6 @@ type UpstreamDelivery struct {
 	DurationMs   int       `json:"duration_ms"`
 
 	// Error What went wrong
-	//
-	// Example: upstream_timeout
 	Error *string `json:"error,omitempty"`
 	Event string  `json:"event"`
 	Hub   string  `json:"hub"`
@@ -1603,7 +1582,7 @@ type UpstreamDeliveryList struct {
 	Deliveries []UpstreamDelivery `json:"deliveries"`
 
 	// NextCursor Of the page that follows; absent when there is none
-	NextCursor *string `json:"next_cursor,omitempty"`
+	NextCursor *NextCursor `json:"next_cursor,omitempty"`
 }
 
 // UpstreamMode defines model for UpstreamMode.
@@ -1621,8 +1600,6 @@ type UpstreamRule struct {
 	Hub *string `json:"hub,omitempty"`
 
 	// URL May hold {hub}, {category} and {event} in its path and query
-	//
-	// Example: https://example.com/signalr/{event}
 	URL string `json:"url"`
 }
 
@@ -1705,6 +1682,8 @@ type WebhookSecret struct {
 
 // WebhookSecretList defines model for WebhookSecretList.
 type WebhookSecretList struct {
+	// NextCursor Of the page that follows; absent when there is none
+	NextCursor     *NextCursor     `json:"next_cursor,omitempty"`
 	WebhookSecrets []WebhookSecret `json:"webhook_secrets"`
 }
 
@@ -1714,8 +1693,6 @@ type WebhookSecretOnce struct {
 	ID        string    `json:"id"`
 
 	// Secret Shown once
-	//
-	// Example: whsec_...
 	Secret string `json:"secret"`
 }
 
@@ -1728,14 +1705,32 @@ type AccountPath = string
 // DomainPath defines model for DomainPath.
 type DomainPath = string
 
-// HubPath Example: chat
+// HubPath defines model for HubPath.
 type HubPath = HubName
+
+// IdempotencyKey defines model for IdempotencyKey.
+type IdempotencyKey = string
 
 // IdentityPath defines model for IdentityPath.
 type IdentityPath = string
 
+// IfMatch defines model for IfMatch.
+type IfMatch = string
+
+// IfNoneMatch defines model for IfNoneMatch.
+type IfNoneMatch = string
+
 // InvitationPath defines model for InvitationPath.
 type InvitationPath = string
+
+// PageCursor defines model for PageCursor.
+type PageCursor = string
+
+// PageLimit defines model for PageLimit.
+type PageLimit = int
+
+// RequestID defines model for RequestId.
+type RequestID = string
 
 // SessionPath defines model for SessionPath.
 type SessionPath = string
@@ -1755,8 +1750,14 @@ type Conflict = Problem
 // Forbidden RFC 9457
 type Forbidden = Problem
 
+// NotAcceptable RFC 9457
+type NotAcceptable = Problem
+
 // NotFound RFC 9457
 type NotFound = Problem
+
+// PreconditionFailed RFC 9457
+type PreconditionFailed = Problem
 
 // TooLarge RFC 9457
 type TooLarge = Problem
@@ -1769,6 +1770,27 @@ type Unauthenticated = Problem
 
 // Unexpected RFC 9457
 type Unexpected = Problem
+
+// UnsupportedMediaType RFC 9457
+type UnsupportedMediaType = Problem
+
+// ListAccountTokensParams defines parameters for ListAccountTokens.
+type ListAccountTokensParams struct {
+	// Cursor `next_cursor` of the page before; left out for the first page
+	Cursor *PageCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit The most that a page may have, 50 when left out
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// ListInvitationsParams defines parameters for ListInvitations.
+type ListInvitationsParams struct {
+	// Cursor `next_cursor` of the page before; left out for the first page
+	Cursor *PageCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit The most that a page may have, 50 when left out
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+}
 
 // GetAccountLedgerParams defines parameters for GetAccountLedger.
 type GetAccountLedgerParams struct {
@@ -1783,11 +1805,101 @@ type GetAccountLedgerParams struct {
 	Format *LedgerFormat `form:"format,omitempty" json:"format,omitempty"`
 }
 
+// ListMembersParams defines parameters for ListMembers.
+type ListMembersParams struct {
+	// Cursor `next_cursor` of the page before; left out for the first page
+	Cursor *PageCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit The most that a page may have, 50 when left out
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// ListAPITokensParams defines parameters for ListAPITokens.
+type ListAPITokensParams struct {
+	// Cursor `next_cursor` of the page before; left out for the first page
+	Cursor *PageCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit The most that a page may have, 50 when left out
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
 // FinishOidcParams defines parameters for FinishOidc.
 type FinishOidcParams struct {
 	Code  *string `form:"code,omitempty" json:"code,omitempty"`
 	State *string `form:"state,omitempty" json:"state,omitempty"`
 	Error *string `form:"error,omitempty" json:"error,omitempty"`
+}
+
+// ListPlansParams defines parameters for ListPlans.
+type ListPlansParams struct {
+	// Cursor `next_cursor` of the page before; left out for the first page
+	Cursor *PageCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit The most that a page may have, 50 when left out
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// ListSessionsParams defines parameters for ListSessions.
+type ListSessionsParams struct {
+	// Cursor `next_cursor` of the page before; left out for the first page
+	Cursor *PageCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit The most that a page may have, 50 when left out
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// ListTenantsParams defines parameters for ListTenants.
+type ListTenantsParams struct {
+	// Cursor `next_cursor` of the page before; left out for the first page
+	Cursor *PageCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit The most that a page may have, 50 when left out
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// ListDomainsParams defines parameters for ListDomains.
+type ListDomainsParams struct {
+	// Cursor `next_cursor` of the page before; left out for the first page
+	Cursor *PageCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit The most that a page may have, 50 when left out
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// ListHubsParams defines parameters for ListHubs.
+type ListHubsParams struct {
+	// Cursor `next_cursor` of the page before; left out for the first page
+	Cursor *PageCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit The most that a page may have, 50 when left out
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// ListHubVersionsParams defines parameters for ListHubVersions.
+type ListHubVersionsParams struct {
+	// Cursor `next_cursor` of the page before; left out for the first page
+	Cursor *PageCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit The most that a page may have, 50 when left out
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// ListIssuersParams defines parameters for ListIssuers.
+type ListIssuersParams struct {
+	// Cursor `next_cursor` of the page before; left out for the first page
+	Cursor *PageCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit The most that a page may have, 50 when left out
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// ListKeysParams defines parameters for ListKeys.
+type ListKeysParams struct {
+	// Cursor `next_cursor` of the page before; left out for the first page
+	Cursor *PageCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit The most that a page may have, 50 when left out
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
 // GetLedgerParams defines parameters for GetLedger.
@@ -1803,6 +1915,15 @@ type GetLedgerParams struct {
 	Format *LedgerFormat `form:"format,omitempty" json:"format,omitempty"`
 }
 
+// ListRevocationsParams defines parameters for ListRevocations.
+type ListRevocationsParams struct {
+	// Cursor `next_cursor` of the page before; left out for the first page
+	Cursor *PageCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit The most that a page may have, 50 when left out
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
 // ListUpstreamDeliveriesParams defines parameters for ListUpstreamDeliveries.
 type ListUpstreamDeliveriesParams struct {
 	Hub *string `form:"hub,omitempty" json:"hub,omitempty"`
@@ -1813,11 +1934,11 @@ type ListUpstreamDeliveriesParams struct {
 	From    *time.Time       `form:"from,omitempty" json:"from,omitempty"`
 	To      *time.Time       `form:"to,omitempty" json:"to,omitempty"`
 
-	// Cursor next_cursor of the page before
-	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
+	// Cursor `next_cursor` of the page before; left out for the first page
+	Cursor *PageCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
-	// Limit Default 50
-	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+	// Limit The most that a page may have, 50 when left out
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
 // GetUsageParams defines parameters for GetUsage.
@@ -1825,6 +1946,24 @@ type GetUsageParams struct {
 	From *time.Time `form:"from,omitempty" json:"from,omitempty"`
 	To   *time.Time `form:"to,omitempty" json:"to,omitempty"`
 	Step *UsageStep `form:"step,omitempty" json:"step,omitempty"`
+}
+
+// ListWebhookSecretsParams defines parameters for ListWebhookSecrets.
+type ListWebhookSecretsParams struct {
+	// Cursor `next_cursor` of the page before; left out for the first page
+	Cursor *PageCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit The most that a page may have, 50 when left out
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// ListIdentitiesParams defines parameters for ListIdentities.
+type ListIdentitiesParams struct {
+	// Cursor `next_cursor` of the page before; left out for the first page
+	Cursor *PageCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit The most that a page may have, 50 when left out
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
 // CreateAccountJSONRequestBody defines body for CreateAccount for application/json ContentType.
@@ -1951,7 +2090,7 @@ type ServerInterface interface {
 	UpdateAccount(w http.ResponseWriter, r *http.Request, account AccountPath)
 	// ListAccountTokens All API tokens of an account, without their secrets
 	// (GET /v1/accounts/{account}/api-tokens)
-	ListAccountTokens(w http.ResponseWriter, r *http.Request, account AccountPath)
+	ListAccountTokens(w http.ResponseWriter, r *http.Request, account AccountPath, params ListAccountTokensParams)
 	// CreateServiceToken Create a service token
 	// (POST /v1/accounts/{account}/api-tokens)
 	CreateServiceToken(w http.ResponseWriter, r *http.Request, account AccountPath)
@@ -1960,7 +2099,7 @@ type ServerInterface interface {
 	DeleteAccountToken(w http.ResponseWriter, r *http.Request, account AccountPath, apiToken APITokenPath)
 	// ListInvitations Invitations that were not accepted yet
 	// (GET /v1/accounts/{account}/invitations)
-	ListInvitations(w http.ResponseWriter, r *http.Request, account AccountPath)
+	ListInvitations(w http.ResponseWriter, r *http.Request, account AccountPath, params ListInvitationsParams)
 	// CreateInvitation Invite somebody by mail
 	// (POST /v1/accounts/{account}/invitations)
 	CreateInvitation(w http.ResponseWriter, r *http.Request, account AccountPath)
@@ -1978,16 +2117,19 @@ type ServerInterface interface {
 	GetAccountLedger(w http.ResponseWriter, r *http.Request, account AccountPath, params GetAccountLedgerParams)
 	// ListMembers The members of an account
 	// (GET /v1/accounts/{account}/members)
-	ListMembers(w http.ResponseWriter, r *http.Request, account AccountPath)
+	ListMembers(w http.ResponseWriter, r *http.Request, account AccountPath, params ListMembersParams)
 	// RemoveMember Remove a member
 	// (DELETE /v1/accounts/{account}/members/{user})
 	RemoveMember(w http.ResponseWriter, r *http.Request, account AccountPath, user UserPath)
+	// GetMember One member of an account
+	// (GET /v1/accounts/{account}/members/{user})
+	GetMember(w http.ResponseWriter, r *http.Request, account AccountPath, user UserPath)
 	// UpdateMember Change a member's role
 	// (PATCH /v1/accounts/{account}/members/{user})
 	UpdateMember(w http.ResponseWriter, r *http.Request, account AccountPath, user UserPath)
 	// ListAPITokens The caller's API tokens, without their secrets
 	// (GET /v1/api-tokens)
-	ListAPITokens(w http.ResponseWriter, r *http.Request)
+	ListAPITokens(w http.ResponseWriter, r *http.Request, params ListAPITokensParams)
 	// CreateAPIToken Create an API token
 	// (POST /v1/api-tokens)
 	CreateAPIToken(w http.ResponseWriter, r *http.Request)
@@ -2017,7 +2159,7 @@ type ServerInterface interface {
 	ResetPassword(w http.ResponseWriter, r *http.Request)
 	// ListPlans The plans and what they allow
 	// (GET /v1/plans)
-	ListPlans(w http.ResponseWriter, r *http.Request)
+	ListPlans(w http.ResponseWriter, r *http.Request, params ListPlansParams)
 	// SignOut Sign out
 	// (DELETE /v1/session)
 	SignOut(w http.ResponseWriter, r *http.Request)
@@ -2038,7 +2180,7 @@ type ServerInterface interface {
 	EndOtherSessions(w http.ResponseWriter, r *http.Request)
 	// ListSessions The caller's sessions
 	// (GET /v1/sessions)
-	ListSessions(w http.ResponseWriter, r *http.Request)
+	ListSessions(w http.ResponseWriter, r *http.Request, params ListSessionsParams)
 	// EndSession End one session
 	// (DELETE /v1/sessions/{session})
 	EndSession(w http.ResponseWriter, r *http.Request, session SessionPath)
@@ -2053,7 +2195,7 @@ type ServerInterface interface {
 	ConfirmSignUp(w http.ResponseWriter, r *http.Request)
 	// ListTenants The tenants of the caller's accounts
 	// (GET /v1/tenants)
-	ListTenants(w http.ResponseWriter, r *http.Request)
+	ListTenants(w http.ResponseWriter, r *http.Request, params ListTenantsParams)
 	// CreateTenant Create a tenant with two keys and the hub `chat`
 	// (POST /v1/tenants)
 	CreateTenant(w http.ResponseWriter, r *http.Request)
@@ -2074,7 +2216,7 @@ type ServerInterface interface {
 	CreateClientToken(w http.ResponseWriter, r *http.Request, tenant TenantPath)
 	// ListDomains The domains of a tenant's own
 	// (GET /v1/tenants/{tenant}/domains)
-	ListDomains(w http.ResponseWriter, r *http.Request, tenant TenantPath)
+	ListDomains(w http.ResponseWriter, r *http.Request, tenant TenantPath, params ListDomainsParams)
 	// CreateDomain Add a domain
 	// (POST /v1/tenants/{tenant}/domains)
 	CreateDomain(w http.ResponseWriter, r *http.Request, tenant TenantPath)
@@ -2086,7 +2228,7 @@ type ServerInterface interface {
 	VerifyDomain(w http.ResponseWriter, r *http.Request, tenant TenantPath, domain DomainPath)
 	// ListHubs The hubs that have settings, and those used within 30 days
 	// (GET /v1/tenants/{tenant}/hubs)
-	ListHubs(w http.ResponseWriter, r *http.Request, tenant TenantPath)
+	ListHubs(w http.ResponseWriter, r *http.Request, tenant TenantPath, params ListHubsParams)
 	// DeleteHub Forget a hub's settings
 	// (DELETE /v1/tenants/{tenant}/hubs/{hub})
 	DeleteHub(w http.ResponseWriter, r *http.Request, tenant TenantPath, hub HubPath)
@@ -2101,25 +2243,28 @@ type ServerInterface interface {
 	PutHub(w http.ResponseWriter, r *http.Request, tenant TenantPath, hub HubPath)
 	// ListHubVersions What a hub's settings were, and who made them so
 	// (GET /v1/tenants/{tenant}/hubs/{hub}/versions)
-	ListHubVersions(w http.ResponseWriter, r *http.Request, tenant TenantPath, hub HubPath)
+	ListHubVersions(w http.ResponseWriter, r *http.Request, tenant TenantPath, hub HubPath, params ListHubVersionsParams)
 	// ReturnHub Return to the settings of a version
 	// (POST /v1/tenants/{tenant}/hubs/{hub}/versions/{version}/return)
 	ReturnHub(w http.ResponseWriter, r *http.Request, tenant TenantPath, hub HubPath, version int64)
 	// ListIssuers The identity providers whose tokens the tenant's clients may use
 	// (GET /v1/tenants/{tenant}/issuers)
-	ListIssuers(w http.ResponseWriter, r *http.Request, tenant TenantPath)
+	ListIssuers(w http.ResponseWriter, r *http.Request, tenant TenantPath, params ListIssuersParams)
 	// CreateIssuer Let clients use the tokens of an identity provider
 	// (POST /v1/tenants/{tenant}/issuers)
 	CreateIssuer(w http.ResponseWriter, r *http.Request, tenant TenantPath)
 	// DeleteIssuer Remove an issuer; connections that its tokens made are closed
 	// (DELETE /v1/tenants/{tenant}/issuers/{issuer})
 	DeleteIssuer(w http.ResponseWriter, r *http.Request, tenant TenantPath, issuer string)
+	// GetIssuer One issuer
+	// (GET /v1/tenants/{tenant}/issuers/{issuer})
+	GetIssuer(w http.ResponseWriter, r *http.Request, tenant TenantPath, issuer string)
 	// ReplaceIssuer Replace an issuer's settings
 	// (PUT /v1/tenants/{tenant}/issuers/{issuer})
 	ReplaceIssuer(w http.ResponseWriter, r *http.Request, tenant TenantPath, issuer string)
 	// ListKeys The access keys, without their secrets
 	// (GET /v1/tenants/{tenant}/keys)
-	ListKeys(w http.ResponseWriter, r *http.Request, tenant TenantPath)
+	ListKeys(w http.ResponseWriter, r *http.Request, tenant TenantPath, params ListKeysParams)
 	// EndFormerKey End the overlap of a slot
 	// (DELETE /v1/tenants/{tenant}/keys/{slot}/former)
 	EndFormerKey(w http.ResponseWriter, r *http.Request, tenant TenantPath, slot KeySlot)
@@ -2146,7 +2291,7 @@ type ServerInterface interface {
 	ResumeTenant(w http.ResponseWriter, r *http.Request, tenant TenantPath)
 	// ListRevocations The tokens that were taken back before they expire
 	// (GET /v1/tenants/{tenant}/revocations)
-	ListRevocations(w http.ResponseWriter, r *http.Request, tenant TenantPath)
+	ListRevocations(w http.ResponseWriter, r *http.Request, tenant TenantPath, params ListRevocationsParams)
 	// CreateRevocation Revoke a token, or all tokens of a user or a key
 	// (POST /v1/tenants/{tenant}/revocations)
 	CreateRevocation(w http.ResponseWriter, r *http.Request, tenant TenantPath)
@@ -2167,7 +2312,7 @@ type ServerInterface interface {
 	GetUsage(w http.ResponseWriter, r *http.Request, tenant TenantPath, params GetUsageParams)
 	// ListWebhookSecrets What signs the requests to upstreams in native mode, without the secrets
 	// (GET /v1/tenants/{tenant}/webhook-secrets)
-	ListWebhookSecrets(w http.ResponseWriter, r *http.Request, tenant TenantPath)
+	ListWebhookSecrets(w http.ResponseWriter, r *http.Request, tenant TenantPath, params ListWebhookSecretsParams)
 	// RotateWebhookSecret Make the webhook secret, or replace it
 	// (POST /v1/tenants/{tenant}/webhook-secrets/rotate)
 	RotateWebhookSecret(w http.ResponseWriter, r *http.Request, tenant TenantPath)
@@ -2179,7 +2324,7 @@ type ServerInterface interface {
 	ResendVerification(w http.ResponseWriter, r *http.Request)
 	// ListIdentities The caller's identities at OpenID providers
 	// (GET /v1/user/identities)
-	ListIdentities(w http.ResponseWriter, r *http.Request)
+	ListIdentities(w http.ResponseWriter, r *http.Request, params ListIdentitiesParams)
 	// LinkIdentity Begin to link an identity to the caller
 	// (POST /v1/user/identities)
 	LinkIdentity(w http.ResponseWriter, r *http.Request)
@@ -2236,7 +2381,7 @@ func (_ Unimplemented) UpdateAccount(w http.ResponseWriter, r *http.Request, acc
 
 // ListAccountTokens All API tokens of an account, without their secrets
 // (GET /v1/accounts/{account}/api-tokens)
-func (_ Unimplemented) ListAccountTokens(w http.ResponseWriter, r *http.Request, account AccountPath) {
+func (_ Unimplemented) ListAccountTokens(w http.ResponseWriter, r *http.Request, account AccountPath, params ListAccountTokensParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -2254,7 +2399,7 @@ func (_ Unimplemented) DeleteAccountToken(w http.ResponseWriter, r *http.Request
 
 // ListInvitations Invitations that were not accepted yet
 // (GET /v1/accounts/{account}/invitations)
-func (_ Unimplemented) ListInvitations(w http.ResponseWriter, r *http.Request, account AccountPath) {
+func (_ Unimplemented) ListInvitations(w http.ResponseWriter, r *http.Request, account AccountPath, params ListInvitationsParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -2290,13 +2435,19 @@ func (_ Unimplemented) GetAccountLedger(w http.ResponseWriter, r *http.Request, 
 
 // ListMembers The members of an account
 // (GET /v1/accounts/{account}/members)
-func (_ Unimplemented) ListMembers(w http.ResponseWriter, r *http.Request, account AccountPath) {
+func (_ Unimplemented) ListMembers(w http.ResponseWriter, r *http.Request, account AccountPath, params ListMembersParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // RemoveMember Remove a member
 // (DELETE /v1/accounts/{account}/members/{user})
 func (_ Unimplemented) RemoveMember(w http.ResponseWriter, r *http.Request, account AccountPath, user UserPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetMember One member of an account
+// (GET /v1/accounts/{account}/members/{user})
+func (_ Unimplemented) GetMember(w http.ResponseWriter, r *http.Request, account AccountPath, user UserPath) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -2308,7 +2459,7 @@ func (_ Unimplemented) UpdateMember(w http.ResponseWriter, r *http.Request, acco
 
 // ListAPITokens The caller's API tokens, without their secrets
 // (GET /v1/api-tokens)
-func (_ Unimplemented) ListAPITokens(w http.ResponseWriter, r *http.Request) {
+func (_ Unimplemented) ListAPITokens(w http.ResponseWriter, r *http.Request, params ListAPITokensParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -2368,7 +2519,7 @@ func (_ Unimplemented) ResetPassword(w http.ResponseWriter, r *http.Request) {
 
 // ListPlans The plans and what they allow
 // (GET /v1/plans)
-func (_ Unimplemented) ListPlans(w http.ResponseWriter, r *http.Request) {
+func (_ Unimplemented) ListPlans(w http.ResponseWriter, r *http.Request, params ListPlansParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -2410,7 +2561,7 @@ func (_ Unimplemented) EndOtherSessions(w http.ResponseWriter, r *http.Request) 
 
 // ListSessions The caller's sessions
 // (GET /v1/sessions)
-func (_ Unimplemented) ListSessions(w http.ResponseWriter, r *http.Request) {
+func (_ Unimplemented) ListSessions(w http.ResponseWriter, r *http.Request, params ListSessionsParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -2440,7 +2591,7 @@ func (_ Unimplemented) ConfirmSignUp(w http.ResponseWriter, r *http.Request) {
 
 // ListTenants The tenants of the caller's accounts
 // (GET /v1/tenants)
-func (_ Unimplemented) ListTenants(w http.ResponseWriter, r *http.Request) {
+func (_ Unimplemented) ListTenants(w http.ResponseWriter, r *http.Request, params ListTenantsParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -2482,7 +2633,7 @@ func (_ Unimplemented) CreateClientToken(w http.ResponseWriter, r *http.Request,
 
 // ListDomains The domains of a tenant's own
 // (GET /v1/tenants/{tenant}/domains)
-func (_ Unimplemented) ListDomains(w http.ResponseWriter, r *http.Request, tenant TenantPath) {
+func (_ Unimplemented) ListDomains(w http.ResponseWriter, r *http.Request, tenant TenantPath, params ListDomainsParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -2506,7 +2657,7 @@ func (_ Unimplemented) VerifyDomain(w http.ResponseWriter, r *http.Request, tena
 
 // ListHubs The hubs that have settings, and those used within 30 days
 // (GET /v1/tenants/{tenant}/hubs)
-func (_ Unimplemented) ListHubs(w http.ResponseWriter, r *http.Request, tenant TenantPath) {
+func (_ Unimplemented) ListHubs(w http.ResponseWriter, r *http.Request, tenant TenantPath, params ListHubsParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -2536,7 +2687,7 @@ func (_ Unimplemented) PutHub(w http.ResponseWriter, r *http.Request, tenant Ten
 
 // ListHubVersions What a hub's settings were, and who made them so
 // (GET /v1/tenants/{tenant}/hubs/{hub}/versions)
-func (_ Unimplemented) ListHubVersions(w http.ResponseWriter, r *http.Request, tenant TenantPath, hub HubPath) {
+func (_ Unimplemented) ListHubVersions(w http.ResponseWriter, r *http.Request, tenant TenantPath, hub HubPath, params ListHubVersionsParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -2548,7 +2699,7 @@ func (_ Unimplemented) ReturnHub(w http.ResponseWriter, r *http.Request, tenant 
 
 // ListIssuers The identity providers whose tokens the tenant's clients may use
 // (GET /v1/tenants/{tenant}/issuers)
-func (_ Unimplemented) ListIssuers(w http.ResponseWriter, r *http.Request, tenant TenantPath) {
+func (_ Unimplemented) ListIssuers(w http.ResponseWriter, r *http.Request, tenant TenantPath, params ListIssuersParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -2564,6 +2715,12 @@ func (_ Unimplemented) DeleteIssuer(w http.ResponseWriter, r *http.Request, tena
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// GetIssuer One issuer
+// (GET /v1/tenants/{tenant}/issuers/{issuer})
+func (_ Unimplemented) GetIssuer(w http.ResponseWriter, r *http.Request, tenant TenantPath, issuer string) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // ReplaceIssuer Replace an issuer's settings
 // (PUT /v1/tenants/{tenant}/issuers/{issuer})
 func (_ Unimplemented) ReplaceIssuer(w http.ResponseWriter, r *http.Request, tenant TenantPath, issuer string) {
@@ -2572,7 +2729,7 @@ func (_ Unimplemented) ReplaceIssuer(w http.ResponseWriter, r *http.Request, ten
 
 // ListKeys The access keys, without their secrets
 // (GET /v1/tenants/{tenant}/keys)
-func (_ Unimplemented) ListKeys(w http.ResponseWriter, r *http.Request, tenant TenantPath) {
+func (_ Unimplemented) ListKeys(w http.ResponseWriter, r *http.Request, tenant TenantPath, params ListKeysParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -2626,7 +2783,7 @@ func (_ Unimplemented) ResumeTenant(w http.ResponseWriter, r *http.Request, tena
 
 // ListRevocations The tokens that were taken back before they expire
 // (GET /v1/tenants/{tenant}/revocations)
-func (_ Unimplemented) ListRevocations(w http.ResponseWriter, r *http.Request, tenant TenantPath) {
+func (_ Unimplemented) ListRevocations(w http.ResponseWriter, r *http.Request, tenant TenantPath, params ListRevocationsParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -2668,7 +2825,7 @@ func (_ Unimplemented) GetUsage(w http.ResponseWriter, r *http.Request, tenant T
 
 // ListWebhookSecrets What signs the requests to upstreams in native mode, without the secrets
 // (GET /v1/tenants/{tenant}/webhook-secrets)
-func (_ Unimplemented) ListWebhookSecrets(w http.ResponseWriter, r *http.Request, tenant TenantPath) {
+func (_ Unimplemented) ListWebhookSecrets(w http.ResponseWriter, r *http.Request, tenant TenantPath, params ListWebhookSecretsParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -2692,7 +2849,7 @@ func (_ Unimplemented) ResendVerification(w http.ResponseWriter, r *http.Request
 
 // ListIdentities The caller's identities at OpenID providers
 // (GET /v1/user/identities)
-func (_ Unimplemented) ListIdentities(w http.ResponseWriter, r *http.Request) {
+func (_ Unimplemented) ListIdentities(w http.ResponseWriter, r *http.Request, params ListIdentitiesParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -2848,8 +3005,37 @@ func (siw *ServerInterfaceWrapper) ListAccountTokens(w http.ResponseWriter, r *h
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListAccountTokensParams
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ListAccountTokens(w, r, account)
+		siw.Handler.ListAccountTokens(w, r, account, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -2935,8 +3121,37 @@ func (siw *ServerInterfaceWrapper) ListInvitations(w http.ResponseWriter, r *htt
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListInvitationsParams
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ListInvitations(w, r, account)
+		siw.Handler.ListInvitations(w, r, account, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -3164,8 +3379,37 @@ func (siw *ServerInterfaceWrapper) ListMembers(w http.ResponseWriter, r *http.Re
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListMembersParams
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ListMembers(w, r, account)
+		siw.Handler.ListMembers(w, r, account, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -3201,6 +3445,41 @@ func (siw *ServerInterfaceWrapper) RemoveMember(w http.ResponseWriter, r *http.R
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.RemoveMember(w, r, account, user)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetMember operation middleware
+func (siw *ServerInterfaceWrapper) GetMember(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "account" -------------
+	var account AccountPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "account", chi.URLParam(r, "account"), &account, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "account", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "user" -------------
+	var user UserPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetMember(w, r, account, user)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -3248,8 +3527,40 @@ func (siw *ServerInterfaceWrapper) UpdateMember(w http.ResponseWriter, r *http.R
 // ListAPITokens operation middleware
 func (siw *ServerInterfaceWrapper) ListAPITokens(w http.ResponseWriter, r *http.Request) {
 
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListAPITokensParams
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ListAPITokens(w, r)
+		siw.Handler.ListAPITokens(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -3445,8 +3756,40 @@ func (siw *ServerInterfaceWrapper) ResetPassword(w http.ResponseWriter, r *http.
 // ListPlans operation middleware
 func (siw *ServerInterfaceWrapper) ListPlans(w http.ResponseWriter, r *http.Request) {
 
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListPlansParams
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ListPlans(w, r)
+		siw.Handler.ListPlans(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -3543,8 +3886,40 @@ func (siw *ServerInterfaceWrapper) EndOtherSessions(w http.ResponseWriter, r *ht
 // ListSessions operation middleware
 func (siw *ServerInterfaceWrapper) ListSessions(w http.ResponseWriter, r *http.Request) {
 
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListSessionsParams
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ListSessions(w, r)
+		siw.Handler.ListSessions(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -3625,8 +4000,40 @@ func (siw *ServerInterfaceWrapper) ConfirmSignUp(w http.ResponseWriter, r *http.
 // ListTenants operation middleware
 func (siw *ServerInterfaceWrapper) ListTenants(w http.ResponseWriter, r *http.Request) {
 
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListTenantsParams
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ListTenants(w, r)
+		siw.Handler.ListTenants(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -3795,8 +4202,37 @@ func (siw *ServerInterfaceWrapper) ListDomains(w http.ResponseWriter, r *http.Re
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListDomainsParams
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ListDomains(w, r, tenant)
+		siw.Handler.ListDomains(w, r, tenant, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -3917,8 +4353,37 @@ func (siw *ServerInterfaceWrapper) ListHubs(w http.ResponseWriter, r *http.Reque
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListHubsParams
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ListHubs(w, r, tenant)
+		siw.Handler.ListHubs(w, r, tenant, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4092,8 +4557,37 @@ func (siw *ServerInterfaceWrapper) ListHubVersions(w http.ResponseWriter, r *htt
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListHubVersionsParams
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ListHubVersions(w, r, tenant, hub)
+		siw.Handler.ListHubVersions(w, r, tenant, hub, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4162,8 +4656,37 @@ func (siw *ServerInterfaceWrapper) ListIssuers(w http.ResponseWriter, r *http.Re
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListIssuersParams
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ListIssuers(w, r, tenant)
+		siw.Handler.ListIssuers(w, r, tenant, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4234,6 +4757,41 @@ func (siw *ServerInterfaceWrapper) DeleteIssuer(w http.ResponseWriter, r *http.R
 	handler.ServeHTTP(w, r)
 }
 
+// GetIssuer operation middleware
+func (siw *ServerInterfaceWrapper) GetIssuer(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", chi.URLParam(r, "tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tenant", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "issuer" -------------
+	var issuer string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "issuer", chi.URLParam(r, "issuer"), &issuer, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "issuer", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetIssuer(w, r, tenant, issuer)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ReplaceIssuer operation middleware
 func (siw *ServerInterfaceWrapper) ReplaceIssuer(w http.ResponseWriter, r *http.Request) {
 
@@ -4284,8 +4842,37 @@ func (siw *ServerInterfaceWrapper) ListKeys(w http.ResponseWriter, r *http.Reque
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListKeysParams
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ListKeys(w, r, tenant)
+		siw.Handler.ListKeys(w, r, tenant, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4591,8 +5178,37 @@ func (siw *ServerInterfaceWrapper) ListRevocations(w http.ResponseWriter, r *htt
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListRevocationsParams
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ListRevocations(w, r, tenant)
+		siw.Handler.ListRevocations(w, r, tenant, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4927,8 +5543,37 @@ func (siw *ServerInterfaceWrapper) ListWebhookSecrets(w http.ResponseWriter, r *
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListWebhookSecretsParams
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ListWebhookSecrets(w, r, tenant)
+		siw.Handler.ListWebhookSecrets(w, r, tenant, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4995,8 +5640,40 @@ func (siw *ServerInterfaceWrapper) ResendVerification(w http.ResponseWriter, r *
 // ListIdentities operation middleware
 func (siw *ServerInterfaceWrapper) ListIdentities(w http.ResponseWriter, r *http.Request) {
 
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListIdentitiesParams
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ListIdentities(w, r)
+		siw.Handler.ListIdentities(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -5343,6 +6020,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Delete(options.BaseURL+"/v1/accounts/{account}/members/{user}", wrapper.RemoveMember)
 	})
 	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/accounts/{account}/members/{user}", wrapper.GetMember)
+	})
+	r.Group(func(r chi.Router) {
 		r.Patch(options.BaseURL+"/v1/accounts/{account}/members/{user}", wrapper.UpdateMember)
 	})
 	r.Group(func(r chi.Router) {
@@ -5467,6 +6147,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Delete(options.BaseURL+"/v1/tenants/{tenant}/issuers/{issuer}", wrapper.DeleteIssuer)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/tenants/{tenant}/issuers/{issuer}", wrapper.GetIssuer)
 	})
 	r.Group(func(r chi.Router) {
 		r.Put(options.BaseURL+"/v1/tenants/{tenant}/issuers/{issuer}", wrapper.ReplaceIssuer)

@@ -1,6 +1,7 @@
 package adminapi
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,9 @@ import (
 	"time"
 
 	"github.com/alexedwards/scs/v2"
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/getkin/kin-openapi/routers/gorillamux"
 	"github.com/go-chi/chi/v5"
 
 	"github.com/signalbox/signalbox/billing"
@@ -43,6 +47,8 @@ type Config struct {
 	StreamBytes func(context.Context, tenants.ID) (int64, error)
 	// Console is the built console; nil when there is none.
 	Console fs.FS
+	// RequestsPerMinute bounds the requests of one caller; 0 = 1,200.
+	RequestsPerMinute int
 	// Dev serves the mailbox and lets cookies travel without TLS.
 	Dev    bool
 	Logger *slog.Logger
@@ -58,8 +64,12 @@ type server struct {
 	openID   OpenID // nil = none
 	idName   string
 	spec     json.RawMessage
-	// operations are the rows of the table of operations, by method and path.
-	operations  map[string]tenants.Operation
+	router   routers.Router
+	// operations are those of the document, by what the router finds.
+	operations map[*openapi3.Operation]*operation
+	// handlers serves the operations, without what is checked before.
+	handlers    http.Handler
+	limit       *limiter
 	streamBytes func(context.Context, tenants.ID) (int64, error)
 	dev         bool
 	logger      *slog.Logger
@@ -86,8 +96,12 @@ func New(c Config) (http.Handler, error) {
 	if s.now == nil {
 		s.now = time.Now
 	}
-	if s.operations, err = operationsOf(spec); err != nil {
+	s.limit = newLimiter(cmp.Or(c.RequestsPerMinute, defaultRequestsPerMinute), s.now)
+	if s.operations, err = operationTable(spec); err != nil {
 		return nil, err
+	}
+	if s.router, err = gorillamux.NewRouter(checked(spec)); err != nil {
+		return nil, fmt.Errorf("make router of OpenAPI document: %w", err)
 	}
 	s.sessions.ErrorFunc = s.problem
 	pages, err := console(c.Console)
@@ -96,24 +110,26 @@ func New(c Config) (http.Handler, error) {
 	}
 
 	root := chi.NewRouter()
-	root.Use(httpserver.WithRequestID, httpserver.Recover(c.Logger), httpserver.SecurityHeaders(contentSecurityPolicy(c.Tenants.Endpoints(), c.Dev), !c.Dev))
-	api := chi.NewRouter()
-	api.Use(noStore, s.sameOrigin(), httpserver.Deadline(deadline), httpserver.LimitBody(maxBody), s.sessions.LoadAndSave, s.identify, s.validate(spec))
-	HandlerWithOptions(s, ChiServerOptions{BaseRouter: api, Middlewares: []MiddlewareFunc{s.admit}, ErrorHandlerFunc: func(w http.ResponseWriter, r *http.Request, err error) {
+	root.Use(httpserver.KeepRequestID, httpserver.Recover(c.Logger), httpserver.SecurityHeaders(contentSecurityPolicy(c.Tenants.Endpoints(), c.Dev), !c.Dev))
+	s.handlers = HandlerWithOptions(s, ChiServerOptions{BaseRouter: chi.NewRouter(), Middlewares: []MiddlewareFunc{s.tagged, s.once, s.conditional}, ErrorHandlerFunc: func(w http.ResponseWriter, r *http.Request, err error) {
 		s.problem(w, r, parameterFault(err))
 	}})
+	api := chi.Chain(
+		noStore, s.sameOrigin(), httpserver.Deadline(deadline), httpserver.LimitBody(maxBody), s.find, s.limitAddress,
+		s.sessions.LoadAndSave, s.identify, s.limitCaller, s.admit, s.negotiate, s.strict, s.validate,
+	).Handler(s.handlers)
 	root.Handle("/v1", api)
 	root.Handle("/v1/*", api)
 	root.Handle("/openapi.json", api)
 	root.NotFound(pages.ServeHTTP)
-	root.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {
-		s.problem(w, r, fault.New(fault.NotAllowed, "This address takes other methods."))
-	})
 	return root, nil
 }
 
 // problem answers with an error.
 func (s *server) problem(w http.ResponseWriter, r *http.Request, err error) {
+	if errors.Is(err, context.DeadlineExceeded) && fault.KindOf(err) == fault.Internal {
+		err = fault.Wrap(fault.Unavailable, "This took too long. Please try again.", err)
+	}
 	httpserver.Problem(w, r, s.logger, err)
 }
 

@@ -7,14 +7,17 @@ import (
 )
 
 // ListDomains implements ServerInterface.
-func (s *server) ListDomains(w http.ResponseWriter, r *http.Request, ref TenantPath) {
+func (s *server) ListDomains(w http.ResponseWriter, r *http.Request, ref TenantPath, params ListDomainsParams) {
 	all, err := s.tenants.Domains(r.Context(), callerOf(r), ref)
-	answer := DomainList{Domains: make([]Domain, 0, len(all))}
-	for _, d := range all {
+	page, next, err := paged(err, domainsByName, all, params.Cursor, params.Limit)
+	answer := DomainList{Domains: make([]Domain, 0, len(page)), NextCursor: next}
+	for _, d := range page {
 		answer.Domains = append(answer.Domains, domain(d))
 	}
 	s.answer(w, r, http.StatusOK, answer, err)
 }
+
+var domainsByName = order[tenants.Domain]{list: "domains", place: func(d tenants.Domain) []string { return []string{d.Name, d.ID} }}
 
 // CreateDomain implements ServerInterface.
 func (s *server) CreateDomain(w http.ResponseWriter, r *http.Request, ref TenantPath) {

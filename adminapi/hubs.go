@@ -1,17 +1,16 @@
 package adminapi
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
-	"strings"
 
 	"github.com/signalbox/signalbox/tenants"
 )
 
 // ListHubs implements ServerInterface. Hubs need no settings, so those that were
 // used are as real as those that have some.
-func (s *server) ListHubs(w http.ResponseWriter, r *http.Request, ref TenantPath) {
+func (s *server) ListHubs(w http.ResponseWriter, r *http.Request, ref TenantPath, params ListHubsParams) {
 	t, hubs, err := s.tenants.Hubs(r.Context(), callerOf(r), ref)
 	if err != nil {
 		s.problem(w, r, err)
@@ -27,13 +26,15 @@ func (s *server) ListHubs(w http.ResponseWriter, r *http.Request, ref TenantPath
 			hubs = append(hubs, tenants.Hub{Name: name})
 		}
 	}
-	slices.SortFunc(hubs, func(a, b tenants.Hub) int { return strings.Compare(a.Name, b.Name) })
-	answer := HubList{Hubs: make([]Hub, 0, len(hubs))}
-	for _, h := range hubs {
+	page, next, err := paged(err, hubsByName, hubs, params.Cursor, params.Limit)
+	answer := HubList{Hubs: make([]Hub, 0, len(page)), NextCursor: next}
+	for _, h := range page {
 		answer.Hubs = append(answer.Hubs, s.hub(t, h))
 	}
 	s.answer(w, r, http.StatusOK, answer, err)
 }
+
+var hubsByName = order[tenants.Hub]{list: "hubs", place: func(h tenants.Hub) []string { return []string{h.Name} }}
 
 // GetHub implements ServerInterface.
 func (s *server) GetHub(w http.ResponseWriter, r *http.Request, ref TenantPath, name HubPath) {
@@ -73,10 +74,11 @@ func (s *server) DeleteHub(w http.ResponseWriter, r *http.Request, ref TenantPat
 }
 
 // ListHubVersions implements ServerInterface.
-func (s *server) ListHubVersions(w http.ResponseWriter, r *http.Request, ref TenantPath, name HubPath) {
+func (s *server) ListHubVersions(w http.ResponseWriter, r *http.Request, ref TenantPath, name HubPath, params ListHubVersionsParams) {
 	t, all, err := s.tenants.HubVersions(r.Context(), callerOf(r), ref, name)
-	answer := HubVersionList{Versions: make([]HubVersion, 0, len(all))}
-	for _, v := range all {
+	page, next, err := paged(err, newestVersions, all, params.Cursor, params.Limit)
+	answer := HubVersionList{Versions: make([]HubVersion, 0, len(page)), NextCursor: next}
+	for _, v := range page {
 		shown := HubVersion{Version: v.Version, CreatedAt: v.CreatedAt.UTC(), ChangedBy: filled(v.Email), Token: filled(v.Token), ReturnedTo: filled(v.ReturnedTo)}
 		if v.Settings != nil {
 			settings := shownSettings(t, *v.Settings)
@@ -85,6 +87,10 @@ func (s *server) ListHubVersions(w http.ResponseWriter, r *http.Request, ref Ten
 		answer.Versions = append(answer.Versions, shown)
 	}
 	s.answer(w, r, http.StatusOK, answer, err)
+}
+
+var newestVersions = order[tenants.HubVersion]{
+	list: "versions", down: true, place: func(v tenants.HubVersion) []string { return []string{fmt.Sprintf("%020d", v.Version)} },
 }
 
 // ReturnHub implements ServerInterface.

@@ -2,15 +2,12 @@ package adminapi
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
-	"github.com/getkin/kin-openapi/openapi3"
-	"github.com/go-chi/chi/v5"
 	"github.com/oklog/ulid/v2"
 
 	"github.com/signalbox/signalbox/internal/fault"
@@ -99,40 +96,6 @@ func remoteIP(r *http.Request) string {
 		return r.RemoteAddr
 	}
 	return host
-}
-
-// admit refuses who may not call the operation that the request is for, by the
-// one table of operations. It runs behind the router.
-func (s *server) admit(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		patterns := chi.RouteContext(r.Context()).RoutePatterns
-		operation, ok := s.operations[r.Method+" "+patterns[len(patterns)-1]]
-		if !ok {
-			s.problem(w, r, fmt.Errorf("no operation for %s %v", r.Method, patterns))
-			return
-		}
-		if err := operation.Admit(callerOf(r)); err != nil {
-			s.problem(w, r, err)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-// operationsOf are the rows of the table by method and path. Each operation of the
-// document has one.
-func operationsOf(spec *openapi3.T) (map[string]tenants.Operation, error) {
-	all := make(map[string]tenants.Operation)
-	for path, item := range spec.Paths.Map() {
-		for method, op := range item.Operations() {
-			row, ok := tenants.Operations[op.OperationID]
-			if !ok {
-				return nil, fmt.Errorf("operation %s has no row in tenants.Operations: say who may call it", op.OperationID)
-			}
-			all[method+" "+path] = row
-		}
-	}
-	return all, nil
 }
 
 // signInUser starts a session for a user under a fresh token, so that a token

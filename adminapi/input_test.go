@@ -69,7 +69,7 @@ func TestInput_that_is_wrong_is_refused_by_name(t *testing.T) {
 		"a token for a bad hub":              {"POST", "/v1/tenants/acme/client-tokens", `{"hub":"a b"}`, 400, "invalid", []string{"hub"}},
 		"a token for a long user":            {"POST", "/v1/tenants/acme/client-tokens", `{"hub":"chat","user_id":"` + long + `"}`, 400, "invalid", []string{"user_id"}},
 		"a token for a blank user":           {"POST", "/v1/tenants/acme/client-tokens", `{"hub":"chat","user_id":" "}`, 400, "invalid", []string{"user_id"}},
-		"a token that no edge takes":         {"POST", "/v1/tenants/acme/client-tokens", `{"hub":"chat","user_id":"a\nb","groups":["g","\t","a\u0000"],"permissions":["fly"]}`, 400, "invalid", []string{"groups.1", "groups.2", "permissions.0", "user_id"}},
+		"a token that no edge takes":         {"POST", "/v1/tenants/acme/client-tokens", `{"hub":"chat","user_id":"a\nb","groups":["g","\t","a\u0001"],"permissions":["fly"]}`, 400, "invalid", []string{"groups.1", "groups.2", "permissions.0", "user_id"}},
 		"a user of too many bytes":           {"POST", "/v1/tenants/acme/client-tokens", `{"hub":"chat","user_id":"` + strings.Repeat("ü", 200) + `"}`, 400, "invalid", []string{"user_id"}},
 		"a short password":                   {"POST", "/v1/signup", `{"email":"a@b.example","password":"short"}`, 400, "invalid", []string{"password"}},
 		"an address that is none":            {"POST", "/v1/signup", `{"email":"Ada <a@b.example>","password":"` + password + `"}`, 400, "invalid", []string{"email"}},

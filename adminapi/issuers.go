@@ -7,13 +7,24 @@ import (
 )
 
 // ListIssuers implements ServerInterface.
-func (s *server) ListIssuers(w http.ResponseWriter, r *http.Request, ref TenantPath) {
+func (s *server) ListIssuers(w http.ResponseWriter, r *http.Request, ref TenantPath, params ListIssuersParams) {
 	all, err := s.tenants.Issuers(r.Context(), callerOf(r), ref)
-	answer := IssuerList{Issuers: make([]Issuer, 0, len(all))}
-	for _, i := range all {
+	page, next, err := paged(err, oldestIssuers, all, params.Cursor, params.Limit)
+	answer := IssuerList{Issuers: make([]Issuer, 0, len(page)), NextCursor: next}
+	for _, i := range page {
 		answer.Issuers = append(answer.Issuers, issuer(i))
 	}
 	s.answer(w, r, http.StatusOK, answer, err)
+}
+
+var oldestIssuers = order[tenants.Issuer]{
+	list: "issuers", place: func(i tenants.Issuer) []string { return []string{moment(i.CreatedAt), i.ID} },
+}
+
+// GetIssuer implements ServerInterface.
+func (s *server) GetIssuer(w http.ResponseWriter, r *http.Request, ref TenantPath, id string) {
+	i, err := s.tenants.Issuer(r.Context(), callerOf(r), ref, id)
+	s.answer(w, r, http.StatusOK, issuer(i), err)
 }
 
 // CreateIssuer implements ServerInterface.
@@ -67,13 +78,18 @@ func issuer(i tenants.Issuer) Issuer {
 }
 
 // ListRevocations implements ServerInterface.
-func (s *server) ListRevocations(w http.ResponseWriter, r *http.Request, ref TenantPath) {
+func (s *server) ListRevocations(w http.ResponseWriter, r *http.Request, ref TenantPath, params ListRevocationsParams) {
 	all, err := s.tenants.Revocations(r.Context(), callerOf(r), ref)
-	answer := RevocationList{Revocations: make([]Revocation, 0, len(all))}
-	for _, v := range all {
+	page, next, err := paged(err, newestRevocations, all, params.Cursor, params.Limit)
+	answer := RevocationList{Revocations: make([]Revocation, 0, len(page)), NextCursor: next}
+	for _, v := range page {
 		answer.Revocations = append(answer.Revocations, revocation(v))
 	}
 	s.answer(w, r, http.StatusOK, answer, err)
+}
+
+var newestRevocations = order[tenants.Revocation]{
+	list: "revocations", down: true, place: func(v tenants.Revocation) []string { return []string{moment(v.CreatedAt), v.ID} },
 }
 
 // CreateRevocation implements ServerInterface.

@@ -2,27 +2,34 @@ package adminapi
 
 import (
 	"net/http"
+	"strconv"
 
 	"github.com/signalbox/signalbox/tenants"
 	"github.com/signalbox/signalbox/tenants/accesstoken"
 )
 
 // ListKeys implements ServerInterface.
-func (s *server) ListKeys(w http.ResponseWriter, r *http.Request, ref TenantPath) {
+func (s *server) ListKeys(w http.ResponseWriter, r *http.Request, ref TenantPath, params ListKeysParams) {
 	t, keys, err := s.tenants.Keys(r.Context(), callerOf(r), ref)
 	if err != nil {
 		s.problem(w, r, err)
 		return
 	}
 	used, err := s.billing.Keys(r.Context(), t.ID)
-	answer := AccessKeyList{Keys: make([]AccessKey, 0, len(keys))}
-	for _, k := range keys {
+	page, next, err := paged(err, keysBySlot, keys, params.Cursor, params.Limit)
+	answer := AccessKeyList{Keys: make([]AccessKey, 0, len(page)), NextCursor: next}
+	for _, k := range page {
 		answer.Keys = append(answer.Keys, AccessKey{
 			ID: k.ID, Slot: KeySlot(k.Slot), Hint: k.Hint, CreatedAt: k.CreatedAt.UTC(), ExpiresAt: optional(k.Expires), LastUsedAt: optional(used[k.ID]),
 		})
 	}
 	s.answer(w, r, http.StatusOK, answer, err)
 }
+
+// keysBySlot has those in use first.
+var keysBySlot = order[tenants.AccessKey]{list: "keys", place: func(k tenants.AccessKey) []string {
+	return []string{strconv.FormatBool(!k.Expires.IsZero()), string(k.Slot), k.ID}
+}}
 
 // RegenerateKey implements ServerInterface.
 func (s *server) RegenerateKey(w http.ResponseWriter, r *http.Request, ref TenantPath, slot KeySlot) {

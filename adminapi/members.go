@@ -2,6 +2,7 @@ package adminapi
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/signalbox/signalbox/internal/fault"
 	"github.com/signalbox/signalbox/tenants"
@@ -41,13 +42,22 @@ func (s *server) LeaveAccount(w http.ResponseWriter, r *http.Request, id Account
 }
 
 // ListMembers implements ServerInterface.
-func (s *server) ListMembers(w http.ResponseWriter, r *http.Request, id AccountPath) {
+func (s *server) ListMembers(w http.ResponseWriter, r *http.Request, id AccountPath, params ListMembersParams) {
 	all, err := s.tenants.Members(r.Context(), callerOf(r), tenants.AccountID(id))
-	answer := MemberList{Members: make([]Member, 0, len(all))}
-	for _, m := range all {
+	page, next, err := paged(err, byAddress, all, params.Cursor, params.Limit)
+	answer := MemberList{Members: make([]Member, 0, len(page)), NextCursor: next}
+	for _, m := range page {
 		answer.Members = append(answer.Members, member(m))
 	}
 	s.answer(w, r, http.StatusOK, answer, err)
+}
+
+var byAddress = order[tenants.Member]{list: "members", place: func(m tenants.Member) []string { return []string{strings.ToLower(m.Email), string(m.ID)} }}
+
+// GetMember implements ServerInterface.
+func (s *server) GetMember(w http.ResponseWriter, r *http.Request, id AccountPath, u UserPath) {
+	m, err := s.tenants.Member(r.Context(), callerOf(r), tenants.AccountID(id), tenants.UserID(u))
+	s.answer(w, r, http.StatusOK, member(m), err)
 }
 
 // UpdateMember implements ServerInterface.
@@ -67,13 +77,18 @@ func (s *server) RemoveMember(w http.ResponseWriter, r *http.Request, id Account
 }
 
 // ListInvitations implements ServerInterface.
-func (s *server) ListInvitations(w http.ResponseWriter, r *http.Request, id AccountPath) {
+func (s *server) ListInvitations(w http.ResponseWriter, r *http.Request, id AccountPath, params ListInvitationsParams) {
 	all, err := s.tenants.Invitations(r.Context(), callerOf(r), tenants.AccountID(id))
-	answer := InvitationList{Invitations: make([]Invitation, 0, len(all))}
-	for _, i := range all {
+	page, next, err := paged(err, newestInvitations, all, params.Cursor, params.Limit)
+	answer := InvitationList{Invitations: make([]Invitation, 0, len(page)), NextCursor: next}
+	for _, i := range page {
 		answer.Invitations = append(answer.Invitations, invitation(i))
 	}
 	s.answer(w, r, http.StatusOK, answer, err)
+}
+
+var newestInvitations = order[tenants.Invitation]{
+	list: "invitations", down: true, place: func(i tenants.Invitation) []string { return []string{moment(i.CreatedAt), i.ID} },
 }
 
 // CreateInvitation implements ServerInterface.

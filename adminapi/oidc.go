@@ -178,13 +178,18 @@ func (s *server) signInOpenID(r *http.Request, p tenants.ProvedIdentity, next st
 }
 
 // ListIdentities implements ServerInterface.
-func (s *server) ListIdentities(w http.ResponseWriter, r *http.Request) {
+func (s *server) ListIdentities(w http.ResponseWriter, r *http.Request, params ListIdentitiesParams) {
 	all, err := s.tenants.Identities(r.Context(), callerOf(r))
-	answer := IdentityList{Identities: make([]Identity, 0, len(all))}
-	for _, i := range all {
+	page, next, err := paged(err, oldestIdentities, all, params.Cursor, params.Limit)
+	answer := IdentityList{Identities: make([]Identity, 0, len(page)), NextCursor: next}
+	for _, i := range page {
 		answer.Identities = append(answer.Identities, Identity{ID: i.ID, Issuer: i.Issuer, Email: i.Email, LinkedAt: i.Linked.UTC()})
 	}
 	s.answer(w, r, http.StatusOK, answer, err)
+}
+
+var oldestIdentities = order[tenants.Identity]{
+	list: "identities", place: func(i tenants.Identity) []string { return []string{moment(i.Linked), i.ID} },
 }
 
 // UnlinkIdentity implements ServerInterface.

@@ -2,6 +2,7 @@ package adminapi_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -89,11 +90,12 @@ func (l *lockedBuffer) String() string {
 
 // settings differ between tests.
 type settings struct {
-	production     bool
-	signUpsPerHour int
-	now            func() time.Time
-	outbound       outbound.Policy
-	confirmSignUps bool
+	production        bool
+	signUpsPerHour    int
+	now               func() time.Time
+	outbound          outbound.Policy
+	confirmSignUps    bool
+	requestsPerMinute int // 0 = as many as a test asks for
 }
 
 // thisMachine lets issuers be where tests run them.
@@ -133,6 +135,7 @@ func newWorld(t *testing.T, s settings) *world {
 	handler, err := adminapi.New(adminapi.Config{
 		Tenants: w.service, Billing: billing.NewService(billingstore.New(pool), s.now),
 		Sessions: tenantstore.NewSessions(pool), Keys: keys, Dev: !s.production, Logger: logger, Now: s.now,
+		RequestsPerMinute: cmp.Or(s.requestsPerMinute, 1_000_000),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -141,6 +144,7 @@ func newWorld(t *testing.T, s settings) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	spec.OpenAPI = "3.0.3" // as in checked
 	if w.routes, err = gorillamux.NewRouter(spec); err != nil {
 		t.Fatal(err)
 	}

@@ -158,17 +158,22 @@ func (s *server) SignOut(w http.ResponseWriter, r *http.Request) {
 }
 
 // ListSessions implements ServerInterface.
-func (s *server) ListSessions(w http.ResponseWriter, r *http.Request) {
+func (s *server) ListSessions(w http.ResponseWriter, r *http.Request, params ListSessionsParams) {
 	c := callerOf(r)
 	all, err := s.tenants.Sessions(r.Context(), c)
-	answer := SessionList{Sessions: make([]SessionInfo, 0, len(all))}
-	for _, v := range all {
+	page, next, err := paged(err, newestSessions, all, params.Cursor, params.Limit)
+	answer := SessionList{Sessions: make([]SessionInfo, 0, len(page)), NextCursor: next}
+	for _, v := range page {
 		answer.Sessions = append(answer.Sessions, SessionInfo{
 			ID: v.ID, Current: v.ID == c.Session, Device: device(v.Device), IP: v.IP, Remembered: v.Remembered,
 			CreatedAt: v.CreatedAt.UTC(), LastSeenAt: v.SeenAt.UTC(), ExpiresAt: v.ExpiresAt.UTC(),
 		})
 	}
 	s.answer(w, r, http.StatusOK, answer, err)
+}
+
+var newestSessions = order[tenants.Session]{
+	list: "sessions", down: true, place: func(v tenants.Session) []string { return []string{moment(v.CreatedAt), v.ID} },
 }
 
 // EndSession implements ServerInterface.

@@ -2,18 +2,24 @@ package adminapi
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/signalbox/signalbox/tenants"
 )
 
 // ListTenants implements ServerInterface.
-func (s *server) ListTenants(w http.ResponseWriter, r *http.Request) {
+func (s *server) ListTenants(w http.ResponseWriter, r *http.Request, params ListTenantsParams) {
 	all, err := s.tenants.Tenants(r.Context(), callerOf(r))
-	answer := TenantList{Tenants: make([]Tenant, 0, len(all))}
-	for _, t := range all {
+	page, next, err := paged(err, tenantsByName, all, params.Cursor, params.Limit)
+	answer := TenantList{Tenants: make([]Tenant, 0, len(page)), NextCursor: next}
+	for _, t := range page {
 		answer.Tenants = append(answer.Tenants, s.tenant(t))
 	}
 	s.answer(w, r, http.StatusOK, answer, err)
+}
+
+var tenantsByName = order[tenants.MemberTenant]{
+	list: "tenants", place: func(t tenants.MemberTenant) []string { return []string{strings.ToLower(t.Name), string(t.ID)} },
 }
 
 // CreateTenant implements ServerInterface.

@@ -131,9 +131,14 @@ func (s *server) liveToken(r *http.Request, ref string) (accesstoken.Minted, err
 }
 
 // ListAPITokens implements ServerInterface.
-func (s *server) ListAPITokens(w http.ResponseWriter, r *http.Request) {
+func (s *server) ListAPITokens(w http.ResponseWriter, r *http.Request, params ListAPITokensParams) {
 	all, err := s.tenants.APITokens(r.Context(), callerOf(r))
-	s.answer(w, r, http.StatusOK, apiTokenList(all), err)
+	page, next, err := paged(err, newestTokens, all, params.Cursor, params.Limit)
+	s.answer(w, r, http.StatusOK, apiTokenList(page, next), err)
+}
+
+var newestTokens = order[tenants.APIToken]{
+	list: "api_tokens", down: true, place: func(t tenants.APIToken) []string { return []string{moment(t.Created), t.ID} },
 }
 
 // CreateAPIToken implements ServerInterface.
@@ -153,9 +158,10 @@ func (s *server) DeleteAPIToken(w http.ResponseWriter, r *http.Request, id strin
 }
 
 // ListAccountTokens implements ServerInterface.
-func (s *server) ListAccountTokens(w http.ResponseWriter, r *http.Request, account AccountPath) {
+func (s *server) ListAccountTokens(w http.ResponseWriter, r *http.Request, account AccountPath, params ListAccountTokensParams) {
 	all, err := s.tenants.AccountTokens(r.Context(), callerOf(r), tenants.AccountID(account))
-	s.answer(w, r, http.StatusOK, apiTokenList(all), err)
+	page, next, err := paged(err, newestTokens, all, params.Cursor, params.Limit)
+	s.answer(w, r, http.StatusOK, apiTokenList(page, next), err)
 }
 
 // CreateServiceToken implements ServerInterface.
@@ -182,9 +188,9 @@ func newAPIToken(name string, scopes *APITokenScopes, days *APITokenDays) tenant
 	return in
 }
 
-func apiTokenList(all []tenants.APIToken) APITokenList {
-	answer := APITokenList{APITokens: make([]APIToken, 0, len(all))}
-	for _, t := range all {
+func apiTokenList(page []tenants.APIToken, next *string) APITokenList {
+	answer := APITokenList{APITokens: make([]APIToken, 0, len(page)), NextCursor: next}
+	for _, t := range page {
 		answer.APITokens = append(answer.APITokens, apiToken(t))
 	}
 	return answer

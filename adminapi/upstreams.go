@@ -10,13 +10,19 @@ import (
 )
 
 // ListWebhookSecrets implements ServerInterface.
-func (s *server) ListWebhookSecrets(w http.ResponseWriter, r *http.Request, ref TenantPath) {
+func (s *server) ListWebhookSecrets(w http.ResponseWriter, r *http.Request, ref TenantPath, params ListWebhookSecretsParams) {
 	secrets, err := s.tenants.WebhookSecrets(r.Context(), callerOf(r), ref)
-	answer := WebhookSecretList{WebhookSecrets: make([]WebhookSecret, 0, len(secrets))}
-	for _, k := range secrets {
+	page, next, err := paged(err, newestSecrets, secrets, params.Cursor, params.Limit)
+	answer := WebhookSecretList{WebhookSecrets: make([]WebhookSecret, 0, len(page)), NextCursor: next}
+	for _, k := range page {
 		answer.WebhookSecrets = append(answer.WebhookSecrets, WebhookSecret{ID: k.ID, Hint: k.Hint, CreatedAt: k.CreatedAt.UTC(), ExpiresAt: optional(k.Expires)})
 	}
 	s.answer(w, r, http.StatusOK, answer, err)
+}
+
+// newestSecrets has the one in use first: it is the last that was made.
+var newestSecrets = order[tenants.WebhookSecret]{
+	list: "webhook_secrets", down: true, place: func(k tenants.WebhookSecret) []string { return []string{moment(k.CreatedAt), k.ID} },
 }
 
 // RotateWebhookSecret implements ServerInterface.

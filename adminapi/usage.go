@@ -1,6 +1,7 @@
 package adminapi
 
 import (
+	"fmt"
 	"net/http"
 
 	"github.com/signalbox/signalbox/billing"
@@ -32,10 +33,11 @@ func (s *server) GetActivity(w http.ResponseWriter, r *http.Request, ref TenantP
 }
 
 // ListPlans implements ServerInterface.
-func (s *server) ListPlans(w http.ResponseWriter, r *http.Request) {
+func (s *server) ListPlans(w http.ResponseWriter, r *http.Request, params ListPlansParams) {
 	plans, err := s.billing.Plans(r.Context())
-	answer := PlanList{Plans: make([]Plan, 0, len(plans))}
-	for _, p := range plans {
+	page, next, err := paged(err, smallestPlans, plans, params.Cursor, params.Limit)
+	answer := PlanList{Plans: make([]Plan, 0, len(page)), NextCursor: next}
+	for _, p := range page {
 		shown := Plan{ID: p.ID, Name: p.Name, MessagesPerMonth: p.MessagesPerMonth, ConnectionMinutesPerMonth: p.ConnectionMinutesPerMonth}
 		shown.Limits = append(shown.Limits, Limit{
 			Code: "max_tenants", Name: "Tenants", Value: int64(p.MaxTenants), Unit: "tenants", Scope: LimitScopeAccount, Source: LimitSourcePlan,
@@ -46,6 +48,10 @@ func (s *server) ListPlans(w http.ResponseWriter, r *http.Request) {
 		answer.Plans = append(answer.Plans, shown)
 	}
 	s.answer(w, r, http.StatusOK, answer, err)
+}
+
+var smallestPlans = order[billing.Plan]{
+	list: "plans", place: func(p billing.Plan) []string { return []string{fmt.Sprintf("%020d", p.MessagesPerMonth), p.ID} },
 }
 
 // NewLiveUsage returns the argument of the live method `usage`.

@@ -1,7 +1,6 @@
 package adminapi
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -10,54 +9,36 @@ import (
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
-	"github.com/getkin/kin-openapi/routers"
-	nethttpmiddleware "github.com/oapi-codegen/nethttp-middleware"
 
 	"github.com/signalbox/signalbox/internal/fault"
 )
 
-// validate checks requests against the document: who must be signed in, every
-// parameter, every field of the body. All that is wrong is reported at once.
-func (s *server) validate(spec *openapi3.T) func(http.Handler) http.Handler {
-	return nethttpmiddleware.OapiRequestValidatorWithOptions(spec, &nethttpmiddleware.Options{
-		DiscardValidatedValue: true,
-		Options: openapi3filter.Options{
-			MultiError:                        true,
-			SkipSettingDefaults:               true,
-			RejectWhenRequestBodyNotSpecified: true,
-			AuthenticationFunc: func(_ context.Context, in *openapi3filter.AuthenticationInput) error {
-				if callerOf(in.RequestValidationInput.Request).User == "" {
-					return in.NewError(errors.New("nobody is signed in"))
-				}
-				return nil
-			},
-		},
-		ErrorHandlerWithOpts: func(_ context.Context, err error, w http.ResponseWriter, r *http.Request, _ nethttpmiddleware.ErrorHandlerOpts) {
+// validate checks requests against the document: every parameter, every field of
+// the body. All that is wrong is reported at once.
+func (s *server) validate(next http.Handler) http.Handler {
+	options := &openapi3filter.Options{
+		MultiError: true, SkipSettingDefaults: true,
+		AuthenticationFunc: openapi3filter.NoopAuthenticationFunc, // admit has looked already
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		found := routedOf(r)
+		err := openapi3filter.ValidateRequest(r.Context(), &openapi3filter.RequestValidationInput{
+			Request: r, PathParams: found.params, Route: found.route, Options: options,
+		})
+		if err != nil {
 			s.problem(w, r, requestFault(err))
-		},
+			return
+		}
+		next.ServeHTTP(w, r)
 	})
 }
 
 // requestFault turns the validator's error into a fault.
 func requestFault(err error) error {
-	if errors.Is(err, routers.ErrMethodNotAllowed) {
-		return fault.New(fault.NotAllowed, "This address takes other methods.")
-	}
-	if _, ok := errors.AsType[*routers.RouteError](err); ok {
-		return fault.New(fault.NotFound, "There is nothing at this address.")
-	}
 	var all []error
 	flatten(err, &all)
 	var fields []fault.Field
 	for _, e := range all {
-		// What concerns the whole request comes before any field. The body is read
-		// before the caller is looked at, so its size is told to anyone.
-		if tooLarge, ok := errors.AsType[*http.MaxBytesError](e); ok {
-			return fault.New(fault.TooLarge, fmt.Sprintf("The body is larger than %d bytes.", tooLarge.Limit))
-		}
-		if _, ok := errors.AsType[*openapi3filter.SecurityRequirementsError](e); ok {
-			return fault.New(fault.Unauthenticated, "Sign in, or send an API token.")
-		}
 		field, whole := fieldFault(e)
 		if whole != nil {
 			return whole
@@ -112,10 +93,6 @@ func fieldFault(err error) (field fault.Field, whole error) {
 		return fault.Field{Name: request.Parameter.Name, Message: parameterProblem(request), Accepted: accepted(request.Parameter.Schema.Value)}, nil
 	case errors.Is(err, openapi3filter.ErrInvalidRequired):
 		return fault.Field{}, fault.New(fault.Invalid, "A JSON body is needed.")
-	case strings.HasPrefix(request.Reason, "header Content-Type"):
-		return fault.Field{}, fault.New(fault.UnsupportedType, "The body must be application/json.")
-	case request.RequestBody == nil:
-		return fault.Field{}, fault.New(fault.Invalid, "This request takes no body.")
 	default:
 		return fault.Field{}, fault.Wrap(fault.Invalid, "The body is not valid JSON.", err)
 	}

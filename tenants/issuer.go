@@ -123,6 +123,19 @@ func (s *Service) Issuers(ctx context.Context, c Caller, ref string) ([]Issuer, 
 	return s.store.Issuers(ctx, t.ID)
 }
 
+// Issuer returns one of a tenant's issuers.
+func (s *Service) Issuer(ctx context.Context, c Caller, ref, id string) (Issuer, error) {
+	all, err := s.Issuers(ctx, c, ref)
+	if err != nil {
+		return Issuer{}, err
+	}
+	i := slices.IndexFunc(all, func(i Issuer) bool { return i.ID == id })
+	if i < 0 {
+		return Issuer{}, fault.New(fault.NotFound, "There is no such issuer.")
+	}
+	return all[i], nil
+}
+
 // CreateIssuer lets a tenant's clients use the tokens of an identity provider.
 func (s *Service) CreateIssuer(ctx context.Context, c Caller, ref string, settings IssuerSettings) (Issuer, error) {
 	if err := settings.Validate(s.outbound); err != nil {

@@ -25,6 +25,17 @@ func (s *Service) Members(ctx context.Context, c Caller, account AccountID) ([]M
 	return s.store.Members(ctx, m.ID)
 }
 
+// Member returns one member of an account, without when the person was last seen.
+func (s *Service) Member(ctx context.Context, c Caller, account AccountID, u UserID) (Member, error) {
+	in, err := s.accountFor(ctx, c, account, SeeAccount)
+	if err != nil {
+		return Member{}, err
+	}
+	m, err := s.store.Member(ctx, in.ID, u)
+	m.LastSeen = time.Time{}
+	return m, err
+}
+
 // ChangeRole gives a member another role. Only owners make owners and change
 // them, and the last one stays. Open invitations that the member could not make any
 // more are withdrawn.
@@ -49,7 +60,7 @@ func (s *Service) ChangeRole(ctx context.Context, c Caller, account AccountID, u
 			return err
 		}
 		changed = m
-		changed.Role = role
+		changed.Role, changed.LastSeen = role, time.Time{}
 		return tx.Audit(ctx, Audit{
 			Caller: c, Account: by.ID, Action: "member.changed", Subject: string(u), Before: map[string]any{"role": m.Role}, After: map[string]any{"role": role},
 		})

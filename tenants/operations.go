@@ -93,6 +93,7 @@ var Operations = map[string]Operation{
 	"updateAccount":      {SignedIn, ChangeAccount, ""},
 	"leaveAccount":       {SignedIn, SeeAccount, ""},
 	"listMembers":        {WithToken, SeeAccount, ReadMembers},
+	"getMember":          {WithToken, SeeAccount, ReadMembers},
 	"updateMember":       {WithToken, ManageMembers, WriteMembers},
 	"removeMember":       {WithToken, ManageMembers, WriteMembers},
 	"listInvitations":    {WithToken, ManageMembers, ReadMembers},
@@ -123,6 +124,7 @@ var Operations = map[string]Operation{
 	"rotateWebhookSecret": {WithToken, RegenerateKey, WriteKeys},
 	"listIssuers":         {WithToken, SeeTenant, ReadTenants},
 	"createIssuer":        {WithToken, ChangeIssuer, WriteKeys},
+	"getIssuer":           {WithToken, SeeTenant, ReadTenants},
 	"replaceIssuer":       {WithToken, ChangeIssuer, WriteKeys},
 	"deleteIssuer":        {WithToken, ChangeIssuer, WriteKeys},
 

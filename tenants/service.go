@@ -99,14 +99,16 @@ func (s *Service) Endpoints() Endpoints { return s.endpoints }
 // ConfirmsSignUps tells whether sign-ups are confirmed first.
 func (s *Service) ConfirmsSignUps() bool { return s.confirmSignUps }
 
-// hurry publishes a tenant's document right away; what fails is left to the
-// queued job.
+// hurry publishes a tenant's document as soon as its change is committed; what
+// fails is left to the queued job.
 func (s *Service) hurry(ctx context.Context, t ID) {
-	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
-	defer cancel()
-	if err := s.publish(ctx, t); err != nil {
-		s.logger.WarnContext(ctx, "document not published at once, the job will", "tenant_id", string(t), "error", err)
-	}
+	s.store.AfterCommit(ctx, func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+		defer cancel()
+		if err := s.publish(ctx, t); err != nil {
+			s.logger.WarnContext(ctx, "document not published at once, the job will", "tenant_id", string(t), "error", err)
+		}
+	})
 }
 
 // tenantFor finds the tenant that the caller names by id or slug, and checks

@@ -16,7 +16,13 @@ type Store interface {
 	Credentials
 	Identities
 	Tokens
+	Requests
 	Registry
+	// Unit runs f with a context that makes everything this store does with it one
+	// transaction, which commits when f returns nil. It is for one goroutine.
+	Unit(ctx context.Context, f func(context.Context) error) error
+	// AfterCommit runs f once the unit of ctx is committed, at once outside of one.
+	AfterCommit(ctx context.Context, f func(context.Context))
 	// InTx runs f with a store bound to one transaction, which commits when f
 	// returns nil.
 	InTx(ctx context.Context, f func(Store) error) error
@@ -141,6 +147,19 @@ type Credentials interface {
 	UseRecoveryCode(ctx context.Context, u UserID, hash []byte) (bool, error)
 }
 
+// Requests keeps which requests were carried out under which key.
+type Requests interface {
+	// ClaimRequest notes a request in the unit under way, or returns the one that has
+	// its key. It waits for another one of the same key that is under way. What is
+	// past is forgotten.
+	ClaimRequest(ctx context.Context, r Request, now time.Time) (former *Request, err error)
+	// CountRequests counts what is kept of a user.
+	CountRequests(ctx context.Context, u UserID) (int, error)
+	// AnswerRequest keeps the answer of a request that was claimed.
+	AnswerRequest(ctx context.Context, r Request) error
+	DropRequest(ctx context.Context, r Request) error
+}
+
 // Identities keeps whom OpenID providers know users as.
 type Identities interface {
 	// PutIdentity answers identity_taken for one that is linked already.
@@ -253,6 +272,9 @@ type Registry interface {
 	DropRevocations(ctx context.Context, t ID, now time.Time) error
 	// CountRevocations returns how many there are and the bytes of their values.
 	CountRevocations(ctx context.Context, t ID) (count, bytes int, err error)
+
+	// LockTenant makes other changes of the tenant wait for the unit under way.
+	LockTenant(ctx context.Context, t ID) error
 
 	// Limits returns the plan's limits and the overrides in force.
 	Limits(ctx context.Context, t ID, now time.Time) (Limits, []Override, error)

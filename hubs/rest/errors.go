@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -116,7 +115,7 @@ func (h *Handler) answerFor(w http.ResponseWriter, r *http.Request, err error) e
 		w.Header().Set("WWW-Authenticate", "Bearer")
 	}
 	if f.RetryAfter > 0 {
-		w.Header().Set("Retry-After", seconds(f.RetryAfter))
+		w.Header().Set("Retry-After", httpserver.Seconds(f.RetryAfter))
 	}
 	detail := describe(r, statuses[f.Kind], f)
 	var gone *goneError
@@ -205,11 +204,6 @@ func unavailable(message string) *fault.Error {
 	f := fault.New(fault.Unavailable, message).WithCode(codeBusUnavailable)
 	f.RetryAfter = 2 * time.Second
 	return f
-}
-
-// seconds rounds up to whole seconds, at least one.
-func seconds(d time.Duration) string {
-	return strconv.Itoa(max(1, int(math.Ceil(d.Seconds()))))
 }
 
 // invalid is an error about one parameter or field.

@@ -17,8 +17,10 @@ const (
 	Forbidden       Kind = "forbidden"          // who asks may not do this
 	NotFound        Kind = "not_found"          // there is none, or none that the caller may see
 	NotAllowed      Kind = "method_not_allowed" // not in this way
+	NotAcceptable   Kind = "not_acceptable"     // not in a form that is accepted
 	UnsupportedType Kind = "unsupported_media_type"
 	Conflict        Kind = "conflict"       // it clashes with what is there
+	Changed         Kind = "changed"        // it isn't any more what the caller has seen
 	QuotaExceeded   Kind = "quota_exceeded" // a limit of the plan is reached
 	RateLimited     Kind = "rate_limited"   // too often; later it will do
 	TooLarge        Kind = "too_large"      // more bytes than allowed

@@ -99,6 +99,12 @@ func Unacceptable(err error) bool {
 	return ok && strings.HasPrefix(e.Code, "22")
 }
 
+// WaitedTooLong tells whether a statement waited for a lock longer than lock_timeout.
+func WaitedTooLong(err error) bool {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && e.Code == "55P03"
+}
+
 // UniqueViolation returns the name of the unique constraint that err broke, or "".
 func UniqueViolation(err error) string {
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == "23505" {

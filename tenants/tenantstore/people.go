@@ -204,6 +204,7 @@ func (s *Store) Forget(ctx context.Context, before time.Time) error {
 		"DELETE FROM password_resets WHERE expires_at < $1",
 		"DELETE FROM invitations WHERE expires_at < $1",
 		"DELETE FROM mail_outbox WHERE created_at < $1",
+		"DELETE FROM idempotent_requests WHERE expires_at < greatest($1, now())",
 	} {
 		if _, err := s.db.Exec(ctx, sql, before); err != nil {
 			return postgres.Error("forget old rows", err)

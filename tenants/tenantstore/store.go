@@ -33,12 +33,30 @@ var _ tenants.Store = (*Store)(nil)
 
 // New makes a Store that queues its jobs with queue.
 func New(pool *pgxpool.Pool, queue Queue) *Store {
-	return &Store{db: pool, begin: pool, queue: queue}
+	joining := postgres.Joining{Pool: pool}
+	return &Store{db: joining, begin: joining, queue: queue}
 }
 
-// InTx implements tenants.Store. Within a transaction it makes a savepoint.
+// Unit implements tenants.Store.
+func (s *Store) Unit(ctx context.Context, f func(context.Context) error) error {
+	if joining, ok := s.db.(postgres.Joining); ok {
+		return joining.Unit(ctx, f)
+	}
+	return f(ctx) // this store is one of a transaction already
+}
+
+// AfterCommit implements tenants.Store.
+func (s *Store) AfterCommit(ctx context.Context, f func(context.Context)) {
+	postgres.AfterCommit(ctx, f)
+}
+
+// InTx implements tenants.Store. Within a transaction it makes a savepoint. The
+// check of a guarded context comes first.
 func (s *Store) InTx(ctx context.Context, f func(tenants.Store) error) error {
 	return postgres.InTx(ctx, s.begin, func(tx pgx.Tx) error {
+		if err := tenants.CheckGuard(ctx, postgres.Within(ctx, tx)); err != nil {
+			return err
+		}
 		return f(&Store{db: tx, begin: tx, tx: tx, queue: s.queue})
 	})
 }

@@ -536,7 +536,8 @@ export interface paths {
             };
             cookie?: never;
         };
-        get?: never;
+        /** One member of an account */
+        get: operations["getMember"];
         put?: never;
         post?: never;
         /** Remove a member */
@@ -1268,7 +1269,8 @@ export interface paths {
             };
             cookie?: never;
         };
-        get?: never;
+        /** One issuer */
+        get: operations["getIssuer"];
         /**
          * Replace an issuer's settings
          * @description Connections that its tokens made stay.
@@ -1529,6 +1531,8 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description Of the page that follows; absent when there is none */
+        NextCursor: string;
         /** @description RFC 9457 */
         Problem: {
             /** @description A page about the code */
@@ -1707,6 +1711,7 @@ export interface components {
         };
         SessionList: {
             sessions: components["schemas"]["SessionInfo"][];
+            next_cursor?: components["schemas"]["NextCursor"];
         };
         PasswordResetRequest: {
             email: components["schemas"]["Email"];
@@ -1755,6 +1760,7 @@ export interface components {
         };
         IdentityList: {
             identities: components["schemas"]["Identity"][];
+            next_cursor?: components["schemas"]["NextCursor"];
         };
         AccountDetails: {
             id: string;
@@ -1789,6 +1795,7 @@ export interface components {
         };
         MemberList: {
             members: components["schemas"]["Member"][];
+            next_cursor?: components["schemas"]["NextCursor"];
         };
         UpdateMemberRequest: {
             role: components["schemas"]["Role"];
@@ -1808,6 +1815,7 @@ export interface components {
         };
         InvitationList: {
             invitations: components["schemas"]["Invitation"][];
+            next_cursor?: components["schemas"]["NextCursor"];
         };
         CreateInvitationRequest: {
             email: components["schemas"]["Email"];
@@ -1854,6 +1862,7 @@ export interface components {
         };
         TenantList: {
             tenants: components["schemas"]["Tenant"][];
+            next_cursor?: components["schemas"]["NextCursor"];
         };
         CreateTenantRequest: {
             name: components["schemas"]["Name"];
@@ -1898,6 +1907,7 @@ export interface components {
         };
         DomainList: {
             domains: components["schemas"]["Domain"][];
+            next_cursor?: components["schemas"]["NextCursor"];
         };
         CreateDomainRequest: {
             /**
@@ -1934,6 +1944,7 @@ export interface components {
         };
         AccessKeyList: {
             keys: components["schemas"]["AccessKey"][];
+            next_cursor?: components["schemas"]["NextCursor"];
         };
         AccessKeySecret: {
             id: string;
@@ -2037,6 +2048,7 @@ export interface components {
         };
         HubVersionList: {
             versions: components["schemas"]["HubVersion"][];
+            next_cursor?: components["schemas"]["NextCursor"];
         };
         /** @enum {string} */
         UpstreamMode: "azure" | "native";
@@ -2084,6 +2096,7 @@ export interface components {
         };
         WebhookSecretList: {
             webhook_secrets: components["schemas"]["WebhookSecret"][];
+            next_cursor?: components["schemas"]["NextCursor"];
         };
         RotateWebhookSecretRequest: {
             /** @description How long the former secret goes on signing; default 86400 */
@@ -2150,11 +2163,11 @@ export interface components {
         };
         UpstreamDeliveryList: {
             deliveries: components["schemas"]["UpstreamDelivery"][];
-            /** @description Of the page that follows; absent when there is none */
-            next_cursor?: string;
+            next_cursor?: components["schemas"]["NextCursor"];
         };
         HubList: {
             hubs: components["schemas"]["Hub"][];
+            next_cursor?: components["schemas"]["NextCursor"];
         };
         Limit: {
             /** @example max_connections */
@@ -2190,6 +2203,7 @@ export interface components {
         };
         PlanList: {
             plans: components["schemas"]["Plan"][];
+            next_cursor?: components["schemas"]["NextCursor"];
         };
         ClientTokenRequest: {
             hub: components["schemas"]["HubName"];
@@ -2292,6 +2306,7 @@ export interface components {
         };
         IssuerList: {
             issuers: components["schemas"]["Issuer"][];
+            next_cursor?: components["schemas"]["NextCursor"];
         };
         /** @enum {string} */
         RevocationKind: "token" | "user" | "key";
@@ -2319,6 +2334,7 @@ export interface components {
         };
         RevocationList: {
             revocations: components["schemas"]["Revocation"][];
+            next_cursor?: components["schemas"]["NextCursor"];
         };
         RestTokenRequest: {
             /** @default 3600 */
@@ -2517,6 +2533,7 @@ export interface components {
         ApiTokenScope: "tenants:read" | "tenants:write" | "hubs:write" | "keys:read" | "keys:write" | "tokens:mint" | "tokens:revoke" | "deliveries:read" | "deliveries:replay" | "usage:read" | "members:read" | "members:write";
         ApiTokenList: {
             api_tokens: components["schemas"]["ApiToken"][];
+            next_cursor?: components["schemas"]["NextCursor"];
         };
         CreateApiTokenRequest: {
             name: components["schemas"]["Name"];
@@ -2612,7 +2629,43 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description Too many attempts */
+        /** @description It is what `If-None-Match` names */
+        NotModified: {
+            headers: {
+                ETag: components["headers"]["ETag"];
+                [name: string]: unknown;
+            };
+            content?: never;
+        };
+        /** @description It was changed since it was read; `ETag` is that of now */
+        PreconditionFailed: {
+            headers: {
+                ETag: components["headers"]["ETag"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description `Accept` leaves out what is answered here */
+        NotAcceptable: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description The body is of a type that isn't read here, or compressed */
+        UnsupportedMediaType: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Too many requests or attempts */
         TooManyRequests: {
             headers: {
                 "Retry-After": components["headers"]["RetryAfter"];
@@ -2633,6 +2686,25 @@ export interface components {
         };
     };
     parameters: {
+        /** @description `next_cursor` of the page before; left out for the first page */
+        PageCursor: string;
+        /** @description The most that a page may have, 50 when left out */
+        PageLimit: number;
+        /** @description What the caller calls the request; left out, the service gives it a name. */
+        RequestId: string;
+        /**
+         * @description A name of the caller's for this request. A repeat with the same key and the same body, within 24 hours, does
+         *     nothing and gets the answer of the first, with `Idempotent-Replay: true`; one that comes while the first is under way
+         *     waits for it. Another request with the key is refused with 409 `idempotency_conflict`.
+         */
+        IdempotencyKey: string;
+        /**
+         * @description The `ETag` of what is to be changed, as it was read: when it was changed since, nothing is done and the answer is
+         *     412. `*` stands for any that is there.
+         */
+        IfMatch: string;
+        /** @description The `ETag` of what the caller has already; when it is still the same, the answer is 304 without content. */
+        IfNoneMatch: string;
         /** @description The account's id */
         AccountPath: string;
         /** @description The user's id */
@@ -2658,6 +2730,22 @@ export interface components {
         SessionCookie: string;
         /** @description Seconds to wait. */
         RetryAfter: number;
+        /** @description The name of the request, for support and for logs. */
+        RequestId: string;
+        /** @description Changes with what is shown, for `If-Match` and `If-None-Match`. */
+        ETag: string;
+        /** @description This is the answer of an earlier request with the same Idempotency-Key. */
+        IdempotentReplay: "true";
+        /**
+         * @description How many more requests may follow (`r`), and in how many seconds (`t`) all may.
+         * @example "requests_per_minute";r=1199;t=1
+         */
+        RateLimit: string;
+        /**
+         * @description How many requests (`q`) are taken of one caller in how many seconds (`w`).
+         * @example "requests_per_minute";q=1200;w=60
+         */
+        RateLimitPolicy: string;
     };
     pathItems: never;
 }
@@ -2879,7 +2967,12 @@ export interface operations {
     };
     listSessions: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `next_cursor` of the page before; left out for the first page */
+                cursor?: components["parameters"]["PageCursor"];
+                /** @description The most that a page may have, 50 when left out */
+                limit?: components["parameters"]["PageLimit"];
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -2895,6 +2988,7 @@ export interface operations {
                     "application/json": components["schemas"]["SessionList"];
                 };
             };
+            400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthenticated"];
             403: components["responses"]["Forbidden"];
             default: components["responses"]["Unexpected"];
@@ -3309,7 +3403,12 @@ export interface operations {
     };
     listIdentities: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `next_cursor` of the page before; left out for the first page */
+                cursor?: components["parameters"]["PageCursor"];
+                /** @description The most that a page may have, 50 when left out */
+                limit?: components["parameters"]["PageLimit"];
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -3325,6 +3424,7 @@ export interface operations {
                     "application/json": components["schemas"]["IdentityList"];
                 };
             };
+            400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthenticated"];
             403: components["responses"]["Forbidden"];
             default: components["responses"]["Unexpected"];
@@ -3546,7 +3646,12 @@ export interface operations {
     };
     listMembers: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `next_cursor` of the page before; left out for the first page */
+                cursor?: components["parameters"]["PageCursor"];
+                /** @description The most that a page may have, 50 when left out */
+                limit?: components["parameters"]["PageLimit"];
+            };
             header?: never;
             path: {
                 /** @description The account's id */
@@ -3563,6 +3668,36 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["MemberList"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            default: components["responses"]["Unexpected"];
+        };
+    };
+    getMember: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The account's id */
+                account: components["parameters"]["AccountPath"];
+                /** @description The user's id */
+                user: components["parameters"]["UserPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The member */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Member"];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -3639,7 +3774,12 @@ export interface operations {
     };
     listInvitations: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `next_cursor` of the page before; left out for the first page */
+                cursor?: components["parameters"]["PageCursor"];
+                /** @description The most that a page may have, 50 when left out */
+                limit?: components["parameters"]["PageLimit"];
+            };
             header?: never;
             path: {
                 /** @description The account's id */
@@ -3824,7 +3964,12 @@ export interface operations {
     };
     listAccountTokens: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `next_cursor` of the page before; left out for the first page */
+                cursor?: components["parameters"]["PageCursor"];
+                /** @description The most that a page may have, 50 when left out */
+                limit?: components["parameters"]["PageLimit"];
+            };
             header?: never;
             path: {
                 /** @description The account's id */
@@ -3914,7 +4059,12 @@ export interface operations {
     };
     listPlans: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `next_cursor` of the page before; left out for the first page */
+                cursor?: components["parameters"]["PageCursor"];
+                /** @description The most that a page may have, 50 when left out */
+                limit?: components["parameters"]["PageLimit"];
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -3930,12 +4080,18 @@ export interface operations {
                     "application/json": components["schemas"]["PlanList"];
                 };
             };
+            400: components["responses"]["BadRequest"];
             default: components["responses"]["Unexpected"];
         };
     };
     listTenants: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `next_cursor` of the page before; left out for the first page */
+                cursor?: components["parameters"]["PageCursor"];
+                /** @description The most that a page may have, 50 when left out */
+                limit?: components["parameters"]["PageLimit"];
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -3951,6 +4107,7 @@ export interface operations {
                     "application/json": components["schemas"]["TenantList"];
                 };
             };
+            400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthenticated"];
             default: components["responses"]["Unexpected"];
         };
@@ -4129,7 +4286,12 @@ export interface operations {
     };
     listDomains: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `next_cursor` of the page before; left out for the first page */
+                cursor?: components["parameters"]["PageCursor"];
+                /** @description The most that a page may have, 50 when left out */
+                limit?: components["parameters"]["PageLimit"];
+            };
             header?: never;
             path: {
                 /** @description The tenant's id or slug */
@@ -4148,6 +4310,7 @@ export interface operations {
                     "application/json": components["schemas"]["DomainList"];
                 };
             };
+            400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthenticated"];
             404: components["responses"]["NotFound"];
             default: components["responses"]["Unexpected"];
@@ -4246,7 +4409,12 @@ export interface operations {
     };
     listKeys: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `next_cursor` of the page before; left out for the first page */
+                cursor?: components["parameters"]["PageCursor"];
+                /** @description The most that a page may have, 50 when left out */
+                limit?: components["parameters"]["PageLimit"];
+            };
             header?: never;
             path: {
                 /** @description The tenant's id or slug */
@@ -4265,6 +4433,7 @@ export interface operations {
                     "application/json": components["schemas"]["AccessKeyList"];
                 };
             };
+            400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthenticated"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
@@ -4335,7 +4504,12 @@ export interface operations {
     };
     listHubs: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `next_cursor` of the page before; left out for the first page */
+                cursor?: components["parameters"]["PageCursor"];
+                /** @description The most that a page may have, 50 when left out */
+                limit?: components["parameters"]["PageLimit"];
+            };
             header?: never;
             path: {
                 /** @description The tenant's id or slug */
@@ -4354,6 +4528,7 @@ export interface operations {
                     "application/json": components["schemas"]["HubList"];
                 };
             };
+            400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthenticated"];
             404: components["responses"]["NotFound"];
             default: components["responses"]["Unexpected"];
@@ -4499,7 +4674,12 @@ export interface operations {
     };
     listHubVersions: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `next_cursor` of the page before; left out for the first page */
+                cursor?: components["parameters"]["PageCursor"];
+                /** @description The most that a page may have, 50 when left out */
+                limit?: components["parameters"]["PageLimit"];
+            };
             header?: never;
             path: {
                 /** @description The tenant's id or slug */
@@ -4560,7 +4740,12 @@ export interface operations {
     };
     listWebhookSecrets: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `next_cursor` of the page before; left out for the first page */
+                cursor?: components["parameters"]["PageCursor"];
+                /** @description The most that a page may have, 50 when left out */
+                limit?: components["parameters"]["PageLimit"];
+            };
             header?: never;
             path: {
                 /** @description The tenant's id or slug */
@@ -4579,6 +4764,7 @@ export interface operations {
                     "application/json": components["schemas"]["WebhookSecretList"];
                 };
             };
+            400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthenticated"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
@@ -4627,10 +4813,10 @@ export interface operations {
                 outcome?: components["schemas"]["DeliveryOutcome"];
                 from?: string;
                 to?: string;
-                /** @description next_cursor of the page before */
-                cursor?: string;
-                /** @description Default 50 */
-                limit?: number;
+                /** @description `next_cursor` of the page before; left out for the first page */
+                cursor?: components["parameters"]["PageCursor"];
+                /** @description The most that a page may have, 50 when left out */
+                limit?: components["parameters"]["PageLimit"];
             };
             header?: never;
             path: {
@@ -4780,7 +4966,12 @@ export interface operations {
     };
     listIssuers: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `next_cursor` of the page before; left out for the first page */
+                cursor?: components["parameters"]["PageCursor"];
+                /** @description The most that a page may have, 50 when left out */
+                limit?: components["parameters"]["PageLimit"];
+            };
             header?: never;
             path: {
                 /** @description The tenant's id or slug */
@@ -4799,6 +4990,7 @@ export interface operations {
                     "application/json": components["schemas"]["IssuerList"];
                 };
             };
+            400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthenticated"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
@@ -4836,6 +5028,36 @@ export interface operations {
             404: components["responses"]["NotFound"];
             409: components["responses"]["Conflict"];
             413: components["responses"]["TooLarge"];
+            default: components["responses"]["Unexpected"];
+        };
+    };
+    getIssuer: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+                /** @description The issuer's id */
+                issuer: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The issuer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Issuer"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
             default: components["responses"]["Unexpected"];
         };
     };
@@ -4904,7 +5126,12 @@ export interface operations {
     };
     listRevocations: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `next_cursor` of the page before; left out for the first page */
+                cursor?: components["parameters"]["PageCursor"];
+                /** @description The most that a page may have, 50 when left out */
+                limit?: components["parameters"]["PageLimit"];
+            };
             header?: never;
             path: {
                 /** @description The tenant's id or slug */
@@ -4923,6 +5150,7 @@ export interface operations {
                     "application/json": components["schemas"]["RevocationList"];
                 };
             };
+            400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthenticated"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
@@ -5145,7 +5373,12 @@ export interface operations {
     };
     listApiTokens: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `next_cursor` of the page before; left out for the first page */
+                cursor?: components["parameters"]["PageCursor"];
+                /** @description The most that a page may have, 50 when left out */
+                limit?: components["parameters"]["PageLimit"];
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -5161,6 +5394,7 @@ export interface operations {
                     "application/json": components["schemas"]["ApiTokenList"];
                 };
             };
+            400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthenticated"];
             default: components["responses"]["Unexpected"];
         };

@@ -1,0 +1,138 @@
+package adminapi
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"net/http"
+	"regexp"
+	"strings"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/signalbox/signalbox/internal/fault"
+	"github.com/signalbox/signalbox/tenants"
+)
+
+// maxTagged bounds the answers that get an ETag, in bytes: what is larger is sent
+// as it is made.
+const maxTagged = 1 << 20
+
+// etagOf is the strong tag of a representation. It is made of the bytes, so that it
+// changes with everything that is shown and with nothing else: the revision of a
+// tenant counts changes of its other hubs and keys, too.
+func etagOf(body []byte) string {
+	sum := sha256.Sum256(body)
+	return `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`
+}
+
+// entityTag is one in a list.
+var entityTag = regexp.MustCompile(`(?:W/)?"[^"]*"`)
+
+// matches tells whether a field with tags has tag, or is *. Weak tags match where
+// weak is set (RFC 9110, section 8.8.3.2).
+func matches(field, tag string, weak bool) bool {
+	if strings.TrimSpace(field) == "*" {
+		return true
+	}
+	for _, t := range entityTag.FindAllString(field, -1) {
+		if weak {
+			t = strings.TrimPrefix(t, "W/")
+		}
+		if t == tag {
+			return true
+		}
+	}
+	return false
+}
+
+// tagged gives answers their ETag: those of operations that read, and of those that
+// answer the same after a change. Who has the present representation gets 304.
+func (s *server) tagged(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		found := routedOf(r)
+		if found.method != http.MethodGet && !found.shows {
+			next.ServeHTTP(w, r)
+			return
+		}
+		rec := &recorder{to: w, most: maxTagged}
+		next.ServeHTTP(rec, r)
+		tag(rec)
+		if found.method == http.MethodGet && rec.status == http.StatusOK {
+			field := strings.Join(r.Header.Values(ifNoneMatchHeader), ",")
+			if present := rec.Header().Get(etagHeader); field != "" && present != "" && matches(field, present, true) {
+				rec.status = http.StatusNotModified
+				rec.body.Reset()
+				rec.Header().Del("Content-Type")
+			}
+		}
+		rec.send()
+	})
+}
+
+// tag gives a recorded answer its ETag.
+func tag(rec *recorder) {
+	if !rec.passing && (rec.status == http.StatusOK || rec.status == http.StatusCreated) && rec.Header().Get("Content-Type") == "application/json" {
+		rec.Header().Set(etagHeader, etagOf(rec.body.Bytes()))
+	}
+}
+
+// conditional carries out changes that are to happen only if what they change is
+// still what the caller has seen. That is looked at twice: before anything is done,
+// and again in the transaction that makes the change, with the tenant or the account
+// locked, so that nobody changes it between the look and the change.
+func (s *server) conditional(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		found := routedOf(r)
+		field := r.Header.Get(ifMatchHeader)
+		if field == "" || !found.takesIfMatch() {
+			next.ServeHTTP(w, r)
+			return
+		}
+		seen := s.look(r.Context(), r)
+		if seen.status != http.StatusOK {
+			seen.to = w
+			seen.send()
+			return
+		}
+		present := seen.Header().Get(etagHeader)
+		unchanged := func() error {
+			if matches(field, present, false) {
+				return nil
+			}
+			w.Header().Set(etagHeader, present)
+			return fault.New(fault.Changed, "It was changed since the ETag in If-Match was made. The present one is in the ETag of this answer.")
+		}
+		if err := unchanged(); err != nil {
+			s.problem(w, r, err)
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(tenants.Guarded(r.Context(), func(ctx context.Context) error {
+			if err := s.tenants.Lock(ctx, callerOf(r), found.place()); err != nil {
+				return err
+			}
+			seen := s.look(ctx, r)
+			if seen.status != http.StatusOK {
+				return fault.New(fault.Changed, "It is gone, or not to be seen any more.")
+			}
+			present = seen.Header().Get(etagHeader)
+			return unchanged()
+		})))
+	})
+}
+
+// look answers the request to read what r changes, as its caller sees it. Scopes of
+// tokens are about what leaves the process, so they don't count here.
+func (s *server) look(ctx context.Context, r *http.Request) *recorder {
+	change := routedOf(r)
+	read := &routed{operation: change.read, params: change.params}
+	ctx = context.WithValue(ctx, routedKey{}, read)
+	ctx = context.WithValue(ctx, chi.RouteCtxKey, (*chi.Context)(nil))
+	get := r.Clone(ctx)
+	get.Method, get.Body, get.ContentLength = http.MethodGet, http.NoBody, 0
+	get.URL.RawQuery = ""
+	get.Header = make(http.Header)
+	rec := new(recorder)
+	s.handlers.ServeHTTP(rec, get)
+	return rec
+}
