@@ -108,7 +108,7 @@ var directions = []struct {
 	{[]string{"hubs/pairing", "hubs/serverconn", "hubs/serverlink", "hubs/upstream"}, append([]string{"hubs", "hubs/protocol", "hubs/values", "hubs/serviceprotocol", "hubs/pairing", "hubs/serverconn", "tenants", "internal/redisclient"}, leaves...)},
 	{[]string{"hubs/clientmethods"}, []string{"hubs", "hubs/protocol", "hubs/values", "tenants/permissions"}},
 	{[]string{"hubs/hubgen/..."}, []string{"hubs", "hubs/protocol", "hubs/hubgen/..."}},
-	{[]string{"hubs/..."}, append([]string{"hubs", "hubs/protocol", "tenants", "tenants/accesstoken", "internal/redisclient"}, leaves...)},
+	{[]string{"hubs/..."}, append([]string{"hubs", "hubs/protocol", "hubs/internal/...", "tenants", "tenants/accesstoken", "internal/redisclient"}, leaves...)},
 	// Tenants know neither money nor hubs; money knows tenants.
 	{[]string{"tenants/permissions"}, nil},
 	{[]string{"tenants"}, []string{"internal/fault", "internal/outbound", "tenants/permissions"}},

@@ -4,6 +4,8 @@ import "slices"
 
 // Apply carries an entry out for this Server's connections. It implements Node.
 func (s *Server) Apply(e *Entry) (matched int) {
+	s.beginFanOut()
+	defer s.endFanOut()
 	s.progress.begins(e)
 	matched = s.apply(e)
 	s.progress.applied(e)
@@ -133,13 +135,13 @@ func (s *Server) deliver(e *Entry) int {
 	d := delivery{s: s, e: e, excluded: namesOf(e.Excluded), excludedUsers: namesOf(e.ExcludedUsers)}
 	switch e.Kind {
 	case SendToAll:
-		s.store.each(d.to)
+		s.toAll(d.to)
 	case SendToGroups:
 		s.deliverToGroups(&d)
 	case SendToUsers:
 		d.dedupe = len(e.Users) > 1
 		for _, u := range e.Users {
-			s.store.users.each(u, d.to)
+			s.toMembers(&s.store.users, u, nil, d.to)
 		}
 	case SendToConnections:
 		d.dedupe = len(e.Connections) > 1
@@ -149,21 +151,20 @@ func (s *Server) deliver(e *Entry) int {
 			}
 		}
 	}
-	writers.schedule(s.due...)
-	s.due = emptied(s.due)
+	s.flushDue()
 	return d.matched
 }
 
 func (s *Server) deliverToGroups(d *delivery) {
 	if len(d.e.Groups) == 1 {
 		d.conflate = true
-		s.store.groups.each(d.e.Groups[0], d.to)
+		s.toMembers(&s.store.groups, d.e.Groups[0], (*Connection).in, d.to)
 		return
 	}
 	// Who is in one of the groups without conflation gets it as it is.
 	d.dedupe = true
 	for _, g := range d.e.Groups {
-		s.store.groups.each(g, func(c *Connection) {
+		s.toMembers(&s.store.groups, g, (*Connection).in, func(c *Connection) {
 			if c.conflates(g) {
 				s.conflating = append(s.conflating, c)
 				return
@@ -181,6 +182,8 @@ func (s *Server) deliverToGroups(d *delivery) {
 	before := s.applied
 	s.applied++ // stamps those that have had their turn here
 	for _, c := range s.conflating {
+		s.reached++
+		s.slice()
 		switch c.stamp {
 		case s.applied:
 		case before:

@@ -3,7 +3,25 @@ package hubs
 import (
 	"errors"
 	"fmt"
+	"time"
 )
+
+// OverloadError is a Backplane's refusal of a publisher that takes more than its
+// part of what all share. Nothing was published. It is an ErrUnavailable: what
+// repeats those repeats it.
+type OverloadError struct {
+	Code string // of the product's error codes
+	Text string // may be shown
+	// Own: the limit is the publisher's own; else it is of what all share.
+	Own        bool
+	RetryAfter time.Duration // a repeat before can't succeed
+}
+
+// Error is the code and the text.
+func (e *OverloadError) Error() string { return e.Code + ": " + e.Text }
+
+// Unwrap returns ErrUnavailable.
+func (e *OverloadError) Unwrap() error { return ErrUnavailable }
 
 // UserGroupLimitError is a Backplane's refusal of AddUserToGroup: what it remembers
 // of the groups of the hub's users may not become more. Nothing was published.

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/signalbox/signalbox/hubs/internal/turns"
 )
 
 // Server serves one hub on this node. It implements Node.
@@ -32,6 +34,9 @@ type Server struct {
 	applied    uint64 // counts entries; more than one for some
 	due        []*Connection
 	conflating []*Connection // see deliverToGroups
+	turns      *turns.Queue  // fanOuts
+	reached    int           // connections since the last slice, see fanout.go
+	members    []*Connection // kept for the next large group
 
 	progress progress
 	endings  endings
@@ -83,6 +88,7 @@ func NewServer(cfg Config) (*Server, error) {
 		drained: make(chan struct{}),
 
 		presence: newPresence(),
+		turns:    fanOuts,
 	}
 	opt := cfg.Options.withDefaults()
 	s.options.Store(&opt)

@@ -3,6 +3,8 @@ package hubs
 import (
 	"math"
 	"sync/atomic"
+
+	"github.com/signalbox/signalbox/hubs/internal/turns"
 )
 
 const (
@@ -27,12 +29,14 @@ const MaxShareWeight = 16
 // Shares have something to write in a process, each gets turns of as many bytes as
 // its weight says, whatever the number of its connections and messages. What one
 // doesn't need goes to the others. A Share never occupies all writers, so a burst of
-// clients that don't read holds up nobody else.
+// clients that don't read holds up nobody else. In the same way Shares take turns at
+// putting entries into the queues of their connections.
 //
 // Servers that belong together, those of one tenant for instance, have one Share. It
 // is safe for concurrent use.
 type Share struct {
 	weight atomic.Int32
+	fanOut turns.Party // see fanout.go
 
 	// Guarded by writerPool.mu.
 	ready   []*Connection
@@ -54,6 +58,7 @@ func NewShare(weight int) *Share {
 // SetWeight changes the weight from the next turn on.
 func (s *Share) SetWeight(weight int) {
 	s.weight.Store(int32(min(max(weight, 1), MaxShareWeight)))
+	s.fanOut.SetWeight(weight)
 }
 
 // turn is what one turn is worth.

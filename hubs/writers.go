@@ -86,7 +86,14 @@ func (p *writerPool) start() {
 
 func (p *writerPool) run(w *writer) {
 	written, again := 0, (*Connection)(nil)
+	sinceOthers := 0
 	for {
+		if sinceOthers >= shareTurn {
+			// The runtime lets a goroutine go on for 10 ms. Requests, readers and what
+			// comes from the Backplane don't wait for that.
+			sinceOthers = 0
+			runtime.Gosched()
+		}
 		c := p.take(w, written, again)
 		if c == nil {
 			return
@@ -97,6 +104,7 @@ func (p *writerPool) run(w *writer) {
 		} else {
 			again = nil
 		}
+		sinceOthers += written + writeCost
 	}
 }
 

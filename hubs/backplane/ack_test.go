@@ -130,8 +130,8 @@ func TestAck_replicated_takes_few_connections_of_a_tenant(t *testing.T) {
 		all.Go(func() {
 			h := r.Hub(tenant, fmt.Sprint("hub", i), Settings{})
 			for range 2 { // without a replica all of it is waited for
-				if _, err := h.Publish(t.Context(), say("p", i), hubs.PublishOptions{Ack: hubs.AckReplicated}); !errors.Is(err, hubs.ErrOutcomeUnknown) {
-					t.Errorf("without a replica: %v", err)
+				if _, err := h.Publish(t.Context(), say("p", i), hubs.PublishOptions{Ack: hubs.AckReplicated}); !errors.Is(err, hubs.ErrOutcomeUnknown) && !errors.Is(err, hubs.ErrUnavailable) {
+					t.Errorf("without a replica: %v", err) // whose turn never came knows that nothing was published
 				}
 			}
 		})

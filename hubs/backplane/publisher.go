@@ -21,9 +21,9 @@ import (
 const (
 	// batchEntries is the most that one round trip carries; it is also how many
 	// answers the script remembers, so that all of a broken round trip can be
-	// asked for again.
+	// asked for again. While Redis carries it out, everybody else's waits.
 	batchEntries = 64
-	batchBytes   = 4 << 20
+	batchBytes   = 512 << 10
 	queueEntries = 2048
 	queueBytes   = 16 << 20
 	// publishPatience is how long a publish may take, waiting and repeats
@@ -71,6 +71,7 @@ type publisher struct {
 	r      *Redis
 	tenant tenants.ID
 	hub    string
+	party  *party
 	keys   redisclient.HubKeys
 	fixed  []string // the keys of every publish
 	noted  int64    // the minute in which the hub was last noted as published to; of run alone
@@ -89,13 +90,14 @@ func (r *Redis) newPublisher(tenant tenants.ID, hub string) *publisher {
 	keys := redisclient.Hub(tenant, hub)
 	id := r.run + "." + strconv.FormatUint(r.publishers.Add(1), 36)
 	return &publisher{
-		r: r, tenant: tenant, hub: hub, keys: keys,
+		r: r, tenant: tenant, hub: hub, keys: keys, party: r.party(tenant),
 		fixed: []string{keys.Head(), keys.Stream(), keys.Accepted(), keys.Publisher(id), keys.Edges()},
 	}
 }
 
 // touch keeps the publisher from being forgotten and gives it the hub's settings.
 func (p *publisher) touch(s Settings) {
+	p.party.SetWeight(s.Weight)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.used = time.Now()
@@ -120,6 +122,12 @@ func (p *publisher) begin(ctx context.Context, q *request) error {
 	}
 	if p.r.health.open() {
 		return fmt.Errorf("publish: %w", hubs.ErrUnavailable)
+	}
+	p.mu.Lock()
+	retention := p.retention
+	p.mu.Unlock()
+	if err := p.r.admit(hubID{p.tenant, p.hub}, len(q.entry), retention); err != nil {
+		return err
 	}
 	return p.push(q)
 }
@@ -155,8 +163,12 @@ func (p *publisher) push(q *request) error {
 	if len(p.queue) >= queueEntries || p.bytes+len(q.entry) > queueBytes {
 		return fmt.Errorf("publish: %w: %d publishes to this hub are waiting", hubs.ErrUnavailable, len(p.queue))
 	}
+	if err := p.party.admit(len(q.entry)); err != nil {
+		return fmt.Errorf("publish: %w", err)
+	}
 	if !p.running {
 		if !p.r.start(p.run) {
+			p.party.bytes.Add(-int64(len(q.entry)))
 			return fmt.Errorf("publish: %w: closed", hubs.ErrUnavailable)
 		}
 		p.running = true
@@ -166,30 +178,53 @@ func (p *publisher) push(q *request) error {
 	return nil
 }
 
-// run sends batches until nothing waits.
+// run sends batches until nothing waits, each when the tenant's turn has come.
 func (p *publisher) run() {
 	for {
-		batch := p.take()
-		if batch == nil {
+		replicas, ok := p.waits()
+		if !ok {
 			return
 		}
-		p.send(batch)
+		leave := p.r.enter(p, p.price, replicas)
+		p.send(p.take(replicas), leave)
 	}
 }
 
-// take returns what goes with the next round trip, or nil when the pipeline
-// comes to rest.
-func (p *publisher) take() []*request {
+// waits tells whether the next round trip waits for replicas; it reports false when
+// nothing waits, and the pipeline comes to rest.
+func (p *publisher) waits() (replicas, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.queue) == 0 {
+		p.queue = nil
+		p.running = false
+		p.used = time.Now()
+		return false, false
+	}
+	return wantReplicas(p.queue[:min(len(p.queue), batchEntries)]), true
+}
+
+// price is what the next round trip costs, with all that waits by now.
+func (p *publisher) price() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return costOf(p.queue[:min(len(p.queue), batchEntries)])
+}
+
+// take returns what goes with the next round trip; nil = who waited has given up.
+// Without replicas nothing is taken that wants one.
+func (p *publisher) take(replicas bool) []*request {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var batch []*request
 	size, taken := 0, 0
 	for _, q := range p.queue {
-		if len(batch) == batchEntries || len(batch) > 0 && size+len(q.entry) > batchBytes {
+		if len(batch) == batchEntries || len(batch) > 0 && size+len(q.entry) > batchBytes || !replicas && q.ack == hubs.AckReplicated {
 			break
 		}
 		taken++
 		p.bytes -= len(q.entry)
+		p.party.bytes.Add(-int64(len(q.entry)))
 		if q.state.CompareAndSwap(queued, sent) {
 			// Numbered only now: those of one batch must be next to each other, or two
 			// would share a slot of the script's memory.
@@ -201,11 +236,6 @@ func (p *publisher) take() []*request {
 	}
 	clear(p.queue[:taken])
 	p.queue = p.queue[taken:]
-	if batch == nil {
-		p.queue = nil
-		p.running = false
-		p.used = time.Now()
-	}
 	return batch
 }
 
@@ -218,14 +248,15 @@ func (p *publisher) idle(now time.Time) bool {
 
 // send carries a batch out and holds everything behind it until each outcome is
 // known or given up. A request that is given up is fenced by the next sequence.
-func (p *publisher) send(batch []*request) {
+// leave ends the tenant's turn; each repeat has a turn of its own.
+func (p *publisher) send(batch []*request, leave func()) {
+	replicas := wantReplicas(batch)
 	for {
-		batch = p.expire(batch)
-		if len(batch) == 0 {
-			return
-		}
 		var failure error
-		batch, failure = p.attempt(batch)
+		if batch = p.expire(batch); len(batch) > 0 {
+			batch, failure = p.attempt(batch)
+		}
+		leave()
 		if len(batch) == 0 {
 			return
 		}
@@ -234,14 +265,14 @@ func (p *publisher) send(batch []*request) {
 			ctx, cancel := context.WithTimeout(p.r.ctx, attemptPatience)
 			failure = publishScript.Load(ctx, p.r.client).Err()
 			cancel()
-			if failure == nil {
-				continue
+		}
+		if failure != nil {
+			select {
+			case <-time.After(retryPause):
+			case <-p.r.ctx.Done():
 			}
 		}
-		select {
-		case <-time.After(retryPause):
-		case <-p.r.ctx.Done():
-		}
+		leave = p.r.enter(p, func() int { return costOf(batch) }, replicas)
 	}
 }
 
@@ -278,17 +309,10 @@ func (p *publisher) unheard(q *request) {
 	}
 }
 
-// attempt makes one round trip, when the tenant's turn has come. It answers what is settled and returns the rest
+// attempt makes one round trip. It answers what is settled and returns the rest
 // with the error that the first of them met.
 func (p *publisher) attempt(batch []*request) ([]*request, error) {
 	waits := wantReplicas(batch)
-	if waits {
-		leave, err := p.r.waits.enter(p.r.ctx, p.tenant)
-		if err != nil {
-			return batch, err
-		}
-		defer leave()
-	}
 	ctx, cancel := context.WithTimeout(p.r.ctx, attemptPatience)
 	defer cancel()
 	p.mu.Lock()

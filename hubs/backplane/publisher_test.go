@@ -11,7 +11,7 @@ import (
 // many publishers gave up, all of a batch whose round trip broke must be found
 // there when it is asked for again.
 func TestPublisher_numbers_a_batch_without_holes(t *testing.T) {
-	p := &publisher{}
+	p := &publisher{party: new(party)}
 	for i := range 10 * batchEntries {
 		q := &request{}
 		if i%batchEntries != 0 { // the others have given up
@@ -19,7 +19,7 @@ func TestPublisher_numbers_a_batch_without_holes(t *testing.T) {
 		}
 		p.queue = append(p.queue, q)
 	}
-	batch := p.take()
+	batch := p.take(false)
 	if len(batch) != 10 {
 		t.Fatalf("a batch of %d, want the 10 that still wait", len(batch))
 	}

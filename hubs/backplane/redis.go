@@ -16,6 +16,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/hubs/internal/turns"
 	"github.com/signalbox/signalbox/internal/redisclient"
 	"github.com/signalbox/signalbox/tenants"
 )
@@ -111,6 +112,9 @@ type Settings struct {
 	// TenantBytes bounds the streams of all of the tenant's hubs together, 0 = they
 	// aren't bounded: a hub that publishes while they have more gives way.
 	TenantBytes int64
+	// Weight is that of the tenant while several have something to publish, 1 to 16;
+	// 0 = 1.
+	Weight int
 	// GroupIndex keeps an index of the entries of each group, so that reading the
 	// history of one costs what the group has and not what the hub has.
 	GroupIndex bool
@@ -150,8 +154,11 @@ type Redis struct {
 	windows    windows
 	sizes      sizes
 	waits      *waits
+	room       *room
+	turns      *turns.Queue // for round trips of publishes
 	mu         sync.Mutex
 	pipelines  map[hubID]*publisher
+	parties    map[tenants.ID]*party
 }
 
 // hubID is what everything of a hub is kept under in this process.
@@ -168,7 +175,7 @@ func New(cfg Config) (*Redis, error) {
 	}
 	r := &Redis{
 		cfg: cfg, client: cfg.Redis, log: cfg.Logger, run: cfg.EdgeRun,
-		health: newHealth(), waits: newWaits(), pipelines: make(map[hubID]*publisher), lookups: redisclient.NewBatch(cfg.Redis),
+		health: newHealth(), waits: newWaits(), room: newRoom(), turns: newTurns(), parties: make(map[tenants.ID]*party), pipelines: make(map[hubID]*publisher), lookups: redisclient.NewBatch(cfg.Redis),
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.replies = newReplies(r)
@@ -191,6 +198,7 @@ func New(cfg Config) (*Redis, error) {
 	r.start(r.replies.receive)
 	r.start(r.replies.send)
 	r.start(func() { r.health.probe(r.ctx, r.client) })
+	r.start(r.watchRoom)
 	r.start(r.sweep)
 	r.start(r.reap)
 	return r, nil
@@ -257,6 +265,7 @@ func (r *Redis) forgetIdle() {
 	for id, p := range r.pipelines {
 		if p.idle(now) {
 			delete(r.pipelines, id)
+			r.dismiss(id.tenant)
 			r.forgetSize(id)
 		}
 	}

@@ -125,6 +125,15 @@ func (r *Redis) share(id hubID, limit int64) int64 {
 	return max(h.bytes-(s.total[id.tenant]-limit), limit/leastShare)
 }
 
+// held is how many bytes the streams of a tenant have, as far as this process knows,
+// and for how many tenants it publishes.
+func (r *Redis) held(t tenants.ID) (bytes int64, known int) {
+	s := &r.sizes
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.total[t], max(1, len(s.total))
+}
+
 // forgetSize drops what is known of a hub that isn't published to any more.
 func (r *Redis) forgetSize(id hubID) {
 	s := &r.sizes

@@ -14,6 +14,7 @@ type Stats struct {
 	Duplicates   uint64 // answered from idempotency memory
 	Conflicts    uint64 // refused: idempotency key with another body
 	Unknown      uint64 // publishes given up without knowing their outcome
+	Full         uint64 // publishes refused because Redis has little room left
 	Unheard      uint64 // publishes that failed after they were answered (hubs.AckNone)
 	Entries      uint64 // entries handed to a node
 	CatchUps     uint64 // times the stream was read because a doorbell was not enough
@@ -33,7 +34,7 @@ type Stats struct {
 type counters struct {
 	publishes, duplicates, conflicts, unknown atomic.Uint64
 	entries, catchUps, gaps, missing, epochs  atomic.Uint64
-	unheard                                   atomic.Uint64
+	unheard, full                             atomic.Uint64
 	historyReads, recalled                    atomic.Uint64
 	poison, reconnects, overflows, unanswered atomic.Uint64
 	followed                                  atomic.Int64
@@ -43,7 +44,7 @@ type counters struct {
 func (r *Redis) Stats() Stats {
 	c := &r.stats
 	return Stats{
-		Publishes: c.publishes.Load(), Duplicates: c.duplicates.Load(), Conflicts: c.conflicts.Load(), Unknown: c.unknown.Load(), Unheard: c.unheard.Load(),
+		Publishes: c.publishes.Load(), Duplicates: c.duplicates.Load(), Conflicts: c.conflicts.Load(), Unknown: c.unknown.Load(), Unheard: c.unheard.Load(), Full: c.full.Load(),
 		Entries: c.entries.Load(), CatchUps: c.catchUps.Load(), Gaps: c.gaps.Load(), Missing: c.missing.Load(),
 		Epochs: c.epochs.Load(), Poison: c.poison.Load(), Reconnects: c.reconnects.Load(), Overflows: c.overflows.Load(),
 		Unanswered: c.unanswered.Load(), HistoryReads: c.historyReads.Load(), Recalled: c.recalled.Load(), Followed: c.followed.Load(), Unavailable: r.health.open(),
@@ -87,6 +88,11 @@ func (r *Redis) Instrument(m metric.Meter) error {
 	if err != nil {
 		return err
 	}
+	memory, err := m.Int64ObservableGauge("signalbox.backplane.memory", metric.WithUnit("By"),
+		metric.WithDescription("Memory of Redis that is in use, and its limit; 0 = none."))
+	if err != nil {
+		return err
+	}
 	_, err = m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		s := r.Stats()
 		observe := func(c metric.Int64Observable, v uint64, key, value string) {
@@ -97,6 +103,10 @@ func (r *Redis) Instrument(m metric.Meter) error {
 		observe(publishes, s.Conflicts, "outcome", "conflict")
 		observe(publishes, s.Unknown, "outcome", "unknown")
 		observe(publishes, s.Unheard, "outcome", "unheard")
+		observe(publishes, s.Full, "outcome", "full")
+		used, limit := r.room.now()
+		o.ObserveInt64(memory, used, metric.WithAttributes(attribute.String("kind", "used")))
+		o.ObserveInt64(memory, limit, metric.WithAttributes(attribute.String("kind", "limit")))
 		observe(entries, s.Entries, "result", "applied")
 		observe(entries, s.Poison, "result", "poison")
 		observe(entries, s.Missing, "result", "missing")
@@ -115,6 +125,6 @@ func (r *Redis) Instrument(m metric.Meter) error {
 		}
 		o.ObserveInt64(unavailable, away)
 		return nil
-	}, publishes, entries, losses, repairs, history, followed, unavailable)
+	}, publishes, entries, losses, repairs, history, followed, unavailable, memory)
 	return err
 }

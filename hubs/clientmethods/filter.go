@@ -95,6 +95,10 @@ func (f *Filter) OnInvocation(ctx context.Context, c *hubs.Connection, m *protoc
 		return next(ctx)
 	}
 	err := f.serve(ctx, c, m)
+	var overload *hubs.OverloadError
+	if errors.As(err, &overload) {
+		err = &Refusal{overload.Code, overload.Text}
+	}
 	if refusal, ok := err.(*Refusal); ok { //nolint:errorlint // made here or by Refresh, never wrapped
 		f.Refused(refusal.Code)
 	}

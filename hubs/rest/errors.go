@@ -142,7 +142,16 @@ func (h *Handler) faultOf(r *http.Request, err error) *fault.Error {
 		}
 	}
 	var full *hubs.UserGroupLimitError
+	var overload *hubs.OverloadError
 	switch {
+	case errors.As(err, &overload):
+		kind := fault.Unavailable
+		if overload.Own {
+			kind = fault.RateLimited
+		}
+		f := fault.New(kind, overload.Text).WithCode(overload.Code)
+		f.RetryAfter = overload.RetryAfter
+		return f
 	case errors.As(err, &full):
 		return fault.New(fault.QuotaExceeded, fmt.Sprintf("The hub remembers as many groups of users as it may: at most %d MiB of their names, with 256 bytes more for each user and 64 for each group of one. "+
 			"Remove users from groups, add them for a time (ttl), or name groups in their tokens.", full.Limit>>20)).WithCode(codeUserGroups)
@@ -182,7 +191,10 @@ func (c *call) refused(err error) {
 	var limit *LimitError
 	var f *fault.Error
 	var full *hubs.UserGroupLimitError
+	var overload *hubs.OverloadError
 	switch {
+	case errors.As(err, &overload):
+		c.Refused(hub, overload.Code)
 	case errors.As(err, &full):
 		c.Refused(hub, codeUserGroups)
 	case errors.As(err, &limit):

@@ -274,7 +274,10 @@ func (f *flow) repeat(ctx context.Context) {
 
 // outcomeText says what became of an entry that failed.
 func outcomeText(err error) *refusal {
+	var overload *hubs.OverloadError
 	switch {
+	case errors.As(err, &overload):
+		return refuse(overload.Code, "%s", overload.Text)
 	case errors.Is(err, hubs.ErrOutcomeUnknown):
 		return refuse(codeUnknown, "the message bus didn't answer; it may or may not have been carried out")
 	case errors.Is(err, hubs.ErrEntryTooLarge):

@@ -110,6 +110,8 @@ var limitCodes = []Code{
 	{"user_group_limit", 429, "A hub remembers the groups of its users (`PUT /users/{user}/groups/{group}`) in 16 MiB at the most; one more was not added.", "Remove users from groups, add them for a time (`ttl`), or name the groups in clients' tokens."},
 	{"too_many_invocations", 429, "Too many invocations of a client, or of a tenant's clients, wait for an answer.", "Ask less at the same time."},
 	{"too_many_requests_at_once", 429, "As many REST requests of the tenant are under way on one edge as may be: 64, and a tenth of its messages per second.", "Wait for answers before sending more; wait for `Retry-After`."},
+	{"publish_backlog", 429, "More than 32 MiB of the tenant's publishes wait for the message bus on one edge; one more was not taken in, and nothing of it was carried out.", "Wait for answers before sending more; wait for `Retry-After`."},
+	{"store_full", 503, "The message bus has little memory left, and the tenant's hubs keep more than the tenant's part of it (or nearly nothing is left for anybody). Nothing was carried out; what is kept stays.", "Repeat it after `Retry-After`; publish less, or let the hubs keep less (`history`)."},
 	{"message_flood", 0, "A client sent more hub messages per second, or in one frame, than a connection may; it was closed.", "Let the client send less often, or less at once."},
 	{"connection_token_guesses", 429, "One address presented more than 20 connection tokens in a minute that were never issued.", "Let clients negotiate again when their connection has ended; wait for `Retry-After`."},
 }

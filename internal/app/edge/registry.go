@@ -413,6 +413,7 @@ func settings(t *tenants.Document, hub string) backplane.Settings {
 	s := backplane.Settings{
 		RetentionSeconds: t.Limits.RetentionSeconds, IdempotencySeconds: t.Limits.IdempotencySeconds,
 		Messages: h.Messages, Bytes: h.Bytes, GroupIndex: h.GroupIndex, TenantBytes: t.Limits.StreamBytes(),
+		Weight: shareWeight(t.Limits),
 	}
 	if h.Seconds > 0 {
 		s.RetentionSeconds = min(h.Seconds, max(t.Limits.RetentionSeconds, tenants.MinHistorySeconds))
