@@ -31,16 +31,16 @@ function listen(port) {
 }
 
 /**
- * Starts bin/dev with a throwaway DEV_DIR on free ports, with three edges and
- * without the sample feed. Resolves when it says "ready"; rejects with its last words otherwise.
+ * Starts bin/dev with a throwaway DEV_DIR on free ports, with three edges unless said
+ * otherwise, without the sample feed, and with more settings in env. Resolves when it says "ready"; rejects with its last words otherwise.
  */
-export async function startStack() {
+export async function startStack({ edges = 3, env: settings = {} } = {}) {
   const dir = await mkdtemp(join(tmpdir(), "signalbox-e2e-"));
   await chmod(dir, 0o755); // Postgres' user passes through
   const [port, edgePort] = [await freePorts(1), await freePorts(2)];
   const { DATABASE_URL: _, REDIS_URL: __, ...env } = process.env;
   const dev = spawn(join(root, "bin", "dev"), ["-with-parent", String(process.pid)], {
-    env: { ...env, DEV_DIR: join(dir, "dev"), DEV_PORT: String(port), DEV_EDGE_PORT: String(edgePort), DEV_EDGES: "3", DEV_FEED: "0" },
+    env: { ...env, ...settings, DEV_DIR: join(dir, "dev"), DEV_PORT: String(port), DEV_EDGE_PORT: String(edgePort), DEV_EDGES: String(edges), DEV_FEED: "0" },
     stdio: ["ignore", "pipe", "pipe"],
   });
   const ended = new Promise((done) => dev.once("exit", done));

@@ -10,6 +10,7 @@ import (
 
 	"github.com/signalbox/signalbox/hubs"
 	"github.com/signalbox/signalbox/internal/redisclient"
+	"github.com/signalbox/signalbox/internal/testenv"
 )
 
 // killFollowers breaks the connections over which everybody hears of what is
@@ -26,12 +27,9 @@ func killFollowers(t *testing.T, c *redis.Client) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for line := range strings.Lines(list) {
-		if _, after, _ := strings.Cut(line, "id="); strings.Contains(line, " cmd=xread ") {
-			id, _, _ := strings.Cut(after, " ")
-			if err := c.ClientKillByFilter(t.Context(), "ID", id).Err(); err != nil {
-				t.Fatalf("kill reader: %v", err)
-			}
+	for _, id := range testenv.Readers(list) {
+		if err := c.ClientKillByFilter(t.Context(), "ID", id).Err(); err != nil {
+			t.Fatalf("kill reader: %v", err)
 		}
 	}
 }

@@ -2,9 +2,11 @@ package backplane
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -267,6 +269,32 @@ func (r *Redis) gather(ctx context.Context, keys redisclient.HubKeys, t *tally, 
 		r.stats.unanswered.Add(1)
 		return matched, fmt.Errorf("%w: %w", hubs.ErrUnanswered, cause)
 	}
+}
+
+// ErrMixed says that edges disagree about Config.StreamsOnly: they wouldn't hear each
+// other's questions.
+var ErrMixed = errors.New("another edge has the other setting of streams-only")
+
+// CheckFleet returns ErrMixed when an edge that lives isn't of this one's mode.
+func (r *Redis) CheckFleet(ctx context.Context) error {
+	members, err := r.client.ZRange(ctx, redisclient.Edges, 0, -1).Result()
+	if err != nil {
+		return fmt.Errorf("read set of edges: %w", err)
+	}
+	for _, m := range members {
+		run, _, _ := strings.Cut(m, " ")
+		if run == r.run {
+			continue
+		}
+		inbox, err := r.client.Exists(ctx, redisclient.EdgeInbox(run)).Result()
+		if err != nil {
+			return fmt.Errorf("look for inbox: %w", err)
+		}
+		if (inbox > 0) != r.cfg.StreamsOnly {
+			return fmt.Errorf("%w: %s", ErrMixed, m)
+		}
+	}
+	return nil
 }
 
 // followsScript reports whether an edge follows a hub, and forgets one that is dead.

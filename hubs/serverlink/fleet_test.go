@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/signalbox/signalbox/hubs/pairing"
 	"github.com/signalbox/signalbox/hubs/serverlink"
 	"github.com/signalbox/signalbox/internal/redisclient"
@@ -411,44 +413,72 @@ func TestRegistry_is_written_anew(t *testing.T) {
 	a.knows(chat, true)
 }
 
-// News that were missed are read: the Pub/Sub connections are killed again and
-// again while app servers come and go.
-func TestRegistry_outlives_its_doorbell(t *testing.T) {
+// inBothModes runs a test with Pub/Sub and without it.
+func inBothModes(t *testing.T, test func(t *testing.T, mode func(*options))) {
+	t.Helper()
 	t.Parallel()
-	a, b, _ := three(t)
-	leave := a.registry.Follow(chat, func() {})
-	defer leave()
-	for range 20 {
-		app := b.local.connect(chat, "app", 0)
-		if err := a.redis.ClientKillByFilter(t.Context(), "TYPE", "pubsub").Err(); err != nil {
-			t.Fatal(err)
-		}
-		a.knows(chat, true)
-		b.local.disconnect(app)
-		if err := a.redis.ClientKillByFilter(t.Context(), "TYPE", "pubsub").Err(); err != nil {
-			t.Fatal(err)
-		}
-		a.knows(chat, false)
+	for name, streams := range map[string]bool{"doorbells": false, "streams-only": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, func(o *options) { o.streams = streams })
+		})
 	}
+}
+
+// killListeners breaks the connections over which news are heard.
+func killListeners(t *testing.T, c *redis.Client) {
+	t.Helper()
+	list, err := c.ClientList(t.Context()).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range testenv.Readers(list) {
+		if err := c.ClientKillByFilter(t.Context(), "ID", id).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.ClientKillByFilter(t.Context(), "TYPE", "pubsub").Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// News that were missed are read: the connections over which they are heard are
+// killed again and again while app servers come and go.
+func TestRegistry_outlives_its_doorbell(t *testing.T) {
+	inBothModes(t, func(t *testing.T, mode func(*options)) {
+		url := testenv.Redis(t)
+		a, b := newNode(t, url, mode), newNode(t, url, mode)
+		leave := a.registry.Follow(chat, func() {})
+		defer leave()
+		for range 20 {
+			app := b.local.connect(chat, "app", 0)
+			killListeners(t, a.redis)
+			a.knows(chat, true)
+			b.local.disconnect(app)
+			killListeners(t, a.redis)
+			a.knows(chat, false)
+		}
+	})
 }
 
 // What is announced is heard without anything being read anew.
 func TestRegistry_hears_of_changes(t *testing.T) {
-	t.Parallel()
-	never := func(o *options) { o.sweep = time.Hour }
-	url := testenv.Redis(t)
-	a, b := newNode(t, url, never), newNode(t, url, never)
-	hub := func(i int) pairing.Hub { return pairing.Hub{Tenant: chat.Tenant, Name: fmt.Sprint("hub", i)} }
-	const hubs = 600 // more than one SUBSCRIBE names
-	for i := range hubs {
-		defer a.registry.Follow(hub(i), func() {})()
-	}
-	for i := range hubs {
-		b.local.connect(hub(i), "app", 0)
-	}
-	for i := range hubs {
-		a.knows(hub(i), true)
-	}
+	inBothModes(t, func(t *testing.T, mode func(*options)) {
+		never := func(o *options) { o.sweep = time.Hour }
+		url := testenv.Redis(t)
+		a, b := newNode(t, url, never, mode), newNode(t, url, never, mode)
+		hub := func(i int) pairing.Hub { return pairing.Hub{Tenant: chat.Tenant, Name: fmt.Sprint("hub", i)} }
+		const hubs = 600 // more than one SUBSCRIBE or reader takes
+		for i := range hubs {
+			defer a.registry.Follow(hub(i), func() {})()
+		}
+		for i := range hubs {
+			b.local.connect(hub(i), "app", 0)
+		}
+		for i := range hubs {
+			a.knows(hub(i), true)
+		}
+	})
 }
 
 // An edge that swallows what is sent to it costs one client some time; the

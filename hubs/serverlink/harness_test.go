@@ -95,6 +95,7 @@ type options struct {
 	redisURL string // of this node's client
 	direct   bool   // nothing is between the edges
 	sweep    time.Duration
+	streams  bool // without Pub/Sub
 }
 
 // patient is for tests that no pause of a loaded machine must disturb.
@@ -127,7 +128,7 @@ func newNode(t testing.TB, url string, change ...func(*options)) *node {
 	n.local = newLocal()
 	n.registry, err = serverlink.NewRegistry(serverlink.RegistryConfig{
 		Redis: n.redis, EdgeRun: n.run, Address: address, Local: n.local, Logger: log,
-		LoadEvery: 100 * time.Millisecond, RefreshEvery: time.Second, SweepEvery: o.sweep,
+		LoadEvery: 100 * time.Millisecond, RefreshEvery: time.Second, SweepEvery: o.sweep, StreamsOnly: o.streams,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -35,6 +35,9 @@ type RegistryConfig struct {
 	Address string
 	Local   Local
 	Logger  *slog.Logger
+	// StreamsOnly has news of other edges read from streams, not heard over Pub/Sub.
+	// All edges must agree about it.
+	StreamsOnly bool
 	// LoadEvery is how often changed loads are told; 1 s. RefreshEvery is how
 	// often all is written anew, for a Redis that has lost it; 5 s. SweepEvery is
 	// how often what is known of other edges is read anew; 15 s.
@@ -79,7 +82,7 @@ type record struct {
 // Registry knows which edges have server connections of a hub.
 type Registry struct {
 	cfg  RegistryConfig
-	bell *bell
+	bell registryNews
 	wake chan struct{} // holds one: something changed here
 	look chan struct{} // holds one: some views are due
 
@@ -123,7 +126,14 @@ func NewRegistry(cfg RegistryConfig) (*Registry, error) {
 		mine: make(map[pairing.Hub]bool), written: make(map[pairing.Hub]writtenEntry),
 		changed: make(map[pairing.Hub]bool), views: make(map[pairing.Hub]*view), edges: make(map[string]*edgeLife),
 	}
-	r.bell = newBell(r)
+	if !cfg.StreamsOnly {
+		r.bell = newBell(r)
+		return r, nil
+	}
+	var err error
+	if r.bell, err = newNewsLog(r); err != nil {
+		return nil, fmt.Errorf("server registry: %w", err)
+	}
 	return r, nil
 }
 
@@ -304,7 +314,12 @@ func (r *Registry) write(ctx context.Context, hubs []pairing.Hub, now map[pairin
 					w.seen = at
 				}
 			}
-			if !slices.Equal(r.written[hub].servers, rec.Servers) {
+			switch {
+			case slices.Equal(r.written[hub].servers, rec.Servers):
+			case r.cfg.StreamsOnly:
+				p.XAdd(ctx, &redis.XAddArgs{Stream: keys.ServersLog(), MaxLen: logRecords, Approx: true, Values: []any{logField, data}})
+				p.PExpire(ctx, keys.ServersLog(), recently)
+			default:
 				p.Publish(ctx, keys.ServersDoorbell(), data)
 			}
 			told[hub] = w

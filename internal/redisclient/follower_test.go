@@ -97,19 +97,13 @@ func add(t *testing.T, c *redis.Client, key, v string) {
 }
 
 // readers is how many connections read.
-func readers(t *testing.T, c *redis.Client) (ids []string) {
+func readers(t *testing.T, c *redis.Client) []string {
 	t.Helper()
 	list, err := c.ClientList(t.Context()).Result()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for line := range strings.Lines(list) {
-		if _, after, _ := strings.Cut(line, "id="); strings.Contains(line, " cmd=xread ") {
-			id, _, _ := strings.Cut(after, " ")
-			ids = append(ids, id)
-		}
-	}
-	return ids
+	return testenv.Readers(list)
 }
 
 // Streams that come while others are waited for are read at once, each from where it

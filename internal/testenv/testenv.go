@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -82,6 +83,18 @@ func StartRedis(t testing.TB) (url string, stop func()) {
 	})
 	t.Cleanup(stop)
 	return server.URL(), stop
+}
+
+// Readers returns the ids of the connections that read streams, of what CLIENT LIST
+// says.
+func Readers(list string) (ids []string) {
+	for line := range strings.Lines(list) {
+		if _, after, _ := strings.Cut(line, "id="); strings.Contains(line, " cmd=xread ") {
+			id, _, _ := strings.Cut(after, " ")
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // Goroutines fails the test when goroutines that it started are still there at

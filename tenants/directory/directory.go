@@ -59,13 +59,18 @@ type Config struct {
 	// PollEvery is the mean time between comparisons of all revisions with
 	// Redis, which find what a lost announcement missed; 0 = 10 s.
 	PollEvery time.Duration
-	Logger    *slog.Logger
+	// StreamsOnly has announcements read from a stream, not heard over Pub/Sub, and
+	// wants Redis to be the client of one server. Name is then this process's own.
+	StreamsOnly bool
+	Name        string
+	Logger      *slog.Logger
 }
 
 // Directory is an edge's memory of tenants. Documents that it hands out are
 // shared: nobody may change them. Safe for concurrent use.
 type Directory struct {
 	cfg    Config
+	bell   *redisclient.Follower // of announcements; nil = they come over Pub/Sub
 	flight singleflight.Group
 	redis  *rate.Limiter
 	source *rate.Limiter
@@ -99,14 +104,22 @@ func New(cfg Config) (*Directory, error) {
 	if cfg.PollEvery == 0 {
 		cfg.PollEvery = 10 * time.Second
 	}
-	return &Directory{
+	d := &Directory{
 		cfg:    cfg,
 		redis:  rate.NewLimiter(redisMissRate, redisMissBurst),
 		source: rate.NewLimiter(sourceRate, sourceBurst),
 		misses: misses{until: make(map[name]time.Time)},
 		byID:   make(map[tenants.ID]*entry),
 		byName: make(map[name]tenants.ID),
-	}, nil
+	}
+	if !cfg.StreamsOnly {
+		return d, nil
+	}
+	var err error
+	if d.bell, err = redisclient.NewFollower(redisclient.FollowerConfig{Redis: cfg.Redis, Name: cfg.Name + ":documents"}); err != nil {
+		return nil, fmt.Errorf("directory: %w", err)
+	}
+	return d, nil
 }
 
 // Ready reports whether documents have been available since the start.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -25,6 +26,7 @@ type bench struct {
 	fleet     *fleet.Fleet
 	publisher *Publisher
 	stopRedis func()
+	made      atomic.Int64 // directories so far
 }
 
 func newBench(t *testing.T) *bench {
@@ -45,7 +47,7 @@ func newBench(t *testing.T) *bench {
 // directory returns a Directory that runs until the test ends.
 func (b *bench) directory(t *testing.T, change func(*Config)) *Directory {
 	t.Helper()
-	cfg := Config{Redis: b.redis, Fleet: b.fleet, Logger: slog.New(slog.DiscardHandler)}
+	cfg := Config{Redis: b.redis, Fleet: b.fleet, Logger: slog.New(slog.DiscardHandler), Name: "test" + strconv.FormatInt(b.made.Add(1), 10)}
 	if change != nil {
 		change(&cfg)
 	}
@@ -67,6 +69,19 @@ func (b *bench) publish(t *testing.T, docs ...*tenants.Document) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// heard waits until a directory hears announcements.
+func (b *bench) heard(t *testing.T, streamsOnly bool) {
+	t.Helper()
+	eventually(t, "announcements are heard", func() bool {
+		if streamsOnly {
+			list, err := b.redis.ClientList(t.Context()).Result()
+			return err == nil && len(testenv.Readers(list)) == 1
+		}
+		n, err := b.redis.PubSubNumSub(t.Context(), redisclient.DocumentsDoorbell).Result()
+		return err == nil && n[redisclient.DocumentsDoorbell] == 1
+	})
 }
 
 // complete marks Redis as holding everything, as PublishAll does.
@@ -205,47 +220,49 @@ func contains(s, part string) bool {
 
 func TestChangesArriveAndAreReported(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
-	b.complete(t, doc("A", 1, "acme", "a.example.com"))
-	changes := make(chan [2]*tenants.Document, 10)
-	// A poll that never comes leaves announcements as the only way.
-	d := b.directory(t, func(c *Config) {
-		c.PollEvery = time.Hour
-		c.OnChange = func(before, after *tenants.Document) { changes <- [2]*tenants.Document{before, after} }
-	})
-	_, err := d.ByHost(t.Context(), "a.example.com")
-	if err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "subscribed", func() bool {
-		n, err := b.redis.PubSubNumSub(t.Context(), redisclient.DocumentsDoorbell).Result()
-		return err == nil && n[redisclient.DocumentsDoorbell] == 1
-	})
-	b.publish(t, doc("A", 2, "renamed", "b.example.com"))
-	got := <-changes
-	if got[0].Revision != 1 || got[1].Revision != 2 {
-		t.Fatalf("got revisions %d, %d", got[0].Revision, got[1].Revision)
-	}
-	if _, err := d.ByHost(t.Context(), "a.example.com"); !errors.Is(err, ErrNotFound) {
-		t.Fatalf("the former host is still served: %v", err)
-	}
-	found, err := d.BySlug(t.Context(), "renamed")
-	wantRevision(t, found, err, 2)
+	for mode, streamsOnly := range map[string]bool{"doorbell": false, "streams-only": true} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			b.complete(t, doc("A", 1, "acme", "a.example.com"))
+			changes := make(chan [2]*tenants.Document, 10)
+			// A poll that never comes leaves announcements as the only way.
+			d := b.directory(t, func(c *Config) {
+				c.PollEvery, c.StreamsOnly = time.Hour, streamsOnly
+				c.OnChange = func(before, after *tenants.Document) { changes <- [2]*tenants.Document{before, after} }
+			})
+			_, err := d.ByHost(t.Context(), "a.example.com")
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.heard(t, streamsOnly)
+			b.publish(t, doc("A", 2, "renamed", "b.example.com"))
+			got := <-changes
+			if got[0].Revision != 1 || got[1].Revision != 2 {
+				t.Fatalf("got revisions %d, %d", got[0].Revision, got[1].Revision)
+			}
+			if _, err := d.ByHost(t.Context(), "a.example.com"); !errors.Is(err, ErrNotFound) {
+				t.Fatalf("the former host is still served: %v", err)
+			}
+			found, err := d.BySlug(t.Context(), "renamed")
+			wantRevision(t, found, err, 2)
 
-	b.publish(t, tombstone("A", 3))
-	if got := <-changes; got[1].Status != tenants.Deleted {
-		t.Fatalf("got status %s", got[1].Status)
-	}
-	for _, err := range []error{
-		second(d.ByID(t.Context(), "A")), second(d.BySlug(t.Context(), "renamed")), second(d.ByHost(t.Context(), "b.example.com")),
-	} {
-		if !errors.Is(err, ErrNotFound) {
-			t.Fatalf("a deleted tenant is found: %v", err)
-		}
-	}
-	b.publish(t, doc("A", 2, "renamed")) // late
-	if _, err := b.directory(t, nil).ByID(t.Context(), "A"); !errors.Is(err, ErrNotFound) {
-		t.Fatalf("a late publish revived a deleted tenant: %v", err)
+			b.publish(t, tombstone("A", 3))
+			if got := <-changes; got[1].Status != tenants.Deleted {
+				t.Fatalf("got status %s", got[1].Status)
+			}
+			for _, err := range []error{
+				second(d.ByID(t.Context(), "A")), second(d.BySlug(t.Context(), "renamed")), second(d.ByHost(t.Context(), "b.example.com")),
+			} {
+				if !errors.Is(err, ErrNotFound) {
+					t.Fatalf("a deleted tenant is found: %v", err)
+				}
+			}
+			b.publish(t, doc("A", 2, "renamed")) // late
+			if _, err := b.directory(t, nil).ByID(t.Context(), "A"); !errors.Is(err, ErrNotFound) {
+				t.Fatalf("a late publish revived a deleted tenant: %v", err)
+			}
+		})
 	}
 }
 
@@ -270,20 +287,22 @@ func TestFreedNameGoesToItsNewOwner(t *testing.T) {
 
 func TestMissIsForgottenWhenATenantAppears(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
-	b.complete(t)
-	d := b.directory(t, func(c *Config) { c.PollEvery = time.Hour })
-	eventually(t, "subscribed", func() bool {
-		n, err := b.redis.PubSubNumSub(t.Context(), redisclient.DocumentsDoorbell).Result()
-		return err == nil && n[redisclient.DocumentsDoorbell] == 1
-	})
-	if _, err := d.BySlug(t.Context(), "fresh"); !errors.Is(err, ErrNotFound) {
-		t.Fatal(err)
+	for mode, streamsOnly := range map[string]bool{"doorbell": false, "streams-only": true} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			b.complete(t)
+			d := b.directory(t, func(c *Config) { c.PollEvery, c.StreamsOnly = time.Hour, streamsOnly })
+			b.heard(t, streamsOnly)
+			if _, err := d.BySlug(t.Context(), "fresh"); !errors.Is(err, ErrNotFound) {
+				t.Fatal(err)
+			}
+			b.publish(t, doc("F", 1, "fresh"))
+			eventually(t, "the new tenant is found", func() bool {
+				return second(d.BySlug(t.Context(), "fresh")) == nil
+			})
+		})
 	}
-	b.publish(t, doc("F", 1, "fresh"))
-	eventually(t, "the new tenant is found", func() bool {
-		return second(d.BySlug(t.Context(), "fresh")) == nil
-	})
 }
 
 func TestPollFindsWhatNoAnnouncementSaid(t *testing.T) {

@@ -28,6 +28,9 @@ const (
 	fieldSealed   = "sealed"
 )
 
+// fieldAnnounced is the field of a tenant's id in the stream of announcements.
+const fieldAnnounced = "id"
+
 // storeDocument stores a document unless a newer one is there and returns
 // {0 refused | 1 same revision | 2 stored, the sealed document before}.
 // KEYS: document. ARGV: revision, sealed, life in seconds (0 = for ever).
@@ -67,10 +70,21 @@ func (p *Publisher) Publish(ctx context.Context, d *tenants.Document) error {
 	if err != nil || !stored {
 		return err
 	}
-	if err := p.redis.Publish(ctx, redisclient.DocumentsDoorbell, string(d.ID)).Err(); err != nil {
+	if err := p.announce(ctx, string(d.ID)); err != nil {
 		return fmt.Errorf("announce document of %s: %w", d.ID, err)
 	}
 	return nil
+}
+
+// announce tells the edges of a changed tenant, or of bellEverything: those that
+// listen to Pub/Sub, and those that read the stream.
+func (p *Publisher) announce(ctx context.Context, id string) error {
+	_, err := p.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		pipe.Publish(ctx, redisclient.DocumentsDoorbell, id)
+		pipe.XAdd(ctx, &redis.XAddArgs{Stream: redisclient.DocumentsLog, MaxLen: announcements, Approx: true, Values: []any{fieldAnnounced, id}})
+		return nil
+	})
+	return err
 }
 
 // PublishAll publishes every document and then marks Redis as complete, so that
@@ -89,7 +103,7 @@ func (p *Publisher) PublishAll(ctx context.Context, all iter.Seq2[*tenants.Docum
 	if err := p.redis.Set(ctx, redisclient.DocumentsGeneration, generation, 0).Err(); err != nil {
 		return fmt.Errorf("mark documents as complete: %w", err)
 	}
-	if err := p.redis.Publish(ctx, redisclient.DocumentsDoorbell, bellEverything).Err(); err != nil {
+	if err := p.announce(ctx, bellEverything); err != nil {
 		return fmt.Errorf("announce documents: %w", err)
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -22,6 +23,9 @@ const (
 	// doesn't, the control plane is asked that often, because nothing announces that
 	// a key was revoked.
 	lookEvery = time.Second
+	// announcements is how many may wait that were read; beyond, everything is
+	// compared.
+	announcements = 100
 	// pollBatch is how many revisions one round trip asks for.
 	pollBatch = 500
 )
@@ -37,6 +41,10 @@ func (d *Directory) Run(ctx context.Context) error {
 }
 
 func (d *Directory) listen(ctx context.Context) {
+	if d.bell != nil {
+		d.follow(ctx)
+		return
+	}
 	bell := d.cfg.Redis.Subscribe(ctx, redisclient.DocumentsDoorbell)
 	defer bell.Close()
 	// The client subscribes again by itself after a lost connection and says so here.
@@ -56,6 +64,38 @@ func (d *Directory) listen(ctx context.Context) {
 			case *redis.Message:
 				d.rung(ctx, event.Payload)
 			}
+		}
+	}
+}
+
+// follow is listen for announcements that are read from their stream.
+func (d *Directory) follow(ctx context.Context) {
+	ids, all := make(chan string, announcements), make(chan struct{}, 1)
+	everything := func() {
+		select {
+		case all <- struct{}{}:
+		default:
+		}
+	}
+	d.bell.Follow(redisclient.Followed{Key: redisclient.DocumentsLog, Began: everything, Added: func(m redis.XMessage) {
+		id, _ := m.Values[fieldAnnounced].(string)
+		select {
+		case ids <- id:
+		default:
+			everything()
+		}
+	}})
+	var reading sync.WaitGroup
+	defer reading.Wait()
+	reading.Go(func() { d.bell.Run(ctx) })
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-all:
+			d.rung(ctx, bellEverything)
+		case id := <-ids:
+			d.rung(ctx, id)
 		}
 	}
 }

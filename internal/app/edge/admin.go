@@ -26,6 +26,7 @@ type readiness struct {
 	draining  atomic.Bool
 	cutOff    atomic.Bool // Redis is away for this edge alone
 	unfit     atomic.Bool // Redis may drop keys
+	alone     atomic.Bool // other edges have the other setting of streams-only
 }
 
 // state is the body of /readyz.
@@ -36,6 +37,7 @@ type state struct {
 	Draining  bool `json:"draining"`
 	CutOff    bool `json:"cut_off"`
 	Unfit     bool `json:"redis_unfit"`
+	Alone     bool `json:"other_edges_differ"`
 }
 
 func (s *readiness) state(ctx context.Context) state {
@@ -46,8 +48,8 @@ func (s *readiness) state(ctx context.Context) state {
 			s.reached.Store(true)
 		}
 	}
-	now := state{Redis: s.reached.Load(), Documents: s.directory.Ready(), Draining: s.draining.Load(), CutOff: s.cutOff.Load(), Unfit: s.unfit.Load()}
-	now.Ready = now.Redis && now.Documents && !now.Draining && !now.CutOff && !now.Unfit
+	now := state{Redis: s.reached.Load(), Documents: s.directory.Ready(), Draining: s.draining.Load(), CutOff: s.cutOff.Load(), Unfit: s.unfit.Load(), Alone: s.alone.Load()}
+	now.Ready = now.Redis && now.Documents && !now.Draining && !now.CutOff && !now.Unfit && !now.Alone
 	return now
 }
 

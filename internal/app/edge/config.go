@@ -22,6 +22,9 @@ import (
 type Config struct {
 	// RedisURL is the Redis that all edges and apis share.
 	RedisURL string `env:"REDIS_URL"`
+	// StreamsOnly does without Pub/Sub: Redis' streams are read with reads that block,
+	// which costs Redis more. All edges must agree.
+	StreamsOnly bool `env:"SIGNALBOX_STREAMS_ONLY"`
 	// Addr is where clients and backends connect.
 	Addr string `env:"SIGNALBOX_EDGE_ADDR" envDefault:"127.0.0.1:20001"`
 	// AdminAddr serves /healthz, /readyz and /metrics; it must not be public.
@@ -134,6 +137,7 @@ func (c Config) Validate() error {
 // LogValue shows the configuration without its secrets.
 func (c Config) LogValue() slog.Value {
 	return slog.GroupValue(
+		slog.Bool("streams_only", c.StreamsOnly),
 		slog.String("addr", c.Addr),
 		slog.String("admin_addr", c.AdminAddr),
 		slog.String("internal_addr", c.InternalAddr),

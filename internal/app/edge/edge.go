@@ -116,6 +116,7 @@ func (e *Edge) shared(f *fleet.Fleet) error {
 	e.hubs = &registry{log: e.log, tenants: make(map[tenants.ID]*tenantHubs), servers: servers}
 	if e.directory, err = directory.New(directory.Config{
 		Redis: e.redis, Fleet: f, Source: source, OnChange: e.hubs.changed, InUse: e.hubs.inUse, Logger: e.log,
+		StreamsOnly: e.cfg.StreamsOnly, Name: e.run,
 	}); err != nil {
 		return err
 	}
@@ -134,7 +135,7 @@ func (e *Edge) shared(f *fleet.Fleet) error {
 		return err
 	}
 	if e.bus, err = backplane.New(backplane.Config{
-		Redis: e.redis, EdgeRun: e.run, Logger: e.log,
+		Redis: e.redis, EdgeRun: e.run, Logger: e.log, StreamsOnly: e.cfg.StreamsOnly,
 		OnAccepted: e.recorder.Accepted,
 		OnUnheard: func(t tenants.ID, hub string) {
 			e.recorder.Refused(t, hub, codeUnheard)
@@ -221,6 +222,7 @@ func (e *Edge) listen(ctx context.Context, f *fleet.Fleet) error {
 func (e *Edge) link(f *fleet.Fleet, address string) (err error) {
 	if e.hubs.presence, err = serverlink.NewRegistry(serverlink.RegistryConfig{
 		Redis: e.redis, EdgeRun: e.run, Address: address, Local: e.hubs.servers, Logger: e.log,
+		StreamsOnly: e.cfg.StreamsOnly,
 	}); err != nil {
 		return err
 	}

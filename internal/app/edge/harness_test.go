@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -33,9 +34,13 @@ const secret = "the fleet secret of the tests of the edge"
 // patience bounds every wait for an event.
 const patience = 10 * time.Second
 
+// streamsOnly has all tests of this package run on edges that do without Pub/Sub.
+var streamsOnly = os.Getenv("SIGNALBOX_STREAMS_ONLY") == "true"
+
 // cluster is edges on one Redis, with a publisher of documents.
 type cluster struct {
 	t         *testing.T
+	url       string // of Redis
 	redis     *redis.Client
 	stopRedis func()
 	publisher *directory.Publisher
@@ -87,7 +92,7 @@ func startEdgesWith(t *testing.T, count int, change func(*Config), docs ...*tena
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cluster{t: t, redis: client, stopRedis: stop, publisher: directory.NewPublisher(client, f), logs: new(syncBuffer)}
+	c := &cluster{t: t, url: redisURL, redis: client, stopRedis: stop, publisher: directory.NewPublisher(client, f), logs: new(syncBuffer)}
 	if err := c.publisher.PublishAll(t.Context(), func(yield func(*tenants.Document, error) bool) {
 		for _, d := range docs {
 			if !yield(d, nil) {
@@ -97,26 +102,8 @@ func startEdgesWith(t *testing.T, count int, change func(*Config), docs ...*tena
 	}); err != nil {
 		t.Fatal(err)
 	}
-	log := telemetry.NewLogger(c.logs, telemetry.LogConfig{Level: slog.LevelDebug})
 	for range count {
-		cfg := Config{
-			RedisURL: redisURL, Addr: "127.0.0.1:0", AdminAddr: "127.0.0.1:0", InternalAddr: "127.0.0.1:0",
-			FleetSecret: secret, ServiceHosts: []string{"127.0.0.1", "localhost"}, DefaultTenant: "demo",
-			OutboundAllow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
-		}
-		change(&cfg)
-		e, err := New(t.Context(), cfg, log)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, drain := context.WithCancel(context.Background())
-		forced, force := context.WithCancel(context.Background())
-		t.Cleanup(force)
-		done := make(chan error, 1)
-		go func() { done <- e.Run(ctx, forced) }()
-		end := sync.OnceValue(func() error { drain(); return <-done })
-		t.Cleanup(func() { _ = end() })
-		c.edges, c.ends, c.forces = append(c.edges, e), append(c.ends, end), append(c.forces, force)
+		c.start(change)
 	}
 	for _, e := range c.edges {
 		c.eventually("edge is ready", func() bool { return c.status("http://"+e.AdminAddr()+"/readyz") == http.StatusOK })
@@ -127,6 +114,30 @@ func startEdgesWith(t *testing.T, count int, change func(*Config), docs ...*tena
 		}
 	})
 	return c
+}
+
+// start adds an edge, which may not be ready yet.
+func (c *cluster) start(change func(*Config)) *Edge {
+	c.t.Helper()
+	cfg := Config{
+		RedisURL: c.url, Addr: "127.0.0.1:0", AdminAddr: "127.0.0.1:0", InternalAddr: "127.0.0.1:0",
+		FleetSecret: secret, ServiceHosts: []string{"127.0.0.1", "localhost"}, DefaultTenant: "demo",
+		OutboundAllow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, StreamsOnly: streamsOnly,
+	}
+	change(&cfg)
+	e, err := New(c.t.Context(), cfg, telemetry.NewLogger(c.logs, telemetry.LogConfig{Level: slog.LevelDebug}))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	ctx, drain := context.WithCancel(context.Background())
+	forced, force := context.WithCancel(context.Background())
+	c.t.Cleanup(force)
+	done := make(chan error, 1)
+	go func() { done <- e.Run(ctx, forced) }()
+	end := sync.OnceValue(func() error { drain(); return <-done })
+	c.t.Cleanup(func() { _ = end() })
+	c.edges, c.ends, c.forces = append(c.edges, e), append(c.ends, end), append(c.forces, force)
+	return e
 }
 
 func (c *cluster) publish(d *tenants.Document) {

@@ -2,11 +2,14 @@ package edge
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/signalbox/signalbox/internal/redisclient"
 )
 
 // TestCutOff: an edge that alone has lost Redis takes no more clients and asks its
@@ -77,4 +80,39 @@ func TestUnfitRedis(t *testing.T) {
 	if err := <-checked; err != nil {
 		t.Error(err)
 	}
+}
+
+// TestEdges_that_differ_about_streams_only: an edge isn't ready beside one that it
+// couldn't ask, and is when that one has gone.
+func TestEdges_that_differ_about_streams_only(t *testing.T) {
+	t.Parallel()
+	for _, first := range []bool{false, true} {
+		c := startEdgesWith(t, 1, func(cfg *Config) { cfg.StreamsOnly = first })
+		c.eventually("the first edge is known", func() bool {
+			inbox := c.redis.Exists(t.Context(), redisclient.EdgeInbox(c.edges[0].run)).Val()
+			return c.redis.ZCard(t.Context(), redisclient.Edges).Val() == 1 && (inbox == 1) == first
+		})
+		address := "http://" + c.start(func(cfg *Config) { cfg.StreamsOnly = !first }).AdminAddr() + "/readyz"
+		c.eventually("the edge says why it isn't ready", func() bool { return c.readyz(address).Alone })
+		if now := c.readyz(address); now.Ready || !now.Redis {
+			t.Errorf("%+v", now)
+		}
+		if err := c.ends[0](); err != nil {
+			t.Error(err)
+		}
+		c.eventually("the edge is ready", func() bool { now := c.readyz(address); return now.Ready && !now.Alone })
+	}
+}
+
+func (c *cluster) readyz(address string) (now state) {
+	c.t.Helper()
+	r, err := http.Get(address)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer r.Body.Close()
+	if err := json.NewDecoder(r.Body).Decode(&now); err != nil {
+		c.t.Fatal(err)
+	}
+	return now
 }

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/signalbox/signalbox/hubs/backplane"
 	"github.com/signalbox/signalbox/internal/httpserver"
 	"github.com/signalbox/signalbox/internal/redisclient"
 )
@@ -152,7 +153,8 @@ func (e *Edge) isolation() *isolation {
 
 // checkRedis returns an error for a Redis that can't be used, once it can be asked.
 // While one may drop keys, the edge isn't ready: better nothing is served than
-// something is forgotten without a word.
+// something is forgotten without a word. Nor is it while edges live that it couldn't
+// ask, since they have the other setting of Config.StreamsOnly.
 func (e *Edge) checkRedis(ctx context.Context) error {
 	for {
 		attempt, cancel := context.WithTimeout(ctx, closeTimeout)
@@ -168,6 +170,14 @@ func (e *Edge) checkRedis(ctx context.Context) error {
 				e.log.ErrorContext(ctx, "redis is not fit for the promises of delivery", "error", err)
 			}
 			e.ready.unfit.Store(unfit)
+		}
+		if err == nil {
+			err = e.bus.CheckFleet(attempt)
+			alone := errors.Is(err, backplane.ErrMixed)
+			if alone && !e.ready.alone.Load() {
+				e.log.ErrorContext(ctx, "SIGNALBOX_STREAMS_ONLY must be the same for all edges", "error", err)
+			}
+			e.ready.alone.Store(alone)
 			if err == nil {
 				cancel()
 				return nil
