@@ -245,7 +245,7 @@ func (d *delivery) item(c *Connection) (queued, bool) {
 				f.broken = true
 				d.s.log.Error("broadcast can't be encoded", "hub", d.s.name, "protocol", name, "error", err)
 			}
-			f.item = queued{frame: frame, units: Units(len(frame))}
+			f.item = queued{frame: frame, units: Units(len(frame)), shared: d.share(frame)}
 		}
 		if f.protocol == name {
 			return f.item, !f.broken

@@ -16,7 +16,9 @@ const (
 // connections: nobody changes them.
 type queued struct {
 	frame []byte
-	units int // messages to meter; 0 for what is never counted, see also unnumbered
+	// shared is the frame and what others have of it; nil = it goes to nobody else.
+	shared *Shared
+	units  int // messages to meter; 0 for what is never counted, see also unnumbered
 	// passed: it comes from the client's hub server, see Connection.Forward. It
 	// counts in the backlog instead of filling the queue.
 	passed bool
@@ -400,6 +402,11 @@ func (c *Connection) writeBatch(t Transport, batch []queued) error {
 // writeJoined writes items in one piece.
 func writeJoined(t Transport, items []queued, size int) error {
 	if len(items) == 1 {
+		if s := items[0].shared; s != nil {
+			if sharing, ok := t.(Sharing); ok {
+				return sharing.WriteShared(s)
+			}
+		}
 		return t.Write(items[0].frame)
 	}
 	buf := getBuffer(size)

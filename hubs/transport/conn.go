@@ -13,11 +13,12 @@ import (
 )
 
 // Sizes in bytes of the buffers that a WebSocket keeps at rest, in place of
-// net/http's 4 KiB each way. The write buffer only collects a frame's header:
-// frames are put together by patientConn.
+// net/http's 4 KiB each way. The write buffer only collects a message's header, and
+// control frames, each of which must leave in one write: a whole message may come
+// between two, see patientConn.writeWhole. Messages are put together by patientConn.
 const (
 	readBufferSize  = 256
-	writeBufferSize = 16
+	writeBufferSize = 2 + maxControlPayload
 )
 
 const (
@@ -69,6 +70,7 @@ type patientConn struct {
 	inMessage atomic.Bool
 	deadline  atomic.Bool // a read deadline is set
 	stopped   atomic.Bool // see stopReading
+	over      atomic.Bool // a close frame was read, or is to be written: no message may follow
 
 	mu       sync.Mutex
 	deadSet  time.Time // when the write deadline was set last
@@ -86,7 +88,11 @@ func (c *patientConn) Read(p []byte) (int, error) {
 	}
 	n, err := c.read(p)
 	if n > 0 {
-		if n, c.wrong = c.frames.pass(p[:n]); n == 0 {
+		n, c.wrong = c.frames.pass(p[:n])
+		if c.frames.closed {
+			c.over.Store(true)
+		}
+		if n == 0 {
 			return 0, c.wrong
 		}
 	}
@@ -202,8 +208,20 @@ func (c *patientConn) uncork() error {
 	return err
 }
 
+// writeWhole writes a whole message that the library has framed elsewhere, unless the
+// close frame ends what may be written. Only who writes messages calls it.
+func (c *patientConn) writeWhole(p []byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over.Load() {
+		return net.ErrClosed
+	}
+	_, err := c.write(p)
+	return err
+}
+
 // Write may be called by the reader as well, for pongs and close frames; each
-// call holds whole control frames, so frames never mix.
+// call holds a whole control frame, so frames never mix.
 func (c *patientConn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -88,7 +88,10 @@ type webSocket struct {
 	text     text
 }
 
-var _ hubs.Framed = (*webSocket)(nil)
+var (
+	_ hubs.Framed  = (*webSocket)(nil)
+	_ hubs.Sharing = (*webSocket)(nil)
+)
 
 func (*webSocket) Kind() hubs.TransportKind { return hubs.WebSockets }
 
@@ -140,6 +143,7 @@ func (ws *webSocket) readError(err error) error {
 	var wrong *frameError
 	if errors.As(err, &wrong) {
 		ws.net.stopReading()
+		ws.net.over.Store(true)
 		_ = ws.conn.Close(wrong.status, wrong.text)
 		return &hubs.Violation{Code: wrong.code, Text: wrong.text}
 	}
@@ -161,17 +165,37 @@ func (ws *webSocket) readError(err error) error {
 // frames it came.
 func (ws *webSocket) Frame() uint64 { return ws.messages }
 
-func (ws *webSocket) Write(p []byte) error {
-	format := ws.format
-	if format == 0 {
-		format = websocket.MessageText
+// messageType is the kind of message that carries what is sent.
+func (ws *webSocket) messageType() websocket.MessageType {
+	if ws.format == 0 {
+		return websocket.MessageText
 	}
+	return ws.format
+}
+
+func (ws *webSocket) Write(p []byte) error {
 	ws.net.cork(len(p))
-	err := ws.conn.Write(context.Background(), format, p)
+	err := ws.conn.Write(context.Background(), ws.messageType(), p)
 	if werr := ws.net.uncork(); err == nil {
 		err = werr
 	}
 	return err
+}
+
+// WriteShared implements hubs.Sharing. The clients of one hub protocol have one kind
+// of message.
+func (ws *webSocket) WriteShared(s *hubs.Shared) error {
+	message, err := s.Made(func(p []byte) ([]byte, error) {
+		press, err := pressed()
+		if err != nil {
+			return nil, err
+		}
+		return press.make(ws.messageType(), p)
+	})
+	if err != nil {
+		return err
+	}
+	return ws.net.writeWhole(message)
 }
 
 func (ws *webSocket) Close(e hubs.Ending) {
@@ -184,6 +208,7 @@ func (ws *webSocket) Close(e hubs.Ending) {
 	case hubs.EndTooLarge:
 		status = websocket.StatusMessageTooBig
 	}
+	ws.net.over.Store(true)
 	// It waits up to 5 s for the client's close frame, then drops the socket.
 	_ = ws.conn.Close(status, "")
 }
