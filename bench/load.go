@@ -52,11 +52,12 @@ type cost struct {
 // mute is an edge's part of a hub without a client.
 type mute struct{ applied func() }
 
-// Apply, Answer, List and Lost implement hubs.Node.
+// Apply, Answer, List, Lost and Begins implement hubs.Node.
 func (m mute) Apply(*hubs.Entry) int       { m.applied(); return 0 }
 func (mute) Answer(hubs.Query) int         { return 0 }
 func (mute) List(hubs.ListQuery) hubs.Page { return hubs.Page{} }
 func (mute) Lost(hubs.Gap)                 {}
+func (mute) Begins(hubs.Position)          {}
 
 // backplaneCost publishes messages of 260 bytes to hubs in turn, at so many a
 // second, over the backplanes of so many edges. Those run in this process, so

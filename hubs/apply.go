@@ -7,15 +7,16 @@ func (s *Server) Apply(e *Entry) (matched int) {
 	s.beginFanOut()
 	defer s.endFanOut()
 	s.progress.begins(e)
-	matched = s.apply(e)
-	s.progress.applied(e)
-	return matched
+	defer s.progress.applied(e) // what waits for it must not wait for ever
+	return s.apply(e)
 }
 
 func (s *Server) apply(e *Entry) (matched int) {
 	s.applied++
 	s.endBefore(e)
 	switch e.Kind {
+	case 0:
+		return 0 // nobody understands what has this place
 	case SendToAll, SendToGroups, SendToUsers, SendToConnections:
 		return s.deliver(e)
 	case AddToGroup:

@@ -126,6 +126,10 @@ type Node interface {
 	// Lost is called instead of Apply when entries can never be delivered. The
 	// node must not let its connections go on as if nothing had happened.
 	Lost(g Gap)
+	// Begins is called once before Subscribe returns, between two calls of Apply:
+	// what came before at, and at itself, isn't applied to this node from now on, and
+	// all that comes behind is. The Number is 0 in a hub that has had no entry.
+	Begins(at Position)
 }
 
 // Position is where in a hub's order an entry was put.

@@ -129,6 +129,7 @@ func (b *MemoryBackplane) Subscribe(_ context.Context, n Node) (leave func(), er
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.nodes = append(b.nodes, own)
+	n.Begins(Position{Epoch: b.epoch, Number: b.number})
 	return func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()

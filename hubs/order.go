@@ -77,6 +77,28 @@ func (p *progress) begins(e *Entry) {
 	p.begun = e.Position()
 }
 
+// skip notes that nothing up to this position will be applied any more, nor any of the
+// epoch before, and lets go what waited for that.
+func (p *progress) skip(before string, to Position) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if to.Epoch == p.at.Epoch && to.Number <= p.at.Number {
+		return
+	}
+	if before != "" && before != to.Epoch {
+		p.before = before
+	}
+	p.at, p.begun = to, to
+	if p.moved != nil {
+		close(p.moved)
+		p.moved = nil
+	}
+	clear(p.heads)
+	for c := range p.waiting {
+		p.release(c)
+	}
+}
+
 // applied notes that e has been applied and lets go what waited for it; it runs
 // before the next entry, so that what follows e goes out between the two.
 func (p *progress) applied(e *Entry) {

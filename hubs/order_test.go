@@ -6,6 +6,7 @@ import (
 	"iter"
 	"math/rand/v2"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 
@@ -245,3 +246,38 @@ func TestOrder_without_an_end(t *testing.T) {
 }
 
 var _ hubs.Backplane = (*lateBackplane)(nil)
+
+// Entries that are lost are waited for no longer: what a told client was to get behind
+// them comes behind the notice.
+func TestGap_releases_what_waits_for_the_lost(t *testing.T) {
+	t.Parallel()
+	for reason, next := range map[string]func(hubs.Position) hubs.Position{
+		"trimmed": func(p hubs.Position) hubs.Position { p.Number += 5; return p },
+		"epoch":   func(hubs.Position) hubs.Position { return hubs.Position{Epoch: "another"} },
+		"forked":  func(hubs.Position) hubs.Position { return hubs.Position{} },
+	} {
+		t.Run(reason, func(t *testing.T) {
+			t.Parallel()
+			s := newServer(t, hubs.Config{Options: hubs.Options{TellGaps: true}})
+			w := connect(t, s, "", "c")
+			last, err := s.Backplane().Publish(t.Context(), &hubs.Entry{Kind: hubs.SendToConnections}, hubs.PublishOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, _ := s.Connection("c")
+			_, frame := message("behind")
+			lost := last
+			lost.Number += 3
+			c.SendAfter(lost, []byte(frame), false)
+			applied := make(chan error, 1)
+			go func() { applied <- s.AwaitApplied(t.Context(), lost) }()
+			s.Lost(hubs.Gap{Reason: reason, From: last.Number + 1, To: last.Number + 5, Last: last, Next: next(last)})
+			notice, _ := w.read()
+			if !strings.Contains(notice, `"target":"$gap"`) {
+				t.Errorf("got %q, want a notice", notice)
+			}
+			w.expect(frame)
+			expect(t, applied, nil)
+		})
+	}
+}

@@ -201,6 +201,9 @@ func (*asker) Answer(Query) int { return 0 }
 // List has no connections to list. It implements Node.
 func (*asker) List(ListQuery) Page { return Page{} }
 
+// Begins implements Node.
+func (*asker) Begins(Position) {}
+
 // Lost ends all waits: answers may be among what is lost. It implements Node.
 func (a *asker) Lost(Gap) {
 	a.mu.Lock()

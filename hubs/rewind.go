@@ -48,7 +48,7 @@ type rewind struct {
 	// at is where the connection has joined, when an entry joined it.
 	at Position
 	// until is the last entry that the history has for it: what comes behind comes
-	// live. Zero when this node has applied nothing yet.
+	// live. It has no number when there was none.
 	until Position
 	// done returns what the client is sent behind the messages.
 	done func(at Position, r Rewound) []*protocol.Message
@@ -149,7 +149,7 @@ func (r *rewind) ready(c *Connection, all bool) {
 	}
 	if r.until = r.at; r.at.Number == 0 {
 		// The joins were no entry: the one that is being applied now may come to c
-		// or not, those behind it will.
+		// or not, those behind it will. All of a new hub comes live.
 		p := &c.server.progress
 		p.mu.Lock()
 		r.until = p.begun
@@ -297,6 +297,9 @@ func (c *Connection) sendHistory(r *rewind) (result Rewound, sent *seen) {
 	}
 	first := uint64(0)
 	send := func(entries []*Entry) bool {
+		if r.until.Number == 0 {
+			return false
+		}
 		for _, e := range entries {
 			if result.Err = c.sendEntry(e); result.Err != nil {
 				return false

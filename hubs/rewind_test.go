@@ -3,7 +3,9 @@ package hubs_test
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/signalbox/signalbox/hubs"
 	"github.com/signalbox/signalbox/hubs/protocol"
@@ -16,20 +18,28 @@ type keeper struct {
 	read func() // before the first read
 	once sync.Once
 
+	nodes atomic.Int32
+
 	mu     sync.Mutex
 	behind bool
-	node   hubs.Node
-	late   []*hubs.Entry
+	begun  bool // the nodes that are behind have begun with what they don't apply
+	late   []func()
 }
 
 func (k *keeper) History(ctx context.Context, q hubs.HistoryQuery) (hubs.HistoryPage, error) {
-	k.once.Do(k.read)
+	if k.read != nil {
+		k.once.Do(k.read)
+	}
 	return k.MemoryBackplane.History(ctx, q)
 }
 
 func (k *keeper) Subscribe(ctx context.Context, n hubs.Node) (func(), error) {
-	k.node = n
-	return k.MemoryBackplane.Subscribe(ctx, lateNode{n, k})
+	leave, err := k.MemoryBackplane.Subscribe(ctx, lateNode{n, k})
+	k.nodes.Add(1)
+	return func() {
+		leave()
+		k.nodes.Add(-1)
+	}, err
 }
 
 // lateNode applies what comes while its keeper is behind later.
@@ -41,8 +51,12 @@ type lateNode struct {
 func (n lateNode) Apply(e *hubs.Entry) int {
 	n.k.mu.Lock()
 	defer n.k.mu.Unlock()
-	if n.k.behind {
-		n.k.late = append(n.k.late, e)
+	if s, ok := n.Node.(*hubs.Server); ok && n.k.behind {
+		if n.k.begun {
+			n.k.late = append(n.k.late, s.Begin(e))
+		} else {
+			n.k.late = append(n.k.late, func() { s.Apply(e) })
+		}
 		return 0
 	}
 	return n.Node.Apply(e)
@@ -52,8 +66,8 @@ func (k *keeper) catchUp() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.behind = false
-	for _, e := range k.late {
-		k.node.Apply(e)
+	for _, apply := range k.late {
+		apply()
 	}
 }
 
@@ -106,32 +120,87 @@ func TestRewind_takes_nothing_from_what_is_live(t *testing.T) {
 	}
 }
 
-// A node that is behind applies later what a client has had from the history.
-func TestRewind_sends_once_what_its_node_applies_later(t *testing.T) {
-	k := &keeper{MemoryBackplane: hubs.NewMemoryBackplane()}
-	s := newServer(t, hubs.Config{Backplane: k})
-	blue := hubs.Entry{Kind: hubs.SendToGroups, Groups: []string{"blue"}}
-	var early string
-	k.read = func() {
-		k.mu.Lock()
-		k.behind = true
-		k.mu.Unlock()
-		b, frame := message("early")
-		early = frame
-		e := blue
-		e.Message = b
-		if _, err := k.Publish(context.Background(), &e, hubs.PublishOptions{}); err != nil {
-			t.Error(err)
-		}
-	}
+// falls makes the nodes fall behind; with begun, amid what comes next.
+func (k *keeper) falls(begun bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.behind, k.begun = true, begun
+}
+
+// rewinding connects a client of group blue that wants what it has missed.
+func rewinding(t *testing.T, s *hubs.Server) *wire {
+	t.Helper()
 	w := serveInfo(t, s, hubs.ConnectionInfo{ID: "c", Principal: hubs.Principal{Groups: []string{"blue"}}, Rewind: &hubs.Rewind{Last: 5}})
 	w.send(handshake)
 	w.expect("{}\x1e")
-	first, ok := w.read()
-	if !ok || first != early {
-		t.Fatalf("got %q, want %q", first, early)
-	}
+	return w
+}
+
+// A node that is amid an entry applies it to a client that has had it from the
+// history.
+func TestRewind_sends_once_what_its_node_is_amid(t *testing.T) {
+	t.Parallel()
+	k := &keeper{MemoryBackplane: hubs.NewMemoryBackplane()}
+	s := newServer(t, hubs.Config{Backplane: k})
+	blue := hubs.Entry{Kind: hubs.SendToGroups, Groups: []string{"blue"}}
+	connect(t, s, "", "other")
+	k.falls(true)
+	amid, _ := sendTo(t, s, blue, "amid")
+	w := rewinding(t, s)
+	w.expect(amid)
 	k.catchUp()
 	frame, _ := sendTo(t, s, blue, "end")
 	w.expect(frame)
+}
+
+// A node that has applied nothing since it follows the hub puts everything in one
+// order nevertheless: what it hasn't applied yet isn't history, whoever it is for.
+func TestRewind_on_a_node_that_has_applied_nothing(t *testing.T) {
+	t.Parallel()
+	for _, what := range []string{"a new hub", "one with history", "one that was followed before"} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			k := &keeper{MemoryBackplane: hubs.NewMemoryBackplane()}
+			s := newServer(t, hubs.Config{Backplane: k, Linger: time.Nanosecond})
+			blue := hubs.Entry{Kind: hubs.SendToGroups, Groups: []string{"blue"}}
+			var missed []string
+			miss := func(text string) {
+				frame, _ := sendTo(t, s, blue, text)
+				missed = append(missed, frame)
+			}
+			switch what {
+			case "one with history":
+				miss("1")
+			case "one that was followed before":
+				w := connect(t, s, "", "other")
+				miss("1")
+				w.hangUp()
+				until(t, "the hub isn't followed", func() bool { return k.nodes.Load() == 0 })
+				miss("2")
+			}
+			k.falls(false)
+			live := make(chan string, 3)
+			k.read = func() { // between the subscription and the read of the history
+				for _, text := range []string{"to blue", "to all", "to blue again"} {
+					e := blue
+					if text == "to all" {
+						e = hubs.Entry{Kind: hubs.SendToAll}
+					}
+					b, frame := message(text)
+					e.Message = b
+					if _, err := k.Publish(context.Background(), &e, hubs.PublishOptions{}); err != nil {
+						t.Error(err)
+					}
+					live <- frame
+				}
+			}
+			w := rewinding(t, s)
+			w.expect(missed...)
+			all := []string{<-live, <-live, <-live}
+			k.catchUp()
+			w.expect(all...)
+			frame, _ := sendTo(t, s, blue, "end")
+			w.expect(frame)
+		})
+	}
 }

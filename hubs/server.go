@@ -210,6 +210,15 @@ func (s *Server) CloseWhere(match func(*Connection) bool, reason string, allowRe
 	return n
 }
 
+// Begins notes from where on this node applies entries: it may have followed the hub
+// before. It implements Node.
+func (s *Server) Begins(at Position) {
+	s.progress.mu.Lock()
+	before := s.progress.at.Epoch
+	s.progress.mu.Unlock()
+	s.progress.skip(before, at)
+}
+
 // lostSpread is the time over which connections that missed entries are closed,
 // so that their clients don't all come back at once.
 const lostSpread = 3 * time.Second
@@ -218,7 +227,10 @@ const lostSpread = 3 * time.Second
 // is delivered to them from now on, their Close messages are spread over 3 s. With
 // Options.TellGaps they are told and go on. It implements Node.
 func (s *Server) Lost(g Gap) {
-	defer s.lostEntries()
+	defer func() {
+		s.progress.skip(g.Last.Epoch, g.Next)
+		s.lostEntries()
+	}()
 	all := s.store.snapshot()
 	if s.options.Load().TellGaps {
 		s.log.Warn("entries lost, connections are told", "hub", s.name, "reason", g.Reason, "from", g.From, "to", g.To, "connections", len(all))

@@ -116,6 +116,9 @@ func (f *feed) catchUp() error {
 		f.at = position{epoch: h.epoch, number: h.number, ms: h.ms}
 		f.started = true
 		f.mu.Unlock()
+		f.calls.Lock()
+		f.given = hubs.Position{Epoch: h.epoch, Number: h.number}
+		f.calls.Unlock()
 		close(f.live)
 		return nil
 	}

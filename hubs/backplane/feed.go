@@ -62,7 +62,8 @@ type feed struct {
 	keys redisclient.HubKeys
 	live chan struct{} // closed once the position is known
 
-	calls sync.Mutex // held while nodes are called; taken before mu
+	calls sync.Mutex    // held while nodes are called; taken before mu
+	given hubs.Position // what nodes were called for last; guarded by calls
 
 	mu      sync.Mutex
 	nodes   []hubs.Node
@@ -109,6 +110,13 @@ func (f *feed) forget() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.window.clear()
+}
+
+// begin tells a node that has joined where it begins.
+func (f *feed) begin(n hubs.Node) {
+	f.calls.Lock()
+	defer f.calls.Unlock()
+	n.Begins(f.given)
 }
 
 // settle waits until a node that left is not being called any more.
@@ -254,7 +262,7 @@ func (f *feed) message(k knock, caughtUp bool) bool {
 			f.spoiled(record{}, err)
 			return true
 		}
-		f.r.replies.answer(reply, f.each(record{}, func(n hubs.Node) int { return n.Answer(q) }))
+		f.r.replies.answer(reply, f.each(hubs.Position{}, func(n hubs.Node) int { return n.Answer(q) }))
 	case 'L':
 		f.list(k.question[1:])
 	}
@@ -271,7 +279,7 @@ func (f *feed) list(payload string) {
 	}
 	asked := 0
 	var pages []hubs.Page
-	f.each(record{}, func(n hubs.Node) int {
+	f.each(hubs.Position{}, func(n hubs.Node) int {
 		asked++
 		pages = append(pages, n.List(q))
 		return 0
@@ -331,26 +339,29 @@ func (f *feed) apply(rec record) {
 		f.window.add(e)
 	}
 	f.mu.Unlock()
+	matched := f.each(e.Position(), func(n hubs.Node) int { return n.Apply(e) })
 	if err != nil {
 		return
 	}
-	matched := f.each(rec, func(n hubs.Node) int { return n.Apply(e) })
 	f.r.stats.entries.Add(1)
 	if reply != (address{}) {
 		f.r.replies.answer(reply, matched)
 	}
 }
 
-// each calls the nodes one after another and sums what they return. A panic
-// counts as a poisonous entry.
-func (f *feed) each(rec record, call func(hubs.Node) int) (matched int) {
+// each calls the nodes one after another, for the entry at a position if that has a
+// number, and sums what they return. A panic counts as a poisonous entry.
+func (f *feed) each(at hubs.Position, call func(hubs.Node) int) (matched int) {
 	f.calls.Lock()
 	defer f.calls.Unlock()
+	if at.Number > 0 {
+		f.given = at
+	}
 	for _, n := range f.members() {
 		func() {
 			defer func() {
 				if p := recover(); p != nil {
-					f.spoiled(rec, fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
+					f.spoiled(record{epoch: at.Epoch, number: at.Number}, fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
 				}
 			}()
 			matched += call(n)
@@ -380,7 +391,10 @@ func (f *feed) lost(g hubs.Gap) {
 		f.r.stats.epochs.Add(1)
 	}
 	f.r.log.Warn("hub entries are lost", "tenant", f.id.tenant, "hub", f.id.hub, "reason", g.Reason, "from", g.From, "to", g.To)
-	f.each(record{}, func(n hubs.Node) int {
+	f.calls.Lock()
+	f.given = g.Next
+	f.calls.Unlock()
+	f.each(hubs.Position{}, func(n hubs.Node) int {
 		n.Lost(g)
 		return 0
 	})

@@ -95,6 +95,7 @@ type node struct {
 	mu      sync.Mutex
 	entries []*hubs.Entry
 	gaps    []hubs.Gap
+	began   []hubs.Position
 	changed chan struct{}
 	hook    func(e *hubs.Entry) // called first, outside the lock
 	matched int
@@ -128,6 +129,12 @@ func (n *node) Lost(g hubs.Gap) {
 	defer n.mu.Unlock()
 	n.gaps = append(n.gaps, g)
 	n.signal()
+}
+
+func (n *node) Begins(at hubs.Position) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.began = append(n.began, at)
 }
 
 func (n *node) signal() {

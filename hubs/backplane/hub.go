@@ -200,6 +200,7 @@ func (h *hubBackplane) Subscribe(ctx context.Context, n hubs.Node) (func(), erro
 	})
 	select {
 	case <-f.live:
+		f.begin(n)
 		return leave, nil
 	case <-ctx.Done():
 		leave()

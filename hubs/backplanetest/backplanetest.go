@@ -36,6 +36,7 @@ func Run(t *testing.T, open Open) {
 		{"concurrent publishers are seen in one order", oneOrderOfConcurrentPublishers},
 		{"what is published after Subscribe returned is applied", subscribeBeforePublish},
 		{"what was published before Subscribe is not applied", nothingFromBefore},
+		{"a node is told where it begins", toldWhereItBegins},
 		{"no call is made after leave returned", nothingAfterLeave},
 		{"a node that left can subscribe again", subscribeAgain},
 		{"a command returns the sum of the matches", commandSums},
@@ -76,6 +77,7 @@ type node struct {
 	queries []hubs.Query
 	lists   []hubs.ListQuery
 	gaps    []hubs.Gap
+	began   []hubs.Position
 	inApply bool
 	overlap bool
 	changed chan struct{}
@@ -116,6 +118,12 @@ func (n *node) Lost(g hubs.Gap) {
 	defer n.mu.Unlock()
 	n.gaps = append(n.gaps, g)
 	n.notify()
+}
+
+func (n *node) Begins(at hubs.Position) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.began = append(n.began, at)
 }
 
 func (n *node) notify() {

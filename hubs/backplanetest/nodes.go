@@ -30,6 +30,47 @@ func nothingFromBefore(t *testing.T, open Open) {
 	}
 }
 
+func toldWhereItBegins(t *testing.T, open Open) {
+	b := open(t, 2)
+	began := func(n *node) hubs.Position {
+		t.Helper()
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if len(n.began) != 1 {
+			t.Fatalf("told %d times where it begins", len(n.began))
+		}
+		return n.began[0]
+	}
+	first := newNode(1)
+	leave := subscribe(t, b[0], first)
+	if at := began(first); at.Number != 0 {
+		t.Errorf("in a new hub a node begins behind %+v", at)
+	}
+	last := publish(t, b[1], text("1"), hubs.PublishOptions{})
+	first.await(t, 1)
+	// One that comes to others of its process, and one that is the first there.
+	for _, n := range []struct {
+		node *node
+		at   hubs.Backplane
+	}{{newNode(1), b[0]}, {newNode(1), b[1]}} {
+		subscribe(t, n.at, n.node)
+		if at := began(n.node); at != last {
+			t.Errorf("a node begins behind %+v, want %+v", at, last)
+		}
+	}
+	leave()
+	last = publish(t, b[1], text("2"), hubs.PublishOptions{})
+	again := newNode(1)
+	subscribe(t, b[1], again)
+	publish(t, b[0], text("3"), hubs.PublishOptions{})
+	again.mu.Lock()
+	at := again.began[0]
+	again.mu.Unlock()
+	if got := again.await(t, 1); got[0].Number != at.Number+1 || at.Epoch != last.Epoch {
+		t.Errorf("behind %+v comes %d of %s", at, got[0].Number, got[0].Epoch)
+	}
+}
+
 func nothingAfterLeave(t *testing.T, open Open) {
 	b := open(t, 2)
 	stays, leaves := newNode(1), newNode(1)

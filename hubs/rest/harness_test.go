@@ -155,7 +155,8 @@ func (n *node) List(q hubs.ListQuery) hubs.Page {
 	return p
 }
 
-func (*node) Lost(hubs.Gap) {}
+func (*node) Lost(hubs.Gap)        {}
+func (*node) Begins(hubs.Position) {}
 
 // backplane can break.
 type backplane struct {

@@ -46,6 +46,7 @@ func (n *asked) Apply(e *hubs.Entry) int {
 func (n *asked) Answer(hubs.Query) int            { return 0 }
 func (n *asked) List(hubs.ListQuery) hubs.Page    { return hubs.Page{} }
 func (n *asked) Lost(hubs.Gap)                    {}
+func (n *asked) Begins(hubs.Position)             {}
 func result(kind string, raw ...byte) *hubs.Entry { return encoded(protocol.JSON, kind, raw) }
 func encoded(e protocol.Encoding, kind string, raw []byte) *hubs.Entry {
 	return &hubs.Entry{Message: &hubs.Broadcast{Target: kind, Arguments: protocol.Raw{Encoding: e, Bytes: raw}}}

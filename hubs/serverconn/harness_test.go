@@ -401,7 +401,8 @@ func (n *node) Answer(hubs.Query) int { return int(n.matches.Load()) }
 func (n *node) List(hubs.ListQuery) hubs.Page {
 	return hubs.Page{Items: []hubs.Listed{{Name: "c1", User: "ann"}, {Name: "c2"}}, More: true}
 }
-func (n *node) Lost(hubs.Gap) {}
+func (n *node) Lost(hubs.Gap)        {}
+func (n *node) Begins(hubs.Position) {}
 
 func (n *node) next(t testing.TB) *hubs.Entry {
 	t.Helper()

@@ -56,6 +56,7 @@ func (r *remote) Apply(e *hubs.Entry) int {
 }
 func (r *remote) Answer(hubs.Query) int         { return 1 }
 func (r *remote) List(hubs.ListQuery) hubs.Page { return hubs.Page{} }
+func (r *remote) Begins(hubs.Position)          {}
 func (r *remote) Lost(hubs.Gap)                 { r.t.Error("entries were lost") }
 
 func (r *remote) Deliver(after hubs.Position, payload []byte, settled *sync.WaitGroup) {
