@@ -116,6 +116,7 @@ func (n benchNode) Apply(*hubs.Entry) int       { n.applied(); return 0 }
 func (benchNode) Answer(hubs.Query) int         { return 0 }
 func (benchNode) List(hubs.ListQuery) hubs.Page { return hubs.Page{} }
 func (benchNode) Lost(hubs.Gap)                 {}
+func (benchNode) Begins(hubs.Position)          {}
 
 // redisCPU is what Redis itself has used so far, in seconds.
 func redisCPU(tb testing.TB, c redis.UniversalClient) float64 {
