@@ -107,6 +107,7 @@ gen: web/node_modules/.stamp ## Make generated code, the tables of tests in docs
 	go run ./e2e/conformance/table
 	go run ./internal/fault/pages
 	go run ./adminapi/rolespage
+	go run ./tenants/limitspage
 
 .PHONY: verify
 verify: ## Check that what make gen makes is fresh

@@ -94,7 +94,8 @@ var directions = []struct {
 }{
 	// What knows nothing of the rest.
 	{[]string{"hubs/protocol", "migrations", "web", "internal/fault", "internal/embedded", "internal/fleet", "internal/outbound", "internal/telemetry", "scripts/...", "deploy/..."}, nil},
-	{[]string{"internal/httpserver", "internal/postgres", "internal/fault/pages"}, leaves},
+	{[]string{"internal/httpserver", "internal/postgres"}, leaves},
+	{[]string{"internal/fault/pages", "tenants/limitspage"}, []string{"internal/fault", "tenants"}},
 	{[]string{"internal/redisclient"}, []string{"tenants"}},
 	{[]string{"internal/testenv"}, []string{"internal/embedded", "internal/postgres", "migrations"}},
 	// The SignalR server: usable alone, so it knows no tenants and no adapters.

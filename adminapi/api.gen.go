@@ -250,13 +250,50 @@ func (e LedgerKind) Valid() bool {
 	}
 }
 
+// Defines values for LimitKind.
+const (
+	Burst    LimitKind = "burst"
+	Hard     LimitKind = "hard"
+	Setting  LimitKind = "setting"
+	Shape    LimitKind = "shape"
+	Soft     LimitKind = "soft"
+	Throttle LimitKind = "throttle"
+	Trim     LimitKind = "trim"
+)
+
+// Valid indicates whether the value is a known member of the LimitKind enum.
+func (e LimitKind) Valid() bool {
+	switch e {
+	case Burst:
+		return true
+	case Hard:
+		return true
+	case Setting:
+		return true
+	case Shape:
+		return true
+	case Soft:
+		return true
+	case Throttle:
+		return true
+	case Trim:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for LimitScope.
 const (
 	LimitScopeAccount    LimitScope = "account"
 	LimitScopeConnection LimitScope = "connection"
+	LimitScopeGroup      LimitScope = "group"
 	LimitScopeHub        LimitScope = "hub"
+	LimitScopeIP         LimitScope = "ip"
 	LimitScopeMessage    LimitScope = "message"
+	LimitScopeRequest    LimitScope = "request"
 	LimitScopeTenant     LimitScope = "tenant"
+	LimitScopeUser       LimitScope = "user"
 )
 
 // Valid indicates whether the value is a known member of the LimitScope enum.
@@ -266,11 +303,19 @@ func (e LimitScope) Valid() bool {
 		return true
 	case LimitScopeConnection:
 		return true
+	case LimitScopeGroup:
+		return true
 	case LimitScopeHub:
+		return true
+	case LimitScopeIP:
 		return true
 	case LimitScopeMessage:
 		return true
+	case LimitScopeRequest:
+		return true
 	case LimitScopeTenant:
+		return true
+	case LimitScopeUser:
 		return true
 	default:
 		return false
@@ -337,6 +382,45 @@ func (e PermissionRuleSource) Valid() bool {
 	case PermissionRuleSourceHub:
 		return true
 	case PermissionRuleSourceToken:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PlanLimitScope.
+const (
+	PlanLimitScopeAccount    PlanLimitScope = "account"
+	PlanLimitScopeConnection PlanLimitScope = "connection"
+	PlanLimitScopeGroup      PlanLimitScope = "group"
+	PlanLimitScopeHub        PlanLimitScope = "hub"
+	PlanLimitScopeIP         PlanLimitScope = "ip"
+	PlanLimitScopeMessage    PlanLimitScope = "message"
+	PlanLimitScopeRequest    PlanLimitScope = "request"
+	PlanLimitScopeTenant     PlanLimitScope = "tenant"
+	PlanLimitScopeUser       PlanLimitScope = "user"
+)
+
+// Valid indicates whether the value is a known member of the PlanLimitScope enum.
+func (e PlanLimitScope) Valid() bool {
+	switch e {
+	case PlanLimitScopeAccount:
+		return true
+	case PlanLimitScopeConnection:
+		return true
+	case PlanLimitScopeGroup:
+		return true
+	case PlanLimitScopeHub:
+		return true
+	case PlanLimitScopeIP:
+		return true
+	case PlanLimitScopeMessage:
+		return true
+	case PlanLimitScopeRequest:
+		return true
+	case PlanLimitScopeTenant:
+		return true
+	case PlanLimitScopeUser:
 		return true
 	default:
 		return false
@@ -457,6 +541,24 @@ func (e UsageStep) Valid() bool {
 	case Hour:
 		return true
 	case Minute:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for UserConnections.
+const (
+	CloseOldest  UserConnections = "close_oldest"
+	RefuseNewest UserConnections = "refuse_newest"
+)
+
+// Valid indicates whether the value is a known member of the UserConnections enum.
+func (e UserConnections) Valid() bool {
+	switch e {
+	case CloseOldest:
+		return true
+	case RefuseNewest:
 		return true
 	default:
 		return false
@@ -843,9 +945,13 @@ type Hub struct {
 	History History `json:"history"`
 
 	// Implicit The hub has no settings of its own; its name works with the defaults, which are shown
-	Implicit         bool   `json:"implicit"`
-	KeepAliveSeconds int    `json:"keep_alive_seconds"`
-	Name             string `json:"name"`
+	Implicit         bool `json:"implicit"`
+	KeepAliveSeconds int  `json:"keep_alive_seconds"`
+
+	// MethodRates How often one connection may call a method, by the method's name
+	MethodRates   MethodRates `json:"method_rates"`
+	Name          string      `json:"name"`
+	ParallelCalls int         `json:"parallel_calls"`
 
 	// RestURL POST here to send to every connection
 	RestURL string `json:"rest_url"`
@@ -856,6 +962,9 @@ type Hub struct {
 	// Upstream Where what a hub's clients do is posted to, when no app server handles them. Without rules there is
 	// no upstream.
 	Upstream *Upstream `json:"upstream,omitempty"`
+
+	// UserConnections What becomes of a connection to the hub when its user has max_connections_per_user in the tenant
+	UserConnections UserConnections `json:"user_connections"`
 }
 
 // HubHandler Who answers invocations. `auto`: the app server when one is connected, else the upstream when one is
@@ -898,9 +1007,18 @@ type HubSettings struct {
 	// KeepAliveSeconds Default 15
 	KeepAliveSeconds *int `json:"keep_alive_seconds,omitempty"`
 
+	// MethodRates How often one connection may call a method, by the method's name
+	MethodRates *MethodRates `json:"method_rates,omitempty"`
+
+	// ParallelCalls How many calls of a connection run at once, up to the limit max_parallel_calls; default 1: one after the other
+	ParallelCalls *int `json:"parallel_calls,omitempty"`
+
 	// Upstream Where what a hub's clients do is posted to, when no app server handles them. Without rules there is
 	// no upstream.
 	Upstream *Upstream `json:"upstream,omitempty"`
+
+	// UserConnections What becomes of a connection to the hub when its user has max_connections_per_user in the tenant
+	UserConnections *UserConnections `json:"user_connections,omitempty"`
 }
 
 // HubVersion defines model for HubVersion.
@@ -1078,18 +1196,57 @@ type LedgerKind string
 
 // Limit defines model for Limit.
 type Limit struct {
-	Code   string      `json:"code"`
-	Name   string      `json:"name"`
+	CanDryRun bool `json:"can_dry_run"`
+
+	// Code That of refusals; absent where nothing is refused
+	Code *string `json:"code,omitempty"`
+
+	// Doc Address of the code's page
+	Doc *string `json:"doc,omitempty"`
+
+	// Highest The most that an override may say
+	Highest int64 `json:"highest"`
+
+	// Kind What becomes of what is beyond it
+	Kind LimitKind `json:"kind"`
+
+	// LastHitAt Of today; absent when it was not hit
+	LastHitAt *time.Time `json:"last_hit_at,omitempty"`
+
+	// Limit Its name on every surface
+	Limit string `json:"limit"`
+
+	// Lowest The least that an override may say
+	Lowest int64 `json:"lowest"`
+
+	// Max What is enforced
+	Max      int64          `json:"max"`
+	Override *LimitOverride `json:"override,omitempty"`
+
+	// Peak The most of today (UTC); absent where used is
+	Peak    *int64 `json:"peak,omitempty"`
+	PlanMax int64  `json:"plan_max"`
+
+	// Refused Today
+	Refused *int64 `json:"refused,omitempty"`
+
+	// Scope What is counted
 	Scope  LimitScope  `json:"scope"`
 	Source LimitSource `json:"source"`
+	Title  string      `json:"title"`
 	Unit   string      `json:"unit"`
 
-	// Used Absent where use is not a number that is kept
-	Used  *int64 `json:"used,omitempty"`
-	Value int64  `json:"value"`
+	// Used Now, over all edges; absent where use is not a number that is kept
+	Used *int64 `json:"used,omitempty"`
+
+	// WouldRefuse What dry runs would have refused today
+	WouldRefuse *int64 `json:"would_refuse,omitempty"`
 }
 
-// LimitScope defines model for Limit.Scope.
+// LimitKind What becomes of what is beyond it
+type LimitKind string
+
+// LimitScope What is counted
 type LimitScope string
 
 // LimitSource defines model for Limit.Source.
@@ -1099,6 +1256,18 @@ type LimitSource string
 type LimitList struct {
 	Limits []Limit `json:"limits"`
 	Plan   string  `json:"plan"`
+}
+
+// LimitOverride defines model for LimitOverride.
+type LimitOverride struct {
+	// DryRun Refuse nothing by it, count what it would have refused
+	DryRun *bool `json:"dry_run,omitempty"`
+
+	// ExpiresAt When the plan's value is back: within 31 days, needed for dry runs and values above the plan's
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+
+	// Max Only a dry run of the plan's value leaves it out
+	Max *int64 `json:"max,omitempty"`
 }
 
 // LiveConnection defines model for LiveConnection.
@@ -1155,6 +1324,16 @@ type MemberList struct {
 	// NextCursor Of the page that follows; absent when there is none
 	NextCursor *NextCursor `json:"next_cursor,omitempty"`
 }
+
+// MethodRate defines model for MethodRate.
+type MethodRate struct {
+	// Burst How many may come at once; default per_second
+	Burst     *int `json:"burst,omitempty"`
+	PerSecond int  `json:"per_second"`
+}
+
+// MethodRates How often one connection may call a method, by the method's name
+type MethodRates map[string]MethodRate
 
 // Name Shown to people
 type Name = string
@@ -1249,12 +1428,24 @@ type PermissionRuleSource string
 
 // Plan defines model for Plan.
 type Plan struct {
-	ConnectionMinutesPerMonth int64   `json:"connection_minutes_per_month"`
-	ID                        string  `json:"id"`
-	Limits                    []Limit `json:"limits"`
-	MessagesPerMonth          int64   `json:"messages_per_month"`
-	Name                      string  `json:"name"`
+	ConnectionMinutesPerMonth int64       `json:"connection_minutes_per_month"`
+	ID                        string      `json:"id"`
+	Limits                    []PlanLimit `json:"limits"`
+	MessagesPerMonth          int64       `json:"messages_per_month"`
+	Name                      string      `json:"name"`
 }
+
+// PlanLimit defines model for PlanLimit.
+type PlanLimit struct {
+	Limit string         `json:"limit"`
+	Max   int64          `json:"max"`
+	Scope PlanLimitScope `json:"scope"`
+	Title string         `json:"title"`
+	Unit  string         `json:"unit"`
+}
+
+// PlanLimitScope defines model for PlanLimit.Scope.
+type PlanLimitScope string
 
 // PlanList defines model for PlanList.
 type PlanList struct {
@@ -1668,6 +1859,9 @@ type User struct {
 	SecondFactor *bool `json:"second_factor,omitempty"`
 }
 
+// UserConnections What becomes of a connection to the hub when its user has max_connections_per_user in the tenant
+type UserConnections string
+
 // WebhookSecret defines model for WebhookSecret.
 type WebhookSecret struct {
 	CreatedAt time.Time `json:"created_at"`
@@ -2041,6 +2235,9 @@ type ReplaceIssuerJSONRequestBody = IssuerSettings
 // RegenerateKeyJSONRequestBody defines body for RegenerateKey for application/json ContentType.
 type RegenerateKeyJSONRequestBody = RegenerateKeyRequest
 
+// PutLimitJSONRequestBody defines body for PutLimit for application/json ContentType.
+type PutLimitJSONRequestBody = LimitOverride
+
 // CheckPermissionJSONRequestBody defines body for CheckPermission for application/json ContentType.
 type CheckPermissionJSONRequestBody = PermissionCheckRequest
 
@@ -2277,6 +2474,12 @@ type ServerInterface interface {
 	// GetLimits Every limit in force, where it comes from and how much of it is used
 	// (GET /v1/tenants/{tenant}/limits)
 	GetLimits(w http.ResponseWriter, r *http.Request, tenant TenantPath)
+	// DeleteLimit Put the plan's value back
+	// (DELETE /v1/tenants/{tenant}/limits/{limit})
+	DeleteLimit(w http.ResponseWriter, r *http.Request, tenant TenantPath, limit string)
+	// PutLimit Put a value of the tenant's own in the place of the plan's, or try one out
+	// (PUT /v1/tenants/{tenant}/limits/{limit})
+	PutLimit(w http.ResponseWriter, r *http.Request, tenant TenantPath, limit string)
 	// CreateLiveConnection Where and with which token to hear of a tenant's usage and activity as it happens
 	// (POST /v1/tenants/{tenant}/live)
 	CreateLiveConnection(w http.ResponseWriter, r *http.Request, tenant TenantPath)
@@ -2754,6 +2957,18 @@ func (_ Unimplemented) GetLedger(w http.ResponseWriter, r *http.Request, tenant 
 // GetLimits Every limit in force, where it comes from and how much of it is used
 // (GET /v1/tenants/{tenant}/limits)
 func (_ Unimplemented) GetLimits(w http.ResponseWriter, r *http.Request, tenant TenantPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// DeleteLimit Put the plan's value back
+// (DELETE /v1/tenants/{tenant}/limits/{limit})
+func (_ Unimplemented) DeleteLimit(w http.ResponseWriter, r *http.Request, tenant TenantPath, limit string) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// PutLimit Put a value of the tenant's own in the place of the plan's, or try one out
+// (PUT /v1/tenants/{tenant}/limits/{limit})
+func (_ Unimplemented) PutLimit(w http.ResponseWriter, r *http.Request, tenant TenantPath, limit string) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -5059,6 +5274,76 @@ func (siw *ServerInterfaceWrapper) GetLimits(w http.ResponseWriter, r *http.Requ
 	handler.ServeHTTP(w, r)
 }
 
+// DeleteLimit operation middleware
+func (siw *ServerInterfaceWrapper) DeleteLimit(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", chi.URLParam(r, "tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tenant", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "limit" -------------
+	var limit string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "limit", chi.URLParam(r, "limit"), &limit, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteLimit(w, r, tenant, limit)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// PutLimit operation middleware
+func (siw *ServerInterfaceWrapper) PutLimit(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", chi.URLParam(r, "tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tenant", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "limit" -------------
+	var limit string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "limit", chi.URLParam(r, "limit"), &limit, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.PutLimit(w, r, tenant, limit)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // CreateLiveConnection operation middleware
 func (siw *ServerInterfaceWrapper) CreateLiveConnection(w http.ResponseWriter, r *http.Request) {
 
@@ -6132,6 +6417,12 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/tenants/{tenant}/limits", wrapper.GetLimits)
+	})
+	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/v1/tenants/{tenant}/limits/{limit}", wrapper.DeleteLimit)
+	})
+	r.Group(func(r chi.Router) {
+		r.Put(options.BaseURL+"/v1/tenants/{tenant}/limits/{limit}", wrapper.PutLimit)
 	})
 	r.Group(func(r chi.Router) {
 		r.Post(options.BaseURL+"/v1/tenants/{tenant}/client-tokens", wrapper.CreateClientToken)

@@ -45,6 +45,9 @@ type Config struct {
 	// StreamBytes is what the messages that a tenant's hubs keep take. Nil: nobody
 	// knows.
 	StreamBytes func(context.Context, tenants.ID) (int64, error)
+	// LimitFigures is what edges have counted of a tenant's limits today, by the names
+	// of the limits. Nil: nobody knows.
+	LimitFigures func(context.Context, tenants.ID) (map[string]LimitFigures, error)
 	// Console is the built console; nil when there is none.
 	Console fs.FS
 	// RequestsPerMinute bounds the requests of one caller; 0 = 1,200.
@@ -71,9 +74,11 @@ type server struct {
 	handlers    http.Handler
 	limit       *limiter
 	streamBytes func(context.Context, tenants.ID) (int64, error)
-	dev         bool
-	logger      *slog.Logger
-	now         func() time.Time
+	// limitFigures is nil where nobody knows.
+	limitFigures func(context.Context, tenants.ID) (map[string]LimitFigures, error)
+	dev          bool
+	logger       *slog.Logger
+	now          func() time.Time
 }
 
 var _ ServerInterface = (*server)(nil)
@@ -92,6 +97,7 @@ func New(c Config) (http.Handler, error) {
 	s := &server{
 		tenants: c.Tenants, billing: c.Billing, spec: document, dev: c.Dev, logger: c.Logger, now: c.Now,
 		sessions: newSessions(c.Sessions, c.Dev), keys: c.Keys, openID: c.OpenID, idName: c.OpenIDName, streamBytes: c.StreamBytes,
+		limitFigures: c.LimitFigures,
 	}
 	if s.now == nil {
 		s.now = time.Now

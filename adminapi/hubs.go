@@ -116,6 +116,7 @@ func patch(in HubSettings) tenants.HubPatch {
 		ClientTimeoutSeconds: in.ClientTimeoutSeconds, AllowedOrigins: in.AllowedOrigins, Upstream: upstreamOf(in.Upstream),
 		ClientPermissions: in.ClientPermissions,
 		History:           historyOf(in.History), Gaps: (*tenants.Gaps)(in.Gaps),
+		UserConnections: (*tenants.UserConnections)(in.UserConnections), MethodRates: methodRates(in.MethodRates), ParallelCalls: in.ParallelCalls,
 	}
 }
 
@@ -148,6 +149,7 @@ func (s *server) hub(t tenants.MemberTenant, h tenants.Hub) Hub {
 		ClientPermissions: append([]string{}, settings.ClientPermissions...),
 		Upstream:          shownUpstream(settings.Upstream, t.Role.Allows(tenants.SeeKeys)),
 		History:           shownHistory(settings.History), Gaps: Gaps(settings.Gaps),
+		UserConnections: UserConnections(settings.UserConnections), MethodRates: shownMethodRates(settings.MethodRates), ParallelCalls: settings.ParallelCalls,
 		ClientURL: base + "/client/?hub=" + url.QueryEscape(h.Name), RestURL: base + "/api/v1/hubs/" + url.PathEscape(h.Name),
 		Implicit: h.Implicit(), CreatedAt: optional(h.CreatedAt), UpdatedAt: optional(h.UpdatedAt),
 	}

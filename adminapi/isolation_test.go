@@ -41,6 +41,7 @@ var bodies = map[string]any{
 	"updateTenant":         map[string]any{"name": "Renamed"},
 	"createDomain":         map[string]any{"domain": "rt.example.com"},
 	"regenerateKey":        map[string]any{},
+	"putLimit":             map[string]any{"max": 10},
 	"putHub":               map[string]any{},
 	"patchHub":             map[string]any{"handler": "broadcast"},
 	"rotateWebhookSecret":  map[string]any{},

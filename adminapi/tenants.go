@@ -73,42 +73,10 @@ func (s *server) ResumeTenant(w http.ResponseWriter, r *http.Request, ref Tenant
 	s.answer(w, r, http.StatusOK, s.tenant(t), err)
 }
 
-// GetLimits implements ServerInterface.
-func (s *server) GetLimits(w http.ResponseWriter, r *http.Request, ref TenantPath) {
-	t, limits, hubs, err := s.tenants.Limits(r.Context(), callerOf(r), ref)
-	if err != nil {
-		s.problem(w, r, err)
-		return
-	}
-	activity, err := s.billing.Activity(r.Context(), t.ID)
-	used := map[string]int64{"max_hubs": int64(hubs), "max_connections": activity.ConnectionsNow}
-	if s.streamBytes != nil {
-		// Without Redis nobody knows, and the number is left out.
-		if bytes, err := s.streamBytes(r.Context(), t.ID); err == nil {
-			used["history_bytes"] = bytes
-		} else {
-			s.logger.WarnContext(r.Context(), "sizes of streams can't be read", "error", err)
-		}
-	}
-	answer := LimitList{Plan: t.Plan, Limits: make([]Limit, 0, len(limits))}
-	for _, l := range limits {
-		shown := limit(l)
-		if n, ok := used[l.Code]; ok {
-			shown.Used = &n
-		}
-		answer.Limits = append(answer.Limits, shown)
-	}
-	s.answer(w, r, http.StatusOK, answer, err)
-}
-
 func (s *server) tenant(t tenants.MemberTenant) Tenant {
 	return Tenant{
 		ID: string(t.ID), Slug: t.Slug, Name: t.Name, Status: TenantStatus(t.Status), SuspendedAt: optional(t.SuspendedAt),
 		Environment: Environment(t.Environment), AccountID: string(t.Account), Plan: t.Plan,
 		Role: Role(t.Role), Endpoint: s.tenants.Endpoints().Base(t.Tenant), Hosts: s.tenants.Endpoints().Hosts(t.Tenant), CreatedAt: t.CreatedAt.UTC(),
 	}
-}
-
-func limit(l tenants.Limit) Limit {
-	return Limit{Code: l.Code, Name: l.Name, Value: int64(l.Value), Unit: l.Unit, Scope: LimitScope(l.Scope), Source: LimitSource(l.Source)}
 }

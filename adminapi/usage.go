@@ -39,11 +39,9 @@ func (s *server) ListPlans(w http.ResponseWriter, r *http.Request, params ListPl
 	answer := PlanList{Plans: make([]Plan, 0, len(page)), NextCursor: next}
 	for _, p := range page {
 		shown := Plan{ID: p.ID, Name: p.Name, MessagesPerMonth: p.MessagesPerMonth, ConnectionMinutesPerMonth: p.ConnectionMinutesPerMonth}
-		shown.Limits = append(shown.Limits, Limit{
-			Code: "max_tenants", Name: "Tenants", Value: int64(p.MaxTenants), Unit: "tenants", Scope: LimitScopeAccount, Source: LimitSourcePlan,
-		})
-		for _, l := range p.Limits.List(nil) {
-			shown.Limits = append(shown.Limits, limit(l))
+		shown.Limits = append(shown.Limits, PlanLimit{Limit: "max_tenants", Title: "Tenants", Max: int64(p.MaxTenants), Unit: "tenants", Scope: PlanLimitScopeAccount})
+		for _, r := range tenants.Rows() {
+			shown.Limits = append(shown.Limits, PlanLimit{Limit: r.Name, Title: r.Title, Max: int64(r.Of(&p.Limits)), Unit: r.Unit, Scope: PlanLimitScope(r.Scope)})
 		}
 		answer.Plans = append(answer.Plans, shown)
 	}

@@ -14,8 +14,6 @@ const (
 	// queuedCalls is how many invocations wait for their turn before the
 	// connection is no longer read.
 	queuedCalls = 100
-	// openStreams is how many streams may be open each way.
-	openStreams = 10
 	// pendingResults is how many invocations of the client may wait for an answer.
 	pendingResults = 100
 	// leaveGrace is how long invocations of a client that left in the orderly way

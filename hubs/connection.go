@@ -56,6 +56,8 @@ type Connection struct {
 	invocations sync.WaitGroup
 
 	idled, strayed pace.Meter // see violation.go; only the reader uses them
+	received       pace.Meter // see slowDown; only the reader uses it
+	overdue        atomic.Int64
 
 	stamp uint64 // last entry delivered; only Server.Apply uses it
 

@@ -145,13 +145,14 @@ func (s *calls) open(k *call) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	streaming := k.method.stream != noStream
+	most := s.conn.server.options.Load().MaximumOpenStreams
 	switch {
 	case streaming && s.streams[k.m.InvocationID] != nil:
 		return exactErrorf("Invocation ID '%s' is already in use.", k.m.InvocationID)
-	case streaming && len(s.streams) >= openStreams:
-		return Errorf("At most %d streams can be open at once.", openStreams)
-	case len(s.uploads)+len(k.m.StreamIDs) > openStreams:
-		return Errorf("At most %d upload streams can be open at once.", openStreams)
+	case streaming && len(s.streams) >= most:
+		return manyStreams(most, "streams")
+	case len(s.uploads)+len(k.m.StreamIDs) > most:
+		return manyStreams(most, "upload streams")
 	}
 	for i, id := range k.m.StreamIDs {
 		if s.uploads[id] != nil || contains(k.m.StreamIDs[:i], id) {

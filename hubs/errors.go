@@ -19,6 +19,25 @@ func Errorf(format string, args ...any) *Error { return &Error{text: fmt.Sprintf
 // Error returns the text.
 func (e *Error) Error() string { return e.text }
 
+// LimitError is a limit of a connection that says no. Its text may be shown.
+type LimitError struct {
+	// Code is what Meter.Refused gets for it.
+	Code  string
+	Limit int
+	text  string
+}
+
+// Error returns the text.
+func (e *LimitError) Error() string { return e.text }
+
+// Unwrap makes the text one that is shown to clients.
+func (e *LimitError) Unwrap() error { return NewError(e.text) }
+
+// manyStreams refuses one more stream.
+func manyStreams(limit int, what string) error {
+	return &LimitError{RefusedStreams, limit, fmt.Sprintf("At most %d %s can be open at once.", limit, what)}
+}
+
 // What Serve returns, and what OnDisconnected is told, when a connection ended
 // otherwise than by the client's wish.
 var (

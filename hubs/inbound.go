@@ -124,6 +124,7 @@ func (in *inbound) read(t Transport) (int, error) {
 			in.frame, in.inFrame = in.framed.Frame(), 0
 		}
 		in.c.lastRead.Store(clock())
+		in.c.slowDown(n)
 		if in.c.resume == nil { // else parse counts what isn't a resend
 			in.c.server.meter.Received(n)
 		}

@@ -1,5 +1,7 @@
 package hubs
 
+import "fmt"
+
 // Memberships is a bound on the groups of all connections together, which any
 // number of Servers share. A membership is one connection in one group. Its
 // methods are called by many goroutines, under locks: they must not block.
@@ -24,7 +26,7 @@ func (c *Connection) CanJoin() error {
 	n := len(c.groups)
 	c.mu.Unlock()
 	if n >= limit {
-		return Errorf("A connection can be in at most %d groups.", limit)
+		return &LimitError{RefusedGroups, limit, fmt.Sprintf("A connection can be in at most %d groups.", limit)}
 	}
 	err := c.server.memberships.Join()
 	if err == nil {

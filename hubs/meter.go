@@ -44,6 +44,7 @@ const (
 	RefusedTimeout      = "client_timeout"
 	RefusedIdleStream   = "stream_idle"
 	RefusedGroups       = "too_many_groups"
+	RefusedStreams      = "too_many_streams"
 	RefusedMemberships  = "group_limit" // by Config.Memberships
 	RefusedGap          = "history_gone"
 	RefusedGapTold      = "gap_notice" // instead, with Options.TellGaps

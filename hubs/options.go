@@ -63,6 +63,14 @@ type Options struct {
 	TellGaps bool
 	// MaximumGroups is how many groups one connection may be in. Default 1,000.
 	MaximumGroups int
+	// MaximumOpenStreams is how many streams one connection may have open each way.
+	// Default 10.
+	MaximumOpenStreams int
+	// ReceiveBytesPerSecond is what is read of one connection per second, beyond
+	// ReceiveBytesBurst at once; then it is read more slowly, see Connection.Overdue.
+	// Default 0: as fast as it sends.
+	ReceiveBytesPerSecond int
+	ReceiveBytesBurst     int
 }
 
 // withDefaults returns o with every zero field set to its default.
@@ -90,6 +98,7 @@ func (o Options) withDefaults() Options {
 	num(&o.StatefulReconnectBufferSize, 100_000)
 	def(&o.StatefulReconnectWindow, 30*time.Second)
 	num(&o.MaximumGroups, 1000)
+	num(&o.MaximumOpenStreams, 10)
 	return o
 }
 
@@ -121,6 +130,9 @@ func (o Options) Validate() error {
 		{"OutboundMessages", o.OutboundMessages},
 		{"OutboundBytes", o.OutboundBytes},
 		{"MaximumGroups", o.MaximumGroups},
+		{"MaximumOpenStreams", o.MaximumOpenStreams},
+		{"ReceiveBytesPerSecond", o.ReceiveBytesPerSecond},
+		{"ReceiveBytesBurst", o.ReceiveBytesBurst},
 		{"StatefulReconnectBufferSize", o.StatefulReconnectBufferSize},
 	} {
 		if n.value < 0 {

@@ -24,10 +24,10 @@ func (c *Connection) ServeStream(m *protocol.Message, produce func(ctx context.C
 		c.mu.Unlock()
 		cancel(nil)
 		return Errorf("Invocation ID '%s' is already in use.", id)
-	case len(c.served) >= openStreams:
+	case len(c.served) >= c.server.options.Load().MaximumOpenStreams:
 		c.mu.Unlock()
 		cancel(nil)
-		return Errorf("At most %d streams can be open at once.", openStreams)
+		return manyStreams(c.server.options.Load().MaximumOpenStreams, "streams")
 	}
 	if c.served == nil {
 		c.served = make(map[string]context.CancelCauseFunc, 1)

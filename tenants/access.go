@@ -41,6 +41,7 @@ const (
 	CreateToken   Permission = "create_api_token"
 	ChangeIssuer  Permission = "change_issuer"
 	RevokeToken   Permission = "revoke_token"
+	ChangeLimits  Permission = "change_limits"
 	// SeeDeliveries shows what was posted to upstreams, which is what clients said.
 	SeeDeliveries  Permission = "see_deliveries"
 	ReplayDelivery Permission = "replay_delivery"
@@ -73,6 +74,7 @@ var rolesWith = map[Permission][]Role{
 	CreateToken:   {Owner, Admin, Developer},
 	ChangeIssuer:  {Owner, Admin, Developer},
 	RevokeToken:   {Owner, Admin, Developer},
+	ChangeLimits:  {Owner, Admin},
 
 	SeeDeliveries:  {Owner, Admin, Developer},
 	ReplayDelivery: {Owner, Admin, Developer},

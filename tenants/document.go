@@ -21,8 +21,10 @@ type Document struct {
 	// and are good for a while; see GoodKeys.
 	Keys []DocKey `json:"keys"`
 	Plan string   `json:"plan"`
-	// Limits are the effective limits: plan plus overrides.
-	Limits Limits `json:"limits"`
+	// Limits are the effective limits: plan plus overrides, until the first of
+	// LaterLimits counts; see LimitsAt.
+	Limits      Limits       `json:"limits"`
+	LaterLimits []LimitsFrom `json:"later_limits,omitempty"`
 	// Hubs has the hubs with settings of their own, by lower-case name; others
 	// use the zero HubSettings.
 	Hubs map[string]HubSettings `json:"hubs,omitempty"`
@@ -82,21 +84,54 @@ type DocWebhookSecret struct {
 	Expires int64 `json:"expires,omitempty"`
 }
 
-// Limits are the enforced limits of a tenant. Zero means none of it is allowed,
-// never "unlimited".
+// Limits are the enforced limits of a tenant, see limitRows. Zero means none of it is
+// allowed, never "unlimited".
 type Limits struct {
-	MaxConnections      int `json:"max_connections"`     // concurrent client connections, whole fleet
-	MessagesPerSecond   int `json:"messages_per_second"` // accepted publishes and invocations, whole fleet
-	MessageBurst        int `json:"message_burst"`       // bucket depth of MessagesPerSecond
-	MaxMessageBytes     int `json:"max_message_bytes"`   // one hub message from a client, or one REST message
+	MaxConnections        int `json:"max_connections"`
+	ConnectsPerSecond     int `json:"connects_per_second"`
+	ConnectBurst          int `json:"connect_burst"`
+	MaxConnectionsPerUser int `json:"max_connections_per_user"`
+	MessagesPerSecond     int `json:"messages_per_second"` // accepted publishes and invocations
+	MessageBurst          int `json:"message_burst"`
+	DeliveriesPerSecond   int `json:"deliveries_per_second"`
+	RequestsPerSecond     int `json:"requests_per_second"`
+	RequestBurst          int `json:"request_burst"`
+	TokenIssuesPerSecond  int `json:"token_issues_per_second"`
+	MaxMemberships        int `json:"max_group_memberships"` // connections in groups, each pair counted
+	MaxHubs               int `json:"max_hubs"`
+	HistoryBytes          int `json:"history_bytes"` // of the streams of all hubs together
+
+	ConnectsPerIPPerSecond int `json:"connects_per_ip_per_second"`
+	ConnectPerIPBurst      int `json:"connect_per_ip_burst"`
+	MaxConnectionsPerIP    int `json:"max_connections_per_ip"`
+
+	CallsPerSecond      int `json:"calls_per_second"`
+	CallBurst           int `json:"call_burst"`
+	BytesPerSecond      int `json:"bytes_per_second"`
+	ByteBurst           int `json:"byte_burst"`
 	MaxGroupsPerConn    int `json:"max_groups_per_connection"`
-	MaxMemberships      int `json:"max_group_memberships"` // connections in groups, each pair counted, whole fleet; 0 = 100,000
-	MaxHubs             int `json:"max_hubs"`
-	IdempotencySeconds  int `json:"idempotency_seconds"`
-	RetentionSeconds    int `json:"retention_seconds"` // of a hub's stream, at least 180
-	HistoryBytes        int `json:"history_bytes"`     // of the streams of all hubs together; 0 = 128 MiB
+	MaxOpenStreams      int `json:"max_open_streams"`
+	MaxParallelCalls    int `json:"max_parallel_calls"`
+	OutboundQueueBytes  int `json:"outbound_queue_bytes"`
 	ResumeWindowSeconds int `json:"resume_window_seconds"`
 	ResumeBufferBytes   int `json:"resume_buffer_bytes"`
+
+	GroupPublishesPerSecond int `json:"group_publishes_per_second"`
+	GroupPublishBurst       int `json:"group_publish_burst"`
+	MaxPresenceMembers      int `json:"max_presence_members"`
+	MaxPresenceStateBytes   int `json:"max_presence_state_bytes"`
+
+	MaxMethodLimits    int `json:"max_method_limits"`
+	IdempotencySeconds int `json:"idempotency_seconds"`
+	RetentionSeconds   int `json:"retention_seconds"` // of a hub's stream, at least 180
+
+	MaxMessageBytes int `json:"max_message_bytes"` // one hub message from a client, or one REST message
+	MaxRequestBytes int `json:"max_request_bytes"`
+	MaxBatchItems   int `json:"max_batch_items"`
+
+	// Tried has the values that are tried out, 0 = none: what they would have refused
+	// is counted, nothing is refused. Nil = nothing is tried out.
+	Tried *Limits `json:"tried,omitempty"`
 }
 
 // HubSettings are a hub's own settings. The zero value is the default.
@@ -116,4 +151,12 @@ type HubSettings struct {
 	History History `json:"history,omitzero"`
 	// Gaps is what clients see of losses; "" = close.
 	Gaps Gaps `json:"gaps,omitempty"`
+	// UserConnections says what becomes of a connection beyond
+	// max_connections_per_user; "" = refuse_newest.
+	UserConnections UserConnections `json:"user_connections,omitempty"`
+	// MethodRates bound how often one connection may call a method, by the method's
+	// name in lower case.
+	MethodRates map[string]MethodRate `json:"method_rates,omitempty"`
+	// ParallelCalls is how many calls of a connection run at once; 0 = 1, in order.
+	ParallelCalls int `json:"parallel_calls,omitempty"`
 }

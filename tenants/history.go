@@ -34,18 +34,7 @@ const (
 	maxHistoryMessages = 100_000
 	minHistoryBytes    = 64 << 10
 	maxHistorySeconds  = 7 * 24 * 3600
-	// defaultHistoryBytes is the limit of a tenant whose plan has none.
-	defaultHistoryBytes = 128 << 20
 )
-
-// StreamBytes is how many bytes the streams of all of a tenant's hubs may have
-// together.
-func (l Limits) StreamBytes() int64 {
-	if l.HistoryBytes <= 0 {
-		return defaultHistoryBytes
-	}
-	return int64(l.HistoryBytes)
-}
 
 // problems are what is wrong with h and g.
 func (h History) problems(g Gaps) (fields []fault.Field) {
@@ -73,7 +62,7 @@ func (h History) within(l Limits) error {
 	if most := max(l.RetentionSeconds, MinHistorySeconds); h.Seconds > most {
 		fields = append(fields, fault.Field{Name: "history.seconds", Message: "is more than the plan allows (retention_seconds)", Accepted: fmt.Sprintf("up to %d", most)})
 	}
-	if most := l.StreamBytes(); h.Bytes > most {
+	if most := int64(l.HistoryBytes); h.Bytes > most {
 		fields = append(fields, fault.Field{Name: "history.bytes", Message: "is more than the plan allows (history_bytes)", Accepted: fmt.Sprintf("up to %d", most)})
 	}
 	if len(fields) > 0 {

@@ -52,6 +52,12 @@ func (s HubSettings) WithDefaults() HubSettings {
 	if s.Gaps == "" {
 		s.Gaps = CloseGaps
 	}
+	if s.UserConnections == "" {
+		s.UserConnections = RefuseNewest
+	}
+	if s.ParallelCalls == 0 {
+		s.ParallelCalls = 1
+	}
 	return s
 }
 
@@ -84,6 +90,7 @@ func (s HubSettings) Validate() error {
 	}
 	fields = append(fields, s.Upstream.problems("upstream")...)
 	fields = append(fields, s.History.problems(s.Gaps)...)
+	fields = append(fields, s.rateProblems()...)
 	if len(fields) > 0 {
 		return fault.InvalidFields(fields...)
 	}
@@ -101,6 +108,7 @@ func (s HubSettings) clean() HubSettings {
 	}
 	s.AllowedOrigins = origins
 	s.Upstream = s.Upstream.clean()
+	s.MethodRates = cleanRates(s.MethodRates)
 	return s
 }
 

@@ -17,6 +17,9 @@ type HubPatch struct {
 	Upstream             *Upstream // without rules: none
 	History              *History
 	Gaps                 *Gaps
+	UserConnections      *UserConnections
+	MethodRates          *map[string]MethodRate
+	ParallelCalls        *int
 }
 
 // apply returns the settings with the patch applied.
@@ -44,6 +47,15 @@ func (p HubPatch) apply(s HubSettings) HubSettings {
 	}
 	if p.Gaps != nil {
 		s.Gaps = *p.Gaps
+	}
+	if p.UserConnections != nil {
+		s.UserConnections = *p.UserConnections
+	}
+	if p.MethodRates != nil {
+		s.MethodRates = *p.MethodRates
+	}
+	if p.ParallelCalls != nil {
+		s.ParallelCalls = *p.ParallelCalls
 	}
 	return s
 }
@@ -113,7 +125,11 @@ func (s *Service) putHub(ctx context.Context, tx Store, c Caller, t MemberTenant
 	if err != nil {
 		return Hub{}, err
 	}
-	if err := h.Settings.History.within(limits.With(overrides)); err != nil {
+	limits = limits.With(overrides, s.now())
+	if err := h.Settings.History.within(limits); err != nil {
+		return Hub{}, err
+	}
+	if err := h.Settings.ratesWithin(&limits); err != nil {
 		return Hub{}, err
 	}
 	if err := h.Settings.suits(t.Environment); err != nil {
@@ -148,7 +164,7 @@ func (s *Service) roomForHub(ctx context.Context, tx Store, t ID) error {
 	if err != nil {
 		return err
 	}
-	if most := limits.With(overrides).MaxHubs; have >= most {
+	if most := limits.With(overrides, s.now()).MaxHubs; have >= most {
 		return fault.New(fault.QuotaExceeded, fmt.Sprintf("This tenant may have %d hubs, and has %d.", most, have)).WithCode("max_hubs")
 	}
 	return nil
@@ -193,20 +209,6 @@ func (s *Service) DeleteHub(ctx context.Context, c Caller, ref, name string) err
 		return err
 	}
 	return s.forgetHub(ctx, c, ref, name, 0)
-}
-
-// Limits returns the limits of a tenant in force, and how many hubs it has.
-func (s *Service) Limits(ctx context.Context, c Caller, ref string) (t MemberTenant, limits []Limit, hubs int, err error) {
-	t, err = s.tenantFor(ctx, c, ref, SeeTenant)
-	if err != nil {
-		return MemberTenant{}, nil, 0, err
-	}
-	of, overrides, err := s.store.Limits(ctx, t.ID, s.now())
-	if err != nil {
-		return MemberTenant{}, nil, 0, err
-	}
-	hubs, err = s.store.CountHubs(ctx, t.ID)
-	return t, of.List(overrides), hubs, err
 }
 
 // hubNamed returns the canonical form of a hub's name.

@@ -1,14 +1,42 @@
 package tenants
 
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/signalbox/signalbox/internal/fault"
+)
+
 // LimitScope is what a limit is counted over.
 type LimitScope string
 
 // The scopes of limits.
 const (
-	ScopeTenant     LimitScope = "tenant"
-	ScopeHub        LimitScope = "hub"
+	ScopeIP         LimitScope = "ip" // one address, on one edge
 	ScopeConnection LimitScope = "connection"
+	ScopeUser       LimitScope = "user"
+	ScopeGroup      LimitScope = "group"
+	ScopeHub        LimitScope = "hub"
+	ScopeTenant     LimitScope = "tenant" // the whole fleet
 	ScopeMessage    LimitScope = "message"
+	ScopeRequest    LimitScope = "request"
+)
+
+// LimitKind is what a limit does to what is beyond it.
+type LimitKind string
+
+// The kinds of limits.
+const (
+	HardLimit     LimitKind = "hard"     // one more is refused
+	SoftLimit     LimitKind = "soft"     // hard on Free; else served up to 120 %, with a warning
+	ThrottleLimit LimitKind = "throttle" // what comes too fast is refused; later it will do
+	ShapeLimit    LimitKind = "shape"    // what comes too fast waits, then is refused
+	BurstLimit    LimitKind = "burst"    // how much of a rate may come at once
+	TrimLimit     LimitKind = "trim"     // the oldest goes
+	SettingLimit  LimitKind = "setting"  // the most that a hub's setting may say
 )
 
 // LimitSource is where a limit's value comes from.
@@ -20,69 +48,268 @@ const (
 	FromOverride LimitSource = "override"
 )
 
-// Limit is one limit in force, with its documentation.
-type Limit struct {
-	Code   string
-	Name   string
-	Unit   string
-	Scope  LimitScope
-	Value  int
-	Source LimitSource
+// LimitRow is a row of the table of limits: what all that is said of a limit, and
+// all that enforces it, comes from.
+type LimitRow struct {
+	Name  string // lower snake case, as in documents, texts and the API
+	Title string
+	Unit  string
+	Scope LimitScope
+	Kind  LimitKind
+	// Free, Pro and Scale are the values of the plans; a plan of another name has
+	// those of Scale.
+	Free, Pro, Scale int
+	// Least and Most bound an override, whoever makes it.
+	Least, Most int
+	// Code is that of refusals, with a page in docs/errors; "" = nothing is refused.
+	Code string
+	// At is what happens at the limit, for the documentation.
+	At string
+	// Rate is the limit whose bucket this one is the depth of; "" = none.
+	Rate string
+	// NoDryRun: it can't be tried out, since it refuses nothing or costs memory.
+	NoDryRun bool
+
+	of func(*Limits) *int
+}
+
+// Row returns the row of a limit.
+func Row(name string) (LimitRow, bool) {
+	i, ok := rowByName[name]
+	if !ok {
+		return LimitRow{}, false
+	}
+	return limitRows[i], true
+}
+
+// Rows lists the table in its order.
+func Rows() []LimitRow { return slices.Clone(limitRows) }
+
+var rowByName = func() map[string]int {
+	byName := make(map[string]int, len(limitRows))
+	for i, r := range limitRows {
+		byName[r.Name] = i
+	}
+	return byName
+}()
+
+// Of returns the limit's value in l.
+func (r LimitRow) Of(l *Limits) int { return *r.of(l) }
+
+// PlanValue is the default of a plan, by the plan's id.
+func (r LimitRow) PlanValue(plan string) int {
+	switch plan {
+	case "free":
+		return r.Free
+	case "pro":
+		return r.Pro
+	}
+	return r.Scale
+}
+
+// Ceiling is the most that a tenant's own people can set a limit to, given what the
+// plan has: twice that. It is also what is in force while a lower value is only
+// tried out.
+func (r LimitRow) Ceiling(planValue int) int { return max(planValue, min(2*planValue, r.Most)) }
+
+// PlanLimits returns the limits of a plan; stored is a JSON object of those that
+// differ from the table, nil = none.
+func PlanLimits(plan string, stored []byte) (Limits, error) {
+	var l Limits
+	for _, r := range limitRows {
+		*r.of(&l) = r.PlanValue(plan)
+	}
+	if len(stored) == 0 {
+		return l, nil
+	}
+	if err := json.Unmarshal(stored, &l); err != nil {
+		return Limits{}, fmt.Errorf("limits of plan %s: %w", plan, err)
+	}
+	return l, nil
+}
+
+// Refusal is what the limit says no with when l is in force.
+func (r LimitRow) Refusal(l *Limits, retryAfter time.Duration) fault.Limit {
+	return r.RefusalAt(r.Of(l), r.Burst(l), retryAfter)
+}
+
+// RefusalAt is Refusal for a value; burst is 0 when it is no rate.
+func (r LimitRow) RefusalAt(most, burst int, retryAfter time.Duration) fault.Limit {
+	return fault.Limit{
+		Code: r.Code, Scope: string(r.Scope), Limit: r.Name, Max: int64(most), Burst: int64(burst), Doc: fault.PagesURL + r.Code,
+		RetryAfterMS: int64(math.Ceil(float64(retryAfter) / float64(time.Millisecond))),
+	}
+}
+
+// Burst is how much of a rate may come at once, at least a second's worth; 0 = the
+// limit is no rate.
+func (r LimitRow) Burst(l *Limits) int {
+	if r.Kind != ThrottleLimit && r.Kind != ShapeLimit {
+		return 0
+	}
+	if b, ok := burstOf[r.Name]; ok {
+		return max(r.Of(l), limitRows[b].Of(l))
+	}
+	return r.Of(l)
+}
+
+// RowOfCode returns the row whose refusals have a code.
+func RowOfCode(code string) (LimitRow, bool) {
+	i, ok := rowByCode[code]
+	if !ok {
+		return LimitRow{}, false
+	}
+	return limitRows[i], true
+}
+
+var rowByCode = func() map[string]int {
+	byCode := make(map[string]int)
+	for i, r := range limitRows {
+		if r.Code != "" {
+			byCode[r.Code] = i
+		}
+	}
+	return byCode
+}()
+
+// mustRow returns the row of a limit that there is.
+func mustRow(name string) LimitRow {
+	r, ok := Row(name)
+	if !ok {
+		panic("no limit " + name)
+	}
+	return r
+}
+
+// burstOf has the rows of bursts, by the rates that they are of.
+var burstOf = func() map[string]int {
+	bursts := make(map[string]int)
+	for i, r := range limitRows {
+		if r.Rate != "" {
+			bursts[r.Rate] = i
+		}
+	}
+	return bursts
+}()
+
+// Fill gives the limits that a document lacks, since it was written before there was
+// one, the plan's value. None of them can be set to 0.
+func (l *Limits) Fill(plan string) {
+	for _, r := range limitRows {
+		if v := r.of(l); *v == 0 && r.Least > 0 {
+			*v = r.PlanValue(plan)
+		}
+	}
 }
 
 // Override replaces one limit of the plan for one tenant.
 type Override struct {
-	Code  string
-	Value int
+	Limit string
+	// Value is nil in an override that only tries the plan's value out.
+	Value *int
+	// DryRun: the value is not enforced; what it would have refused is counted.
+	DryRun bool
+	// Expires is when the plan's value is back; nil = never.
+	Expires *time.Time
 }
 
-// limitKinds lists every limit: its words and where it is in Limits.
-var limitKinds = []struct {
-	code, name, unit string
-	scope            LimitScope
-	of               func(*Limits) *int
-}{
-	{"max_connections", "Concurrent connections", "connections", ScopeTenant, func(l *Limits) *int { return &l.MaxConnections }},
-	{"messages_per_second", "Accepted messages per second", "messages/s", ScopeTenant, func(l *Limits) *int { return &l.MessagesPerSecond }},
-	{"message_burst", "Burst of accepted messages", "messages", ScopeTenant, func(l *Limits) *int { return &l.MessageBurst }},
-	{"max_message_bytes", "Message size", "bytes", ScopeMessage, func(l *Limits) *int { return &l.MaxMessageBytes }},
-	{"max_groups_per_connection", "Groups of one connection", "groups", ScopeConnection, func(l *Limits) *int { return &l.MaxGroupsPerConn }},
-	{"max_group_memberships", "Group memberships of all connections", "memberships", ScopeTenant, func(l *Limits) *int { return &l.MaxMemberships }},
-	{"max_hubs", "Hubs", "hubs", ScopeTenant, func(l *Limits) *int { return &l.MaxHubs }},
-	{"idempotency_seconds", "Memory of idempotency keys", "seconds", ScopeHub, func(l *Limits) *int { return &l.IdempotencySeconds }},
-	{"retention_seconds", "Messages kept for clients that come back", "seconds", ScopeHub, func(l *Limits) *int { return &l.RetentionSeconds }},
-	{"history_bytes", "Bytes of all messages that are kept", "bytes", ScopeTenant, func(l *Limits) *int { return &l.HistoryBytes }},
-	{"resume_window_seconds", "Window of stateful reconnect", "seconds", ScopeConnection, func(l *Limits) *int { return &l.ResumeWindowSeconds }},
-	{"resume_buffer_bytes", "Buffer of stateful reconnect", "bytes", ScopeConnection, func(l *Limits) *int { return &l.ResumeBufferBytes }},
-}
+// inForce reports whether the override counts at a time.
+func (o Override) inForce(at time.Time) bool { return o.Expires == nil || at.Before(*o.Expires) }
 
-// With returns the limits with overrides in place of the plan's values.
-// Overrides of unknown limits are left out.
-func (l Limits) With(overrides []Override) Limits {
+// With returns a plan's limits with the overrides that count at a time. Overrides of
+// unknown limits are left out.
+func (l Limits) With(overrides []Override, at time.Time) Limits {
+	plan := l
+	l.Tried = nil
 	for _, o := range overrides {
-		for _, kind := range limitKinds {
-			if kind.code == o.Code {
-				*kind.of(&l) = o.Value
-			}
+		r, known := Row(o.Limit)
+		if !known || !o.inForce(at) {
+			continue
 		}
+		value := r.Of(&plan)
+		if o.Value != nil {
+			value = *o.Value
+		}
+		if !o.DryRun || r.NoDryRun {
+			*r.of(&l) = value
+			continue
+		}
+		*r.of(&l) = max(value, r.Ceiling(r.Of(&plan)))
+		if l.Tried == nil {
+			l.Tried = new(Limits)
+		}
+		*r.of(l.Tried) = value
 	}
 	return l
 }
 
-// List returns the limits one by one; overrides tells where each comes from.
-func (l Limits) List(overrides []Override) []Limit {
-	overridden := make(map[string]bool, len(overrides))
+// LimitsFrom are the limits that count from a time on.
+type LimitsFrom struct {
+	At     int64  `json:"at"` // Unix milliseconds
+	Limits Limits `json:"limits"`
+}
+
+// laterLimits are the limits of the times at which overrides end, the first first.
+func laterLimits(plan Limits, overrides []Override, now time.Time) (later []LimitsFrom) {
 	for _, o := range overrides {
-		overridden[o.Code] = true
-	}
-	effective := l.With(overrides)
-	list := make([]Limit, 0, len(limitKinds))
-	for _, kind := range limitKinds {
-		source := FromPlan
-		if overridden[kind.code] {
-			source = FromOverride
+		if o.Expires != nil && o.inForce(now) {
+			later = append(later, LimitsFrom{At: o.Expires.UnixMilli()})
 		}
-		list = append(list, Limit{Code: kind.code, Name: kind.name, Unit: kind.unit, Scope: kind.scope, Value: *kind.of(&effective), Source: source})
+	}
+	slices.SortFunc(later, func(a, b LimitsFrom) int { return int(a.At - b.At) })
+	later = slices.CompactFunc(later, func(a, b LimitsFrom) bool { return a.At == b.At })
+	for i := range later {
+		// Expiries have microseconds: one millisecond on, all of this one have ended.
+		later[i].Limits = plan.With(overrides, time.UnixMilli(later[i].At+1))
+	}
+	return later
+}
+
+// LimitsAt returns the limits in force at a time: overrides end by themselves,
+// whoever is away then. Nobody may change what it points to.
+func (d *Document) LimitsAt(now time.Time) *Limits {
+	in := &d.Limits
+	if len(d.LaterLimits) == 0 {
+		return in
+	}
+	at := now.UnixMilli()
+	for i := range d.LaterLimits {
+		if at < d.LaterLimits[i].At {
+			break
+		}
+		in = &d.LaterLimits[i].Limits
+	}
+	return in
+}
+
+// Limit is one limit in force for a tenant, with where it comes from.
+type Limit struct {
+	LimitRow
+	Value    int // enforced
+	Plan     int // what the plan has
+	Source   LimitSource
+	Override *Override // nil = none
+	// Lowest and Highest bound what the tenant's own people may set.
+	Lowest, Highest int
+}
+
+// List returns the limits of a plan one by one, with the overrides that count.
+func (l Limits) List(overrides []Override, at time.Time) []Limit {
+	of := make(map[string]*Override, len(overrides))
+	for i, o := range overrides {
+		if o.inForce(at) {
+			of[o.Limit] = &overrides[i]
+		}
+	}
+	effective := l.With(overrides, at)
+	list := make([]Limit, 0, len(limitRows))
+	for _, r := range limitRows {
+		shown := Limit{LimitRow: r, Value: r.Of(&effective), Plan: r.Of(&l), Source: FromPlan, Override: of[r.Name], Lowest: r.Least}
+		shown.Highest = r.Ceiling(shown.Plan)
+		if shown.Override != nil {
+			shown.Source = FromOverride
+		}
+		list = append(list, shown)
 	}
 	return list
 }

@@ -116,6 +116,8 @@ var Operations = map[string]Operation{
 	"verifyDomain":  {WithToken, ChangeDomain, WriteTenants},
 	"deleteDomain":  {WithToken, ChangeDomain, WriteTenants},
 	"getLimits":     {WithToken, SeeTenant, ReadTenants},
+	"putLimit":      {WithToken, ChangeLimits, WriteTenants},
+	"deleteLimit":   {WithToken, ChangeLimits, WriteTenants},
 
 	"listKeys":            {WithToken, SeeKeys, ReadKeys},
 	"regenerateKey":       {WithToken, RegenerateKey, WriteKeys},

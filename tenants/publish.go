@@ -25,7 +25,11 @@ func (s *Service) Document(ctx context.Context, id ID) (Document, error) {
 	if err != nil {
 		return Document{}, err
 	}
-	doc.Limits = limits.With(overrides)
+	now := s.now()
+	if t.Slug == SystemSlug {
+		limits.MaxConnectionsPerUser = limits.MaxConnections // whoever watches a tenant in the console is one user
+	}
+	doc.Limits, doc.LaterLimits = limits.With(overrides, now), laterLimits(limits, overrides, now)
 	hubs, err := s.store.Hubs(ctx, id)
 	if err != nil {
 		return Document{}, err

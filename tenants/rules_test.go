@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -121,31 +122,129 @@ func TestCleanOrigin(t *testing.T) {
 	}
 }
 
-func TestLimits_With_covers_every_field(t *testing.T) {
+// TestLimits_table: every field of Limits has a row and the reverse, and what the rows
+// say fits together.
+func TestLimits_table(t *testing.T) {
 	t.Parallel()
 	var overrides []Override
-	for i, kind := range limitKinds {
-		overrides = append(overrides, Override{Code: kind.code, Value: i + 1})
+	for i, r := range Rows() {
+		value := i + 1
+		overrides = append(overrides, Override{Limit: r.Name, Value: &value})
+		for _, plan := range []string{"free", "pro", "scale", "another"} {
+			if v := r.PlanValue(plan); v < r.Least || v > r.Most || r.Ceiling(v) < v || r.Ceiling(v) > r.Most {
+				t.Errorf("%s of %s: %d is out of bounds %d to %d, ceiling %d", r.Name, plan, v, r.Least, r.Most, r.Ceiling(v))
+			}
+		}
+		if r.Title == "" || r.Unit == "" || r.Scope == "" || r.Kind == "" || (r.At == "") != (r.Kind == BurstLimit) {
+			t.Errorf("%s is not described: %+v", r.Name, r)
+		}
+		if r.Code == "" && !r.NoDryRun {
+			t.Errorf("%s refuses nothing and can be tried out", r.Name)
+		}
+		if r.Rate != "" {
+			if rate, ok := Row(r.Rate); !ok || rate.Kind != ThrottleLimit && rate.Kind != ShapeLimit {
+				t.Errorf("%s is the burst of %q", r.Name, r.Rate)
+			}
+		}
 	}
-	encoded, err := json.Marshal(Limits{}.With(append(overrides, Override{Code: "unknown", Value: 1})))
+	unknown := 1
+	encoded, err := json.Marshal(Limits{}.With(append(overrides, Override{Limit: "unknown", Value: &unknown}), time.Now()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var byCode map[string]int
-	if err := json.Unmarshal(encoded, &byCode); err != nil {
+	var byName map[string]int
+	if err := json.Unmarshal(encoded, &byName); err != nil {
 		t.Fatal(err)
 	}
-	if len(byCode) != len(limitKinds) {
-		t.Errorf("Limits has %d fields, %d are listed", len(byCode), len(limitKinds))
+	if len(byName) != len(Rows()) {
+		t.Errorf("Limits has %d fields, %d are in the table", len(byName), len(Rows()))
 	}
 	for _, o := range overrides {
-		if byCode[o.Code] != o.Value {
-			t.Errorf("%s = %d, want %d", o.Code, byCode[o.Code], o.Value)
+		if byName[o.Limit] != *o.Value {
+			t.Errorf("%s = %d, want %d", o.Limit, byName[o.Limit], *o.Value)
 		}
 	}
-	for _, l := range (Limits{MaxHubs: 3}).List([]Override{{"max_hubs", 9}}) {
-		if l.Code == "max_hubs" && (l.Value != 9 || l.Source != FromOverride) || l.Code != "max_hubs" && l.Source != FromPlan {
-			t.Errorf("limit = %+v", l)
+}
+
+func TestOverrides(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
+	soon, later := now.Add(time.Minute), now.Add(time.Hour)
+	value := func(n int) *int { return &n }
+	plan, err := PlanLimits("free", []byte(`{"max_hubs": 7}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	overrides := []Override{
+		{Limit: "max_connections", Value: value(3), Expires: &soon},
+		{Limit: "calls_per_second", Value: value(15), Expires: &later},
+		{Limit: "messages_per_second", Value: value(5), DryRun: true, Expires: &soon},
+		{Limit: "requests_per_second", DryRun: true, Expires: &soon},
+		{Limit: "connects_per_second", Value: value(1), Expires: &now},
+	}
+	doc := Document{Plan: "free", Limits: plan.With(overrides, now), LaterLimits: laterLimits(plan, overrides, now)}
+	for _, row := range []struct {
+		at                                     time.Time
+		connections, calls, messages, requests int
+		triedMessages, triedRequests           int
+	}{
+		{now, 3, 15, 200, 40, 5, 20}, // a dry run enforces twice the plan's value
+		{soon.Add(-time.Millisecond), 3, 15, 200, 40, 5, 20},
+		{soon, 200, 15, 100, 20, 0, 0},
+		{later, 200, 10, 100, 20, 0, 0},
+		{later.Add(time.Hour), 200, 10, 100, 20, 0, 0},
+	} {
+		l := doc.LimitsAt(row.at)
+		got := []int{l.MaxConnections, l.CallsPerSecond, l.MessagesPerSecond, l.RequestsPerSecond, 0, 0}
+		if l.Tried != nil {
+			got[4], got[5] = l.Tried.MessagesPerSecond, l.Tried.RequestsPerSecond
+		}
+		if want := []int{row.connections, row.calls, row.messages, row.requests, row.triedMessages, row.triedRequests}; !slices.Equal(got, want) {
+			t.Errorf("at %s: %v, want %v", row.at, got, want)
+		}
+		if l.ConnectsPerSecond != 20 || l.MaxHubs != 7 {
+			t.Errorf("at %s: %+v", row.at, l)
+		}
+	}
+	for _, l := range plan.List(overrides, now) {
+		over := slices.Contains([]string{"max_connections", "calls_per_second", "messages_per_second", "requests_per_second"}, l.Name)
+		if over != (l.Source == FromOverride) || over != (l.Override != nil) {
+			t.Errorf("%s comes from %s, %v", l.Name, l.Source, l.Override)
+		}
+	}
+}
+
+func TestOverrides_are_bounded(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	in := func(d time.Duration) *time.Time {
+		at := now.Add(d)
+		return &at
+	}
+	value := func(n int) *int { return &n }
+	calls, _ := Row("calls_per_second")
+	burst, _ := Row("call_burst")
+	for name, row := range map[string]struct {
+		row LimitRow
+		o   Override
+		bad string
+	}{
+		"lower for ever":        {calls, Override{Value: value(1)}, ""},
+		"raised for a month":    {calls, Override{Value: value(20), Expires: in(30 * 24 * time.Hour)}, ""},
+		"dry run of the plan's": {calls, Override{DryRun: true, Expires: in(time.Hour)}, ""},
+		"nothing":               {calls, Override{}, "max"},
+		"zero":                  {calls, Override{Value: value(0)}, "max"},
+		"more than twice":       {calls, Override{Value: value(21), Expires: in(time.Hour)}, "max"},
+		"raised for ever":       {calls, Override{Value: value(11)}, "expires_at"},
+		"raised for two months": {calls, Override{Value: value(11), Expires: in(60 * 24 * time.Hour)}, "expires_at"},
+		"over":                  {calls, Override{Value: value(5), Expires: in(-time.Second)}, "expires_at"},
+		"dry run for ever":      {calls, Override{DryRun: true}, "expires_at"},
+		"no dry run":            {burst, Override{DryRun: true, Expires: in(time.Hour)}, "dry_run"},
+	} {
+		err := row.o.check(row.row, row.row.Free, now)
+		var f *fault.Error
+		if errors.As(err, &f) != (row.bad != "") || row.bad != "" && f.Fields[0].Name != row.bad {
+			t.Errorf("%s: %v, want a problem with %q", name, err, row.bad)
 		}
 	}
 }

@@ -278,6 +278,10 @@ type Registry interface {
 
 	// Limits returns the plan's limits and the overrides in force.
 	Limits(ctx context.Context, t ID, now time.Time) (Limits, []Override, error)
+	// PutOverride creates or replaces the override of a limit.
+	PutOverride(ctx context.Context, t ID, o Override) error
+	// DeleteOverride answers not_found when there is none in force.
+	DeleteOverride(ctx context.Context, t ID, limit string) error
 }
 
 // Audit is one entry of the audit trail.

@@ -343,9 +343,9 @@ func TestPlans_are_those_of_the_price_list(t *testing.T) {
 	var got [][5]int64
 	for _, p := range plans {
 		got = append(got, [5]int64{p.MessagesPerMonth, int64(p.Limits.MaxConnections), int64(p.Limits.MessagesPerSecond), int64(p.Limits.MessageBurst), int64(p.Limits.MaxMessageBytes)})
-		for _, l := range p.Limits.List(nil) {
+		for _, l := range p.Limits.List(nil, time.Now()) {
 			if l.Value == 0 {
-				t.Errorf("plan %s has no %s", p.ID, l.Code)
+				t.Errorf("plan %s has no %s", p.ID, l.Name)
 			}
 		}
 	}

@@ -41,7 +41,11 @@ func many[T any](ctx context.Context, s *Store, what string, scan pgx.RowToFunc[
 // Plans implements billing.Store.
 func (s *Store) Plans(ctx context.Context) ([]billing.Plan, error) {
 	return many(ctx, s, "plans", func(row pgx.CollectableRow) (p billing.Plan, err error) {
-		err = row.Scan(&p.ID, &p.Name, &p.MessagesPerMonth, &p.ConnectionMinutesPerMonth, &p.MaxTenants, &p.Limits)
+		var stored []byte
+		if err := row.Scan(&p.ID, &p.Name, &p.MessagesPerMonth, &p.ConnectionMinutesPerMonth, &p.MaxTenants, &stored); err != nil {
+			return p, err
+		}
+		p.Limits, err = tenants.PlanLimits(p.ID, stored)
 		return p, err
 	}, "SELECT id, name, messages_per_month, connection_minutes_per_month, max_tenants, limits FROM plans ORDER BY position")
 }

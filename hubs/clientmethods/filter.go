@@ -38,6 +38,9 @@ type Config struct {
 	// PresenceLimits are how many members of a group can be present, and how many
 	// bytes a member's state may have as JSON.
 	PresenceLimits func() (members, stateBytes int)
+	// Publish is asked before a message is published to a group, and may wait; its error
+	// is the refusal. Nil = nobody is asked.
+	Publish func(ctx context.Context, group string) error
 	// Refused is told the code of every refusal.
 	Refused func(code string)
 }

@@ -155,10 +155,10 @@ func (r *request) change(ctx context.Context, e *hubs.Entry) (any, hubs.Position
 	}
 	if e.Kind == hubs.AddToGroup && matched == 0 {
 		// It has been counted where the connection is.
-		if err := r.c.CanJoin(); err != nil && len(r.c.Groups()) < server.Options().MaximumGroups {
-			return nil, hubs.Position{}, err // which has its code
+		if err := r.c.CanJoin(); err != nil {
+			return nil, hubs.Position{}, err
 		}
-		return nil, hubs.Position{}, hubs.Errorf("%s: a connection can be in at most %d groups", hubs.RefusedGroups, server.Options().MaximumGroups)
+		return nil, hubs.Position{}, hubs.Errorf("%s: the connection joined no group", hubs.RefusedGroups) // there is room by now
 	}
 	return nil, at, nil
 }
@@ -196,6 +196,11 @@ func (r *request) sendToGroup(ctx context.Context) (any, hubs.Position, error) {
 	}
 	if e.Message.Arguments, err = r.message(group); err != nil {
 		return nil, hubs.Position{}, err
+	}
+	if r.Publish != nil {
+		if err := r.Publish(ctx, group); err != nil {
+			return nil, hubs.Position{}, err
+		}
 	}
 	at, err := r.c.Server().Backplane().Publish(ctx, e, hubs.PublishOptions{Charge: hubs.Units(len(e.Message.Arguments.Bytes))})
 	if err != nil {

@@ -35,6 +35,8 @@ const (
 )
 
 // errAway stands for the answer of a Redis that is not asked at the moment.
+var connectionsRow = row("max_connections")
+
 var errAway = errors.New("redis is away")
 
 // Connections counts connections per tenant over all edges. An edge that dies
@@ -250,9 +252,9 @@ func (t *tally) settle(waiting []*applicant, v verdict, room int) {
 			t.open++
 			a.answer <- nil
 		default:
-			a.answer <- &Refusal{
-				Code: CodeConnections, Limit: int64(t.limit), Value: int64(v.others + t.open + 1), RetryAfter: connectionRetry,
-			}
+			refusal := refuse(connectionsRow, t.limit, 0, connectionRetry)
+			refusal.Value = int64(v.others + t.open + 1)
+			a.answer <- refusal
 		}
 	}
 }

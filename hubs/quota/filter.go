@@ -3,34 +3,238 @@ package quota
 import (
 	"context"
 	"errors"
+	"strings"
+	"sync"
+	"time"
 
 	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/hubs/internal/pace"
 	"github.com/signalbox/signalbox/hubs/protocol"
 	"github.com/signalbox/signalbox/tenants"
 )
 
-// Filter charges each invocation of a hub's clients to the tenant's messages
-// and refuses what is over the limit.
+// NoticeMethod is the client's method that is told of refused calls that wait for no
+// answer. A client without it logs a warning and goes on.
+const NoticeMethod = "$limit"
+
+const (
+	// noticeEvery is the least time between two notices of one limit to a connection.
+	noticeEvery = 10 * time.Second
+	// offencesMost refusals of a connection's own limits within offenceWindow close it.
+	offencesMost  = 100
+	offenceWindow = time.Minute
+	// leavesPerSecond bounds what is never refused.
+	leavesPerSecond, leaveBurst = 50, 250
+)
+
+var (
+	callsRow     = row("calls_per_second")
+	bandwidthRow = row("bytes_per_second")
+	groupsRow    = row("max_groups_per_connection")
+	streamsRow   = row("max_open_streams")
+)
+
+// methodRow is the limit that a hub's settings give to one method.
+var methodRow = tenants.LimitRow{Name: "method_rate", Scope: tenants.ScopeConnection, Kind: tenants.ThrottleLimit, Code: CodeMethod}
+
+// Filter is the hub filter that charges invocations: to the connection's limits, the
+// method's and the tenant's, in this order. It stands before what answers them.
 type Filter struct {
 	hubs.PassFilter
 	Messages *Messages
 	Tenant   tenants.ID
-	// Rate returns the limit as it is now.
-	Rate func() Rate
+	// Limits returns those in force.
+	Limits func() *tenants.Limits
+	// Method returns the rate of a method, by its name in lower case; nil = no method
+	// has one.
+	Method func(name string) (tenants.MethodRate, bool)
 	// Refused is told the code of every refusal; nil = nobody is.
 	Refused func(code string)
+	// Offended is told of a connection that was closed since it wouldn't stop; nil =
+	// nobody is.
+	Offended func(c *hubs.Connection, r *Refusal)
+	// Forced returns the limit that a simulation has refuse the connection's next
+	// call, once; "" = none. Nil = there are no simulations.
+	Forced  func(c *hubs.Connection) string
+	Figures *Figures
 }
 
 var _ hubs.Filter = (*Filter)(nil)
 
-// OnInvocation takes as many messages as the arguments have begun units of 64 KiB.
-func (f *Filter) OnInvocation(ctx context.Context, _ *hubs.Connection, m *protocol.Message, next func(context.Context) error) error {
-	if err := f.Messages.Take(ctx, f.Tenant, f.Rate(), hubs.Units(len(m.Arguments.Bytes))); err != nil {
+// free are the methods that end something, in lower case. They are never refused.
+var free = map[string]bool{"$leavegroup": true, "$clearpresence": true, "$unwatchpresence": true}
+
+// paces is what is kept of a connection that has called something.
+type paces struct {
+	mu                   sync.Mutex
+	calls, tried, leaves pace.Meter
+	methods              map[string]*pace.Meter
+	noticed              map[string]time.Time // by limit
+	offences             int
+	offendedSince        time.Time
+	closed               bool
+}
+
+type pacesKey struct{}
+
+func pacesOf(c *hubs.Connection) *paces {
+	if p, ok := c.Value(pacesKey{}).(*paces); ok {
+		return p
+	}
+	p := new(paces)
+	c.SetValue(pacesKey{}, p)
+	return p
+}
+
+// began is the origin of the clock of meters, ticks, which must be above 0.
+var began = time.Now().Add(-time.Hour)
+
+func ticks() int64 { return int64(time.Since(began)) }
+
+// OnInvocation refuses what is beyond a limit.
+func (f *Filter) OnInvocation(ctx context.Context, c *hubs.Connection, m *protocol.Message, next func(context.Context) error) error {
+	l := f.Limits()
+	p := pacesOf(c)
+	if free[strings.ToLower(m.Target)] {
+		if p.leaving(l) {
+			return f.refused(c, m, p, l, refuse(callsRow, leavesPerSecond, leaveBurst, time.Second))
+		}
+		return f.translate(c, m, p, l, next(ctx))
+	}
+	if r := f.overPace(c, m, p, l); r != nil {
+		return f.refused(c, m, p, l, r)
+	}
+	if err := f.Messages.Charge(ctx, f.Tenant, l, hubs.Units(len(m.Arguments.Bytes))); err != nil {
 		var refusal *Refusal
-		if errors.As(err, &refusal) && f.Refused != nil {
-			f.Refused(refusal.Code)
+		if errors.As(err, &refusal) {
+			return f.refused(c, m, p, l, refusal)
 		}
 		return err
 	}
-	return next(ctx)
+	return f.translate(c, m, p, l, next(ctx))
+}
+
+// leaving reports whether a connection leaves more than anybody can have joined.
+func (p *paces) leaving(l *tenants.Limits) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.leaves.Over(ticks(), pace.Limit{PerSecond: leavesPerSecond, Burst: int64(max(leaveBurst, l.MaxGroupsPerConn))})
+}
+
+// overPace judges a call by the connection's own limits.
+func (f *Filter) overPace(c *hubs.Connection, m *protocol.Message, p *paces, l *tenants.Limits) *Refusal {
+	if f.Forced != nil {
+		if name := f.Forced(c); name != "" {
+			r := row(name)
+			return refuse(r, r.Of(l), r.Burst(l), time.Second)
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := ticks()
+	if wait := c.Overdue(); wait > 0 {
+		return refuse(bandwidthRow, l.BytesPerSecond, bandwidthRow.Burst(l), wait)
+	}
+	calls := pace.Limit{PerSecond: int64(max(1, l.CallsPerSecond)), Burst: int64(callsRow.Burst(l))}
+	if l.Tried != nil && l.Tried.CallsPerSecond > 0 {
+		tried := pace.Limit{PerSecond: int64(l.Tried.CallsPerSecond), Burst: int64(max(l.Tried.CallsPerSecond, l.CallBurst))}
+		if p.tried.Over(now, tried) {
+			f.Figures.Would(f.Tenant, callsRow.Name)
+		}
+	}
+	if p.calls.Over(now, calls) {
+		return refuse(callsRow, l.CallsPerSecond, callsRow.Burst(l), p.calls.Until(now, calls))
+	}
+	if f.Method == nil {
+		return nil
+	}
+	name := strings.ToLower(m.Target)
+	rate, limited := f.Method(name)
+	if !limited || rate.PerSecond <= 0 {
+		return nil
+	}
+	meter := p.methods[name]
+	if meter == nil {
+		if p.methods == nil || len(p.methods) > l.MaxMethodLimits { // settings have changed often
+			p.methods = make(map[string]*pace.Meter)
+		}
+		meter = new(pace.Meter)
+		p.methods[name] = meter
+	}
+	limit := pace.Limit{PerSecond: int64(rate.PerSecond), Burst: int64(rate.Depth())}
+	if meter.Over(now, limit) {
+		return refuse(methodRow, rate.PerSecond, rate.Depth(), meter.Until(now, limit))
+	}
+	return nil
+}
+
+// refused counts a refusal, tells who waits for no answer, and closes who won't stop.
+func (f *Filter) refused(c *hubs.Connection, m *protocol.Message, p *paces, l *tenants.Limits, r *Refusal) error {
+	r.RequestID = c.ID()
+	if f.Refused != nil {
+		f.Refused(r.Code)
+	}
+	f.tell(c, m, p, r)
+	return r
+}
+
+// tell sees to what follows a refusal.
+func (f *Filter) tell(c *hubs.Connection, m *protocol.Message, p *paces, r *Refusal) {
+	now := time.Now()
+	p.mu.Lock()
+	notice := false
+	if last, told := p.noticed[r.Limit.Limit]; m.InvocationID == "" && (!told || now.Sub(last) >= noticeEvery) {
+		if p.noticed == nil {
+			p.noticed = make(map[string]time.Time, 1)
+		}
+		p.noticed[r.Limit.Limit] = now // names of the table: few
+		notice = true
+	}
+	end := false
+	if r.Scope == string(tenants.ScopeConnection) && r.RetryAfterMS > 0 && !p.closed {
+		if now.Sub(p.offendedSince) > offenceWindow {
+			p.offences, p.offendedSince = 0, now
+		}
+		p.offences++
+		end = p.offences >= offencesMost
+		p.closed = end
+	}
+	p.mu.Unlock()
+	if notice {
+		_ = c.Send(r.notice()) // has nothing that can't be encoded
+	}
+	if end {
+		c.Close(r.Error(), true)
+		if f.Offended != nil {
+			f.Offended(c, r)
+		}
+	}
+}
+
+// translate puts what a limit further in has refused into the words of all surfaces.
+func (f *Filter) translate(c *hubs.Connection, m *protocol.Message, p *paces, l *tenants.Limits, err error) error {
+	var limit *hubs.LimitError
+	var refusal *Refusal
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &limit):
+		refusal = &Refusal{}
+		switch limit.Code {
+		case groupsRow.Code:
+			refusal = refuse(groupsRow, limit.Limit, 0, 0)
+		case streamsRow.Code:
+			if f.Refused != nil {
+				f.Refused(streamsRow.Code) // nobody else has
+			}
+			refusal = refuse(streamsRow, limit.Limit, 0, 0)
+		default:
+			return err
+		}
+	case !errors.As(err, &refusal):
+		return err
+	}
+	refusal.RequestID = c.ID()
+	f.tell(c, m, p, refusal)
+	return refusal
 }

@@ -24,6 +24,8 @@ const (
 
 // tellMemberships writes how many memberships this run has and returns the sum of
 // the others'. KEYS: the hash run → count. ARGV: run, count, life in seconds.
+var membershipsRow = row("max_group_memberships")
+
 var tellMemberships = redis.NewScript(`
 if ARGV[2] == '0' then
   redis.call('HDEL', KEYS[1], ARGV[1])
@@ -99,7 +101,9 @@ func (h *HubMemberships) Join() error {
 	if sum := n + h.budget.others.Load(); sum > limit {
 		h.budget.own.Add(-1)
 		h.budget.refused.Store(true)
-		return &Refusal{Code: CodeMemberships, Limit: limit, Value: sum, RetryAfter: tellEvery}
+		refusal := refuse(membershipsRow, int(limit), 0, tellEvery)
+		refusal.Value = sum
+		return refusal
 	}
 	return nil
 }

@@ -59,9 +59,9 @@ func TestMembershipsOverTheFleet_SEC_27(t *testing.T) {
 	if n := join(away, 100); n != 4 {
 		t.Errorf("%d joined at the second edge, want the 4 that are left", n)
 	}
-	wantRefusal(t, away.Join(), CodeMemberships, 10)
+	wantRefusal(t, away.Join(), "group_limit", 10)
 	var shown *hubs.Error
-	if err := away.Join(); !errors.As(err, &shown) || shown.Error() != "group_limit: the tenant's connections are in groups 10 times together, which is all they may be" {
+	if err := away.Join(); !errors.As(err, &shown) || shown.Error() != "group_limit scope=tenant limit=max_group_memberships max=10 retry_after_ms=1000 see=https://signalbox.dev/docs/errors/group_limit" {
 		t.Errorf("the text is %v", shown)
 	}
 	tell(t, second)
@@ -141,7 +141,7 @@ func TestMembershipsWithRedisAway(t *testing.T) {
 			t.Fatalf("%d: %v", i, err)
 		}
 	}
-	wantRefusal(t, h.Join(), CodeMemberships, 10)
+	wantRefusal(t, h.Join(), "group_limit", 10)
 	if err := m.tell(t.Context()); err == nil {
 		t.Error("Redis is away, and nobody says so")
 	}

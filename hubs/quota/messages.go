@@ -11,7 +11,6 @@ import (
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/time/rate"
 
-	"github.com/signalbox/signalbox/internal/redisclient"
 	"github.com/signalbox/signalbox/tenants"
 )
 
@@ -71,16 +70,20 @@ func (r Rate) depth() int { return max(r.Burst, r.PerSecond) }
 // block is how many messages are leased at once.
 func (r Rate) block() int { return max(1, r.PerSecond/blocksPerSecond) }
 
-// Messages limits messages per second per tenant over all edges; one made by
-// NewRequests counts requests in a bucket of their own.
+// Messages limits what happens per second per tenant over all edges: messages, and
+// with the other constructors something else, in buckets of their own.
 type Messages struct {
 	redis redis.UniversalClient
 	log   *slog.Logger
-	code  string // of refusals
+	row   tenants.LimitRow
 	key   func(tenants.ID) string
 	now   func() time.Time
 	// clock makes the script count by now instead of Redis' clock.
 	clock bool
+	// tried counts for values that are only tried out; nil = it is one that does.
+	tried *Messages
+	// figures, when set, are told what is used and what would be refused.
+	figures *Figures
 
 	tenants sync.Map // tenants.ID → *bucket
 	work    sync.WaitGroup
@@ -105,22 +108,11 @@ type bucket struct {
 	share      float64 // tokens per second that this edge was granted lately
 }
 
-// NewMessages returns a limiter of messages for one edge.
-func NewMessages(r redis.UniversalClient, log *slog.Logger) *Messages {
-	return &Messages{redis: r, log: log, code: CodeMessages, key: redisclient.MessageBucket, now: time.Now}
-}
-
-// NewRequests returns a limiter of requests that send nothing, which cost Redis
-// and the edges as much as messages do.
-func NewRequests(r redis.UniversalClient, log *slog.Logger) *Messages {
-	return &Messages{redis: r, log: log, code: CodeRequests, key: redisclient.RequestBucket, now: time.Now}
-}
-
 // Take takes n messages out of the tenant's limit. The error is a *Refusal, or
 // of ctx. It waits for Redis only when this edge's block is used up.
 func (m *Messages) Take(ctx context.Context, id tenants.ID, r Rate, n int) error {
 	if r.PerSecond <= 0 || n > r.depth() {
-		return &Refusal{Code: m.code, Limit: int64(r.PerSecond), Value: int64(n), RetryAfter: time.Second}
+		return m.no(r, time.Second)
 	}
 	b := m.bucket(id)
 	if left := b.left.Add(-int64(n)); left >= 0 {
@@ -179,7 +171,7 @@ func (m *Messages) takeSlowly(ctx context.Context, b *bucket, r Rate, n int64) e
 			return ctx.Err()
 		}
 	}
-	return &Refusal{Code: m.code, Limit: int64(r.PerSecond), RetryAfter: leastPause}
+	return m.no(r, leastPause)
 }
 
 // ask leases the next block unless that is under way or known to be useless,
@@ -265,7 +257,7 @@ func (m *Messages) Left(id tenants.ID, r Rate) (left int64, reset time.Duration)
 // refusal says when as many as are missing can be there again.
 func (m *Messages) refusal(b *bucket, r Rate, missing int64, now time.Time) error {
 	wait := max(b.emptyUntil.Sub(now), time.Duration(missing)*time.Second/time.Duration(r.PerSecond))
-	return &Refusal{Code: m.code, Limit: int64(r.PerSecond), RetryAfter: max(wait, time.Millisecond)}
+	return m.no(r, max(wait, time.Millisecond))
 }
 
 // measure keeps the share of the last full window; b.mu is held.
@@ -302,15 +294,22 @@ func (m *Messages) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			m.work.Wait()
+			m.tried.work.Wait()
 			return nil
 		case <-tick.C:
-			oldest := m.now().Add(-idleAfter).Unix()
-			m.tenants.Range(func(id, b any) bool {
-				if b.(*bucket).usage.Load() < oldest {
-					m.tenants.Delete(id)
-				}
-				return true
-			})
+			m.forget()
+			m.tried.forget()
 		}
 	}
+}
+
+// forget drops the buckets of tenants that take nothing.
+func (m *Messages) forget() {
+	oldest := m.now().Add(-idleAfter).Unix()
+	m.tenants.Range(func(id, b any) bool {
+		if b.(*bucket).usage.Load() < oldest {
+			m.tenants.Delete(id)
+		}
+		return true
+	})
 }

@@ -53,7 +53,7 @@ func wantRefusal(t *testing.T, err error, code string, limit int64) {
 	if !errors.As(err, &r) {
 		t.Fatalf("got %v, want a refusal", err)
 	}
-	if r.Code != code || r.Limit != limit || r.RetryAfter <= 0 {
+	if r.Code != code || r.Max != limit || r.RetryAfter() <= 0 {
 		t.Fatalf("got %+v", r)
 	}
 	var shown *hubs.Error
@@ -95,8 +95,8 @@ func TestConnectionsOverTheFleet(t *testing.T) {
 		t.Fatalf("%d of %d connections were admitted, want exactly %d", admitted.Load(), 4*limit, limit)
 	}
 	_, err := edges[0].Admit(t.Context(), acme, limit)
-	wantRefusal(t, err, CodeConnections, limit)
-	wantRefusal(t, edges[1].Check(t.Context(), acme, limit), CodeConnections, limit)
+	wantRefusal(t, err, "connection_limit", limit)
+	wantRefusal(t, edges[1].Check(t.Context(), acme, limit), "connection_limit", limit)
 	if _, err := edges[0].Admit(t.Context(), other, limit); err != nil {
 		t.Fatalf("another tenant suffers: %v", err)
 	}
@@ -125,7 +125,7 @@ func TestConnectionsOfADeadEdgeAreFreed(t *testing.T) {
 		}
 	}
 	_, err := living.Admit(t.Context(), acme, 3)
-	wantRefusal(t, err, CodeConnections, 3)
+	wantRefusal(t, err, "connection_limit", 3)
 	if err := client.Del(t.Context(), redisclient.EdgeLease("dead")).Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -158,14 +158,14 @@ func TestConnectionsWithRedisAwayKeepTheirShare(t *testing.T) {
 		}
 	}
 	_, err := a.Admit(t.Context(), acme, limit)
-	wantRefusal(t, err, CodeConnections, limit)
+	wantRefusal(t, err, "connection_limit", limit)
 	for i := range limit / strangerShare {
 		if _, err := a.Admit(t.Context(), other, limit); err != nil {
 			t.Fatalf("connection %d of an unknown tenant: %v", i, err)
 		}
 	}
 	_, err = a.Admit(t.Context(), other, limit)
-	wantRefusal(t, err, CodeConnections, limit)
+	wantRefusal(t, err, "connection_limit", limit)
 }
 
 func TestConnectionsAreCountedAgainWhenRedisIsBack(t *testing.T) {
@@ -262,7 +262,7 @@ func TestRateOverThreeEdges(t *testing.T) {
 			c := &clock{now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
 			var edges []*Messages
 			for range 3 {
-				m := NewMessages(client, quiet())
+				m := NewMessages(client, nil, quiet())
 				m.now, m.clock = c.Now, true
 				edges = append(edges, m)
 			}
@@ -295,7 +295,7 @@ func TestBurstAndRefusal(t *testing.T) {
 	t.Parallel()
 	client, _ := startRedis(t)
 	c := &clock{now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
-	m := NewMessages(client, quiet())
+	m := NewMessages(client, nil, quiet())
 	m.now, m.clock = c.Now, true
 	r := Rate{PerSecond: 10, Burst: 30}
 	for i := range 30 {
@@ -303,7 +303,7 @@ func TestBurstAndRefusal(t *testing.T) {
 			t.Fatalf("message %d of the burst: %v", i, err)
 		}
 	}
-	wantRefusal(t, m.Take(t.Context(), acme, r, 1), CodeMessages, 10)
+	wantRefusal(t, m.Take(t.Context(), acme, r, 1), "rate_limited", 10)
 	if err := m.Take(t.Context(), other, r, 1); err != nil {
 		t.Fatalf("another tenant suffers: %v", err)
 	}
@@ -311,9 +311,9 @@ func TestBurstAndRefusal(t *testing.T) {
 	if err := m.Take(t.Context(), acme, r, 10); err != nil {
 		t.Fatalf("a second later: %v", err)
 	}
-	wantRefusal(t, m.Take(t.Context(), acme, r, 1), CodeMessages, 10)
-	wantRefusal(t, m.Take(t.Context(), acme, r, 31), CodeMessages, 10)
-	wantRefusal(t, m.Take(t.Context(), acme, Rate{}, 1), CodeMessages, 0)
+	wantRefusal(t, m.Take(t.Context(), acme, r, 1), "rate_limited", 10)
+	wantRefusal(t, m.Take(t.Context(), acme, r, 31), "rate_limited", 10)
+	wantRefusal(t, m.Take(t.Context(), acme, Rate{}, 1), "rate_limited", 0)
 	// A raised limit is in force with the next message that asks.
 	c.Advance(time.Second)
 	if err := m.Take(t.Context(), acme, Rate{PerSecond: 100, Burst: 100}, 50); err != nil {
@@ -326,7 +326,7 @@ func TestRequestsAreCountedApart(t *testing.T) {
 	t.Parallel()
 	client, _ := startRedis(t)
 	c := &clock{now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)} // stands still
-	m, q := NewMessages(client, quiet()), NewRequests(client, quiet())
+	m, q := NewMessages(client, nil, quiet()), NewRequests(client, nil, quiet())
 	m.now, m.clock, q.now, q.clock = c.Now, true, c.Now, true
 	r := Rate{PerSecond: 5}
 	for i := range 5 {
@@ -334,8 +334,8 @@ func TestRequestsAreCountedApart(t *testing.T) {
 			t.Fatalf("request %d: %v", i, err)
 		}
 	}
-	wantRefusal(t, q.Take(t.Context(), acme, r, 1), CodeRequests, 5)
-	wantRefusal(t, q.Take(t.Context(), acme, Rate{}, 1), CodeRequests, 0)
+	wantRefusal(t, q.Take(t.Context(), acme, r, 1), "too_many_requests", 5)
+	wantRefusal(t, q.Take(t.Context(), acme, Rate{}, 1), "too_many_requests", 0)
 	if err := m.Take(t.Context(), acme, r, 5); err != nil {
 		t.Errorf("requests took from the messages: %v", err)
 	}
@@ -352,7 +352,7 @@ func TestManyAtOnceTakeExactlyTheBucket(t *testing.T) {
 	var accepted atomic.Int64
 	var all sync.WaitGroup
 	for range 3 {
-		m := NewMessages(client, quiet())
+		m := NewMessages(client, nil, quiet())
 		m.now, m.clock = c.Now, true
 		for range 100 {
 			all.Go(func() {
@@ -374,7 +374,7 @@ func TestMessagesWithRedisAwayKeepTheirShare(t *testing.T) {
 	t.Parallel()
 	client, stop := startRedis(t)
 	c := &clock{now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
-	m := NewMessages(client, quiet())
+	m := NewMessages(client, nil, quiet())
 	m.now, m.clock = c.Now, true
 	r := Rate{PerSecond: 100, Burst: 100}
 	for range 120 { // twelve seconds at 50/s
@@ -411,7 +411,7 @@ func BenchmarkTake(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { client.Close() })
-	m := NewMessages(client, slog.New(slog.DiscardHandler))
+	m := NewMessages(client, nil, slog.New(slog.DiscardHandler))
 	b.Cleanup(m.work.Wait)
 	r := Rate{PerSecond: 1 << 30, Burst: 1 << 30}
 	b.ReportAllocs()

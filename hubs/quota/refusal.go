@@ -1,44 +1,41 @@
 package quota
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/internal/fault"
+	"github.com/signalbox/signalbox/tenants"
 )
 
-// The codes of refusals.
+// The codes of refusals that have no row of their own in the table of limits.
 const (
-	CodeConnections = "connection_limit"
-	CodeMessages    = "rate_limited"
-	CodeRequests    = "too_many_requests"
-	CodeMemberships = hubs.RefusedMemberships
+	CodeKeptOut = "kept_out"
+	CodeMethod  = "method_rate"
 )
 
 // Refusal is what a tenant's limit says no with. Its text may be shown.
 type Refusal struct {
-	Code  string
-	Limit int64 // connections, or messages or requests per second
-	Value int64 // what the request would have come to; 0 = not counted
-	// RetryAfter is the earliest time at which a repeat can succeed.
-	RetryAfter time.Duration
+	fault.Limit
+	// Value is what the request would have come to; 0 = not counted.
+	Value int64
+}
+
+func refuse(row tenants.LimitRow, most, burst int, retryAfter time.Duration) *Refusal {
+	return &Refusal{Limit: row.RefusalAt(most, burst, retryAfter)}
 }
 
 // Error says which limit it is and when to come back.
-func (r *Refusal) Error() string {
-	switch r.Code {
-	case CodeConnections:
-		return fmt.Sprintf("%s: the tenant has all of its %d concurrent connections open", r.Code, r.Limit)
-	case CodeMemberships:
-		return fmt.Sprintf("%s: the tenant's connections are in groups %d times together, which is all they may be", r.Code, r.Limit)
-	case CodeRequests:
-		return fmt.Sprintf("%s: the tenant makes more than its %d requests per second that change or ask something; retry after %d ms",
-			r.Code, r.Limit, r.RetryAfter.Milliseconds())
-	default:
-		return fmt.Sprintf("%s: the tenant sends more than its %d messages per second; retry after %d ms",
-			r.Code, r.Limit, r.RetryAfter.Milliseconds())
-	}
-}
+func (r *Refusal) Error() string { return r.String() }
 
 // Unwrap makes the text one that hubs shows to clients.
-func (r *Refusal) Unwrap() error { return hubs.NewError(r.Error()) }
+func (r *Refusal) Unwrap() error { return hubs.NewError(r.String()) }
+
+// row returns a row of the table that there is.
+func row(name string) tenants.LimitRow {
+	r, ok := tenants.Row(name)
+	if !ok {
+		panic("quota: no limit " + name)
+	}
+	return r
+}

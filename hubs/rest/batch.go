@@ -20,7 +20,6 @@ import (
 
 // The bounds of a batch.
 const (
-	maxBatch = 100
 	// maxNames is how many groups, users or connections one message may be for.
 	maxNames = 100
 )
@@ -79,8 +78,8 @@ func (h *Handler) sendBatch(w http.ResponseWriter, c *call) (int, error) {
 	if err := decodeJSON(body, &batch); err != nil {
 		return 0, err
 	}
-	if n := len(batch.Messages); n == 0 || n > maxBatch {
-		return 0, fault.InvalidFields(fault.Field{Name: "messages", Message: fmt.Sprintf("There are %d messages.", n), Accepted: fmt.Sprintf("1 to %d", maxBatch)}).WithCode(codeBatchTooLarge)
+	if n, most := len(batch.Messages), c.Limits.MaxBatchItems; n == 0 || n > most {
+		return 0, fault.InvalidFields(fault.Field{Name: "messages", Message: fmt.Sprintf("There are %d messages.", n), Accepted: fmt.Sprintf("1 to %d", most)}).WithLimit(c.limit("max_batch_items"))
 	}
 	b, err := c.bus()
 	if err != nil {
@@ -128,6 +127,9 @@ func (h *Handler) sendOne(c *call, b hubs.Backplane, m *outgoing, ack hubs.Ack) 
 		return hubs.Position{}, invalid("idempotencyKey", "The key is not valid.", keyRule)
 	}
 	if err := c.fits(size); err != nil {
+		return hubs.Position{}, err
+	}
+	if err := c.admitGroups(e); err != nil {
 		return hubs.Position{}, err
 	}
 	if err := c.admit(charge(size)); err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/internal/fault"
 )
 
 func (s *service) batch(t *testing.T, body string, header ...string) (int, batchAnswer) {
@@ -73,7 +74,7 @@ func TestBatch_keeps_the_order_and_tells_of_each(t *testing.T) {
 
 func TestBatch_stops_at_a_limit(t *testing.T) {
 	s := newService(t)
-	s.refuse = &LimitError{Code: "rate_limited", Name: "messages_per_second", Limit: 10, Window: time.Second, RetryAfter: time.Second, Text: "Too many."}
+	s.refuse = &LimitError{Limit: fault.Limit{Code: "rate_limited", Limit: "messages_per_second", Max: 10, Burst: 10, RetryAfterMS: 1000}, Window: time.Second, Text: "Too many."}
 	status, answer := s.batch(t, `{"messages":[{"target":""},{"target":"a"},{"target":"b"}]}`)
 	if status != http.StatusMultiStatus || answer.Accepted != 0 || s.count("chat") != 0 {
 		t.Errorf("status %d, %+v", status, answer)
@@ -106,7 +107,7 @@ func TestBatch_may_be_repeated(t *testing.T) {
 
 func TestBatch_checks_its_form(t *testing.T) {
 	s := newService(t)
-	many := strings.TrimSuffix(strings.Repeat(`{"target":"a"},`, maxBatch+1), ",")
+	many := strings.TrimSuffix(strings.Repeat(`{"target":"a"},`, testLimits.MaxBatchItems+1), ",")
 	for body, want := range map[string][2]string{
 		`{"messages":[]}`:                 {"batch_too_large", "messages"},
 		`{}`:                              {"batch_too_large", "messages"},
@@ -123,7 +124,7 @@ func TestBatch_checks_its_form(t *testing.T) {
 		t.Errorf("counted as refused before the hub is known: %q", got)
 	}
 	refused(t, s.do(request("POST", "/api/hubs/chat/:batch", "x", "Content-Type", "text/plain")), "POST", 415, "unsupported_media_type", "")
-	refused(t, s.do(request("POST", "/api/hubs/chat/:batch", strings.Repeat(" ", maxBodyBytes+1))), "POST", 413, "body_too_large", "")
+	refused(t, s.do(request("POST", "/api/hubs/chat/:batch", strings.Repeat(" ", testLimits.MaxRequestBytes+1))), "POST", 413, "body_too_large", "")
 	refused(t, s.do(request("POST", "/api/hubs/chat/:batch", hello, "Idempotency-Key", "\x01")), "POST", 400, "invalid", "Idempotency-Key")
 }
 
@@ -215,7 +216,7 @@ func TestExecute_counts_its_questions(t *testing.T) {
 	if w := s.do(r()); w.Code != 202 || len(s.lists) != 3 || len(s.admitted) != 3 || s.count("chat") != 50 {
 		t.Fatalf("%d %s, %d questions, %d admitted, %d entries", w.Code, w.Body, len(s.lists), len(s.admitted), s.count("chat"))
 	}
-	s.left, s.refuse = 2, &LimitError{Code: "too_many_requests", Name: "requests_per_second", Limit: 2, Window: time.Second, RetryAfter: time.Second, Text: "Too many."}
+	s.left, s.refuse = 2, &LimitError{Limit: fault.Limit{Code: "too_many_requests", Limit: "requests_per_second", Max: 2, Burst: 2, RetryAfterMS: 1000}, Window: time.Second, Text: "Too many."}
 	refused(t, s.do(r()), "POST", 429, "too_many_requests", "requests_per_second")
 	if n := s.count("chat"); n != 50 {
 		t.Errorf("%d commands were carried out", n-50)

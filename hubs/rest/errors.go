@@ -40,14 +40,12 @@ const (
 const (
 	codeIdempotencyConflict = "idempotency_conflict"
 	codeMessageTooLarge     = "message_too_large"
-	codeBodyTooLarge        = "body_too_large"
 	codeBusUnavailable      = "bus_unavailable"
 	codeNotSupported        = "not_supported"
 	codeClientError         = "client_error"
 	codeAnswerTimeout       = "answer_timeout"
 	codeAnswerLost          = "answer_lost"
 	codeManyInvocations     = "too_many_invocations"
-	codeBatchTooLarge       = "batch_too_large"
 	codeNotReplicated       = "not_replicated"
 	codeUserGroups          = "user_group_limit"
 )
@@ -106,8 +104,8 @@ func (h *Handler) answerFor(w http.ResponseWriter, r *http.Request, err error) e
 	var limit *LimitError
 	if errors.As(err, &limit) {
 		limit.headers(w.Header())
-		detail := describe(r, http.StatusTooManyRequests, fault.New(fault.RateLimited, limit.Text).WithCode(limit.Code))
-		detail.Target = limit.Name
+		detail := describe(r, http.StatusTooManyRequests, fault.New(fault.RateLimited, limit.Text).WithLimit(limit.Limit))
+		detail.Target = limit.Limit.Limit
 		return detail
 	}
 	f := h.faultOf(r, err)

@@ -75,7 +75,13 @@ func (h *Handler) execute(w http.ResponseWriter, c *call) (int, error) {
 			moves++
 		}
 	}
-	b, err := c.open(units)
+	b, err := c.bus()
+	for i := 0; i < len(entries) && err == nil; i++ {
+		err = c.admitGroups(entries[i])
+	}
+	if err == nil {
+		err = c.admit(units)
+	}
 	if err != nil {
 		return 0, err
 	}

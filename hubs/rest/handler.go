@@ -18,13 +18,10 @@ import (
 	"github.com/signalbox/signalbox/tenants"
 )
 
-// maxBodyBytes bounds every request body (Azure: 1 MB).
-const maxBodyBytes = 1 << 20
-
 // Scope is for whom a request is made.
 type Scope struct {
 	Tenant tenants.ID
-	// Limits are the tenant's; MaxMessageBytes bounds each message.
+	// Limits are the tenant's: of messages, bodies and batches.
 	Limits tenants.Limits
 	// Presence bounds who can be present in a group.
 	Presence tenants.PresenceLimits
@@ -35,9 +32,11 @@ type Scope struct {
 	// what a send is metered as, 0 when it is no send. A *LimitError is answered
 	// with 429.
 	Admit func(ctx context.Context, hub string, messages int) error
-	// Allowance, when set, is what is left of the limit that sends count against,
-	// else of the one of other requests: for the headers of every answer.
-	Allowance func(sends bool) Allowance
+	// AdmitGroups, when set, is asked before a message is sent to groups.
+	AdmitGroups func(hub string, groups []string) error
+	// Allowances, when set, is what is left of the limits that sends, or other
+	// requests, count against, for the headers of every answer. There is at least one.
+	Allowances func(sends bool) []Allowance
 	// Token makes a token with which a client connects to the hub; user "" =
 	// nobody. Required for :generateToken.
 	Token func(hub, user string, life time.Duration) (string, error)
@@ -333,6 +332,14 @@ func (c *call) bus() (hubs.Backplane, error) {
 	b, err := c.Backplane(c.hub)
 	c.known = err == nil
 	return b, err
+}
+
+// admitGroups asks the limits of the groups that a message is for.
+func (c *call) admitGroups(e *hubs.Entry) error {
+	if c.AdmitGroups == nil || e.Kind != hubs.SendToGroups {
+		return nil
+	}
+	return c.AdmitGroups(c.hub, e.Groups)
 }
 
 // admit asks the tenant's limits.

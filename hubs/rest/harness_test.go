@@ -61,19 +61,22 @@ func newService(t testing.TB) *service {
 	return s
 }
 
+// testLimits are those of every tenant.
+var testLimits = tenants.Limits{MaxMessageBytes: maxMessage, MaxRequestBytes: 1 << 20, MaxBatchItems: 100}
+
 func (s *service) scope(r *http.Request) (Scope, error) {
 	if r.Header.Get("Authorization") == "" {
 		return Scope{}, fault.New(fault.Unauthenticated, "The token is missing.")
 	}
 	return Scope{
 		Tenant:   tenant,
-		Limits:   tenants.Limits{MaxMessageBytes: maxMessage},
+		Limits:   testLimits,
 		Presence: tenants.PresenceLimits{Members: 10, StateBytes: 100},
 		Backplane: func(hub string) (hubs.Backplane, error) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			if hub == "one-too-many" {
-				return nil, &LimitError{Code: "quota_exceeded", Name: "max_hubs", Limit: 3, RetryAfter: time.Minute, Text: "No more hubs."}
+				return nil, &LimitError{Limit: fault.Limit{Code: "quota_exceeded", Limit: "max_hubs", Max: 3, RetryAfterMS: 60_000}, Text: "No more hubs."}
 			}
 			b := s.hubs[hub]
 			if b == nil {
@@ -96,12 +99,12 @@ func (s *service) scope(r *http.Request) (Scope, error) {
 			s.admitted = append(s.admitted, messages)
 			return nil
 		},
-		Allowance: func(sends bool) Allowance {
+		Allowances: func(sends bool) []Allowance {
 			a := Allowance{Name: "of the test", Quota: 100, Window: 10 * time.Second, Remaining: 60, Reset: 5 * time.Second}
 			if sends {
 				a.Remaining = 50
 			}
-			return a
+			return []Allowance{a}
 		},
 		Token: func(hub, user string, life time.Duration) (string, error) {
 			return fmt.Sprintf("%s-%s-%s", hub, user, life), nil

@@ -100,8 +100,8 @@ func (h *Handler) invokeConnection(w http.ResponseWriter, c *call) (int, error) 
 	hub, ok := h.waits.enter(key, b)
 	if !ok {
 		return 0, &LimitError{
-			Code: codeManyInvocations, Name: "invocations_at_once", Limit: invocationsAtOnce, RetryAfter: time.Second,
-			Text: fmt.Sprintf("%d invocations of the tenant's clients wait for an answer on this edge.", invocationsAtOnce),
+			Limit: manyInvocations(tenants.ScopeTenant, "invocations_at_once", invocationsAtOnce),
+			Text:  fmt.Sprintf("%d invocations of the tenant's clients wait for an answer on this edge.", invocationsAtOnce),
 		}
 	}
 	defer h.waits.exit(key)
@@ -129,8 +129,8 @@ func invocationFault(err error, patience time.Duration) error {
 		return missing(codeNoConnection, "The connection ended before the client answered.")
 	case errors.Is(err, hubs.ErrManyInvocations):
 		return &LimitError{
-			Code: codeManyInvocations, Name: "pending_results", Limit: 100, RetryAfter: time.Second,
-			Text: "100 invocations of this client wait for an answer.",
+			Limit: manyInvocations(tenants.ScopeConnection, "pending_results", 100),
+			Text:  "100 invocations of this client wait for an answer.",
 		}
 	case errors.Is(err, hubs.ErrAnswerLost):
 		return fault.New(clientFailed, "The client answered, but the answer couldn't be brought here: it is too large, or the message bus was away.").WithCode(codeAnswerLost)
@@ -206,4 +206,12 @@ func (c *call) seconds(name string, otherwise, most time.Duration) (time.Duratio
 		return 0, invalid(name, "The "+name+" is not valid.", fmt.Sprintf("whole seconds from 1 to %d", int(most/time.Second)))
 	}
 	return time.Duration(n) * time.Second, nil
+}
+
+// manyInvocations is a bound on invocations that wait for an answer.
+func manyInvocations(scope tenants.LimitScope, name string, most int64) fault.Limit {
+	return fault.Limit{
+		Code: codeManyInvocations, Scope: string(scope), Limit: name, Max: most,
+		RetryAfterMS: time.Second.Milliseconds(), Doc: fault.PagesURL + codeManyInvocations,
+	}
 }

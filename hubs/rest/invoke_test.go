@@ -17,6 +17,7 @@ import (
 
 	"github.com/signalbox/signalbox/hubs"
 	"github.com/signalbox/signalbox/hubs/protocol"
+	"github.com/signalbox/signalbox/internal/fault"
 )
 
 // asked is a node whose one client, c, gets invocations and answers as the test
@@ -125,9 +126,9 @@ func TestInvoke_is_a_route_like_others(t *testing.T) {
 	}
 	refused(t, s.do(request("POST", invokeC, "{")), "POST", 400, "invalid", "body")
 	refused(t, s.do(request("POST", invokeC, `{"target":"a","arguments":["`+strings.Repeat("x", maxMessage)+`"]}`)), "POST", 413, "message_too_large", "")
-	refused(t, s.do(request("POST", invokeC, strings.Repeat(" ", maxBodyBytes+1))), "POST", 413, "body_too_large", "")
+	refused(t, s.do(request("POST", invokeC, strings.Repeat(" ", testLimits.MaxRequestBytes+1))), "POST", 413, "body_too_large", "")
 	refused(t, s.do(request("GET", invokeC, "")), "GET", 405, "method_not_allowed", "")
-	s.refuse = &LimitError{Code: "rate_limited", Name: "messages_per_second", Limit: 10, Window: time.Second, RetryAfter: time.Second, Text: "Too many."}
+	s.refuse = &LimitError{Limit: fault.Limit{Code: "rate_limited", Limit: "messages_per_second", Max: 10, Burst: 10, RetryAfterMS: 1000}, Window: time.Second, Text: "Too many."}
 	refused(t, s.do(request("POST", invokeC, hello)), "POST", 429, "rate_limited", "messages_per_second")
 	s.refuse = nil
 	s.broken = hubs.ErrUnavailable

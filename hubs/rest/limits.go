@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/signalbox/signalbox/internal/fault"
 	"github.com/signalbox/signalbox/internal/httpserver"
 )
 
@@ -13,13 +14,9 @@ type Allowance = httpserver.Allowance
 
 // LimitError is what a tenant's limit says no with. It is answered with 429.
 type LimitError struct {
-	Code   string        // "rate_limited" and the like
-	Name   string        // of the limit, "messages_per_second" and the like
-	Limit  int64         // its value
-	Window time.Duration // over which it counts; 0 = it is no rate
-	// RetryAfter is when a repeat can succeed; it is rounded up to a second.
-	RetryAfter time.Duration
-	Text       string // safe to show
+	fault.Limit
+	Window time.Duration // in which a burst comes back; 0 = it is no rate
+	Text   string        // safe to show
 }
 
 // Error returns the text.
@@ -27,16 +24,16 @@ func (e *LimitError) Error() string { return e.Text }
 
 // headers says when to come back.
 func (e *LimitError) headers(header http.Header) {
-	header.Set("Retry-After", httpserver.Seconds(e.RetryAfter))
+	header.Set("Retry-After", httpserver.Seconds(e.RetryAfter()))
 	if e.Window > 0 {
-		Allowance{Name: e.Name, Quota: e.Limit, Window: e.Window, Reset: e.RetryAfter}.Headers(header)
+		Allowance{Name: e.Limit.Limit, Quota: e.Burst, Window: e.Window, Reset: e.RetryAfter()}.Headers(header)
 	}
 }
 
-// limitHeaders tells every answer's reader what is left of the limit that the
+// limitHeaders tells every answer's reader what is left of the limits that the
 // request counts against.
 func (c *call) limitHeaders() {
-	if c.Allowance != nil {
-		c.Allowance(c.sends).Headers(c.w.Header())
+	if c.Allowances != nil {
+		httpserver.Allowances(c.w.Header(), c.Allowances(c.sends)...)
 	}
 }

@@ -44,7 +44,13 @@ func (h *Handler) send(w http.ResponseWriter, c *call, e *hubs.Entry) (int, erro
 	}
 	e.Message = message
 	messages := charge(size)
-	b, err := c.open(messages)
+	b, err := c.bus()
+	if err == nil {
+		err = c.admitGroups(e)
+	}
+	if err == nil {
+		err = c.admit(messages)
+	}
 	if err != nil {
 		return 0, err
 	}

@@ -50,7 +50,7 @@ func (h *Handler) setPresence(w http.ResponseWriter, c *call) (int, error) {
 		return 0, invalid("body", "The state is not valid JSON.", "one JSON value")
 	}
 	if most := c.Presence.StateBytes; len(state) > most {
-		return 0, fault.New(fault.TooLarge, fmt.Sprintf("The state has %d bytes; at most %d are allowed.", len(state), most)).WithCode(codeStateTooLarge)
+		return 0, fault.New(fault.TooLarge, fmt.Sprintf("The state has %d bytes; at most %d are allowed.", len(state), most)).WithLimit(c.limit("max_presence_state_bytes"))
 	}
 	raw := protocol.Raw{Encoding: protocol.JSON, Bytes: state}
 	if _, err := protocol.AppendMessagePack(nil, raw); err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/internal/fault"
 )
 
 const hello = `{"target":"say","arguments":["hello",1]}`
@@ -257,7 +258,7 @@ func TestRoutes_refuse_bad_names(t *testing.T) {
 
 func TestRoutes_obey_the_limits(t *testing.T) {
 	eachRoute(t, func(t *testing.T, s *service, r route) {
-		s.refuse = &LimitError{Code: "rate_limited", Name: "messages_per_second", Limit: 10, Window: time.Second, RetryAfter: 1100 * time.Millisecond, Text: "Too many."}
+		s.refuse = &LimitError{Limit: fault.Limit{Code: "rate_limited", Limit: "messages_per_second", Max: 10, Burst: 10, RetryAfterMS: 1100}, Window: time.Second, Text: "Too many."}
 		w := s.do(request(r.method, r.path, r.body()))
 		if strings.HasSuffix(r.path, "/:batch") {
 			if w.Code != http.StatusMultiStatus || !strings.Contains(w.Body.String(), `"status":429,"code":"rate_limited"`) {
@@ -354,7 +355,7 @@ func TestRoutes_that_take_messages_check_them(t *testing.T) {
 			"other charset":      {hello, "application/json; charset=utf-16", 415, "unsupported_media_type", ""},
 			"no media type":      {hello, "", 415, "unsupported_media_type", ""},
 			"large message":      {`{"target":"say","arguments":["` + strings.Repeat("x", maxMessage) + `"]}`, "application/json", 413, "message_too_large", ""},
-			"large body":         {`{"target":"say","arguments":["` + strings.Repeat("x", maxBodyBytes) + `"]}`, "application/json", 413, "body_too_large", ""},
+			"large body":         {`{"target":"say","arguments":["` + strings.Repeat("x", testLimits.MaxRequestBytes) + `"]}`, "application/json", 413, "body_too_large", ""},
 			"no map":             {"\x91\x01", "application/octet-stream", 400, "invalid", "body"},
 			"no frames":          {"\x80", "application/octet-stream", 400, "invalid", "body"},
 			"a huge map":         {"\xdf\x7f\xff\xff\xff", "application/octet-stream", 400, "invalid", "body"},
@@ -412,7 +413,7 @@ func TestAnswers_tell_what_is_left_of_the_limit(t *testing.T) {
 			"no bus":          func(s *service) { s.broken = hubs.ErrUnavailable },
 			"a defect":        func(s *service) { s.broken = errors.New("a defect") },
 			"over the limit": func(s *service) {
-				s.refuse = &LimitError{Code: "rate_limited", Name: "messages_per_second", Limit: 10, Window: time.Second, RetryAfter: time.Second, Text: "Too many."}
+				s.refuse = &LimitError{Limit: fault.Limit{Code: "rate_limited", Limit: "messages_per_second", Max: 10, Burst: 10, RetryAfterMS: 1000}, Window: time.Second, Text: "Too many."}
 			},
 		} {
 			if strings.HasSuffix(path, ":invoke") && name == "as it should be" {

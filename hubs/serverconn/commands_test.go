@@ -269,7 +269,7 @@ func TestSlowed(t *testing.T) {
 	asked := make(chan int, 100)
 	turns := make(chan time.Duration, 100)
 	s.admit(func(a *serverconn.Admission) {
-		a.Admit = func(_ context.Context, messages int) (time.Duration, error) {
+		a.Admit = func(_ context.Context, _ []string, messages int) (time.Duration, error) {
 			asked <- messages
 			return <-turns, nil
 		}

@@ -36,10 +36,11 @@ type Admission struct {
 	Limits func() tenants.Limits
 	// Backplane returns the hub's, with the settings in force now.
 	Backplane func() hubs.Backplane
-	// Admit takes messages out of the tenant's rate, or a request when there are
-	// none. It returns how long to wait before asking again, 0 when they are taken.
-	// An error, whose text is shown, says that they never will be.
-	Admit func(ctx context.Context, messages int) (wait time.Duration, err error)
+	// Admit takes messages, which are for groups or for others, out of the tenant's
+	// rates, or a request when there are none. It returns how long to wait before
+	// asking again, 0 when they are taken. An error, whose text is shown, says that
+	// they never will be.
+	Admit func(ctx context.Context, groups []string, messages int) (wait time.Duration, err error)
 	// Refused counts what isn't done for the tenant, by code.
 	Refused func(code string)
 }

@@ -224,22 +224,30 @@ func (k *connection) send(m sp.Message, e *hubs.Entry, payloads []sp.Payload, fi
 
 // publish begins an entry when the tenant's rate allows it.
 func (k *connection) publish(m sp.Message, i *item) error {
-	if ok, err := k.admit(m, nil, i.options.Charge); !ok {
+	if ok, err := k.admit(m, nil, groupsOf(i.entry), i.options.Charge); !ok {
 		return err
 	}
 	return k.flow.begin(k.ctx, i)
 }
 
+// groupsOf are the groups that an entry sends to.
+func groupsOf(e *hubs.Entry) []string {
+	if e.Kind != hubs.SendToGroups {
+		return nil
+	}
+	return e.Groups
+}
+
 // admit waits until the tenant's rate allows messages, or one request when there
 // are none. It reports false when it never will, or err ends the connection.
-func (k *connection) admit(m sp.Message, a *ack, messages int) (bool, error) {
+func (k *connection) admit(m sp.Message, a *ack, groups []string, messages int) (bool, error) {
 	for slowed := false; ; slowed = true {
-		wait, err := k.admission.Admit(k.ctx, messages)
+		wait, err := k.admission.Admit(k.ctx, groups, messages)
 		switch {
 		case k.ctx.Err() != nil:
 			return false, context.Cause(k.ctx)
 		case err != nil:
-			k.refuse(m, a, &refusal{codeRate, strings.TrimPrefix(err.Error(), codeRate+": ")})
+			k.refuse(m, a, &refusal{codeRate, strings.TrimPrefix(err.Error(), codeRate+" ")})
 			return false, nil
 		case wait <= 0:
 			return true, nil
@@ -270,7 +278,7 @@ func (k *connection) change(m sp.Message, e *hubs.Entry, a *ack) error {
 		k.refuse(m, a, err)
 		return nil
 	}
-	if ok, err := k.admit(m, a, 0); !ok {
+	if ok, err := k.admit(m, a, nil, 0); !ok {
 		return err
 	}
 	i := &item{entry: e, about: about(m), command: a != nil, size: 1 << 10}
@@ -311,7 +319,7 @@ func (k *connection) ask(m sp.Message, q hubs.Query, id int32, problem error) er
 		k.refuse(m, a, problem)
 		return nil
 	}
-	if ok, err := k.admit(m, a, 0); !ok {
+	if ok, err := k.admit(m, a, nil, 0); !ok {
 		return err
 	}
 	if _, err := k.flow.position(k.ctx); err != nil {

@@ -81,7 +81,7 @@ func newStand(t testing.TB, bus hubs.Backplane, settings ...setting) *stand {
 		Hub: chat, ServerID: "app-1", Credential: tenants.Credential{KeyID: "key-1"},
 		Limits:    func() tenants.Limits { return tenants.Limits{MaxMessageBytes: 32 << 10, MaxConnections: 100} },
 		Backplane: func() hubs.Backplane { return bus },
-		Admit:     func(context.Context, int) (time.Duration, error) { return 0, nil },
+		Admit:     func(context.Context, []string, int) (time.Duration, error) { return 0, nil },
 		Refused:   s.count,
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

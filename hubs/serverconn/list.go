@@ -27,7 +27,7 @@ func (k *connection) listGroup(m *sp.GroupMemberQuery) error {
 		k.refuse(m, a, err)
 		return nil
 	}
-	if ok, err := k.admit(m, a, 0); !ok {
+	if ok, err := k.admit(m, a, nil, 0); !ok {
 		return err
 	}
 	if _, err := k.flow.position(k.ctx); err != nil {

@@ -42,7 +42,7 @@ func (k *connection) pinged(m *serviceprotocol.Ping) error {
 	}
 	if _, ok := m.Status(); ok {
 		// It asks every edge, as other questions do.
-		if ok, err := k.admit(m, nil, 0); !ok {
+		if ok, err := k.admit(m, nil, nil, 0); !ok {
 			return err
 		}
 		return k.await(k.status)

@@ -40,7 +40,7 @@ func (k *connection) invoke(m *sp.ClientInvocation) error {
 	}
 	done := func() { k.results.Add(-1) }
 	spellOut(message, &k.scratch)
-	if ok, err := k.admit(m, nil, hubs.Units(size)); !ok {
+	if ok, err := k.admit(m, nil, nil, hubs.Units(size)); !ok {
 		done()
 		k.completeError(m, errors.New("the tenant may send no messages"))
 		return err

@@ -28,14 +28,19 @@ func Codes() []Code {
 	return all
 }
 
-// Page is the page of a code, as Markdown.
-func (c Code) Page() []byte {
+// Page is the page of a code, as Markdown; limits is what there is to say of the limit
+// that refuses with it, "" = nothing.
+func (c Code) Page(limits string) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "<!-- Made by make gen from internal/fault. -->\n\n# %s\n\n", c.Code)
 	if c.Status > 0 {
 		fmt.Fprintf(&b, "HTTP status: %d.\n\n", c.Status)
 	}
-	fmt.Fprintf(&b, "%s\n\n**What to do:** %s\n\n[All codes](README.md)\n", c.Meaning, c.Remedy)
+	fmt.Fprintf(&b, "%s\n\n**What to do:** %s\n\n", c.Meaning, c.Remedy)
+	if limits != "" {
+		fmt.Fprintf(&b, "%s\n\n", limits)
+	}
+	b.WriteString("[All codes](README.md)\n")
 	return b.Bytes()
 }
 
@@ -77,9 +82,9 @@ var requestCodes = []Code{
 	{"too_many_idempotency_keys", 429, "The answers of a caller's last 10,000 requests with an Idempotency-Key are kept, each for 24 hours, and there is no room for another.", "Send requests that can be repeated without harm, such as for tokens, without a key."},
 	{"too_many_api_requests", 429, "More requests per minute than one caller, or one address, may send to the control plane.", "Wait for `Retry-After`; the `RateLimit` fields of every answer say what is left."},
 	{"too_large", 413, "More bytes than the limit that the message names.", "Send less."},
-	{"body_too_large", 413, "The body is larger than 1 MiB.", "Send less at once."},
+	{"body_too_large", 413, "The body is larger than `max_request_bytes` of the tenant's plan.", "Send less at once."},
 	{"message_too_large", 413, "The message is larger than `max_message_bytes` of the tenant's plan.", "Send less, or ask for a larger plan."},
-	{"batch_too_large", 400, "A batch has 1 to 100 messages.", "Split it."},
+	{"batch_too_large", 400, "A batch has no messages, or more than `max_batch_items` of the tenant's plan.", "Split it."},
 	{"not_tried", 503, "A message of a batch wasn't tried, since a limit or an outage stopped one before it.", "Repeat what was not accepted, with the same keys; the order is kept."},
 	{"not_supported", 501, "An operation of Azure's API that has no place here.", "See the message for what to do instead."},
 	{"unavailable", 503, "Something that is needed is away.", "Try again after `Retry-After`."},
@@ -99,7 +104,19 @@ var requestCodes = []Code{
 // limitCodes are those of limits.
 var limitCodes = []Code{
 	{"rate_limited", 429, "More messages per second than the tenant's plan allows, over all edges.", "Wait for `Retry-After`; the `RateLimit` fields of every answer say what is left."},
-	{"too_many_requests", 429, "More requests that send nothing than messages per second are allowed.", "Wait for `Retry-After`; ask for many things at once with lists."},
+	{"too_many_requests", 429, "More REST requests per second than the tenant's plan allows, over all edges.", "Wait for `Retry-After`; send many messages in one batch, ask for many things with lists."},
+	{"delivery_rate", 429, "More was delivered per second than the tenant's plan allows. Publishes wait for up to a second first; nothing that was accepted is dropped.", "Publish less, or to fewer at once; wait for `Retry-After`."},
+	{"group_rate", 429, "More publishes per second to one group than the tenant's plan allows, on one edge.", "Put several messages into one, or spread them over groups; wait for `Retry-After`."},
+	{"token_rate", 429, "More tokens per second were asked for than the tenant's plan allows.", "Sign tokens yourself with an access key, or keep them for as long as they are good."},
+	{"connect_rate", 429, "More new connections per second than the tenant's plan allows, over all edges.", "Let clients come back after random times; stock clients do with their default delays. Wait for `Retry-After`."},
+	{"user_connections", 429, "The user has as many connections in the tenant as one user may. With `close_oldest` in the hub's settings it is the reason in the Close message of the oldest.", "Close connections that aren't needed, or give devices users of their own."},
+	{"ip_connect_rate", 429, "More new connections per second from one address than the tenant's plan allows, on one edge.", "Wait for `Retry-After`. Who has many clients behind one address needs a larger limit."},
+	{"ip_connections", 429, "One address has as many connections to the tenant on one edge as it may.", "Close some. Who has many clients behind one address needs a larger limit."},
+	{"call_rate", 0, "A connection calls more per second than it may. After 100 refusals in a minute it is closed, with leave to reconnect.", "Call less often, or put several calls into one. Calls that wait for no answer are told of with `$limit`."},
+	{"method_rate", 0, "A connection calls one method more often than the hub's settings allow (`method_rates`).", "Call it less often, or raise the method's rate in the hub's settings."},
+	{"bandwidth", 0, "A connection goes on sending more bytes per second than it may, although it is read slowly.", "Send less, or smaller messages."},
+	{"too_many_streams", 0, "A connection has as many streams open in this direction as it may.", "Let one end first."},
+	{"kept_out", 429, "A client of this user, or this address, was closed since it went on in spite of refusals. It may not connect for 2 s, for 10 s the second time within five minutes, then for a minute.", "Wait for `Retry-After`; see why its calls were refused."},
 	{"quota_exceeded", 409, "A limit of the plan is reached.", "Remove something, or ask for a larger plan."},
 	{"connection_limit", 429, "The tenant has as many connections as its plan allows, or makes new ones too fast.", "Close connections, or ask for a larger plan; clients try again by themselves."},
 	{"hub_limit", 403, "The tenant uses as many hubs as its plan allows.", "Delete a hub, or use one of those there are."},

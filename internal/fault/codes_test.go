@@ -11,14 +11,15 @@ import (
 	"testing"
 
 	"github.com/signalbox/signalbox/internal/fault"
+	"github.com/signalbox/signalbox/tenants"
 )
 
 const root = "../.."
 
 // codeInSource finds codes where the project writes them: in WithCode, in
-// constants that are called code, Code, Refused or Kind something, and in tables by
-// the name of a constraint.
-var codeInSource = regexp.MustCompile(`WithCode\("([^"]+)"\)|(?m)^\s*"\w+":\s*\{"([a-z_]+)", "|(?m)^\s*(?:code|Code|Refused)[A-Z]\w*\s*=\s*"([A-Za-z._]+)"|fault\.Kind\s*=\s*"([a-z_]+)"|(?m)^\t[A-Z]\w*\s+Kind\s*=\s*"([a-z_]+)" +//`)
+// constants that are called code, Code, Refused or Kind something, in the table of
+// limits, and in tables by the name of a constraint.
+var codeInSource = regexp.MustCompile(`WithCode\("([^"]+)"\)|(?m)^\s*"\w+":\s*\{"([a-z_]+)", "|(?m)^\s*(?:code|Code|Refused)[A-Z]\w*\s*=\s*"([A-Za-z._]+)"|fault\.Kind\s*=\s*"([a-z_]+)"|\bCode: "([a-z_]+)"|(?m)^\t[A-Z]\w*\s+Kind\s*=\s*"([a-z_]+)" +//`)
 
 // TestCodes_are_all_explained: every code in the sources is in the table, and
 // nothing else is.
@@ -69,7 +70,7 @@ func TestPages_are_fresh(t *testing.T) {
 	t.Parallel()
 	want := map[string][]byte{"README.md": fault.Index()}
 	for _, c := range fault.Codes() {
-		want[c.Code+".md"] = c.Page()
+		want[c.Code+".md"] = c.Page(tenants.LimitOfCode(c.Code))
 	}
 	folder := filepath.Join(root, "docs", "errors")
 	entries, err := os.ReadDir(folder)

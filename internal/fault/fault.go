@@ -44,7 +44,9 @@ type Error struct {
 	Fields  []Field
 	// RetryAfter is how long to wait; 0 = not said.
 	RetryAfter time.Duration
-	cause      error
+	// Limit says which limit it is about; nil = none.
+	Limit *Limit
+	cause error
 }
 
 // New returns an error of that kind with a safe message.

@@ -22,17 +22,32 @@ const (
 	limitHeader  = "Ratelimit"
 )
 
-// Headers writes a in the header fields of draft-ietf-httpapi-ratelimit-headers.
-// What remains is a hint: other processes may take from the same.
-func (a Allowance) Headers(header http.Header) {
-	reset := "0"
-	if a.Reset > 0 {
-		reset = Seconds(a.Reset)
+// Headers writes a alone, see Allowances.
+func (a Allowance) Headers(header http.Header) { Allowances(header, a) }
+
+// Allowances writes what is left of several limits, the one that matters most first, in
+// the header fields of draft-ietf-httpapi-ratelimit-headers. What remains is a hint:
+// other processes may take from the same.
+func Allowances(header http.Header, all ...Allowance) {
+	// In every answer: fmt would be the dearest part of many a request.
+	policies, left := make([]byte, 0, 96), make([]byte, 0, 96)
+	for i, a := range all {
+		if i > 0 {
+			policies, left = append(policies, ", "...), append(left, ", "...)
+		}
+		policies = append(strconv.AppendQuote(policies, a.Name), ";q="...)
+		policies = append(strconv.AppendInt(policies, a.Quota, 10), ";w="...)
+		policies = append(policies, Seconds(a.Window)...)
+		left = append(strconv.AppendQuote(left, a.Name), ";r="...)
+		left = append(strconv.AppendInt(left, max(0, a.Remaining), 10), ";t="...)
+		if a.Reset > 0 {
+			left = append(left, Seconds(a.Reset)...)
+		} else {
+			left = append(left, '0')
+		}
 	}
-	// In every answer, twice: fmt would be the dearest part of many a request.
-	name := strconv.Quote(a.Name)
-	header[policyHeader] = []string{name + ";q=" + strconv.FormatInt(a.Quota, 10) + ";w=" + Seconds(a.Window)}
-	header[limitHeader] = []string{name + ";r=" + strconv.FormatInt(max(0, a.Remaining), 10) + ";t=" + reset}
+	header[policyHeader] = []string{string(policies)}
+	header[limitHeader] = []string{string(left)}
 }
 
 // Seconds writes a time to wait, rounded up to a whole second.

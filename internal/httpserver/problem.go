@@ -48,6 +48,13 @@ type Document struct {
 	Detail    string       `json:"detail,omitempty"`
 	Errors    []FieldError `json:"errors,omitempty"`
 	RequestID string       `json:"request_id"`
+	// What follows is of an error that a limit is the reason of, see fault.Limit.
+	Scope        string `json:"scope,omitempty"`
+	Limit        string `json:"limit,omitempty"`
+	Max          *int64 `json:"max,omitempty"`
+	Burst        int64  `json:"burst,omitempty"`
+	RetryAfterMS int64  `json:"retry_after_ms,omitempty"`
+	Doc          string `json:"doc,omitempty"`
 }
 
 // FieldError says what is wrong with one field or parameter, and what would be
@@ -69,6 +76,10 @@ func Describe(ctx context.Context, status int, e *fault.Error) Document {
 	}
 	for _, f := range e.Fields {
 		d.Errors = append(d.Errors, FieldError{Field: f.Name, Message: f.Message, Accepted: f.Accepted})
+	}
+	if l := e.Limit; l != nil {
+		most := l.Max
+		d.Scope, d.Limit, d.Max, d.Burst, d.RetryAfterMS, d.Doc = l.Scope, l.Limit, &most, l.Burst, l.RetryAfterMS, l.Doc
 	}
 	return d
 }

@@ -114,12 +114,36 @@ func SlugIndex(slug string) string { return prefix + "slug:" + slug }
 // HostIndex points from a host, lower case, with or without port, to a tenant's id.
 func HostIndex(host string) string { return prefix + "host:" + host }
 
-// MessageBucket is the fleet-wide token bucket of a tenant's messages.
-func MessageBucket(t tenants.ID) string { return prefix + "{" + string(t) + "}:messages" }
+// RateBucket is the fleet-wide token bucket of one of a tenant's rates.
+func RateBucket(t tenants.ID, limit string) string {
+	return prefix + "{" + string(t) + "}:rate:" + limit
+}
 
-// RequestBucket is the fleet-wide token bucket of a tenant's REST requests that
-// send nothing.
-func RequestBucket(t tenants.ID) string { return prefix + "{" + string(t) + "}:requests" }
+// UserConnections is the sorted set of a user's connections, the oldest first.
+func UserConnections(t tenants.ID, user string) string {
+	return prefix + "{" + string(t) + "}:user:" + user
+}
+
+// LimitFigures is the hash of what was counted of a tenant's limits on a day.
+func LimitFigures(t tenants.ID, day string) string {
+	return prefix + "{" + string(t) + "}:limits:" + day
+}
+
+// LimitUse is the hash of what edges use of a tenant's limits now, by edge run.
+func LimitUse(t tenants.ID) string { return prefix + "{" + string(t) + "}:limits:use" }
+
+// KeptOut is the hash of who is kept out for a while, by user or address.
+func KeptOut(t tenants.ID) string { return prefix + "{" + string(t) + "}:keptout" }
+
+// Offences counts how often somebody was closed within a few minutes.
+func Offences(t tenants.ID, who string) string {
+	return prefix + "{" + string(t) + "}:offences:" + who
+}
+
+// Simulated remembers that a token's simulation was carried out.
+func Simulated(t tenants.ID, token string) string {
+	return prefix + "{" + string(t) + "}:simulated:" + token
+}
 
 // StreamSizes is the hash of the bytes in a tenant's hub streams, by hub.
 func StreamSizes(t tenants.ID) string { return prefix + "{" + string(t) + "}:streams" }

@@ -52,6 +52,7 @@ func Open(f *fleet.Fleet, sealed []byte) (*tenants.Document, error) {
 	if err := json.Unmarshal(data, d); err != nil {
 		return nil, fmt.Errorf("open document: %w", err)
 	}
+	d.Limits.Fill(d.Plan)
 	return d, nil
 }
 

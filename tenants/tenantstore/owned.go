@@ -112,12 +112,31 @@ func (s *Store) DeleteHub(ctx context.Context, t tenants.ID, name string) error 
 
 // Limits implements tenants.Registry.
 func (s *Store) Limits(ctx context.Context, t tenants.ID, now time.Time) (tenants.Limits, []tenants.Override, error) {
-	limits, err := one(ctx, s, "tenant", pgx.RowTo[tenants.Limits],
-		"SELECT p.limits FROM tenants t JOIN accounts a ON a.id = t.account_id JOIN plans p ON p.id = a.plan WHERE t.id = $1", t)
+	limits, err := one(ctx, s, "tenant", func(row pgx.CollectableRow) (l tenants.Limits, err error) {
+		var plan string
+		var stored []byte
+		if err := row.Scan(&plan, &stored); err != nil {
+			return l, err
+		}
+		return tenants.PlanLimits(plan, stored)
+	}, "SELECT p.id, p.limits FROM tenants t JOIN accounts a ON a.id = t.account_id JOIN plans p ON p.id = a.plan WHERE t.id = $1", t)
 	if err != nil {
 		return tenants.Limits{}, nil, err
 	}
 	overrides, err := many(ctx, s, "limit overrides", pgx.RowToStructByPos[tenants.Override],
-		"SELECT code, value FROM limit_overrides WHERE tenant_id = $1 AND (expires_at IS NULL OR expires_at > $2)", t, now)
+		"SELECT code, value, dry_run, expires_at FROM limit_overrides WHERE tenant_id = $1 AND (expires_at IS NULL OR expires_at > $2) ORDER BY code", t, now)
 	return limits, overrides, err
+}
+
+// PutOverride implements tenants.Registry.
+func (s *Store) PutOverride(ctx context.Context, t tenants.ID, o tenants.Override) error {
+	return s.exec(ctx, "limit override", `
+		INSERT INTO limit_overrides (tenant_id, code, value, dry_run, expires_at) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (tenant_id, code) DO UPDATE SET value = excluded.value, dry_run = excluded.dry_run, expires_at = excluded.expires_at
+		WHERE limit_overrides.tenant_id = $1`, t, o.Limit, o.Value, o.DryRun, o.Expires)
+}
+
+// DeleteOverride implements tenants.Registry.
+func (s *Store) DeleteOverride(ctx context.Context, t tenants.ID, limit string) error {
+	return s.exec(ctx, "override of this limit", "DELETE FROM limit_overrides WHERE tenant_id = $1 AND code = $2", t, limit)
 }

@@ -196,7 +196,7 @@ func TestLimits_overrides_end(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	effective := plan.With(overrides)
+	effective := plan.With(overrides, now)
 	if effective.MaxConnections != 7 || effective.MaxHubs != 20 || plan.MaxConnections != 200 {
 		t.Errorf("plan %+v, overrides %v", plan, overrides)
 	}

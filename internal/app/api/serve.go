@@ -23,6 +23,7 @@ import (
 	"github.com/signalbox/signalbox/billing/billingstore"
 	"github.com/signalbox/signalbox/billing/usage"
 	"github.com/signalbox/signalbox/hubs/backplane"
+	"github.com/signalbox/signalbox/hubs/quota"
 	"github.com/signalbox/signalbox/hubs/upstream"
 	"github.com/signalbox/signalbox/internal/fleet"
 	"github.com/signalbox/signalbox/internal/httpserver"
@@ -140,7 +141,15 @@ func open(ctx context.Context, c Config, logger *slog.Logger, console io.Writer,
 		Sessions: tenantstore.NewSessions(a.core.pool), Keys: keys,
 		OpenID: openIDOf(c), OpenIDName: c.OIDCName,
 		StreamBytes: func(ctx context.Context, t tenants.ID) (int64, error) { return backplane.StreamBytes(ctx, a.redis, t) },
-		Console:     assets(), Dev: c.Dev, Logger: logger,
+		LimitFigures: func(ctx context.Context, t tenants.ID) (map[string]adminapi.LimitFigures, error) {
+			counted, err := quota.ReadFigures(ctx, a.redis, t, time.Now())
+			figures := make(map[string]adminapi.LimitFigures, len(counted))
+			for name, f := range counted {
+				figures[name] = adminapi.LimitFigures(f)
+			}
+			return figures, err
+		},
+		Console: assets(), Dev: c.Dev, Logger: logger,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make API: %w", err)

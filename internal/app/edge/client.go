@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/signalbox/signalbox/hubs/pairing"
 	"github.com/signalbox/signalbox/hubs/quota"
 	"github.com/signalbox/signalbox/hubs/transport"
+	"github.com/signalbox/signalbox/internal/httpserver"
 	"github.com/signalbox/signalbox/internal/telemetry"
 	"github.com/signalbox/signalbox/tenants"
 	"github.com/signalbox/signalbox/tenants/accesstoken"
@@ -31,6 +33,7 @@ const (
 	codeHubs      = "hub_limit"
 	codeInvalid   = "invalid"
 
+	codeConnects    = "connect_rate"
 	codeUnavailable = "unavailable"
 	codeUnheard     = "publish_lost"
 )
@@ -58,10 +61,10 @@ func unauthorized() *transport.Error {
 
 // clients serves /client for all tenants.
 type clients struct {
-	auth        *authenticator
-	hubs        *registry
-	connections *quota.Connections
-	refused     func(t tenants.ID, hub, code string)
+	auth    *authenticator
+	hubs    *registry
+	limits  *limits
+	refused func(t tenants.ID, hub, code string)
 }
 
 // origins returns the browser origins that the hub's settings allow.
@@ -96,6 +99,10 @@ func (c *clients) resolve(r *http.Request) (*transport.Endpoint, error) {
 		c.refused(t.ID, "", codeInvalid)
 		return nil, refuse(http.StatusBadRequest, "Bad request: "+err.Error()+".")
 	}
+	in := t.LimitsAt(time.Now())
+	if err := c.limits.arrive(r, t, in); err != nil {
+		return nil, c.refusal(r, t, hub, err)
+	}
 	p, err := c.auth.client(t, r, hub)
 	lapsed := false
 	if errors.Is(err, accesstoken.ErrInvalid) && continues(r) {
@@ -125,6 +132,9 @@ func (c *clients) resolve(r *http.Request) (*transport.Endpoint, error) {
 		c.refused(t.ID, hub, codeSuspended)
 		return nil, refuse(http.StatusForbidden, "The tenant is suspended.")
 	}
+	if err := c.limits.begin(r.Context(), r, t, in, p.UserID); err != nil {
+		return nil, c.refusal(r, t, hub, err)
+	}
 	ep := &transport.Endpoint{
 		Principal: hubs.Principal{
 			UserID: p.UserID, Claims: userClaims(p), Credential: p.KeyID, Expires: p.CloseAt, Groups: p.Groups, Authentication: kept(p),
@@ -132,13 +142,16 @@ func (c *clients) resolve(r *http.Request) (*transport.Endpoint, error) {
 		Scope:   string(t.ID) + "/" + hub,
 		Request: &pairing.Request{Claims: p.Claims, ForeignIssuer: p.IssuerID != "", Host: r.Host, Header: r.Header, RawQuery: r.URL.RawQuery},
 
-		StatefulReconnect: resumable(t.Limits),
-		Admit: func(ctx context.Context, _ string) (func(), error) {
+		StatefulReconnect: resumable(in),
+		Admit: func(ctx context.Context, id string) (func(), error) {
 			if err := c.hubs.admits(); err != nil {
-				return nil, c.refusal(t, hub, err)
+				return nil, c.refusal(r, t, hub, err)
 			}
-			release, err := c.connections.Admit(ctx, t.ID, c.hubs.limits(t).MaxConnections)
-			return release, c.refusal(t, hub, err)
+			t := c.hubs.current(t)
+			in := t.LimitsAt(time.Now())
+			release, oldest, err := c.limits.admit(ctx, t, in, newcomer{hub: hub, id: id, user: p.UserID, r: r})
+			c.closeOldest(t, oldest, in)
+			return release, c.refusal(r, t, hub, err)
 		},
 	}
 	if ep.Rewind, err = c.rewind(t, hub, p, r); err != nil {
@@ -149,13 +162,13 @@ func (c *clients) resolve(r *http.Request) (*transport.Endpoint, error) {
 		// Nothing is kept for it, so nothing of the hub is made yet. A tenant that
 		// is full is told now, before its clients try three transports.
 		if err := errors.Join(c.hubs.admits(), c.hubs.allowed(t, hub)); err != nil {
-			return nil, c.refusal(t, hub, err)
+			return nil, c.refusal(r, t, hub, err)
 		}
-		return ep, c.refusal(t, hub, c.connections.Check(r.Context(), t.ID, t.Limits.MaxConnections))
+		return ep, c.refusal(r, t, hub, c.limits.peek(r.Context(), t, in, p.UserID, t.Hubs[hub]))
 	}
 	served, err := c.hubs.get(t, hub)
 	if err != nil {
-		return nil, c.refusal(t, hub, err)
+		return nil, c.refusal(r, t, hub, err)
 	}
 	ep.Server = served.server
 	ep.Renewed = func(k *hubs.Connection) { served.keeper.polled(k, p) }
@@ -217,17 +230,27 @@ func kept(p *accesstoken.Principal) *accesstoken.Principal {
 }
 
 // refusal turns what says no into an answer; nil stays nil.
-func (c *clients) refusal(t *tenants.Document, hub string, err error) error {
+func (c *clients) refusal(r *http.Request, t *tenants.Document, hub string, err error) error {
 	var limit *quota.Refusal
 	var many *hubLimitError
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &limit):
+		if !c.hubs.uses(t, hub) {
+			hub = "" // anybody may name any, which must not grow what is counted
+		}
 		c.refused(t.ID, hub, limit.Code)
-		return retryable(refuse(http.StatusTooManyRequests, limit.Error()), limit.RetryAfter)
+		limit.RequestID = httpserver.RequestID(r.Context())
+		after := limit.RetryAfter()
+		if limit.Code == codeConnects {
+			after += rand.N(after + time.Second) // or all that were refused come back together
+			limit.RetryAfterMS = after.Milliseconds()
+		}
+		return retryable(refuse(http.StatusTooManyRequests, limit.Error()), after)
 	case errors.As(err, &many):
 		c.refused(t.ID, "", codeHubs)
+		many.RequestID = httpserver.RequestID(r.Context())
 		return refuse(http.StatusForbidden, many.Error())
 	case errors.Is(err, errDraining):
 		c.refused(t.ID, hub, codeUnavailable)

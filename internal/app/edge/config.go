@@ -63,6 +63,9 @@ type Config struct {
 	// TrustedProxies are the networks, as 10.0.0.0/8, of balancers in front of
 	// Addr whose X-Forwarded headers are believed.
 	TrustedProxies []netip.Prefix `env:"SIGNALBOX_TRUSTED_PROXIES"`
+	// IPLimitExempt are the networks whose addresses the limits per address don't
+	// concern: what many clients share as theirs.
+	IPLimitExempt []netip.Prefix `env:"SIGNALBOX_EDGE_IP_LIMIT_EXEMPT" envDefault:"127.0.0.0/8,::1/128"`
 	// RequireHTTPS refuses what was not asked for over TLS, here or at a trusted
 	// proxy.
 	RequireHTTPS bool `env:"SIGNALBOX_REQUIRE_HTTPS"`

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/signalbox/signalbox/hubs/rest"
+	"github.com/signalbox/signalbox/internal/fault"
 	"github.com/signalbox/signalbox/tenants"
 )
 
@@ -20,7 +21,7 @@ const (
 
 // requestsAtOnce is how many REST requests of a tenant an edge has under way: as
 // many as come in a tenth of a second at the limit of messages, and some.
-func requestsAtOnce(l tenants.Limits) int { return leastAtOnce + l.MessagesPerSecond/10 }
+func requestsAtOnce(l *tenants.Limits) int { return leastAtOnce + l.MessagesPerSecond/10 }
 
 // crowd counts the REST requests of each tenant that are under way, so that one
 // tenant's don't have all of an edge's memory and processor. The zero value has
@@ -37,12 +38,15 @@ func (c *crowd) enter(t *tenants.Document, path string) (leave func(), err error
 	if strings.HasSuffix(path, ":invoke") {
 		return func() {}, nil
 	}
-	most := requestsAtOnce(t.Limits)
+	most := requestsAtOnce(t.LimitsAt(time.Now()))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.tenants[t.ID] >= most {
 		return nil, &rest.LimitError{
-			Code: codeCrowd, Name: "requests_at_once", Limit: int64(most), RetryAfter: time.Second,
+			Limit: fault.Limit{
+				Code: codeCrowd, Scope: string(tenants.ScopeTenant), Limit: "requests_at_once", Max: int64(most),
+				RetryAfterMS: time.Second.Milliseconds(), Doc: fault.PagesURL + codeCrowd,
+			},
 			Text: fmt.Sprintf("%d requests of the tenant are under way on this edge. Wait for answers before sending more.", most),
 		}
 	}

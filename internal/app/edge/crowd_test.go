@@ -18,7 +18,7 @@ func TestCrowd_counts_what_is_under_way(t *testing.T) {
 	var c crowd
 	doc := &tenants.Document{ID: "t1", Limits: tenants.Limits{MessagesPerSecond: 100}}
 	var leave []func()
-	for range requestsAtOnce(doc.Limits) {
+	for range requestsAtOnce(&doc.Limits) {
 		done, err := c.enter(doc, "/api/hubs/chat/:send")
 		if err != nil {
 			t.Fatal(err)
@@ -26,7 +26,7 @@ func TestCrowd_counts_what_is_under_way(t *testing.T) {
 		leave = append(leave, done)
 	}
 	var limit *rest.LimitError
-	if _, err := c.enter(doc, "/api/hubs/chat/:send"); !errors.As(err, &limit) || limit.Code != codeCrowd || limit.Limit != 74 {
+	if _, err := c.enter(doc, "/api/hubs/chat/:send"); !errors.As(err, &limit) || limit.Code != codeCrowd || limit.Max != 74 {
 		t.Errorf("one too many: %v", err)
 	}
 	if _, err := c.enter(doc, "/api/hubs/chat/connections/c/:invoke"); err != nil {
@@ -50,7 +50,7 @@ func TestREST_requests_at_once_are_bounded(t *testing.T) {
 	demo, other := document("demo", 1), document("other", 1)
 	c := startEdges(t, 1, demo, other)
 	path := "/api/v1/hubs/chat"
-	most := requestsAtOnce(demo.Limits)
+	most := requestsAtOnce(&demo.Limits)
 	if most > 2000 {
 		t.Fatalf("%d requests are more than this test makes", most)
 	}

@@ -17,7 +17,6 @@ import (
 	"github.com/signalbox/signalbox/hubs"
 	"github.com/signalbox/signalbox/hubs/backplane"
 	"github.com/signalbox/signalbox/hubs/pairing"
-	"github.com/signalbox/signalbox/hubs/quota"
 	"github.com/signalbox/signalbox/hubs/rest"
 	"github.com/signalbox/signalbox/hubs/serverconn"
 	"github.com/signalbox/signalbox/hubs/serverlink"
@@ -47,22 +46,19 @@ type Edge struct {
 	log *slog.Logger
 	run string // random per start; names this edge in Redis
 
-	telemetry   *telemetry.Telemetry
-	redis       *redis.Client
-	control     *http.Client // asks the control plane
-	bus         *backplane.Redis
-	ownership   *backplane.Ownership
-	directory   *directory.Directory
-	recorder    *usage.Recorder
-	connections *quota.Connections
-	memberships *quota.Memberships
-	messages    *quota.Messages
-	requests    *quota.Messages
-	deliveries  *deliveries.Log
-	hubs        *registry
-	transports  *transport.Handler
-	ready       *readiness
-	crowd       crowd // of REST requests
+	telemetry  *telemetry.Telemetry
+	redis      *redis.Client
+	control    *http.Client // asks the control plane
+	bus        *backplane.Redis
+	ownership  *backplane.Ownership
+	directory  *directory.Directory
+	recorder   *usage.Recorder
+	limits     *limits
+	deliveries *deliveries.Log
+	hubs       *registry
+	transports *transport.Handler
+	ready      *readiness
+	crowd      crowd // of REST requests
 
 	public, admin, internal *httpserver.Server
 }
@@ -121,10 +117,7 @@ func (e *Edge) shared(f *fleet.Fleet) error {
 		return err
 	}
 	e.recorder = usage.NewRecorder(e.redis, e.run, e.log)
-	e.connections = quota.NewConnections(e.redis, e.run, e.log)
-	e.memberships = quota.NewMemberships(e.redis, e.run, e.log)
-	e.messages = quota.NewMessages(e.redis, e.log)
-	e.requests = quota.NewRequests(e.redis, e.log)
+	e.limits = newLimits(e.redis, e.run, e.cfg.IPLimitExempt, e.recorder, e.log)
 	metrics, err := telemetry.NewEdgeMetrics(e.telemetry.Meter(), telemetry.EdgeSources{
 		Hubs:         e.hubs.count,
 		Documents:    e.directory.Len,
@@ -138,8 +131,7 @@ func (e *Edge) shared(f *fleet.Fleet) error {
 		Redis: e.redis, EdgeRun: e.run, Logger: e.log, StreamsOnly: e.cfg.StreamsOnly,
 		OnAccepted: e.recorder.Accepted,
 		OnUnheard: func(t tenants.ID, hub string) {
-			e.recorder.Refused(t, hub, codeUnheard)
-			metrics.Refused(codeUnheard)
+			e.limits.refused(t, hub, codeUnheard)
 		},
 	}); err != nil {
 		return err
@@ -148,14 +140,12 @@ func (e *Edge) shared(f *fleet.Fleet) error {
 		return fmt.Errorf("instrument backplane: %w", err)
 	}
 	e.hubs.bus, e.hubs.directory, e.hubs.recorder, e.hubs.metrics = e.bus, e.directory, e.recorder, metrics
-	e.hubs.messages, e.hubs.connections, e.hubs.memberships = e.messages, e.connections, e.memberships
+	e.limits.use(e.hubs, metrics)
+	e.hubs.limits = e.limits
 	e.deliveries = deliveries.New(e.redis, e.log)
 	e.hubs.upstreams = upstream.NewGateway(upstream.Config{
 		Transport: upstream.NewTransport(outbound.Policy{Allowed: e.cfg.OutboundAllow}), Redis: e.redis, Log: e.deliveries, Logger: e.log,
-		Refused: func(t tenants.ID, hub, code string) {
-			e.recorder.Refused(t, hub, code)
-			metrics.Refused(code)
-		},
+		Refused: e.limits.refused,
 		Position: func(t tenants.ID, hub, token string) (hubs.Position, error) {
 			return e.hubs.openPosition(t, hub, token)
 		},
@@ -247,25 +237,21 @@ type late struct{ http.Handler }
 // handlers makes what the public and the internal listener serve.
 func (e *Edge) handlers(f *fleet.Fleet) (public, internal http.Handler, err error) {
 	auth := e.hubs.auth
-	refused := func(t tenants.ID, hub, code string) {
-		e.recorder.Refused(t, hub, code)
-		e.hubs.metrics.Refused(code)
-	}
-	c := &clients{auth: auth, hubs: e.hubs, connections: e.connections, refused: refused}
+	c := &clients{auth: auth, hubs: e.hubs, limits: e.limits, refused: e.limits.refused}
 	if e.transports, err = transport.NewHandler(transport.Options{
 		Resolve: c.resolve, Origins: c.origins, TokenKey: f.Key(fleet.PurposeConnectionToken), Ownership: e.ownership, Logger: e.log,
 		Refused: c.refusedRequest,
 	}); err != nil {
 		return nil, nil, err
 	}
-	b := &backends{auth: auth, hubs: e.hubs, messages: e.messages, requests: e.requests, crowd: &e.crowd, refused: refused}
+	b := &backends{auth: auth, hubs: e.hubs, limits: e.limits, crowd: &e.crowd, refused: e.limits.refused}
 	api, err := rest.NewHandler(rest.Config{Scope: b.scope, PositionKey: f.Key(fleet.PurposePosition), Logger: e.log})
 	if err != nil {
 		return nil, nil, err
 	}
 	e.hubs.position = api.SealPosition
 	e.hubs.openPosition = api.OpenPosition
-	srv := &servers{auth: auth, hubs: e.hubs, messages: e.messages, requests: e.requests, refused: refused}
+	srv := &servers{auth: auth, hubs: e.hubs, limits: e.limits, refused: e.limits.refused}
 	hosts := make(map[string]bool, len(e.cfg.ServiceHosts))
 	for _, h := range e.cfg.ServiceHosts {
 		hosts[strings.ToLower(h)] = true

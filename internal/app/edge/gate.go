@@ -70,6 +70,54 @@ func endReason(t *tenants.Document, token tenants.Credential) string {
 	return ""
 }
 
+// reviewEvery is how often hubs get the limits of overrides that have ended meanwhile.
+const reviewEvery = 500 * time.Millisecond
+
+// review puts limits in force whose time has come, until ctx is done. What looks limits
+// up when it needs them knows by itself.
+func (g *registry) review(ctx context.Context) error {
+	tick := time.NewTicker(reviewEvery)
+	defer tick.Stop()
+	last := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		now := time.Now()
+		for _, id := range g.ids() {
+			t, ok := g.directory.Cached(id)
+			if !ok || t.LimitsAt(last) == t.LimitsAt(now) {
+				continue
+			}
+			for name, s := range g.of(id) {
+				g.apply(t, name, s)
+			}
+		}
+		last = now
+	}
+}
+
+// ids are the tenants with hubs here.
+func (g *registry) ids() []tenants.ID {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	all := make([]tenants.ID, 0, len(g.tenants))
+	for id := range g.tenants {
+		all = append(all, id)
+	}
+	return all
+}
+
+// apply gives a hub the limits and settings of t.
+func (g *registry) apply(t *tenants.Document, name string, s *servedHub) {
+	s.share.SetWeight(shareWeight(t.LimitsAt(time.Now())))
+	if err := s.server.SetOptions(options(t, name)); err != nil {
+		g.log.Error("hub settings not applied", "tenant_id", t.ID, "hub", name, "error", err)
+	}
+}
+
 // changed puts a new document in force: connections that it no longer allows
 // are closed for good, the others get its limits and settings. It is the
 // directory's OnChange and doesn't block.
@@ -90,10 +138,7 @@ func (g *registry) changed(_, after *tenants.Document) {
 			continue
 		}
 		s.allow(after, name)
-		s.share.SetWeight(shareWeight(after.Limits))
-		if err := s.server.SetOptions(options(after, name)); err != nil {
-			g.log.Error("hub settings not applied", "tenant_id", after.ID, "hub", name, "error", err)
-		}
+		g.apply(after, name, s)
 		s.handlers.changed()
 	}
 }

@@ -187,6 +187,9 @@ func document(slug string, revision int64) *tenants.Document {
 			MaxConnections: 100, MessagesPerSecond: 1000, MessageBurst: 1000, MaxMessageBytes: 32 << 10,
 			MaxGroupsPerConn: 10, MaxHubs: 5, IdempotencySeconds: 120, RetentionSeconds: 180,
 			ResumeWindowSeconds: 30, ResumeBufferBytes: 100_000,
+			CallsPerSecond: 10_000, CallBurst: 50_000, BytesPerSecond: 64 << 20, ByteBurst: 64 << 20,
+			RequestsPerSecond: 10_000, RequestBurst: 10_000, GroupPublishesPerSecond: 10_000, GroupPublishBurst: 10_000,
+			DeliveriesPerSecond: 1_000_000,
 		},
 	}
 }

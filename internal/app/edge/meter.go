@@ -7,19 +7,27 @@ import (
 
 	"github.com/signalbox/signalbox/billing/usage"
 	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/hubs/quota"
 	"github.com/signalbox/signalbox/internal/telemetry"
+	"github.com/signalbox/signalbox/tenants"
 )
 
 // meter counts one hub for its tenant's bill and for the edge's metrics.
 type meter struct {
+	tenant  tenants.ID
 	usage   *usage.HubMeter
 	metrics *telemetry.EdgeMetrics
+	figures *quota.Figures
+	deliver func(n int) // counts against the limit of deliveries
 }
 
 var _ hubs.Meter = (*meter)(nil)
 
-func newMeter(u *usage.HubMeter, m *telemetry.EdgeMetrics) *meter {
-	return &meter{usage: u, metrics: m}
+func (g *registry) newMeter(t tenants.ID, hub string) *meter {
+	return &meter{
+		tenant: t, usage: g.recorder.Hub(t, hub), metrics: g.metrics,
+		figures: g.limits.figures, deliver: g.limits.deliveries.Tenant(t),
+	}
 }
 
 // ConnectionOpened implements hubs.Meter.
@@ -44,6 +52,7 @@ func (m *meter) ConnectionClosed(c *hubs.Connection, open time.Duration) {
 // Delivered implements hubs.Meter.
 func (m *meter) Delivered(messages, bytes int) {
 	m.usage.Delivered(messages, bytes)
+	m.deliver(messages)
 	m.metrics.Delivered(messages, bytes)
 }
 
@@ -56,6 +65,7 @@ func (m *meter) Received(bytes int) {
 // Refused implements hubs.Meter.
 func (m *meter) Refused(code string) {
 	m.usage.Refused(code)
+	m.figures.Refused(m.tenant, code)
 	m.metrics.Refused(code)
 	if code == hubs.RefusedSlowConsumer {
 		m.metrics.SlowConsumer()

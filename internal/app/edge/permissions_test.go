@@ -51,7 +51,7 @@ func (k *client) call(method string, arguments ...any) frame {
 // refused waits for the refusal of a call by a code.
 func (k *client) refused(code, method string, arguments ...any) {
 	k.t.Helper()
-	if f := k.call(method, arguments...); !strings.Contains(f.Error, "HubException: "+code+": ") {
+	if f := k.call(method, arguments...); !strings.Contains(f.Error, "HubException: "+code) {
 		k.t.Fatalf("%s%v: got %q, want %s", method, arguments, f.Error, code)
 	}
 }

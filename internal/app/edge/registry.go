@@ -18,6 +18,7 @@ import (
 	"github.com/signalbox/signalbox/hubs/serverconn"
 	"github.com/signalbox/signalbox/hubs/serverlink"
 	"github.com/signalbox/signalbox/hubs/upstream"
+	"github.com/signalbox/signalbox/internal/fault"
 	"github.com/signalbox/signalbox/internal/telemetry"
 	"github.com/signalbox/signalbox/tenants"
 	"github.com/signalbox/signalbox/tenants/directory"
@@ -38,27 +39,28 @@ const (
 var errDraining = errors.New("the edge is draining")
 
 // hubLimitError refuses the use of one more hub.
-type hubLimitError struct{ limit int }
+type hubLimitError struct{ fault.Limit }
 
-func (e *hubLimitError) Error() string {
-	return fmt.Sprintf("%s: the tenant has all of its %d hubs in use; delete one, or use one of them", codeHubs, e.limit)
+func (e *hubLimitError) Error() string { return e.String() }
+
+func noMoreHubs(l *tenants.Limits) *hubLimitError {
+	row, _ := tenants.Row("max_hubs")
+	return &hubLimitError{row.Refusal(l, 0)}
 }
 
 // registry has the hubs that this edge serves, by tenant. Hubs are made on first
 // use and dropped when idle.
 type registry struct {
-	bus         *backplane.Redis
-	directory   *directory.Directory
-	messages    *quota.Messages
-	connections *quota.Connections
-	memberships *quota.Memberships
-	servers     *serverconn.Pool     // app servers that are connected here
-	pairings    *serverlink.Fleet    // pairs clients with app servers anywhere
-	presence    *serverlink.Registry // which hubs have app servers
-	recorder    *usage.Recorder
-	upstreams   *upstream.Gateway
-	metrics     *telemetry.EdgeMetrics
-	auth        *authenticator
+	bus       *backplane.Redis
+	directory *directory.Directory
+	limits    *limits
+	servers   *serverconn.Pool     // app servers that are connected here
+	pairings  *serverlink.Fleet    // pairs clients with app servers anywhere
+	presence  *serverlink.Registry // which hubs have app servers
+	recorder  *usage.Recorder
+	upstreams *upstream.Gateway
+	metrics   *telemetry.EdgeMetrics
+	auth      *authenticator
 	// position makes the token of a position, see rest.Handler.SealPosition.
 	position func(t tenants.ID, hub string, p hubs.Position) string
 	// openPosition undoes it, see rest.Handler.OpenPosition.
@@ -109,8 +111,9 @@ func (th *tenantHubs) allow(t *tenants.Document, hub string, now time.Time) erro
 	if _, configured := t.Hubs[hub]; configured {
 		return nil
 	}
-	if _, known := th.implicit[hub]; !known && len(t.Hubs)+len(th.implicit) >= t.Limits.MaxHubs {
-		return &hubLimitError{limit: t.Limits.MaxHubs}
+	in := t.LimitsAt(now)
+	if _, known := th.implicit[hub]; !known && len(t.Hubs)+len(th.implicit) >= in.MaxHubs {
+		return noMoreHubs(in)
 	}
 	th.implicit[hub] = now
 	return nil
@@ -159,10 +162,10 @@ func (g *registry) get(t *tenants.Document, hub string) (*servedHub, error) {
 		return nil, errDraining
 	}
 	t = g.current(t)
-	th.share.SetWeight(shareWeight(t.Limits))
-	m := newMeter(g.recorder.Hub(t.ID, hub), g.metrics)
+	th.share.SetWeight(shareWeight(g.inForce(t)))
+	m := g.newMeter(t.ID, hub)
 	s := &servedHub{meter: m, used: now, share: th.share}
-	s.memberships = g.memberships.Hub(t.ID, func() int { return membershipsOf(g.limits(t)) })
+	s.memberships = g.limits.memberships.Hub(t.ID, func() int { return g.inForce(t).MaxMemberships })
 	s.upstream = g.upstreams.Hub(t.ID, hub, func() *tenants.Document { return g.current(t) })
 	s.handlers = newHandlers(pairing.Hub{Tenant: t.ID, Name: hub}, fleetServers{g.pairings, g.presence},
 		func() tenants.Handler { return g.current(t).Hubs[hub].WithDefaults().Handler }, m.Refused, g.log.With(telemetry.KeyTenant, t.ID))
@@ -175,14 +178,17 @@ func (g *registry) get(t *tenants.Document, hub string) (*servedHub, error) {
 		Filters: []hubs.Filter{
 			s.keeper,
 			s.handlers,
-			&quota.Filter{Messages: g.messages, Tenant: t.ID, Rate: func() quota.Rate { return rateOf(g.limits(t)) }, Refused: m.Refused},
+			g.quotaFilter(t, hub, m),
 			&clientmethods.Filter{Config: clientmethods.Config{
 				Allowed: s.allowed, Refresh: s.keeper.refresh, Refused: m.Refused,
 				SealPosition: seal,
 				OpenPosition: func(token string) (hubs.Position, error) { return g.openPosition(t.ID, hub, token) },
 				PresenceLimits: func() (members, stateBytes int) {
-					l := g.current(t).Presence()
+					l := g.inForce(t).Presence()
 					return l.Members, l.StateBytes
+				},
+				Publish: func(ctx context.Context, group string) error {
+					return g.limits.publish(ctx, t.ID, hub, g.inForce(t), []string{group})
 				},
 			}},
 		},
@@ -221,8 +227,34 @@ func (g *registry) backplane(t *tenants.Document, hub string) hubs.Backplane {
 	return g.bus.HubWith(t.ID, hub, func() backplane.Settings { return settings(g.current(t), hub) })
 }
 
-// limits are those in force now.
-func (g *registry) limits(t *tenants.Document) tenants.Limits { return g.current(t).Limits }
+// inForce are the limits that count now.
+func (g *registry) inForce(t *tenants.Document) *tenants.Limits {
+	return g.current(t).LimitsAt(time.Now())
+}
+
+// quotaFilter is what charges the invocations of a hub's clients.
+func (g *registry) quotaFilter(t *tenants.Document, hub string, m *meter) *quota.Filter {
+	return &quota.Filter{
+		Messages: g.limits.messages, Figures: g.limits.figures, Tenant: t.ID,
+		Limits: func() *tenants.Limits { return g.inForce(t) },
+		Method: func(name string) (tenants.MethodRate, bool) {
+			rate, ok := g.current(t).Hubs[hub].MethodRates[name]
+			return rate, ok
+		},
+		Refused:  m.Refused,
+		Offended: func(c *hubs.Connection, _ *quota.Refusal) { g.offended(t, c) },
+	}
+}
+
+// offended keeps out who has to be closed, for a while.
+func (g *registry) offended(t *tenants.Document, c *hubs.Connection) {
+	by := who(c.Info().RemoteAddress, c.User())
+	go func() {
+		if err := g.limits.figures.Offend(context.Background(), t.ID, by); err != nil {
+			g.log.Warn("offence not counted", "tenant_id", t.ID, "error", err)
+		}
+	}()
+}
 
 // inUse reports whether the tenant has hubs or app servers here; its document must
 // stay known.
@@ -369,7 +401,7 @@ func (g *registry) close(ctx context.Context) {
 // shareWeight is what a tenant may write beside others while an edge has more to
 // write than it can: a plan that may send more gets more, but nowhere near in
 // proportion.
-func shareWeight(l tenants.Limits) int {
+func shareWeight(l *tenants.Limits) int {
 	switch {
 	case l.MessagesPerSecond >= 10_000:
 		return 4
@@ -382,16 +414,20 @@ func shareWeight(l tenants.Limits) int {
 // options are a hub's settings for its runtime. A limit of 0 allows nothing,
 // where 0 would mean a default.
 func options(t *tenants.Document, hub string) hubs.Options {
-	s := t.Hubs[hub]
+	s, l := t.Hubs[hub], t.LimitsAt(time.Now())
 	return hubs.Options{
 		TellGaps:                  s.Gaps == tenants.TellGaps,
 		KeepAliveInterval:         time.Duration(s.KeepAliveSeconds) * time.Second,
 		ClientTimeoutInterval:     time.Duration(s.ClientTimeoutSeconds) * time.Second,
-		MaximumReceiveMessageSize: max(1, t.Limits.MaxMessageBytes),
-		MaximumGroups:             max(1, t.Limits.MaxGroupsPerConn),
+		MaximumReceiveMessageSize: max(1, l.MaxMessageBytes),
+		MaximumGroups:             max(1, l.MaxGroupsPerConn),
+		MaximumOpenStreams:        max(1, l.MaxOpenStreams),
+		OutboundBytes:             max(1, l.OutboundQueueBytes),
+		ReceiveBytesPerSecond:     max(1, l.BytesPerSecond),
+		ReceiveBytesBurst:         l.ByteBurst,
 
-		StatefulReconnectWindow:     min(time.Duration(t.Limits.ResumeWindowSeconds)*time.Second, maxResumeWindow),
-		StatefulReconnectBufferSize: min(t.Limits.ResumeBufferBytes, maxResumeBuffer),
+		StatefulReconnectWindow:     min(time.Duration(l.ResumeWindowSeconds)*time.Second, maxResumeWindow),
+		StatefulReconnectBufferSize: min(l.ResumeBufferBytes, maxResumeBuffer),
 	}
 }
 
@@ -403,36 +439,20 @@ const (
 )
 
 // resumable reports whether the tenant's clients may use stateful reconnect.
-func resumable(l tenants.Limits) bool {
+func resumable(l *tenants.Limits) bool {
 	return l.ResumeWindowSeconds > 0 && l.ResumeBufferBytes > 0
 }
 
 // settings are a hub's settings for the backplane.
 func settings(t *tenants.Document, hub string) backplane.Settings {
-	h := t.Hubs[hub].History
+	h, l := t.Hubs[hub].History, t.LimitsAt(time.Now())
 	s := backplane.Settings{
-		RetentionSeconds: t.Limits.RetentionSeconds, IdempotencySeconds: t.Limits.IdempotencySeconds,
-		Messages: h.Messages, Bytes: h.Bytes, GroupIndex: h.GroupIndex, TenantBytes: t.Limits.StreamBytes(),
-		Weight: shareWeight(t.Limits),
+		RetentionSeconds: l.RetentionSeconds, IdempotencySeconds: l.IdempotencySeconds,
+		Messages: h.Messages, Bytes: h.Bytes, GroupIndex: h.GroupIndex, TenantBytes: int64(l.HistoryBytes),
+		Weight: shareWeight(l),
 	}
 	if h.Seconds > 0 {
-		s.RetentionSeconds = min(h.Seconds, max(t.Limits.RetentionSeconds, tenants.MinHistorySeconds))
+		s.RetentionSeconds = min(h.Seconds, max(l.RetentionSeconds, tenants.MinHistorySeconds))
 	}
 	return s
-}
-
-// defaultMemberships is the limit of group memberships in documents from before
-// there was one.
-const defaultMemberships = 100_000
-
-// membershipsOf is how many group memberships a tenant's connections may have.
-func membershipsOf(l tenants.Limits) int {
-	if l.MaxMemberships == 0 {
-		return defaultMemberships
-	}
-	return l.MaxMemberships
-}
-
-func rateOf(l tenants.Limits) quota.Rate {
-	return quota.Rate{PerSecond: l.MessagesPerSecond, Burst: l.MessageBurst}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -25,12 +26,11 @@ const bodyTime = 10 * time.Second
 
 // backends serves /api for all tenants.
 type backends struct {
-	auth     *authenticator
-	hubs     *registry
-	messages *quota.Messages
-	requests *quota.Messages
-	crowd    *crowd
-	refused  func(t tenants.ID, hub, code string)
+	auth    *authenticator
+	hubs    *registry
+	limits  *limits
+	crowd   *crowd
+	refused func(t tenants.ID, hub, code string)
 }
 
 // bounded gives slow senders an end; the server itself has none, since
@@ -85,18 +85,28 @@ func (b *backends) scope(r *http.Request) (rest.Scope, error) {
 		b.refused(t.ID, "", codeSuspended)
 		return rest.Scope{}, fault.New(fault.Forbidden, "The tenant is suspended.").WithCode(codeSuspended)
 	}
+	in := t.LimitsAt(time.Now())
+	if err := b.charge(r.Context(), b.limits.requests, t, "", 1); err != nil {
+		return rest.Scope{}, err
+	}
 	let = true
 	return rest.Scope{
 		Done:      leave,
 		Tenant:    t.ID,
-		Limits:    t.Limits,
-		Presence:  t.Presence(),
+		Limits:    *in,
+		Presence:  in.Presence(),
 		Backplane: func(hub string) (hubs.Backplane, error) { return b.backplane(t, hub) },
 		Admit: func(ctx context.Context, hub string, messages int) error {
 			return b.admit(ctx, t, hub, messages)
 		},
-		Allowance: func(sends bool) rest.Allowance { return b.allowance(t, sends) },
+		AdmitGroups: func(hub string, groups []string) error {
+			return b.answer(t, hub, b.limits.groups.Charge(t.ID, hub, groups, b.hubs.inForce(t)))
+		},
+		Allowances: func(sends bool) []rest.Allowance { return b.allowances(t, sends) },
 		Token: func(hub, user string, life time.Duration) (string, error) {
+			if err := b.charge(r.Context(), b.limits.tokens, t, hub, 1); err != nil {
+				return "", err
+			}
 			return clientTokenFor(t, baseURL(r), hub, user, life)
 		},
 		Base:    baseURL(r),
@@ -135,47 +145,68 @@ func (b *backends) backplane(t *tenants.Document, hub string) (hubs.Backplane, e
 	var many *hubLimitError
 	if err := b.hubs.allowed(t, hub); errors.As(err, &many) {
 		b.refused(t.ID, "", codeHubs)
-		return nil, fault.New(fault.Forbidden, many.Error()).WithCode(codeHubs)
+		return nil, fault.New(fault.Forbidden, fmt.Sprintf("The tenant has all of its %d hubs in use; delete one, or use one of them.", many.Max)).WithLimit(many.Limit)
 	} else if err != nil {
 		return nil, err
 	}
 	return b.hubs.backplane(t, hub), nil
 }
 
-// admit charges a send to the tenant's messages per second. What only changes or
-// asks something is charged to a bucket of the same size for such requests: it
-// is not metered, but no tenant may flood the others with it.
+// admit charges a send to the tenant's messages per second and its deliveries. Requests
+// are charged when they come.
 func (b *backends) admit(ctx context.Context, t *tenants.Document, hub string, messages int) error {
-	bucket, name := b.limit(messages > 0)
-	count := max(messages, 1)
-	err := bucket.Take(ctx, t.ID, rateOf(t.Limits), count)
+	if messages == 0 {
+		return nil
+	}
+	in := b.hubs.inForce(t)
+	err := b.limits.messages.Charge(ctx, t.ID, in, messages)
+	if err == nil {
+		err = b.limits.deliveries.Admit(ctx, t.ID, in)
+	}
+	return b.answer(t, hub, err)
+}
+
+// charge takes n out of one of the tenant's rates.
+func (b *backends) charge(ctx context.Context, rate *quota.Messages, t *tenants.Document, hub string, n int) error {
+	return b.answer(t, hub, rate.Charge(ctx, t.ID, b.hubs.inForce(t), n))
+}
+
+// answer counts a refusal and makes it one of the REST API.
+func (b *backends) answer(t *tenants.Document, hub string, err error) error {
 	var limit *quota.Refusal
 	if !errors.As(err, &limit) {
 		return err
 	}
 	b.refused(t.ID, hub, limit.Code)
-	quota, window := policy(rateOf(t.Limits))
-	return &rest.LimitError{
-		Code: limit.Code, Name: name, Limit: quota, Window: window,
-		RetryAfter: limit.RetryAfter, Text: limit.Error(),
+	e := &rest.LimitError{Limit: limit.Limit, Text: textOf(limit)}
+	if limit.Rate() && limit.Max > 0 {
+		e.Window = time.Duration(limit.Burst) * time.Second / time.Duration(limit.Max)
 	}
+	return e
 }
 
-// limit is what sends, or other requests, are charged to.
-func (b *backends) limit(sends bool) (*quota.Messages, string) {
+// textOf says in a sentence what a refusal is about.
+func textOf(r *quota.Refusal) string {
+	row, _ := tenants.Row(r.Limit.Limit)
+	return fmt.Sprintf("%s: the limit is %d %s (%s).", row.Title, r.Max, row.Unit, row.Name)
+}
+
+// allowances are what is left of the rates that a request counts against, that of
+// messages first.
+func (b *backends) allowances(t *tenants.Document, sends bool) []rest.Allowance {
+	in := b.hubs.inForce(t)
+	rates := []*quota.Messages{b.limits.requests}
 	if sends {
-		return b.messages, "messages_per_second"
+		rates = []*quota.Messages{b.limits.messages, b.limits.requests}
 	}
-	return b.requests, "requests_per_second"
-}
-
-func (b *backends) allowance(t *tenants.Document, sends bool) rest.Allowance {
-	bucket, name := b.limit(sends)
-	r := rateOf(t.Limits)
-	a := rest.Allowance{Name: name}
-	a.Quota, a.Window = policy(r)
-	a.Remaining, a.Reset = bucket.Left(t.ID, r)
-	return a
+	all := make([]rest.Allowance, len(rates))
+	for i, m := range rates {
+		r := m.RateOf(in)
+		all[i].Name = m.Name()
+		all[i].Quota, all[i].Window = policy(r)
+		all[i].Remaining, all[i].Reset = m.Left(t.ID, r)
+	}
+	return all
 }
 
 // policy is a rate as a bucket: what it holds, and how long it takes to fill.

@@ -44,10 +44,10 @@ func (e *Edge) Run(ctx, forced context.Context) error {
 	var work errgroup.Group
 	work.Go(func() error { return e.directory.Run(working) })
 	work.Go(func() error { return e.recorder.Run(working) })
-	work.Go(func() error { return e.connections.Run(working) })
-	work.Go(func() error { return e.memberships.Run(working) })
-	work.Go(func() error { return e.messages.Run(working) })
-	work.Go(func() error { return e.requests.Run(working) })
+	for _, run := range e.limits.runs() {
+		work.Go(func() error { return run(working) })
+	}
+	work.Go(func() error { return e.hubs.review(working) })
 	work.Go(func() error { return e.deliveries.Run(working) })
 	work.Go(func() error { return e.hubs.run(working) })
 	work.Go(func() error { return tendMemory(working) })

@@ -22,11 +22,10 @@ const reasonHandler = "The hub's handler was changed: its clients are no longer 
 
 // servers serves /server for all tenants.
 type servers struct {
-	auth     *authenticator
-	hubs     *registry
-	messages *quota.Messages
-	requests *quota.Messages
-	refused  func(t tenants.ID, hub, code string)
+	auth    *authenticator
+	hubs    *registry
+	limits  *limits
+	refused func(t tenants.ID, hub, code string)
 }
 
 // ServeHTTP makes a request of an app server a server connection.
@@ -90,26 +89,37 @@ func (s *servers) admission(r *http.Request) (*serverconn.Admission, *transport.
 		Hub: pairing.Hub{Tenant: t.ID, Name: hub}, ServerID: server, Credential: p.Credential(),
 		ConnectionID: r.URL.Query().Get("cid"),
 		Handler:      t.Hubs[hub].Handler,
-		Limits:       func() tenants.Limits { return s.hubs.limits(t) },
+		Limits:       func() tenants.Limits { return *s.hubs.inForce(t) },
 		Backplane:    func() hubs.Backplane { return s.hubs.backplane(t, hub) },
-		Admit:        func(ctx context.Context, messages int) (time.Duration, error) { return s.admit(ctx, t, messages) },
-		Refused:      func(code string) { s.refused(t.ID, hub, code) },
+		Admit: func(ctx context.Context, groups []string, messages int) (time.Duration, error) {
+			return s.admit(ctx, t, hub, groups, messages)
+		},
+		Refused: func(code string) { s.refused(t.ID, hub, code) },
 	}, nil
 }
 
-// admit takes messages of an app server out of the tenant's rate, as backends.admit
+// admit takes messages of an app server out of the tenant's rates, as backends.admit
 // does for the REST API, and says how long to wait where that one refuses. What is
-// more than the rate ever gives at once takes all of it.
-func (s *servers) admit(ctx context.Context, t *tenants.Document, messages int) (time.Duration, error) {
-	bucket, count := s.messages, messages
+// more than a rate ever gives at once takes all of it.
+func (s *servers) admit(ctx context.Context, t *tenants.Document, hub string, groups []string, messages int) (time.Duration, error) {
+	bucket, count := s.limits.messages, messages
 	if messages == 0 {
-		bucket, count = s.requests, 1
+		bucket, count = s.limits.requests, 1
 	}
-	rate := rateOf(s.hubs.limits(t))
-	err := bucket.Take(ctx, t.ID, rate, min(count, max(rate.Burst, rate.PerSecond)))
+	in := s.hubs.inForce(t)
+	rate := bucket.RateOf(in)
+	var err error
+	if messages > 0 {
+		if err = s.limits.groups.Charge(t.ID, hub, groups, in); err == nil {
+			err = s.limits.deliveries.Admit(ctx, t.ID, in)
+		}
+	}
+	if err == nil {
+		err = bucket.Charge(ctx, t.ID, in, min(count, max(rate.Burst, rate.PerSecond)))
+	}
 	var limit *quota.Refusal
 	if rate.PerSecond > 0 && errors.As(err, &limit) {
-		return max(limit.RetryAfter, time.Millisecond), nil
+		return max(limit.RetryAfter(), time.Millisecond), nil
 	}
 	return 0, err
 }

@@ -1,5 +1,5 @@
-// Command pages writes docs/errors, a page for each error code, from the table in
-// package fault.
+// Command pages writes docs/errors, a page for each error code, from the tables of codes
+// and of limits.
 package main
 
 import (
@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/signalbox/signalbox/internal/fault"
+	"github.com/signalbox/signalbox/tenants"
 )
 
 func main() {
@@ -37,7 +38,7 @@ func write(folder string) error {
 		return err
 	}
 	for _, c := range fault.Codes() {
-		if err := os.WriteFile(filepath.Join(folder, c.Code+".md"), c.Page(), 0o644); err != nil { //nolint:gosec // as above
+		if err := os.WriteFile(filepath.Join(folder, c.Code+".md"), c.Page(tenants.LimitOfCode(c.Code)), 0o644); err != nil { //nolint:gosec // as above
 			return err
 		}
 	}

@@ -27,6 +27,7 @@ import { Route as ConsoleAccountsAccountTokensRouteImport } from "./routes/_cons
 import { Route as ConsoleTenantsTenantIndexRouteImport } from "./routes/_console/tenants.$tenant.index";
 import { Route as ConsoleTenantsTenantHubsRouteImport } from "./routes/_console/tenants.$tenant.hubs";
 import { Route as ConsoleTenantsTenantKeysRouteImport } from "./routes/_console/tenants.$tenant.keys";
+import { Route as ConsoleTenantsTenantLimitsRouteImport } from "./routes/_console/tenants.$tenant.limits";
 import { Route as ConsoleTenantsTenantQuickStartRouteImport } from "./routes/_console/tenants.$tenant.quick-start";
 import { Route as ConsoleTenantsTenantTokensRouteImport } from "./routes/_console/tenants.$tenant.tokens";
 import { Route as ConsoleTenantsTenantUsageRouteImport } from "./routes/_console/tenants.$tenant.usage";
@@ -125,6 +126,12 @@ const ConsoleTenantsTenantKeysRoute =
     path: "/keys",
     getParentRoute: () => ConsoleTenantsTenantRoute,
   } as any);
+const ConsoleTenantsTenantLimitsRoute =
+  ConsoleTenantsTenantLimitsRouteImport.update({
+    id: "/limits",
+    path: "/limits",
+    getParentRoute: () => ConsoleTenantsTenantRoute,
+  } as any);
 const ConsoleTenantsTenantQuickStartRoute =
   ConsoleTenantsTenantQuickStartRouteImport.update({
     id: "/quick-start",
@@ -161,6 +168,7 @@ export interface FileRoutesByFullPath {
   "/accounts/$account/tokens": typeof ConsoleAccountsAccountTokensRoute;
   "/tenants/$tenant/hubs": typeof ConsoleTenantsTenantHubsRoute;
   "/tenants/$tenant/keys": typeof ConsoleTenantsTenantKeysRoute;
+  "/tenants/$tenant/limits": typeof ConsoleTenantsTenantLimitsRoute;
   "/tenants/$tenant/quick-start": typeof ConsoleTenantsTenantQuickStartRoute;
   "/tenants/$tenant/tokens": typeof ConsoleTenantsTenantTokensRoute;
   "/tenants/$tenant/usage": typeof ConsoleTenantsTenantUsageRoute;
@@ -182,6 +190,7 @@ export interface FileRoutesByTo {
   "/accounts/$account/tokens": typeof ConsoleAccountsAccountTokensRoute;
   "/tenants/$tenant/hubs": typeof ConsoleTenantsTenantHubsRoute;
   "/tenants/$tenant/keys": typeof ConsoleTenantsTenantKeysRoute;
+  "/tenants/$tenant/limits": typeof ConsoleTenantsTenantLimitsRoute;
   "/tenants/$tenant/quick-start": typeof ConsoleTenantsTenantQuickStartRoute;
   "/tenants/$tenant/tokens": typeof ConsoleTenantsTenantTokensRoute;
   "/tenants/$tenant/usage": typeof ConsoleTenantsTenantUsageRoute;
@@ -206,6 +215,7 @@ export interface FileRoutesById {
   "/_console/accounts/$account/tokens": typeof ConsoleAccountsAccountTokensRoute;
   "/_console/tenants/$tenant/hubs": typeof ConsoleTenantsTenantHubsRoute;
   "/_console/tenants/$tenant/keys": typeof ConsoleTenantsTenantKeysRoute;
+  "/_console/tenants/$tenant/limits": typeof ConsoleTenantsTenantLimitsRoute;
   "/_console/tenants/$tenant/quick-start": typeof ConsoleTenantsTenantQuickStartRoute;
   "/_console/tenants/$tenant/tokens": typeof ConsoleTenantsTenantTokensRoute;
   "/_console/tenants/$tenant/usage": typeof ConsoleTenantsTenantUsageRoute;
@@ -230,6 +240,7 @@ export interface FileRouteTypes {
     | "/accounts/$account/tokens"
     | "/tenants/$tenant/hubs"
     | "/tenants/$tenant/keys"
+    | "/tenants/$tenant/limits"
     | "/tenants/$tenant/quick-start"
     | "/tenants/$tenant/tokens"
     | "/tenants/$tenant/usage"
@@ -251,6 +262,7 @@ export interface FileRouteTypes {
     | "/accounts/$account/tokens"
     | "/tenants/$tenant/hubs"
     | "/tenants/$tenant/keys"
+    | "/tenants/$tenant/limits"
     | "/tenants/$tenant/quick-start"
     | "/tenants/$tenant/tokens"
     | "/tenants/$tenant/usage"
@@ -274,6 +286,7 @@ export interface FileRouteTypes {
     | "/_console/accounts/$account/tokens"
     | "/_console/tenants/$tenant/hubs"
     | "/_console/tenants/$tenant/keys"
+    | "/_console/tenants/$tenant/limits"
     | "/_console/tenants/$tenant/quick-start"
     | "/_console/tenants/$tenant/tokens"
     | "/_console/tenants/$tenant/usage"
@@ -420,6 +433,13 @@ declare module "@tanstack/react-router" {
       preLoaderRoute: typeof ConsoleTenantsTenantKeysRouteImport;
       parentRoute: typeof ConsoleTenantsTenantRoute;
     };
+    "/_console/tenants/$tenant/limits": {
+      id: "/_console/tenants/$tenant/limits";
+      path: "/limits";
+      fullPath: "/tenants/$tenant/limits";
+      preLoaderRoute: typeof ConsoleTenantsTenantLimitsRouteImport;
+      parentRoute: typeof ConsoleTenantsTenantRoute;
+    };
     "/_console/tenants/$tenant/quick-start": {
       id: "/_console/tenants/$tenant/quick-start";
       path: "/quick-start";
@@ -463,6 +483,7 @@ const ConsoleAccountsAccountRouteWithChildren =
 interface ConsoleTenantsTenantRouteChildren {
   ConsoleTenantsTenantHubsRoute: typeof ConsoleTenantsTenantHubsRoute;
   ConsoleTenantsTenantKeysRoute: typeof ConsoleTenantsTenantKeysRoute;
+  ConsoleTenantsTenantLimitsRoute: typeof ConsoleTenantsTenantLimitsRoute;
   ConsoleTenantsTenantQuickStartRoute: typeof ConsoleTenantsTenantQuickStartRoute;
   ConsoleTenantsTenantTokensRoute: typeof ConsoleTenantsTenantTokensRoute;
   ConsoleTenantsTenantUsageRoute: typeof ConsoleTenantsTenantUsageRoute;
@@ -472,6 +493,7 @@ interface ConsoleTenantsTenantRouteChildren {
 const ConsoleTenantsTenantRouteChildren: ConsoleTenantsTenantRouteChildren = {
   ConsoleTenantsTenantHubsRoute: ConsoleTenantsTenantHubsRoute,
   ConsoleTenantsTenantKeysRoute: ConsoleTenantsTenantKeysRoute,
+  ConsoleTenantsTenantLimitsRoute: ConsoleTenantsTenantLimitsRoute,
   ConsoleTenantsTenantQuickStartRoute: ConsoleTenantsTenantQuickStartRoute,
   ConsoleTenantsTenantTokensRoute: ConsoleTenantsTenantTokensRoute,
   ConsoleTenantsTenantUsageRoute: ConsoleTenantsTenantUsageRoute,

@@ -17,6 +17,9 @@ export const roleLabel = (role: Role): string => roles.find(({ value }) => value
 /** May invite and remove members, and see everybody's API tokens. */
 export const mayManage = (role: Role | undefined): boolean => role === "owner" || role === "admin";
 
+/** May change a tenant's limits. */
+export const mayChangeLimits = mayManage;
+
 /** May make API tokens. */
 export const mayCreateToken = (role: Role | undefined): boolean => mayManage(role) || role === "developer";
 

@@ -10,6 +10,7 @@ export const tenant: Schemas["Tenant"] = {
   slug: "acme-chat",
   name: "Acme Chat",
   status: "active",
+  environment: "production",
   account_id: "01JD0000000000000000000000",
   plan: "free",
   role: "owner",
@@ -28,6 +29,9 @@ export const hub: Schemas["Hub"] = {
   client_permissions: [],
   history: { seconds: 0, messages: 0, bytes: 0, group_index: false },
   gaps: "close",
+  user_connections: "refuse_newest",
+  method_rates: {},
+  parallel_calls: 1,
   client_url: `${endpoint}/client/?hub=chat`,
   rest_url: `${endpoint}/api/v1/hubs/chat`,
   created_at: "2026-11-20T09:00:00Z",
@@ -175,16 +179,18 @@ export function usage(step: Schemas["UsageStep"], quiet: boolean): Schemas["Usag
   };
 }
 
-/** The limits of the free plan. */
+const throttled = { kind: "throttle", source: "plan", lowest: 1, can_dry_run: true } as const;
+const plain = { kind: "hard", source: "plan", lowest: 1, can_dry_run: false } as const;
+
+/** Some limits of the free plan: one is all but reached, one refuses, one is overridden, one tried out. */
 export const limits: Schemas["LimitList"] = {
   plan: "free",
   limits: [
-    { code: "max_connections", name: "Concurrent connections", value: 100, unit: "connections", scope: "tenant", source: "plan", used: 84 },
-    { code: "messages_per_second", name: "Messages per second", value: 50, unit: "messages/s", scope: "tenant", source: "plan" },
-    { code: "max_message_bytes", name: "Message size", value: 32_768, unit: "bytes", scope: "message", source: "plan" },
-    { code: "max_groups_per_connection", name: "Groups per connection", value: 50, unit: "groups", scope: "connection", source: "plan" },
-    { code: "history_bytes", name: "Bytes of all messages that are kept", value: 16_777_216, used: 1_048_576, unit: "bytes", scope: "tenant", source: "plan" },
-    { code: "max_group_memberships", name: "Group memberships of all connections", value: 10_000, unit: "memberships", scope: "tenant", source: "plan" },
-    { code: "max_hubs", name: "Hubs", value: 10, unit: "hubs", scope: "tenant", source: "override", used: 1 },
+    { ...plain, limit: "max_connections", title: "Concurrent connections", kind: "soft", max: 100, plan_max: 100, highest: 200, unit: "connections", scope: "tenant", can_dry_run: true, code: "connection_limit", used: 84, peak: 97, refused: 0, would_refuse: 0 },
+    { ...throttled, limit: "messages_per_second", title: "Messages per second", max: 50, plan_max: 50, highest: 100, unit: "messages/s", scope: "tenant", code: "rate_limited", doc: "https://signalbox.dev/docs/errors/rate_limited", used: 12, peak: 50, refused: 21, would_refuse: 0, last_hit_at: "2026-11-22T09:59:00Z" },
+    { ...throttled, limit: "calls_per_second", title: "Calls per second of a connection", max: 20, plan_max: 10, highest: 20, unit: "calls/s", scope: "connection", source: "override", override: { max: 5, dry_run: true, expires_at: "2026-12-01T00:00:00Z" }, code: "call_rate", refused: 0, would_refuse: 7 },
+    { ...plain, limit: "max_message_bytes", title: "Message size", max: 32_768, plan_max: 32_768, highest: 65_536, unit: "bytes", scope: "message", code: "message_too_large", refused: 0, would_refuse: 0 },
+    { ...plain, limit: "history_bytes", title: "Bytes of all messages that are kept", kind: "trim", max: 16_777_216, plan_max: 16_777_216, highest: 33_554_432, used: 1_048_576, unit: "bytes", scope: "tenant" },
+    { ...plain, limit: "max_hubs", title: "Hubs", max: 10, plan_max: 20, highest: 40, unit: "hubs", scope: "tenant", source: "override", override: { max: 10, dry_run: false }, code: "hub_limit", used: 1, refused: 0, would_refuse: 0 },
   ],
 };

@@ -3,18 +3,19 @@ import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 
 import { activityQuery, limitsQuery, plansQuery, usageQuery } from "@/shared/api/queries";
-import type { Limit, Tenant } from "@/shared/api/types";
-import { formatBytes, formatCount } from "@/shared/lib/format";
+import type { Tenant } from "@/shared/api/types";
+import { formatCount, formatLimit } from "@/shared/lib/format";
+import { headroom } from "@/shared/lib/headroom";
 import { useDocumentTitle } from "@/shared/lib/useDocumentTitle";
 import { usePollInterval } from "@/shared/live/LiveProvider";
 import { CopyField } from "@/shared/ui/CopyField";
 import { Figure, Figures } from "@/shared/ui/Figures";
+import { HeadroomTag } from "@/shared/ui/HeadroomTag";
 import { Page, Panel } from "@/shared/ui/Page";
 import { RelativeTime } from "@/shared/ui/RelativeTime";
 import { ErrorState, SkeletonRows } from "@/shared/ui/states";
 import { Tag } from "@/shared/ui/Tag";
 import { secondaryCell, WideTable } from "@/shared/ui/WideTable";
-import { headroom, type Headroom } from "./headroom";
 
 /** The tenant at a glance. */
 export function OverviewPage({ tenant }: { tenant: Tenant }) {
@@ -101,7 +102,14 @@ function LimitsPanel({ slug }: { slug: string }) {
   return (
     <Panel
       title="Limits"
-      description="What is enforced for this tenant. A refusal names its limit by the code."
+      description={
+        <>
+          The limits whose use is kept.{" "}
+          <Anchor underline="always" renderRoot={(props) => <Link {...props} to="/tenants/$tenant/limits" params={{ tenant: slug }} />}>
+            All limits
+          </Anchor>
+        </>
+      }
       flush={limits.isSuccess}
     >
       {limits.isPending && <SkeletonRows rows={6} height={36} />}
@@ -119,15 +127,17 @@ function LimitsPanel({ slug }: { slug: string }) {
               </Table.Tr>
             </Table.Thead>
             <Table.Tbody className="tabular">
-              {limits.data.limits.map((limit) => (
-                <Table.Tr key={limit.code}>
+              {limits.data.limits.filter(({ used }) => used !== undefined).map((limit) => (
+                <Table.Tr key={limit.limit}>
                   <Table.Td>
-                    {limit.name}
+                    {limit.title}
                     <Text size="xs" c="dimmed" ff="monospace" style={{ overflowWrap: "anywhere" }}>
-                      {limit.code}
+                      {limit.limit}
                     </Text>
                   </Table.Td>
-                  <Table.Td>{inForce(limit)}</Table.Td>
+                  <Table.Td>
+                    {formatCount(limit.used ?? 0)} of {formatLimit(limit.max, limit.unit)}
+                  </Table.Td>
                   <Table.Td>
                     <HeadroomTag state={headroom(limit)} />
                   </Table.Td>
@@ -139,23 +149,4 @@ function LimitsPanel({ slug }: { slug: string }) {
       )}
     </Panel>
   );
-}
-
-// "84 of 100 connections", or only the value where no use is kept.
-function inForce({ used, value, unit }: Limit): string {
-  const whole = unit === "bytes" ? formatBytes(value) : `${formatCount(value)} ${unit}`;
-  return used === undefined ? whole : `${formatCount(used)} of ${whole}`;
-}
-
-function HeadroomTag({ state }: { state: Headroom }) {
-  switch (state) {
-    case "reached":
-      return <Tag tone="bad">Reached</Tag>;
-    case "near":
-      return <Tag tone="warn">Near</Tag>;
-    case "fine":
-      return <Tag tone="good">Fine</Tag>;
-    case "unmeasured":
-      return <Tag>Enforced</Tag>;
-  }
 }

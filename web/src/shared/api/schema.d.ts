@@ -1192,6 +1192,34 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/tenants/{tenant}/limits/{limit}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+                /** @description The name of a limit */
+                limit: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Put a value of the tenant's own in the place of the plan's, or try one out
+         * @description It is in force on every edge and every live connection within a second. A limit can be lowered for as
+         *     long as one likes, and raised to twice the plan's value for up to 31 days; it ends by itself. A dry run
+         *     refuses nothing up to that bound and counts what the value would have refused (`would_refuse`).
+         */
+        put: operations["putLimit"];
+        post?: never;
+        /** Put the plan's value back */
+        delete: operations["deleteLimit"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/tenants/{tenant}/client-tokens": {
         parameters: {
             query?: never;
@@ -1972,6 +2000,24 @@ export interface components {
             client_permissions?: components["schemas"]["Permission"][];
             history?: components["schemas"]["History"];
             gaps?: components["schemas"]["Gaps"];
+            user_connections?: components["schemas"]["UserConnections"];
+            method_rates?: components["schemas"]["MethodRates"];
+            /** @description How many calls of a connection run at once, up to the limit max_parallel_calls; default 1: one after the other */
+            parallel_calls?: number;
+        };
+        /**
+         * @description What becomes of a connection to the hub when its user has max_connections_per_user in the tenant
+         * @enum {string}
+         */
+        UserConnections: "refuse_newest" | "close_oldest";
+        /** @description How often one connection may call a method, by the method's name */
+        MethodRates: {
+            [key: string]: components["schemas"]["MethodRate"];
+        };
+        MethodRate: {
+            per_second: number;
+            /** @description How many may come at once; default per_second */
+            burst?: number;
         };
         /** @description What the hub keeps of its messages for those who come back. 0 is what the plan allows. */
         History: {
@@ -1994,6 +2040,9 @@ export interface components {
          */
         Gaps: "close" | "tell";
         Hub: {
+            user_connections: components["schemas"]["UserConnections"];
+            method_rates: components["schemas"]["MethodRates"];
+            parallel_calls: number;
             history: components["schemas"]["History"];
             gaps: components["schemas"]["Gaps"];
             name: string;
@@ -2170,23 +2219,104 @@ export interface components {
             next_cursor?: components["schemas"]["NextCursor"];
         };
         Limit: {
-            /** @example max_connections */
-            code: string;
+            /**
+             * @description Its name on every surface
+             * @example max_connections
+             */
+            limit: string;
             /** @example Concurrent connections */
-            name: string;
+            title: string;
+            /**
+             * Format: int64
+             * @description What is enforced
+             */
+            max: number;
             /** Format: int64 */
-            value: number;
+            plan_max: number;
+            /** @example connections */
+            unit: string;
+            /**
+             * @description What is counted
+             * @enum {string}
+             */
+            scope: "account" | "ip" | "user" | "group" | "hub" | "tenant" | "connection" | "message" | "request";
+            /**
+             * @description What becomes of what is beyond it
+             * @enum {string}
+             */
+            kind: "hard" | "soft" | "throttle" | "shape" | "burst" | "trim" | "setting";
+            /** @enum {string} */
+            source: "plan" | "override";
+            override?: components["schemas"]["LimitOverride"];
+            /**
+             * Format: int64
+             * @description The least that an override may say
+             */
+            lowest: number;
+            /**
+             * Format: int64
+             * @description The most that an override may say
+             */
+            highest: number;
+            can_dry_run: boolean;
+            /**
+             * @description That of refusals; absent where nothing is refused
+             * @example connection_limit
+             */
+            code?: string;
+            /** @description Address of the code's page */
+            doc?: string;
+            /**
+             * Format: int64
+             * @description Now, over all edges; absent where use is not a number that is kept
+             */
+            used?: number;
+            /**
+             * Format: int64
+             * @description The most of today (UTC); absent where used is
+             */
+            peak?: number;
+            /**
+             * Format: date-time
+             * @description Of today; absent when it was not hit
+             */
+            last_hit_at?: string;
+            /**
+             * Format: int64
+             * @description Today
+             */
+            refused?: number;
+            /**
+             * Format: int64
+             * @description What dry runs would have refused today
+             */
+            would_refuse?: number;
+        };
+        LimitOverride: {
+            /**
+             * Format: int64
+             * @description Only a dry run of the plan's value leaves it out
+             */
+            max?: number;
+            /** @description Refuse nothing by it, count what it would have refused */
+            dry_run?: boolean;
+            /**
+             * Format: date-time
+             * @description When the plan's value is back: within 31 days, needed for dry runs and values above the plan's
+             */
+            expires_at?: string;
+        };
+        PlanLimit: {
+            /** @example max_connections */
+            limit: string;
+            /** @example Concurrent connections */
+            title: string;
+            /** Format: int64 */
+            max: number;
             /** @example connections */
             unit: string;
             /** @enum {string} */
-            scope: "account" | "tenant" | "hub" | "connection" | "message";
-            /** @enum {string} */
-            source: "plan" | "override";
-            /**
-             * Format: int64
-             * @description Absent where use is not a number that is kept
-             */
-            used?: number;
+            scope: "account" | "ip" | "user" | "group" | "hub" | "tenant" | "connection" | "message" | "request";
         };
         LimitList: {
             plan: string;
@@ -2199,7 +2329,7 @@ export interface components {
             messages_per_month: number;
             /** Format: int64 */
             connection_minutes_per_month: number;
-            limits: components["schemas"]["Limit"][];
+            limits: components["schemas"]["PlanLimit"][];
         };
         PlanList: {
             plans: components["schemas"]["Plan"][];
@@ -4894,6 +5024,67 @@ export interface operations {
                 };
             };
             401: components["responses"]["Unauthenticated"];
+            404: components["responses"]["NotFound"];
+            default: components["responses"]["Unexpected"];
+        };
+    };
+    putLimit: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+                /** @description The name of a limit */
+                limit: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LimitOverride"];
+            };
+        };
+        responses: {
+            /** @description The limit as it is now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Limit"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            default: components["responses"]["Unexpected"];
+        };
+    };
+    deleteLimit: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+                /** @description The name of a limit */
+                limit: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is back */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             default: components["responses"]["Unexpected"];
         };

@@ -21,6 +21,10 @@ export function formatBytes(value: number): string {
   return `${plain.format(scaled)} ${units[unit] ?? "B"}`;
 }
 
+/** A limit's value with its unit. */
+export const formatLimit = (value: number, unit: string): string =>
+  unit.startsWith("bytes") ? formatBytes(value) + unit.slice("bytes".length) : `${formatCount(value)} ${unit}`;
+
 /** A part of a whole as 0..100, never beyond; 0 when there is no whole. */
 export function percentOf(part: number, whole: number): number {
   if (whole <= 0) return 0;

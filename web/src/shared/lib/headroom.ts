@@ -4,8 +4,8 @@ import type { Limit } from "@/shared/api/types";
 export type Headroom = "unmeasured" | "fine" | "near" | "reached";
 
 /** Near from 80 % on. */
-export function headroom({ used, value }: Pick<Limit, "used" | "value">): Headroom {
+export function headroom({ used, max }: Pick<Limit, "used" | "max">): Headroom {
   if (used === undefined) return "unmeasured";
-  if (used >= value) return "reached";
-  return used >= 0.8 * value ? "near" : "fine";
+  if (used >= max) return "reached";
+  return used >= 0.8 * max ? "near" : "fine";
 }

@@ -1,0 +1,129 @@
+package adminapi
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/signalbox/signalbox/internal/fault"
+	"github.com/signalbox/signalbox/tenants"
+)
+
+// LimitFigures are what edges have counted of one limit of a tenant today (UTC).
+type LimitFigures struct {
+	Used, Peak           int64 // when Known
+	Known                bool
+	Refused, WouldRefuse int64
+	LastHit              time.Time // zero = never
+}
+
+// GetLimits implements ServerInterface.
+func (s *server) GetLimits(w http.ResponseWriter, r *http.Request, ref TenantPath) {
+	t, limits, hubs, err := s.tenants.Limits(r.Context(), callerOf(r), ref)
+	if err != nil {
+		s.problem(w, r, err)
+		return
+	}
+	figures := s.figuresOf(r.Context(), t.ID)
+	activity, err := s.billing.Activity(r.Context(), t.ID)
+	used := map[string]int64{"max_hubs": int64(hubs), "max_connections": activity.ConnectionsNow}
+	if s.streamBytes != nil {
+		// Without Redis nobody knows, and the number is left out.
+		if bytes, err := s.streamBytes(r.Context(), t.ID); err == nil {
+			used["history_bytes"] = bytes
+		} else {
+			s.logger.WarnContext(r.Context(), "sizes of streams can't be read", "error", err)
+		}
+	}
+	answer := LimitList{Plan: t.Plan, Limits: make([]Limit, 0, len(limits))}
+	for _, l := range limits {
+		shown := limit(l, figures[l.Name])
+		if n, ok := used[l.Name]; ok {
+			shown.Used = &n
+		}
+		answer.Limits = append(answer.Limits, shown)
+	}
+	s.answer(w, r, http.StatusOK, answer, err)
+}
+
+// figuresOf returns what is known of a tenant's limits, by their names; without Redis
+// nothing is.
+func (s *server) figuresOf(ctx context.Context, t tenants.ID) map[string]LimitFigures {
+	if s.limitFigures == nil {
+		return nil
+	}
+	figures, err := s.limitFigures(ctx, t)
+	if err != nil {
+		s.logger.WarnContext(ctx, "figures of limits can't be read", "error", err)
+	}
+	return figures
+}
+
+// PutLimit implements ServerInterface.
+func (s *server) PutLimit(w http.ResponseWriter, r *http.Request, ref TenantPath, name string) {
+	in, err := body[LimitOverride](r)
+	if err != nil {
+		s.problem(w, r, err)
+		return
+	}
+	o := tenants.Override{Limit: name, DryRun: deref(in.DryRun), Expires: in.ExpiresAt}
+	if in.Max != nil {
+		value := int(*in.Max)
+		o.Value = &value
+	}
+	t, l, err := s.tenants.OverrideLimit(r.Context(), callerOf(r), ref, o)
+	if err != nil {
+		s.problem(w, r, err)
+		return
+	}
+	s.answer(w, r, http.StatusOK, limit(l, s.figuresOf(r.Context(), t.ID)[name]), nil)
+}
+
+// DeleteLimit implements ServerInterface.
+func (s *server) DeleteLimit(w http.ResponseWriter, r *http.Request, ref TenantPath, name string) {
+	s.done(w, r, s.tenants.ResetLimit(r.Context(), callerOf(r), ref, name))
+}
+
+func limit(l tenants.Limit, f LimitFigures) Limit {
+	shown := Limit{
+		Limit: l.Name, Title: l.Title, Max: int64(l.Value), PlanMax: int64(l.Plan), Unit: l.Unit, Scope: LimitScope(l.Scope), Kind: LimitKind(l.Kind),
+		Source: LimitSource(l.Source), Lowest: int64(l.Lowest), Highest: int64(l.Highest), CanDryRun: !l.NoDryRun,
+		LastHitAt: optional(f.LastHit),
+	}
+	if f.Known {
+		shown.Used, shown.Peak = &f.Used, &f.Peak
+	}
+	if l.Code != "" {
+		doc := fault.PagesURL + l.Code
+		shown.Code, shown.Doc = &l.Code, &doc
+		shown.Refused, shown.WouldRefuse = &f.Refused, &f.WouldRefuse
+	}
+	if o := l.Override; o != nil {
+		shown.Override = &LimitOverride{DryRun: &o.DryRun, ExpiresAt: o.Expires}
+		if o.Value != nil {
+			value := int64(*o.Value)
+			shown.Override.Max = &value
+		}
+	}
+	return shown
+}
+
+// methodRates reads the rates of a hub's methods.
+func methodRates(in *MethodRates) *map[string]tenants.MethodRate {
+	if in == nil {
+		return nil
+	}
+	rates := make(map[string]tenants.MethodRate, len(*in))
+	for name, r := range *in {
+		rates[name] = tenants.MethodRate{PerSecond: r.PerSecond, Burst: deref(r.Burst)}
+	}
+	return &rates
+}
+
+func shownMethodRates(rates map[string]tenants.MethodRate) MethodRates {
+	shown := make(MethodRates, len(rates))
+	for name, r := range rates {
+		shown[name] = MethodRate{PerSecond: r.PerSecond, Burst: &r.Burst}
+	}
+	return shown
+}

@@ -1,0 +1,105 @@
+package tenants
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/signalbox/signalbox/internal/fault"
+)
+
+const (
+	// overrideLife is how long a value above the plan's can last before it has to be
+	// renewed.
+	overrideLife = 31 * 24 * time.Hour
+	// leastOverride is the shortest life of an override.
+	leastOverride = time.Second
+)
+
+// Limits returns the limits of a tenant in force, and how many hubs it has.
+func (s *Service) Limits(ctx context.Context, c Caller, ref string) (t MemberTenant, limits []Limit, hubs int, err error) {
+	t, err = s.tenantFor(ctx, c, ref, SeeTenant)
+	if err != nil {
+		return MemberTenant{}, nil, 0, err
+	}
+	of, overrides, err := s.store.Limits(ctx, t.ID, s.now())
+	if err != nil {
+		return MemberTenant{}, nil, 0, err
+	}
+	hubs, err = s.store.CountHubs(ctx, t.ID)
+	return t, of.List(overrides, s.now()), hubs, err
+}
+
+// OverrideLimit puts a value of the tenant's own in the place of the plan's, or has
+// one tried out. It returns the limit as it is then.
+func (s *Service) OverrideLimit(ctx context.Context, c Caller, ref string, o Override) (MemberTenant, Limit, error) {
+	r, known := Row(o.Limit)
+	if !known {
+		return MemberTenant{}, Limit{}, noSuchLimit()
+	}
+	var out Limit
+	t, err := s.change(ctx, c, ref, ChangeLimits, "limit.overridden", o.Limit, func(tx Store, t MemberTenant) error {
+		plan, _, err := tx.Limits(ctx, t.ID, s.now())
+		if err != nil {
+			return err
+		}
+		if err := o.check(r, r.Of(&plan), s.now()); err != nil {
+			return err
+		}
+		if err := tx.PutOverride(ctx, t.ID, o); err != nil {
+			return err
+		}
+		out, err = limitOf(ctx, tx, t.ID, o.Limit, s.now())
+		return err
+	})
+	return t, out, err
+}
+
+// check returns an Invalid error that names what is wrong with an override.
+func (o Override) check(r LimitRow, plan int, now time.Time) error {
+	var fields []fault.Field
+	switch {
+	case o.Value == nil && !o.DryRun:
+		fields = append(fields, fault.Field{Name: "max", Message: "is missing: only a dry run can leave the plan's value as it is", Accepted: fmt.Sprintf("%d to %d %s", r.Least, r.Ceiling(plan), r.Unit)})
+	case o.Value != nil && (*o.Value < r.Least || *o.Value > r.Ceiling(plan)):
+		fields = append(fields, fault.Field{Name: "max", Message: fmt.Sprintf("is out of bounds: %s can be lowered, and raised to twice the plan's %d", r.Name, plan), Accepted: fmt.Sprintf("%d to %d %s", r.Least, r.Ceiling(plan), r.Unit)})
+	}
+	if o.DryRun && r.NoDryRun {
+		fields = append(fields, fault.Field{Name: "dry_run", Message: "is not for " + r.Name + ": see docs/limits.md for the limits that can be tried out", Accepted: "false"})
+	}
+	switch {
+	case o.Expires == nil && (o.DryRun || o.Value != nil && *o.Value > plan):
+		fields = append(fields, fault.Field{Name: "expires_at", Message: "is missing: dry runs and values above the plan's end", Accepted: "a time within 31 days"})
+	case o.Expires != nil && o.Expires.Before(now.Add(leastOverride)):
+		fields = append(fields, fault.Field{Name: "expires_at", Message: "is over, or all but", Accepted: "a time in the future"})
+	case o.Expires != nil && o.Expires.After(now.Add(overrideLife)):
+		fields = append(fields, fault.Field{Name: "expires_at", Message: "is too far away", Accepted: "a time within 31 days"})
+	}
+	if len(fields) > 0 {
+		return fault.InvalidFields(fields...)
+	}
+	return nil
+}
+
+// ResetLimit puts the plan's value back. It answers not_found where it is in force.
+func (s *Service) ResetLimit(ctx context.Context, c Caller, ref, name string) error {
+	if _, known := Row(name); !known {
+		return noSuchLimit()
+	}
+	_, err := s.change(ctx, c, ref, ChangeLimits, "limit.reset", name, func(tx Store, t MemberTenant) error {
+		return tx.DeleteOverride(ctx, t.ID, name)
+	})
+	return err
+}
+
+func limitOf(ctx context.Context, tx Store, t ID, name string, now time.Time) (Limit, error) {
+	plan, overrides, err := tx.Limits(ctx, t, now)
+	if err != nil {
+		return Limit{}, err
+	}
+	return plan.List(overrides, now)[rowByName[name]], nil
+}
+
+func noSuchLimit() error {
+	return fault.New(fault.NotFound, "There is no such limit. GET /v1/tenants/{tenant}/limits lists them.")
+}
