@@ -14,6 +14,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/signal"
@@ -37,6 +38,7 @@ type config struct {
 	again    bool
 	keep     bool // the folders of runs
 	only     bool // the report, nothing is run
+	streams  bool // edges do without Pub/Sub
 	results  string
 	report   string
 }
@@ -73,6 +75,7 @@ func parse(args []string) (config, error) {
 	f.BoolVar(&c.again, "again", false, "also run what has passed")
 	f.BoolVar(&c.keep, "keep", false, "keep the folders of all runs, with logs; those of failed ones are kept anyway")
 	f.BoolVar(&c.only, "only-report", false, "make the page of what was kept, and run nothing")
+	f.BoolVar(&c.streams, "streams-only", false, "have edges do without Pub/Sub; the runs are kept in a file of their own, and no page is made")
 	f.StringVar(&c.results, "results", "e2e/chaos/results.json", "`file` that runs are kept in")
 	f.StringVar(&c.report, "report", "docs/faults.md", "`page` that is made of it; empty: none")
 	if err := f.Parse(args); err != nil {
@@ -103,6 +106,9 @@ func parse(args []string) (config, error) {
 	}
 	if c.scale.connections < 1 || c.scale.groups < 1 || c.scale.perClient < 1 || c.scale.publishers < 1 || c.scale.rate <= 0 {
 		problems = append(problems, errors.New("-connections, -groups, -groups-per-client, -publishers and -rate must be above 0"))
+	}
+	if c.streams {
+		c.results, c.report = strings.TrimSuffix(c.results, ".json")+"-streams-only.json", ""
 	}
 	absolute, err := filepath.Abs(c.programs)
 	c.programs = absolute
@@ -208,6 +214,20 @@ func execute(ctx context.Context, c config, r *row, seed uint64, out io.Writer) 
 	return x
 }
 
+// setting is the row's, as the command line has it.
+func (t *trial) setting() setting {
+	s := t.row.setting
+	if !t.config.streams {
+		return s
+	}
+	s.edgeEnv = maps.Clone(s.edgeEnv)
+	if s.edgeEnv == nil {
+		s.edgeEnv = make(map[string]string)
+	}
+	s.edgeEnv["SIGNALBOX_STREAMS_ONLY"] = "true"
+	return s
+}
+
 // worldsTried is how often a world is made whose ports prove to be taken.
 const worldsTried = 3
 
@@ -220,7 +240,7 @@ func (t *trial) do() (err error) {
 		if t.dir, err = os.MkdirTemp("", "signalbox-chaos-"+t.row.id+"-"); err != nil {
 			return err
 		}
-		if t.w, err = startWorld(t, t.config.programs, t.dir, t.row.setting); err == nil || !strings.Contains(err.Error(), "address already in use") {
+		if t.w, err = startWorld(t, t.config.programs, t.dir, t.setting()); err == nil || !strings.Contains(err.Error(), "address already in use") {
 			break // else others on this machine were faster
 		}
 	}

@@ -38,8 +38,10 @@ func TestPresence_of_a_dead_edge_ends_once(t *testing.T) {
 		url, _ := testenv.StartRedis(t)
 		client := newClient(t, url)
 		dead, alive := process(t, url), process(t, url)
-		if err := client.HSet(t.Context(), redisclient.EdgeLease(alive.run), "addr", "x").Err(); err != nil {
-			t.Fatal(err)
+		for _, r := range []*Redis{dead, alive} {
+			if err := client.HSet(t.Context(), redisclient.EdgeLease(r.run), "addr", "x").Err(); err != nil {
+				t.Fatal(err)
+			}
 		}
 		const crowd = goneBatch + 20
 		publish := func(r *Redis, e *hubs.Entry) {
@@ -59,6 +61,9 @@ func TestPresence_of_a_dead_edge_ends_once(t *testing.T) {
 			t.Fatalf("%d members are remembered, want %d", n, crowd+2)
 		}
 		dead.Close()
+		if err := client.Del(t.Context(), redisclient.EdgeLease(dead.run)).Err(); err != nil {
+			t.Fatal(err)
+		}
 
 		var survivors []*node
 		for range 3 {

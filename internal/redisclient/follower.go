@@ -22,10 +22,12 @@ const (
 	// readSlack later than that means that the connection is dead.
 	readBlock = 2 * time.Second
 	readSlack = 1500 * time.Millisecond
-	// readEntries and readBytes are how much of a stream, and about how much
-	// altogether, one reading brings: what is beyond comes with the next one.
+	// readEntries and readBytes are how much of a stream, and of all together when
+	// entries are as large as the ones before, one reading brings: what is beyond comes
+	// with the next one. usualBytes is how large entries are taken to be at first.
 	readEntries = 64
 	readBytes   = 4 << 20
+	usualBytes  = 4 << 10
 	// readerIdle is how long a reader is kept that has no streams.
 	readerIdle = 10 * time.Second
 	// wakeLife is how long Redis remembers that a reader was woken.
@@ -318,7 +320,7 @@ func (r *reader) serve(ctx context.Context) error {
 			_ = client.Close()
 		}
 	}()
-	woken, count := "0-0", readEntries
+	woken, largest := "0-0", usualBytes
 	for {
 		streams := r.take()
 		if len(streams) == 0 {
@@ -336,13 +338,14 @@ func (r *reader) serve(ctx context.Context) error {
 				byKey[s.Key] = s
 			}
 		}
+		count := min(max(1, readBytes/(len(args)*largest)), readEntries)
 		attempt, cancel := context.WithTimeout(ctx, readBlock+readSlack)
 		answer, err := client.XRead(attempt, &redis.XReadArgs{Streams: append(args, ids...), Count: int64(count), Block: readBlock}).Result()
 		cancel()
 		if err != nil && !errors.Is(err, redis.Nil) {
 			return fmt.Errorf("read streams: %w", err)
 		}
-		bytes := 0
+		largest = max(1, largest-largest/8)
 		for _, page := range answer {
 			if len(page.Messages) == 0 {
 				continue
@@ -357,14 +360,9 @@ func (r *reader) serve(ctx context.Context) error {
 				continue
 			}
 			for _, m := range page.Messages {
-				bytes += size(m)
+				largest = max(largest, size(m))
 				s.Added(m)
 			}
-		}
-		if bytes > readBytes {
-			count = max(1, count*readBytes/bytes)
-		} else {
-			count = min(2*count, readEntries)
 		}
 	}
 }

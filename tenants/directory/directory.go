@@ -98,6 +98,9 @@ func New(cfg Config) (*Directory, error) {
 	if cfg.Redis == nil || cfg.Fleet == nil || cfg.Logger == nil {
 		return nil, errors.New("directory needs Redis, Fleet and Logger")
 	}
+	if cfg.StreamsOnly && cfg.Name == "" {
+		return nil, errors.New("directory needs a Name to read streams only")
+	}
 	if cfg.IdleAfter == 0 {
 		cfg.IdleAfter = 30 * time.Minute
 	}
