@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
@@ -115,20 +116,23 @@ func New(c Config) (http.Handler, error) {
 		return nil, err
 	}
 
-	root := chi.NewRouter()
-	root.Use(httpserver.KeepRequestID, httpserver.Recover(c.Logger), httpserver.SecurityHeaders(contentSecurityPolicy(c.Tenants.Endpoints(), c.Dev), !c.Dev))
 	s.handlers = HandlerWithOptions(s, ChiServerOptions{BaseRouter: chi.NewRouter(), Middlewares: []MiddlewareFunc{s.tagged, s.once, s.conditional}, ErrorHandlerFunc: func(w http.ResponseWriter, r *http.Request, err error) {
-		s.problem(w, r, parameterFault(err))
+		s.problem(w, r, parameterFault(routedOf(r), err))
 	}})
 	api := chi.Chain(
 		noStore, s.sameOrigin(), httpserver.Deadline(deadline), httpserver.LimitBody(maxBody), s.find, s.limitAddress,
 		s.sessions.LoadAndSave, s.identify, s.limitCaller, s.admit, s.negotiate, s.strict, s.validate,
 	).Handler(s.handlers)
-	root.Handle("/v1", api)
-	root.Handle("/v1/*", api)
-	root.Handle("/openapi.json", api)
-	root.NotFound(pages.ServeHTTP)
-	return root, nil
+	whole := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v1" || strings.HasPrefix(r.URL.Path, "/v1/") || r.URL.Path == "/openapi.json" {
+			api.ServeHTTP(w, r)
+			return
+		}
+		pages.ServeHTTP(w, r)
+	})
+	return chi.Chain(
+		httpserver.KeepRequestID, httpserver.Recover(c.Logger), httpserver.SecurityHeaders(contentSecurityPolicy(c.Tenants.Endpoints(), c.Dev), !c.Dev),
+	).Handler(whole), nil
 }
 
 // problem answers with an error.

@@ -37,14 +37,16 @@ import (
 // world is an api over a database of its own. Every answer is checked against
 // the document.
 type world struct {
-	t         *testing.T
-	url       string
-	pool      *pgxpool.Pool
-	service   *tenants.Service
-	logs      *lockedBuffer
-	published *publications
-	upstreams *upstreams
-	routes    routers.Router
+	t          *testing.T
+	url        string
+	pool       *pgxpool.Pool
+	service    *tenants.Service
+	logs       *lockedBuffer
+	published  *publications
+	upstreams  *upstreams
+	routes     routers.Router
+	handler    http.Handler
+	stateQuery string
 }
 
 // noJobs stands for the queue; publication is watched directly.
@@ -148,6 +150,7 @@ func newWorld(t *testing.T, s settings) *world {
 	if w.routes, err = gorillamux.NewRouter(spec); err != nil {
 		t.Fatal(err)
 	}
+	w.handler = handler
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
 	w.url = server.URL

@@ -54,7 +54,7 @@ func queryFields(r *http.Request, o *operation) (fields []fault.Field) {
 	}
 	for name, values := range query {
 		shown := name
-		if !plain(shown) || len(shown) > 64 {
+		if shown == "" || !plain(shown) || len(shown) > 64 {
 			shown = "query"
 		}
 		switch known := slices.Contains(o.query, name); {

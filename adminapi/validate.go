@@ -127,8 +127,13 @@ func schemaField(parameter string, e *openapi3.SchemaError) fault.Field {
 				f.Accepted = accepted(p.Value)
 			}
 		}
-	case "type":
+	case "type", "nullable":
 		f.Message = "has the wrong type"
+	case "allOf":
+		if inner, ok := errors.AsType[*openapi3.SchemaError](e.Origin); ok {
+			worded := schemaField(parameter, inner)
+			f.Message, f.Accepted = worded.Message, worded.Accepted
+		}
 	case "enum":
 		f.Message = "is not one of the accepted values"
 	case "pattern", "format":
@@ -198,8 +203,14 @@ func accepted(s *openapi3.Schema) string {
 		return acceptedString(s)
 	case s.Type.Is("array") && s.MaxItems != nil:
 		return fmt.Sprintf("a list of at most %d", *s.MaxItems)
+	case s.Type.Is("array"):
+		return "a list"
 	case s.Type.Is("object"):
 		return "an object"
+	case s.Type.Is("boolean"):
+		return "true or false"
+	case len(s.AllOf) > 0:
+		return accepted(s.AllOf[0].Value)
 	default:
 		return ""
 	}
@@ -217,9 +228,15 @@ func acceptedString(s *openapi3.Schema) string {
 }
 
 // parameterFault turns an error of the generated parameter binding into a fault.
-func parameterFault(err error) error {
+func parameterFault(of *routed, err error) error {
 	if e, ok := errors.AsType[*InvalidParamFormatError](err); ok {
-		return fault.InvalidFields(fault.Field{Name: e.ParamName, Message: "has the wrong form"})
+		field := fault.Field{Name: e.ParamName, Message: "has the wrong form"}
+		for _, p := range slices.Concat(of.route.PathItem.Parameters, of.spec.Parameters) {
+			if p.Value.Name == e.ParamName {
+				field.Accepted = accepted(p.Value.Schema.Value)
+			}
+		}
+		return fault.InvalidFields(field)
 	}
 	return fault.Wrap(fault.Invalid, "A parameter is not valid.", err)
 }

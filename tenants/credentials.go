@@ -166,7 +166,7 @@ func (s *Service) prove(ctx context.Context, c Caller, field string, password Se
 		if hash == "" {
 			message = "can't be checked: you have no password yet. Set one with \"Forgot your password?\" on the sign-in page"
 		}
-		return fault.InvalidFields(fault.Field{Name: field, Message: message})
+		return fault.InvalidFields(fault.Field{Name: field, Message: message, Accepted: "your present password"})
 	}
 	return s.store.ForgetAttempts(ctx, subject)
 }

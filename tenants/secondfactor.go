@@ -165,7 +165,7 @@ func (s *Service) proveBoth(ctx context.Context, c Caller, password, code Secret
 // codeField words a wrong code for somebody who is signed in.
 func codeField(err error) error {
 	if isKind(err, fault.Unauthenticated) {
-		return fault.InvalidFields(fault.Field{Name: "code", Message: "is not right, or was used already"})
+		return fault.InvalidFields(fault.Field{Name: "code", Message: "is not right, or was used already", Accepted: "the code that the app shows now, or a recovery code"})
 	}
 	return err
 }

@@ -180,6 +180,6 @@ func membershipIn(ctx context.Context, store Store, c Caller, id AccountID) (Mem
 	case id != "" || len(candidates) == 0:
 		return Membership{}, fault.New(fault.NotFound, "There is no such account, or you are not a member of it.")
 	default:
-		return Membership{}, fault.InvalidFields(fault.Field{Name: "account_id", Message: "is needed, because you are a member of several accounts"})
+		return Membership{}, fault.InvalidFields(fault.Field{Name: "account_id", Message: "is needed, because you are a member of several accounts", Accepted: "the id of one of them"})
 	}
 }

@@ -1,0 +1,357 @@
+package adminapi_test
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+
+	"github.com/signalbox/signalbox/adminapi"
+	"github.com/signalbox/signalbox/tenants"
+)
+
+// caller is one kind of who calls operations, without a socket.
+type caller struct {
+	w      *world
+	name   string
+	token  string
+	cookie string
+}
+
+// attack is a request that may be anything.
+type attack struct {
+	method, path, query string
+	body                string
+	sendBody            bool
+	header              [2]string
+}
+
+// internals are words of ours that callers don't see.
+var internals = []string{
+	"SQLSTATE", "pgx", "pgconn", "kin-openapi", "openapi3", "goroutine ", ".go:", "runtime error", "panic:", "/root/", "/home/", "/usr/", "adminapi.", "tenants.", "billing.", "fault.", "jsontext", "json: ",
+	"strconv.", "sql: ", "unmarshal", "syntax error at", "relation \"", "violates ", "invalid memory", "nil pointer", "*http.", "context deadline", "context canceled", "interface {}", "map[string]",
+}
+
+// do sends a request to the handler and checks whatever holds for every answer.
+func (c *caller) do(t *testing.T, a attack) answer {
+	t.Helper()
+	var body io.Reader
+	if a.sendBody {
+		body = strings.NewReader(a.body)
+	}
+	r := httptest.NewRequest(a.method, "/", body).WithContext(t.Context())
+	u, err := url.Parse("http://console.example.com" + a.path)
+	if err != nil { // net/http refuses it in the same way
+		return answer{status: http.StatusBadRequest}
+	}
+	u.RawQuery = a.query
+	r.URL, r.Host, r.RequestURI, r.RemoteAddr = u, u.Host, u.RequestURI(), "127.0.0.1:1234"
+	if a.sendBody {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	if c.token != "" {
+		r.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	if c.cookie != "" {
+		r.Header.Set("Cookie", c.cookie)
+	}
+	if a.header[0] != "" {
+		r.Header.Set(a.header[0], a.header[1])
+	}
+	sent := r.Clone(r.Context())
+	rec := httptest.NewRecorder()
+	c.w.handler.ServeHTTP(rec, r)
+	res := answer{status: rec.Code, header: rec.Header(), text: rec.Body.String()}
+	_ = json.Unmarshal(rec.Body.Bytes(), &res.body)
+	for _, cookie := range rec.Result().Cookies() {
+		if c.cookie != "" && cookie.Value != "" && a.header[0] != "Cookie" {
+			c.cookie = cookie.Name + "=" + cookie.Value
+		}
+	}
+	if res.status >= 500 {
+		t.Errorf("%s: %s answered %d: %s", c.name, a, res.status, res.text)
+	}
+	for _, word := range internals {
+		if res.status >= 400 && strings.Contains(res.text, word) {
+			t.Errorf("%s: the answer to %s shows %q: %s", c.name, a, word, res.text)
+		}
+	}
+	errs, _ := res.body["errors"].([]any)
+	for _, e := range errs {
+		if e := e.(map[string]any); res.at("code") == "invalid" && (e["field"] == "" || e["message"] == "" || e["accepted"] == nil) {
+			t.Errorf("%s: the answer to %s doesn't say what would be accepted: %s", c.name, a, res.text)
+		}
+	}
+	for name, values := range res.header {
+		for _, v := range values {
+			if strings.ContainsAny(v, "\r\n\x00") || name == "X-Injected" {
+				t.Errorf("%s: the answer to %s has the header %s: %q", c.name, a, name, v)
+			}
+		}
+	}
+	if res.header.Get("X-Request-Id") == "" || res.header.Get("Content-Security-Policy") == "" {
+		t.Errorf("%s: the answer to %s lacks headers: %v", c.name, a, res.header)
+	}
+	if strings.HasPrefix(a.path, "/v1/") {
+		c.w.checkAnswer(sent, res)
+	}
+	return res
+}
+
+// String shows what was sent, as far as it helps.
+func (a attack) String() string {
+	short := func(s string) string { return fmt.Sprintf("%.160q", s) }
+	text := a.method + " " + short(a.path)
+	if a.query != "" {
+		text += " query " + short(a.query)
+	}
+	if a.sendBody {
+		text += " body " + short(a.body)
+	}
+	if a.header[0] != "" {
+		text += " header " + a.header[0] + ": " + short(a.header[1])
+	}
+	return text
+}
+
+// state is what the database has, but for what is noted of every request.
+func (w *world) state() string {
+	w.t.Helper()
+	if w.stateQuery == "" {
+		var names []string
+		rows, err := w.pool.Query(w.t.Context(), `SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' AND table_type = 'BASE TABLE'
+			AND table_name NOT IN ('attempts', 'sessions', 'goose_db_version') AND table_name NOT LIKE 'river%' ORDER BY 1`)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		for rows.Next() {
+			var name string
+			if err := rows.Scan(&name); err != nil {
+				w.t.Fatal(err)
+			}
+			names = append(names, fmt.Sprintf("SELECT '%s ' || count(*) || ' ' || coalesce(sum(hashtextextended((to_jsonb(r) - 'last_used_at')::text, 0)), 0) AS line FROM %s r", name, name))
+		}
+		w.stateQuery = "SELECT string_agg(line, E'\n' ORDER BY line) FROM (" + strings.Join(names, " UNION ALL ") + ") all_lines"
+	}
+	var text string
+	if err := w.pool.QueryRow(w.t.Context(), w.stateQuery).Scan(&text); err != nil {
+		w.t.Fatal(err)
+	}
+	return text
+}
+
+// differences are the lines in which two states differ.
+func differences(a, b string) (all []string) {
+	for line := range strings.SplitSeq(b, "\n") {
+		if !strings.Contains(a, line) {
+			all = append(all, line)
+		}
+	}
+	return all
+}
+
+// session starts a session behind the back of the API and returns its cookie.
+func (w *world) session(email string) string {
+	w.t.Helper()
+	body := strings.NewReader(fmt.Sprintf(`{"email":%q,"password":%q}`, email, password))
+	r := httptest.NewRequest("POST", "/v1/session", body)
+	r.Header.Set("Content-Type", "application/json")
+	rec := httptest.NewRecorder()
+	w.handler.ServeHTTP(rec, r)
+	for _, c := range rec.Result().Cookies() {
+		return c.Name + "=" + c.Value
+	}
+	w.t.Fatalf("no session for %s: %s", email, rec.Body)
+	return ""
+}
+
+// everything makes the walk send all that it can think of.
+var everything = flag.Bool("contract.all", false, "send every request of the contract walk, not only some of each operation")
+
+// sample keeps n of all, in their order, and the last one.
+func sample(random *rand.Rand, all []attack, n int) []attack {
+	if len(all) <= n {
+		return all
+	}
+	picked := random.Perm(len(all) - 1)[:n-1]
+	slices.Sort(picked)
+	kept := make([]attack, 0, n)
+	for _, i := range picked {
+		kept = append(kept, all[i])
+	}
+	return append(kept, all[len(all)-1])
+}
+
+// Every operation of the document, called by every kind of caller with good, bad and
+// hostile input that is made of the document. What is sent is the same in each run.
+func TestContract(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, settings{})
+	ada, acme := w.signUp("ada@example.com", "acme")
+	w.verified(acme)
+	account, tenant := acme.at("account", "id"), acme.at("tenant", "id")
+	w.exec("UPDATE accounts SET plan = 'scale'")
+	owner := &caller{w: w, name: "owner", cookie: w.session("ada@example.com")}
+	others := []*caller{{w: w, name: "nobody"}, {w: w, name: "service", token: ada.service(account, tenants.Admin, nil).token}, {w: w, name: "scoped", token: ada.program(account, []tenants.Scope{tenants.ReadUsage}).token}}
+	for _, role := range []tenants.Role{tenants.Admin, tenants.Developer, tenants.Billing, tenants.Viewer} {
+		w.member(string(role)+"@example.com", account, role)
+		others = append(others, &caller{w: w, name: string(role), cookie: w.session(string(role) + "@example.com")})
+	}
+	w.signUp("mallory@example.com", "evil")
+	others = append(others, &caller{w: w, name: "stranger", cookie: w.session("mallory@example.com")})
+	spec, err := adminapi.Spec()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent, before := 0, w.state()
+	eachOperation(t, func(o operation) {
+		t.Run(o.id, func(t *testing.T) {
+			if alive := owner.do(t, attack{method: "GET", path: "/v1/session"}); alive.status != http.StatusOK {
+				owner.cookie = w.freshSession("ada@example.com")
+				before = w.state()
+			}
+			spec := spec.Paths.Find(o.path)
+			random := rand.New(rand.NewPCG(1, seed(o.id)))
+			attacks := attacksOf(t, o, spec, account, tenant)
+			if !*everything {
+				attacks = sample(random, attacks, 30)
+			}
+			quiet := true
+			check := func() {
+				after := w.state()
+				if quiet && after != before {
+					t.Errorf("refused requests changed something: %v", differences(before, after))
+				}
+				before, quiet = after, true
+			}
+			for i, a := range attacks {
+				if res := owner.do(t, a); res.status < 400 || isNoted(res) {
+					quiet = false
+				}
+				sent++
+				if i%50 == 49 {
+					check()
+				}
+			}
+			check()
+			for _, c := range others {
+				for range min(1, len(attacks)) {
+					if res := c.do(t, attacks[random.IntN(len(attacks))]); res.status < 400 || isNoted(res) {
+						quiet = false
+					}
+					sent++
+				}
+			}
+			check()
+		})
+	})
+	if strings.Contains(w.logs.String(), `"level":"ERROR"`) {
+		t.Errorf("bad input was logged as our error")
+	}
+	t.Logf("%d requests", sent)
+}
+
+// isNoted tells whether a refusal leaves a note: the audit has who failed to prove
+// who they are, and mails tell them.
+func isNoted(a answer) bool {
+	code := a.at("code")
+	return code == "wrong_credentials" || code == "wrong_code" || code == "rate_limited" || strings.Contains(a.text, "is not your password") || strings.Contains(a.text, "is not right, or was used already")
+}
+
+func seed(text string) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(text))
+	return h.Sum64()
+}
+
+// attacksOf makes the requests to an operation.
+func attacksOf(t *testing.T, o operation, item *openapi3.PathItem, account, tenant string) (all []attack) {
+	t.Helper()
+	op := item.GetOperation(o.method)
+	good := attack{method: o.method, path: address(o.path, account, tenant)}
+	if strings.ContainsAny(good.path, "{}") {
+		t.Fatalf("the walk doesn't know what to put into %s: see address", good.path)
+	}
+	if o.body != nil {
+		text, err := json.Marshal(o.body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		good.body, good.sendBody = string(text), true
+	}
+	with := func(change func(*attack)) {
+		a := good
+		change(&a)
+		all = append(all, a)
+	}
+	for _, p := range op.Parameters {
+		if p.Value.Schema == nil {
+			t.Fatalf("parameter %s of %s has no schema", p.Value.Name, o.id)
+		}
+		checkSchema(t, o.id+" parameter "+p.Value.Name, p.Value.Schema.Value)
+		if p.Value.In != openapi3.ParameterInQuery {
+			continue
+		}
+		for _, v := range values(p.Value.Schema.Value) {
+			var text any
+			if json.Unmarshal([]byte(v), &text) != nil {
+				text = v
+			}
+			with(func(a *attack) { a.query = url.Values{p.Value.Name: {fmt.Sprint(text)}}.Encode() })
+		}
+		with(func(a *attack) { a.query = p.Value.Name + "=a&" + p.Value.Name + "=b" })
+	}
+	if op.RequestBody != nil {
+		schema := op.RequestBody.Value.Content.Get("application/json").Schema.Value
+		checkSchema(t, o.id, schema)
+		fields, _ := o.body.(map[string]any)
+		for _, b := range bodiesOf(schema, fields) {
+			with(func(a *attack) { a.body, a.sendBody = b, true })
+		}
+	} else {
+		with(func(a *attack) { a.body, a.sendBody = `{}`, true })
+		with(func(a *attack) { a.body, a.sendBody = strings.Repeat("x", 70_000), true })
+	}
+	for _, q := range queries {
+		with(func(a *attack) { a.query = q })
+	}
+	for i, part := range strings.Split(o.path, "/") {
+		if !strings.HasPrefix(part, "{") {
+			continue
+		}
+		for _, s := range segments {
+			with(func(a *attack) {
+				parts := strings.Split(a.path, "/")
+				parts[i] = s
+				a.path = strings.Join(parts, "/")
+			})
+		}
+	}
+	for _, h := range headerFields {
+		with(func(a *attack) { a.header = h })
+	}
+	for _, method := range []string{"HEAD", "OPTIONS", "TRACE", "CONNECT", "PATCH", "PUT", "DELETE", "get", "FOO"} {
+		if item.GetOperation(strings.ToUpper(method)) == nil {
+			with(func(a *attack) { a.method = method })
+		}
+	}
+	return append(all, good)
+}
+
+// freshSession is session for somebody whose password may have been changed.
+func (w *world) freshSession(email string) string {
+	w.t.Helper()
+	w.exec("UPDATE users SET password_hash = (SELECT password_hash FROM users WHERE email_key = 'mallory@example.com') WHERE email_key = $1", email)
+	w.exec("DELETE FROM attempts")
+	return w.session(email)
+}
