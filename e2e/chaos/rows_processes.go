@@ -6,6 +6,7 @@ import (
 	"net"
 	"os/exec"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -399,14 +400,20 @@ func (t *trial) cpu(edge int) float64 {
 	return m["process_cpu_seconds_total"]
 }
 
-// memoryLimit is what an edge may have in F-23.
-const memoryLimit = 256 << 20
+const (
+	// memoryLimit is what edges may have in F-23, and memoryMost what the process may
+	// be with its program, which isn't counted in the limit.
+	memoryLimit = 64 << 20
+	memoryMost  = 112 << 20
+	// hoarders are clients that don't read, for each of which a megabyte may wait.
+	hoarders = 90
+)
 
 var memoryShort = &row{
 	id: "F-23", fault: "an edge is short of memory",
-	setting:  setting{planN: "free", sticky: true, edgeEnv: map[string]string{"GOMEMLIMIT": "200MiB"}},
-	injected: "edges have GOMEMLIMIT=200MiB, as in a container of 256 MB; 150 clients of tenant N stop reading while their group gets 3 MB/s for 15 s, four times what F-17 does",
-	expected: "the process stays within 256 MB and isn't ended; A and B are not disconnected",
+	setting:  setting{sticky: true, edgeEnv: map[string]string{"GOMEMLIMIT": "64MiB"}},
+	injected: "edges have GOMEMLIMIT=64MiB; 90 clients of tenant N on one edge stop reading, and each is sent up to a megabyte of its own, 31 KiB at a time, through the other edges",
+	expected: "the process keeps within its limit (and its program) and isn't ended; what it refuses or cuts off meanwhile is counted as edge_memory, A and B are not disconnected; soon after it takes everything again",
 	run: func(t *trial) error {
 		if err := t.load.start(t, t.w.tenant(tenantA), t.w.tenant(tenantB)); err != nil {
 			return err
@@ -419,34 +426,57 @@ var memoryShort = &row{
 				s.close()
 			}
 		}()
-		for i := range 150 {
-			s, err := stall(t, t.w, n, 0, "flood")
+		for i := range hoarders {
+			s, err := stall(t, t.w, n, 0, fmt.Sprintf("hoard-%d", i))
 			if err != nil {
 				return err
 			}
 			stalled = append(stalled, s)
-			_ = i
 		}
 		var flood sync.WaitGroup
-		flood.Go(func() { t.flood(n, "flood", 31<<10, 95, 15*time.Second) })
-		most := 0.0
-		for until := time.Now().Add(20 * time.Second); time.Now().Before(until); {
+		for worker := range 8 {
+			flood.Go(func() { t.hoard(n, worker, 8, 12*time.Second) })
+		}
+		most, refused := 0.0, 0.0
+		for until := time.Now().Add(14 * time.Second); time.Now().Before(until); {
 			if m, err := t.w.edges[0].scrape(t); err == nil {
 				most = max(most, m[metricMemory])
+				refused = max(refused, m.sum(metricRefusals, `"edge_memory"`))
 			}
 			if err := t.pass(200 * time.Millisecond); err != nil {
 				return err
 			}
 		}
 		flood.Wait()
-		if err := t.tail(); err != nil {
+		t.over = time.Now()
+		again := await(t, 20*time.Second, "the edge to take a client", func() bool {
+			s, err := stall(t, t.w, n, 0)
+			if err == nil {
+				s.close()
+			}
+			return err == nil
+		})
+		taken := time.Since(t.over)
+		if err := t.pass(t.phase(1)); err != nil {
 			return err
 		}
 		if err := t.conclude(); err != nil {
 			return err
 		}
 		t.noDisconnects("disconnects of A and B", everyLife)
-		t.check(most > 0 && most < memoryLimit, "most memory of the edge", fmt.Sprintf("%.0f MB", most/1e6), fmt.Sprintf("< %.0f MB", float64(memoryLimit)/1e6))
+		t.check(most > 0 && most < memoryMost, "most memory of the edge", fmt.Sprintf("%.0f MB", most/1e6), fmt.Sprintf("< %.0f MB", float64(memoryMost)/1e6))
+		t.check(refused > 0, "connections, publishes and clients refused or cut off as edge_memory", fmt.Sprintf("%.0f", refused), "> 0")
+		t.check(again == nil, "the edge takes clients again", errText(again), "soon")
+		t.within("after", taken, 5*time.Second)
 		return nil
 	},
+}
+
+// hoard publishes to the groups of the hoarders, to each as much as may wait for it.
+func (t *trial) hoard(of *tenant, worker, workers int, d time.Duration) {
+	until := time.Now().Add(d)
+	payload := fmt.Appendf(nil, `{"p":%q}`, strings.Repeat("x", 31<<10))
+	for n := worker; n < hoarders*40 && time.Now().Before(until) && t.Err() == nil; n += workers {
+		t.w.rest(1+n%2, of).publish(fmt.Sprintf("hoard-%d", n%hoarders), payload)
+	}
 }

@@ -257,6 +257,9 @@ func (c *clients) refusal(r *http.Request, t *tenants.Document, hub string, err 
 		e := retryable(refuse(http.StatusServiceUnavailable, "This node is being replaced; connect again."), time.Second)
 		e.Header.Set(HeaderDraining, "1")
 		return e
+	case errors.Is(err, errMemory):
+		c.refused(t.ID, hub, codeMemory)
+		return retryable(refuse(http.StatusServiceUnavailable, textMemory), 2*time.Second)
 	case errors.Is(err, errCutOff):
 		return retryable(refuse(http.StatusServiceUnavailable, "This node is cut off from the others; connect again."), time.Second)
 	}

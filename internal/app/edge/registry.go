@@ -70,6 +70,7 @@ type registry struct {
 	mu       sync.Mutex
 	draining bool
 	cutOff   atomic.Bool // Redis is away for this edge alone
+	pressure *pressure   // of memory
 	tenants  map[tenants.ID]*tenantHubs
 }
 
@@ -79,7 +80,8 @@ type tenantHubs struct {
 	// implicit are the hubs without settings of their own that are in use, with
 	// the time of the last use.
 	implicit map[string]time.Time
-	share    *hubs.Share // of the edge's writers
+	share    *hubs.Share  // of the edge's writers
+	calls    atomic.Int64 // invocations of its clients that are under way
 }
 
 // servedHub is a hub with its runtime.
@@ -178,6 +180,7 @@ func (g *registry) get(t *tenants.Document, hub string) (*servedHub, error) {
 		Filters: []hubs.Filter{
 			s.keeper,
 			s.handlers,
+			&callGate{underWay: &th.calls, limits: func() *tenants.Limits { return g.inForce(t) }, short: g.pressure.short, refused: m.Refused},
 			g.quotaFilter(t, hub, m),
 			&clientmethods.Filter{Config: clientmethods.Config{
 				Allowed: s.allowed, Refresh: s.keeper.refresh, Refused: m.Refused,
@@ -365,6 +368,8 @@ func (g *registry) admits() error {
 		return errDraining
 	case g.cutOff.Load():
 		return errCutOff
+	case g.pressure.short():
+		return errMemory
 	}
 	return nil
 }

@@ -60,6 +60,12 @@ func (b *backends) scope(r *http.Request) (rest.Scope, error) {
 		return rest.Scope{}, f
 	}
 	t := d.tenant
+	if r.Method != http.MethodGet && r.Method != http.MethodHead && b.hubs.pressure.short() {
+		b.refused(t.ID, "", codeMemory)
+		f := fault.New(fault.Unavailable, "The edge is short of memory; nothing was carried out.").WithCode(codeMemory)
+		f.RetryAfter = 2 * time.Second
+		return rest.Scope{}, f
+	}
 	leave, err := b.crowd.enter(t, r.URL.Path)
 	if err != nil {
 		b.refused(t.ID, "", codeCrowd)

@@ -102,6 +102,9 @@ func (s *servers) admission(r *http.Request) (*serverconn.Admission, *transport.
 // does for the REST API, and says how long to wait where that one refuses. What is
 // more than a rate ever gives at once takes all of it.
 func (s *servers) admit(ctx context.Context, t *tenants.Document, hub string, groups []string, messages int) (time.Duration, error) {
+	if s.hubs.pressure.short() {
+		return pressurePause, nil
+	}
 	bucket, count := s.limits.messages, messages
 	if messages == 0 {
 		bucket, count = s.limits.requests, 1

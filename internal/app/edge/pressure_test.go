@@ -1,0 +1,78 @@
+package edge
+
+import (
+	"io/fs"
+	"log/slog"
+	"testing"
+	"time"
+)
+
+// An edge takes nothing new above 85 % of its memory, cuts off who is furthest
+// behind above 92 %, and serves again below 80 %.
+func TestPressure_by_what_is_in_use(t *testing.T) {
+	t.Parallel()
+	const limit = 1000
+	inUse, garbage, collections := uint64(0), uint64(0), 0
+	var relieved []uint64
+	p := &pressure{
+		limit: limit, log: slog.New(slog.DiscardHandler),
+		used: func(collect bool) uint64 {
+			if collect {
+				collections++
+				return inUse
+			}
+			return inUse + garbage
+		},
+		relieve: func(bytes uint64) uint64 {
+			relieved = append(relieved, bytes)
+			inUse -= bytes
+			return bytes
+		},
+	}
+	now := time.Now()
+	for _, step := range []struct {
+		what                  string
+		inUse, garbage        uint64
+		short                 bool
+		relieved, collections int
+	}{
+		{"little", 300, 100, false, 0, 0},
+		{"garbage alone", 300, 690, false, 0, 1},
+		{"at the edge", 849, 0, false, 0, 1},
+		{"much", 860, 0, true, 0, 1},
+		{"still", 810, 0, true, 0, 1},
+		{"too much", 950, 0, true, 1, 1},
+		{"what was freed counts", 850, 0, true, 0, 1},
+		{"garbage doesn't keep it up", 700, 200, false, 0, 1},
+		{"calm", 700, 0, false, 0, 0},
+	} {
+		now = now.Add(time.Hour) // beyond the pause between collections
+		inUse, garbage, collections, relieved = step.inUse, step.garbage, 0, nil
+		p.look(now)
+		if p.short() != step.short || len(relieved) != step.relieved || collections != step.collections {
+			t.Errorf("%s: short %v, freed %v, %d collections; want %v, %d, %d", step.what, p.short(), relieved, collections, step.short, step.relieved, step.collections)
+		}
+		if len(relieved) > 0 && relieved[0] != 100 {
+			t.Errorf("%s: %d bytes were to be freed, want all above 85 %%: 100", step.what, relieved[0])
+		}
+	}
+	inUse, collections = 950, 0
+	now = now.Add(time.Hour)
+	p.look(now)
+	p.look(now.Add(time.Millisecond))
+	if collections != 1 {
+		t.Errorf("%d collections within a moment", collections)
+	}
+}
+
+func TestMemoryLimit_of_a_container(t *testing.T) {
+	none := func(string) ([]byte, error) { return nil, fs.ErrNotExist }
+	for text, want := range map[string]uint64{"max\n": 0, "9223372036854771712\n": 0, "x": 0} {
+		if got := memoryLimit(func(string) ([]byte, error) { return []byte(text), nil }); got != want {
+			t.Errorf("%q: got %d, want %d", text, got, want)
+		}
+	}
+	if got := memoryLimit(none); got != 0 {
+		t.Errorf("outside of a container: got %d", got)
+	}
+}
