@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	sweepEvery = 10 * time.Second
+	sweepEvery = 5 * time.Second
 	// sweepBack is how far back totals are read: the publish script keeps those of
 	// an hour.
 	sweepBack  = time.Hour
