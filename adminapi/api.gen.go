@@ -33,6 +33,7 @@ func (e APITokenKind) Valid() bool {
 
 // Defines values for APITokenScope.
 const (
+	BudgetWrite      APITokenScope = "budget:write"
 	DeliveriesRead   APITokenScope = "deliveries:read"
 	DeliveriesReplay APITokenScope = "deliveries:replay"
 	HubsWrite        APITokenScope = "hubs:write"
@@ -50,6 +51,8 @@ const (
 // Valid indicates whether the value is a known member of the APITokenScope enum.
 func (e APITokenScope) Valid() bool {
 	switch e {
+	case BudgetWrite:
+		return true
 	case DeliveriesRead:
 		return true
 	case DeliveriesReplay:
@@ -73,6 +76,51 @@ func (e APITokenScope) Valid() bool {
 	case TokensRevoke:
 		return true
 	case UsageRead:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for BudgetAction.
+const (
+	Notify               BudgetAction = "notify"
+	ReadOnly             BudgetAction = "read_only"
+	RefuseNewConnections BudgetAction = "refuse_new_connections"
+	RefusePublish        BudgetAction = "refuse_publish"
+	Stop                 BudgetAction = "stop"
+)
+
+// Valid indicates whether the value is a known member of the BudgetAction enum.
+func (e BudgetAction) Valid() bool {
+	switch e {
+	case Notify:
+		return true
+	case ReadOnly:
+		return true
+	case RefuseNewConnections:
+		return true
+	case RefusePublish:
+		return true
+	case Stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for BudgetMeter.
+const (
+	ConnectionMinutes BudgetMeter = "connection_minutes"
+	Messages          BudgetMeter = "messages"
+)
+
+// Valid indicates whether the value is a known member of the BudgetMeter enum.
+func (e BudgetMeter) Valid() bool {
+	switch e {
+	case ConnectionMinutes:
+		return true
+	case Messages:
 		return true
 	default:
 		return false
@@ -490,6 +538,27 @@ func (e SecondStepSecondFactor) Valid() bool {
 	}
 }
 
+// Defines values for StatementChargeKind.
+const (
+	StatementChargeKindExtraConnectionMinutes StatementChargeKind = "extra_connection_minutes"
+	StatementChargeKindExtraMessages          StatementChargeKind = "extra_messages"
+	StatementChargeKindPlan                   StatementChargeKind = "plan"
+)
+
+// Valid indicates whether the value is a known member of the StatementChargeKind enum.
+func (e StatementChargeKind) Valid() bool {
+	switch e {
+	case StatementChargeKindExtraConnectionMinutes:
+		return true
+	case StatementChargeKindExtraMessages:
+		return true
+	case StatementChargeKindPlan:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for TenantStatus.
 const (
 	Active    TenantStatus = "active"
@@ -698,6 +767,65 @@ type APITokenSecret struct {
 
 	// Secret Shown once
 	Secret string `json:"secret"`
+}
+
+// Budget defines model for Budget.
+type Budget struct {
+	// Action What edges refuse when a limit of the budget is used up: nothing; new connections; every message,
+	// whoever sends it; messages and all changes of groups, users and presence; everything, and all
+	// connections are closed.
+	Action BudgetAction `json:"action"`
+
+	// ConnectionMinutes Absent = no limit
+	ConnectionMinutes *int64 `json:"connection_minutes,omitempty"`
+
+	// Messages Accepted and delivered, in a period; absent = no limit
+	Messages *int64 `json:"messages,omitempty"`
+
+	// Steps Percentages at which people are told, ascending; the default is 50, 80 and 100
+	Steps *[]int `json:"steps,omitempty"`
+}
+
+// BudgetAction What edges refuse when a limit of the budget is used up: nothing; new connections; every message,
+// whoever sends it; messages and all changes of groups, users and presence; everything, and all
+// connections are closed.
+type BudgetAction string
+
+// BudgetMeter defines model for BudgetMeter.
+type BudgetMeter string
+
+// BudgetNotice defines model for BudgetNotice.
+type BudgetNotice struct {
+	// Budget The limit, or the allowance, that the step is a part of
+	Budget int64       `json:"budget"`
+	Meter  BudgetMeter `json:"meter"`
+
+	// Step Percent
+	Step   int       `json:"step"`
+	ToldAt time.Time `json:"told_at"`
+	Used   int64     `json:"used"`
+}
+
+// BudgetState defines model for BudgetState.
+type BudgetState struct {
+	Budget                   Budget `json:"budget"`
+	ConnectionMinutesAllowed int64  `json:"connection_minutes_allowed"`
+	ConnectionMinutesUsed    int64  `json:"connection_minutes_used"`
+
+	// Exceeded A limit of the budget is used up
+	Exceeded bool `json:"exceeded"`
+
+	// From The beginning of the period
+	From time.Time `json:"from"`
+
+	// MessagesAllowed The plan's allowance for a period
+	MessagesAllowed int64 `json:"messages_allowed"`
+	MessagesUsed    int64 `json:"messages_used"`
+
+	// Notices What was told in this period, the newest first
+	Notices []BudgetNotice `json:"notices"`
+	Plan    string         `json:"plan"`
+	To      time.Time      `json:"to"`
 }
 
 // CheckedToken What a good token says
@@ -1279,7 +1407,7 @@ type LiveConnection struct {
 
 // LiveUsage Argument of the live method `usage`. Points replace those with the same start.
 type LiveUsage struct {
-	// Month This calendar month, UTC. Allowances belong to the account and are shared by its tenants.
+	// Month The present period of the account's subscription. Allowances belong to the account and are shared by its tenants.
 	Month UsageMonth `json:"month"`
 
 	// Points The last minutes, oldest first
@@ -1651,6 +1779,67 @@ type SignUpResult struct {
 // Slug defines model for Slug.
 type Slug = string
 
+// Statement defines model for Statement.
+type Statement struct {
+	AccountID                string            `json:"account_id"`
+	Charges                  []StatementCharge `json:"charges"`
+	ConnectionMinutesAllowed int64             `json:"connection_minutes_allowed"`
+	Currency                 string            `json:"currency"`
+	ExtraConnectionMinutes   int64             `json:"extra_connection_minutes"`
+	ExtraMessages            int64             `json:"extra_messages"`
+
+	// Final Nothing of it changes any more
+	Final   bool      `json:"final"`
+	FinalAt time.Time `json:"final_at"`
+	From    time.Time `json:"from"`
+	ID      string    `json:"id"`
+
+	// MessagesAllowed The allowances of the plans, each for its part of the period
+	MessagesAllowed int64 `json:"messages_allowed"`
+
+	// Plans The plans that the account had in the period, in order
+	Plans   []StatementPlan   `json:"plans"`
+	Tenants []StatementTenant `json:"tenants"`
+	To      time.Time         `json:"to"`
+
+	// Total Cents; the sum of the charges
+	Total  int64         `json:"total"`
+	Totals LedgerAmounts `json:"totals"`
+}
+
+// StatementCharge defines model for StatementCharge.
+type StatementCharge struct {
+	// Amount Cents, rounded down
+	Amount int64               `json:"amount"`
+	Kind   StatementChargeKind `json:"kind"`
+	Plan   string              `json:"plan"`
+
+	// Price Cents, for a whole period or for a million
+	Price int64 `json:"price"`
+
+	// Quantity Seconds of the plan, or what was used beyond the allowance
+	Quantity int64 `json:"quantity"`
+}
+
+// StatementChargeKind defines model for StatementCharge.Kind.
+type StatementChargeKind string
+
+// StatementPlan defines model for StatementPlan.
+type StatementPlan struct {
+	From time.Time `json:"from"`
+	Plan string    `json:"plan"`
+	To   time.Time `json:"to"`
+}
+
+// StatementTenant defines model for StatementTenant.
+type StatementTenant struct {
+	Amounts LedgerAmounts `json:"amounts"`
+
+	// Name Empty = it is gone
+	Name     string `json:"name"`
+	TenantID string `json:"tenant_id"`
+}
+
 // Tenant defines model for Tenant.
 type Tenant struct {
 	AccountID string    `json:"account_id"`
@@ -1798,7 +1987,7 @@ type UpstreamRule struct {
 type Usage struct {
 	From time.Time `json:"from"`
 
-	// Month This calendar month, UTC. Allowances belong to the account and are shared by its tenants.
+	// Month The present period of the account's subscription. Allowances belong to the account and are shared by its tenants.
 	Month  UsageMonth   `json:"month"`
 	Points []UsagePoint `json:"points"`
 	Step   UsageStep    `json:"step"`
@@ -1806,7 +1995,7 @@ type Usage struct {
 	Totals UsageValues  `json:"totals"`
 }
 
-// UsageMonth This calendar month, UTC. Allowances belong to the account and are shared by its tenants.
+// UsageMonth The present period of the account's subscription. Allowances belong to the account and are shared by its tenants.
 type UsageMonth struct {
 	AccountConnectionMinutes int64     `json:"account_connection_minutes"`
 	AccountMessages          int64     `json:"account_messages"`
@@ -1816,6 +2005,7 @@ type UsageMonth struct {
 	Messages                 int64     `json:"messages"`
 	MessagesAllowed          int64     `json:"messages_allowed"`
 	Plan                     string    `json:"plan"`
+	To                       time.Time `json:"to"`
 }
 
 // UsagePoint defines model for UsagePoint.
@@ -2008,6 +2198,12 @@ type ListMembersParams struct {
 	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// GetStatementParams defines parameters for GetStatement.
+type GetStatementParams struct {
+	// At A time in the period. The default is now.
+	At *time.Time `form:"at,omitempty" json:"at,omitempty"`
+}
+
 // ListAPITokensParams defines parameters for ListAPITokens.
 type ListAPITokensParams struct {
 	// Cursor `next_cursor` of the page before; left out for the first page
@@ -2169,6 +2365,9 @@ type UpdateAccountJSONRequestBody = UpdateAccountRequest
 // CreateServiceTokenJSONRequestBody defines body for CreateServiceToken for application/json ContentType.
 type CreateServiceTokenJSONRequestBody = CreateServiceTokenRequest
 
+// PutBudgetJSONRequestBody defines body for PutBudget for application/json ContentType.
+type PutBudgetJSONRequestBody = Budget
+
 // CreateInvitationJSONRequestBody defines body for CreateInvitation for application/json ContentType.
 type CreateInvitationJSONRequestBody = CreateInvitationRequest
 
@@ -2294,6 +2493,12 @@ type ServerInterface interface {
 	// DeleteAccountToken Revoke any token of an account
 	// (DELETE /v1/accounts/{account}/api-tokens/{api_token})
 	DeleteAccountToken(w http.ResponseWriter, r *http.Request, account AccountPath, apiToken APITokenPath)
+	// GetBudget The account's budget, and how much of it is used in this period
+	// (GET /v1/accounts/{account}/budget)
+	GetBudget(w http.ResponseWriter, r *http.Request, account AccountPath)
+	// PutBudget Replace the account's budget
+	// (PUT /v1/accounts/{account}/budget)
+	PutBudget(w http.ResponseWriter, r *http.Request, account AccountPath)
 	// ListInvitations Invitations that were not accepted yet
 	// (GET /v1/accounts/{account}/invitations)
 	ListInvitations(w http.ResponseWriter, r *http.Request, account AccountPath, params ListInvitationsParams)
@@ -2324,6 +2529,9 @@ type ServerInterface interface {
 	// UpdateMember Change a member's role
 	// (PATCH /v1/accounts/{account}/members/{user})
 	UpdateMember(w http.ResponseWriter, r *http.Request, account AccountPath, user UserPath)
+	// GetStatement What an account used in a period of its subscription, and what that costs
+	// (GET /v1/accounts/{account}/statement)
+	GetStatement(w http.ResponseWriter, r *http.Request, account AccountPath, params GetStatementParams)
 	// ListAPITokens The caller's API tokens, without their secrets
 	// (GET /v1/api-tokens)
 	ListAPITokens(w http.ResponseWriter, r *http.Request, params ListAPITokensParams)
@@ -2600,6 +2808,18 @@ func (_ Unimplemented) DeleteAccountToken(w http.ResponseWriter, r *http.Request
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// GetBudget The account's budget, and how much of it is used in this period
+// (GET /v1/accounts/{account}/budget)
+func (_ Unimplemented) GetBudget(w http.ResponseWriter, r *http.Request, account AccountPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// PutBudget Replace the account's budget
+// (PUT /v1/accounts/{account}/budget)
+func (_ Unimplemented) PutBudget(w http.ResponseWriter, r *http.Request, account AccountPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // ListInvitations Invitations that were not accepted yet
 // (GET /v1/accounts/{account}/invitations)
 func (_ Unimplemented) ListInvitations(w http.ResponseWriter, r *http.Request, account AccountPath, params ListInvitationsParams) {
@@ -2657,6 +2877,12 @@ func (_ Unimplemented) GetMember(w http.ResponseWriter, r *http.Request, account
 // UpdateMember Change a member's role
 // (PATCH /v1/accounts/{account}/members/{user})
 func (_ Unimplemented) UpdateMember(w http.ResponseWriter, r *http.Request, account AccountPath, user UserPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetStatement What an account used in a period of its subscription, and what that costs
+// (GET /v1/accounts/{account}/statement)
+func (_ Unimplemented) GetStatement(w http.ResponseWriter, r *http.Request, account AccountPath, params GetStatementParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -3321,6 +3547,58 @@ func (siw *ServerInterfaceWrapper) DeleteAccountToken(w http.ResponseWriter, r *
 	handler.ServeHTTP(w, r)
 }
 
+// GetBudget operation middleware
+func (siw *ServerInterfaceWrapper) GetBudget(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "account" -------------
+	var account AccountPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "account", chi.URLParam(r, "account"), &account, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "account", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetBudget(w, r, account)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// PutBudget operation middleware
+func (siw *ServerInterfaceWrapper) PutBudget(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "account" -------------
+	var account AccountPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "account", chi.URLParam(r, "account"), &account, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "account", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.PutBudget(w, r, account)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ListInvitations operation middleware
 func (siw *ServerInterfaceWrapper) ListInvitations(w http.ResponseWriter, r *http.Request) {
 
@@ -3730,6 +4008,48 @@ func (siw *ServerInterfaceWrapper) UpdateMember(w http.ResponseWriter, r *http.R
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.UpdateMember(w, r, account, user)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetStatement operation middleware
+func (siw *ServerInterfaceWrapper) GetStatement(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "account" -------------
+	var account AccountPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "account", chi.URLParam(r, "account"), &account, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "account", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetStatementParams
+
+	// ------------- Optional query parameter "at" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "at", r.URL.Query(), &params.At, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "at"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "at", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetStatement(w, r, account, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -6291,6 +6611,15 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Patch(options.BaseURL+"/v1/accounts/{account}", wrapper.UpdateAccount)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/accounts/{account}/budget", wrapper.GetBudget)
+	})
+	r.Group(func(r chi.Router) {
+		r.Put(options.BaseURL+"/v1/accounts/{account}/budget", wrapper.PutBudget)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/accounts/{account}/statement", wrapper.GetStatement)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/accounts/{account}/ledger", wrapper.GetAccountLedger)

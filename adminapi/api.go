@@ -61,14 +61,15 @@ type Config struct {
 
 // server has the handlers of the document's operations.
 type server struct {
-	tenants  *tenants.Service
-	billing  *billing.Service
-	sessions *scs.SessionManager
-	keys     accesstoken.PublicKeys
-	openID   OpenID // nil = none
-	idName   string
-	spec     json.RawMessage
-	router   routers.Router
+	tenants    *tenants.Service
+	billing    *billing.Service
+	statements billing.Statements
+	sessions   *scs.SessionManager
+	keys       accesstoken.PublicKeys
+	openID     OpenID // nil = none
+	idName     string
+	spec       json.RawMessage
+	router     routers.Router
 	// operations are those of the document, by what the router finds.
 	operations map[*openapi3.Operation]*operation
 	// handlers serves the operations, without what is checked before.
@@ -96,7 +97,7 @@ func New(c Config) (http.Handler, error) {
 		return nil, fmt.Errorf("write OpenAPI document as JSON: %w", err)
 	}
 	s := &server{
-		tenants: c.Tenants, billing: c.Billing, spec: document, dev: c.Dev, logger: c.Logger, now: c.Now,
+		tenants: c.Tenants, billing: c.Billing, statements: c.Billing, spec: document, dev: c.Dev, logger: c.Logger, now: c.Now,
 		sessions: newSessions(c.Sessions, c.Dev), keys: c.Keys, openID: c.OpenID, idName: c.OpenIDName, streamBytes: c.StreamBytes,
 		limitFigures: c.LimitFigures,
 	}

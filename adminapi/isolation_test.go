@@ -34,6 +34,7 @@ var bodies = map[string]any{
 	"beginOidc":            map[string]any{},
 	"linkIdentity":         map[string]any{"password": password},
 	"updateAccount":        map[string]any{"name": "Renamed"},
+	"putBudget":            map[string]any{"action": "notify"},
 	"updateMember":         map[string]any{"role": "viewer"},
 	"createInvitation":     map[string]any{"email": "invited@example.com", "role": "viewer"},
 	"createServiceToken":   map[string]any{"name": "CI", "role": "viewer"},

@@ -89,7 +89,7 @@ func usageValues(v billing.Values) UsageValues {
 
 func usageMonth(m billing.Month) UsageMonth {
 	return UsageMonth{
-		From: m.From, Plan: m.Plan, Messages: m.Messages, ConnectionMinutes: m.ConnectionMinutes,
+		From: m.From, To: m.To, Plan: m.Plan, Messages: m.Messages, ConnectionMinutes: m.ConnectionMinutes,
 		AccountMessages: m.AccountMessages, AccountConnectionMinutes: m.AccountConnectionMinutes,
 		MessagesAllowed: m.MessagesAllowed, ConnectionMinutesAllowed: m.ConnectionMinutesAllowed,
 	}

@@ -16,6 +16,12 @@ type Plan struct {
 	ConnectionMinutesPerMonth int64
 	MaxTenants                int
 	Limits                    tenants.Limits // of each tenant
+
+	Currency string
+	Price    int64 // cents for a period
+	// What a million beyond the allowance costs, in cents; 0 = nothing is charged.
+	ExtraMessagesPrice int64
+	ExtraMinutesPrice  int64
 }
 
 // Values is what was used in some span of time. Refusals are shown and never
@@ -69,10 +75,10 @@ type Usage struct {
 	Month    Month
 }
 
-// Month is what was used in a calendar month, UTC, against the plan. Allowances
+// Month is what was used in a period of the subscription, against the plan. Allowances
 // are the account's: its tenants share them.
 type Month struct {
-	From                     time.Time
+	From, To                 time.Time
 	Plan                     string // the plan's id
 	Messages                 int64
 	ConnectionMinutes        int64

@@ -13,6 +13,16 @@ type Store interface {
 	// Points returns the steps of [from, to) in which something was used, in
 	// order.
 	Points(ctx context.Context, t tenants.ID, from, to time.Time, step Step) ([]Point, error)
+	// Subscribed returns the day of the month on which an account's periods begin, and
+	// the plans that it has had, in order.
+	Subscribed(ctx context.Context, account tenants.AccountID) (anchorDay int, plans []PlanSince, err error)
+	// AccountAmounts sums the ledger over [from, to), by tenant.
+	AccountAmounts(ctx context.Context, account tenants.AccountID, from, to time.Time) ([]TenantAmounts, error)
+	// AnchorDay is that of the account of a tenant.
+	AnchorDay(ctx context.Context, t tenants.ID) (int, error)
+	// Spent returns what the accounts of some tenants have used in their periods that
+	// now is in.
+	Spent(ctx context.Context, of []tenants.ID, now time.Time) ([]Spent, error)
 	// Month sums [from, to) for a tenant and for its account.
 	Month(ctx context.Context, t tenants.ID, from, to time.Time) (Month, error)
 	// Activity counts connections on edges that were heard of within silence, by
@@ -90,10 +100,28 @@ func (s *Service) Usage(ctx context.Context, t tenants.ID, q Query) (Usage, erro
 	return u, err
 }
 
-// Month returns what was used this month.
+// Month returns what was used in the present period of the account's subscription.
 func (s *Service) Month(ctx context.Context, t tenants.ID) (Month, error) {
-	from := monthOf(s.now())
-	return s.store.Month(ctx, t, from, from.AddDate(0, 1, 0))
+	anchor, err := s.store.AnchorDay(ctx, t)
+	if err != nil {
+		return Month{}, err
+	}
+	from, to := tenants.Period(anchor, s.now())
+	return s.store.Month(ctx, t, from, to)
+}
+
+// Spent is what an account has used in a period.
+type Spent struct {
+	Account           tenants.AccountID
+	Tenant            tenants.ID // one of those that were asked for
+	From              time.Time
+	Messages          int64
+	ConnectionSeconds int64
+}
+
+// Spent returns what the accounts of some tenants have used in their present periods.
+func (s *Service) Spent(ctx context.Context, of []tenants.ID) ([]Spent, error) {
+	return s.store.Spent(ctx, of, s.now())
 }
 
 // Activity tells what of a tenant is alive.

@@ -105,9 +105,3 @@ func whole(from, to time.Time, width time.Duration, now time.Time) (time.Time, t
 	}
 	return from, to, nil
 }
-
-// monthOf returns the first moment of t's month.
-func monthOf(t time.Time) time.Time {
-	t = t.UTC()
-	return time.Date(t.Year(), t.Month(), 1, 0, 0, 0, 0, time.UTC)
-}

@@ -56,6 +56,8 @@ const (
 	ManageOwners  Permission = "manage_owners"
 	// ManageTokens shows and revokes everybody's API tokens and makes service tokens.
 	ManageTokens Permission = "manage_tokens"
+	// ManageBudget says what the account wants to use.
+	ManageBudget Permission = "manage_budget"
 )
 
 // rolesWith is the one table of who may do what; Operations says which operation
@@ -85,6 +87,7 @@ var rolesWith = map[Permission][]Role{
 	ManageMembers:       {Owner, Admin},
 	ManageOwners:        {Owner},
 	ManageTokens:        {Owner, Admin},
+	ManageBudget:        {Owner, Admin, Billing},
 }
 
 // Allows tells whether the role has a permission.

@@ -32,6 +32,8 @@ type Document struct {
 	Issuers []Issuer `json:"issuers,omitempty"`
 	// Revocations are in the order of kind and value, each once; see Revoked.
 	Revocations []DocRevocation `json:"revocations,omitempty"`
+	// Budget is what its account wants to use, where edges are to enforce that.
+	Budget *DocBudget `json:"budget,omitempty"`
 	// WebhookSecrets sign what is posted to upstreams in native mode, the one in
 	// use first.
 	WebhookSecrets []DocWebhookSecret `json:"webhook_secrets,omitempty"`

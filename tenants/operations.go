@@ -23,11 +23,12 @@ const (
 	ReadUsage        Scope = "usage:read"
 	ReadMembers      Scope = "members:read"
 	WriteMembers     Scope = "members:write"
+	WriteBudget      Scope = "budget:write"
 )
 
 // Scopes lists the scopes.
 var Scopes = []Scope{
-	ReadTenants, WriteTenants, WriteHubs, ReadKeys, WriteKeys, MintTokens, RevokeTokens, ReadDeliveries, ReplayDeliveries, ReadUsage, ReadMembers, WriteMembers,
+	ReadTenants, WriteTenants, WriteHubs, ReadKeys, WriteKeys, MintTokens, RevokeTokens, ReadDeliveries, ReplayDeliveries, ReadUsage, ReadMembers, WriteMembers, WriteBudget,
 }
 
 // Callers says who may call an operation at all.
@@ -150,6 +151,9 @@ var Operations = map[string]Operation{
 
 	"getUsage":             {WithToken, SeeTenant, ReadUsage},
 	"getLedger":            {WithToken, SeeTenant, ReadUsage},
+	"getBudget":            {WithToken, SeeAccount, ReadUsage},
+	"putBudget":            {WithToken, ManageBudget, WriteBudget},
+	"getStatement":         {WithToken, SeeAccount, ReadUsage},
 	"getAccountLedger":     {WithToken, SeeAccount, ReadUsage},
 	"getActivity":          {WithToken, SeeTenant, ReadUsage},
 	"createLiveConnection": {WithToken, SeeTenant, ReadUsage},

@@ -30,6 +30,11 @@ func (s *Service) Document(ctx context.Context, id ID) (Document, error) {
 		limits.MaxConnectionsPerUser = limits.MaxConnections // whoever watches a tenant in the console is one user
 	}
 	doc.Limits, doc.LaterLimits = limits.With(overrides, now), laterLimits(limits, overrides, now)
+	sub, err := s.store.Subscription(ctx, t.Account)
+	if err != nil {
+		return Document{}, err
+	}
+	doc.Budget = sub.enforced()
 	hubs, err := s.store.Hubs(ctx, id)
 	if err != nil {
 		return Document{}, err

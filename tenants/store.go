@@ -18,6 +18,7 @@ type Store interface {
 	Tokens
 	Requests
 	Registry
+	Budgets
 	// Unit runs f with a context that makes everything this store does with it one
 	// transaction, which commits when f returns nil. It is for one goroutine.
 	Unit(ctx context.Context, f func(context.Context) error) error

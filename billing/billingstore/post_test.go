@@ -276,3 +276,61 @@ func TestLedger_is_one_moment(t *testing.T) {
 		}
 	}
 }
+
+func TestStatement_is_rated_from_the_ledger_and_follows_plans(t *testing.T) {
+	t.Parallel()
+	s, pool := newStore(t)
+	if _, err := pool.Exec(t.Context(), `
+		UPDATE accounts SET anchor_on = '2026-01-10' WHERE id = 'A';
+		UPDATE account_plans SET since = '2026-01-10' WHERE account_id = 'A';
+		UPDATE accounts SET plan = 'pro' WHERE id = 'A';
+		UPDATE account_plans SET since = '2026-11-25 12:00Z' WHERE account_id = 'A' AND plan = 'pro'`); err != nil {
+		t.Fatal(err)
+	}
+	commit(t, s, flush("edge", 1))
+	commit(t, s, usage.Flush{EdgeRun: "edge", Sequence: 2, SentAt: noon, Deltas: []usage.Delta{
+		{Tenant: "t2", Hub: "chat", Minute: noon.AddDate(0, 0, -12), Delivered: 3}, // the first moments of the period are in it
+		{Tenant: "t2", Hub: "chat", Minute: time.Date(2026, 11, 9, 23, 59, 0, 0, time.UTC), Delivered: 50},
+	}})
+	post(t, s, noon.Add(time.Hour))
+	clock := noon
+	service := billing.NewService(s, func() time.Time { return clock })
+	st, err := service.Statement(t.Context(), "A", noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st.From.Format(time.DateOnly) != "2026-11-10" || st.To.Format(time.DateOnly) != "2026-12-10" || len(st.Tenants) != 2 || st.Totals.Delivered != 19 || st.Final {
+		t.Errorf("statement = %+v", st)
+	}
+	// Half a period of pro.
+	if st.MessagesAllowed != 3_000_000*31/60+25_000_000*29/60 || len(st.Charges) != 1 || st.Total != 4900*29/60 {
+		t.Errorf("allowed %d, charges %+v, total %d", st.MessagesAllowed, st.Charges, st.Total)
+	}
+	clock = st.FinalAt
+	late, err := service.Statement(t.Context(), "A", noon)
+	if err != nil || !late.Final || late.ID != st.ID {
+		t.Errorf("%+v, %v", late, err)
+	}
+	if err := service.Correct(t.Context(), billing.Correction{Tenant: "t1", Concerns: noon, Amounts: billing.Amounts{Delivered: -10}, Reason: "late", Actor: "ops"}); err != nil {
+		t.Fatal(err)
+	}
+	after, err := service.Statement(t.Context(), "A", noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(late, after); diff != "" {
+		t.Errorf("a final statement has changed: %s", diff)
+	}
+	if _, err := service.Statement(t.Context(), "nobody", noon); fault.KindOf(err) != fault.NotFound {
+		t.Errorf("an account that never was: %v", err)
+	}
+	spent, err := s.Spent(t.Context(), []tenants.ID{"t1", "t2", "t3"}, noon)
+	if err != nil || len(spent) != 2 {
+		t.Fatalf("%+v, %v", spent, err)
+	}
+	for _, a := range spent {
+		if a.Account == "A" && (a.Messages != 23 || a.ConnectionSeconds != 30) {
+			t.Errorf("spent = %+v", a)
+		}
+	}
+}

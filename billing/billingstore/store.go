@@ -4,6 +4,7 @@ package billingstore
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -40,14 +41,117 @@ func many[T any](ctx context.Context, s *Store, what string, scan pgx.RowToFunc[
 
 // Plans implements billing.Store.
 func (s *Store) Plans(ctx context.Context) ([]billing.Plan, error) {
-	return many(ctx, s, "plans", func(row pgx.CollectableRow) (p billing.Plan, err error) {
-		var stored []byte
-		if err := row.Scan(&p.ID, &p.Name, &p.MessagesPerMonth, &p.ConnectionMinutesPerMonth, &p.MaxTenants, &stored); err != nil {
-			return p, err
+	return many(ctx, s, "plans", func(row pgx.CollectableRow) (_ billing.Plan, err error) {
+		var p planRow
+		if err := row.Scan(p.fields()...); err != nil {
+			return p.Plan, err
 		}
-		p.Limits, err = tenants.PlanLimits(p.ID, stored)
-		return p, err
-	}, "SELECT id, name, messages_per_month, connection_minutes_per_month, max_tenants, limits FROM plans ORDER BY position")
+		return p.plan()
+	}, "SELECT "+planColumns+" FROM plans p ORDER BY position")
+}
+
+const planColumns = `p.id, p.name, p.messages_per_month, p.connection_minutes_per_month, p.max_tenants, p.limits,
+	p.currency, p.price, coalesce(p.extra_messages_price, 0), coalesce(p.extra_minutes_price, 0)`
+
+// planRow is a row of planColumns.
+type planRow struct {
+	billing.Plan
+	limits []byte
+}
+
+// plan is the row once it is read.
+func (p *planRow) plan() (_ billing.Plan, err error) {
+	p.Limits, err = tenants.PlanLimits(p.ID, p.limits)
+	return p.Plan, err
+}
+
+func (p *planRow) fields() []any {
+	return []any{
+		&p.ID, &p.Name, &p.MessagesPerMonth, &p.ConnectionMinutesPerMonth, &p.MaxTenants, &p.limits,
+		&p.Currency, &p.Price, &p.ExtraMessagesPrice, &p.ExtraMinutesPrice,
+	}
+}
+
+// Subscribed implements billing.Store.
+func (s *Store) Subscribed(ctx context.Context, account tenants.AccountID) (int, []billing.PlanSince, error) {
+	var anchor int
+	err := s.pool.QueryRow(ctx, "SELECT extract(day FROM anchor_on)::int FROM accounts WHERE id = $1", account).Scan(&anchor)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, nil, fault.New(fault.NotFound, "There is no such account.")
+	}
+	if err != nil {
+		return 0, nil, postgres.Error("read anchor", err)
+	}
+	plans, err := many(ctx, s, "plans", func(row pgx.CollectableRow) (v billing.PlanSince, err error) {
+		var p planRow
+		if err := row.Scan(append(p.fields(), &v.Since)...); err != nil {
+			return v, err
+		}
+		v.Since = v.Since.UTC()
+		v.Plan, err = p.plan()
+		return v, err
+	}, "SELECT "+planColumns+", h.since FROM account_plans h JOIN plans p ON p.id = h.plan WHERE h.account_id = $1 ORDER BY h.since, h.id", account)
+	return anchor, plans, err
+}
+
+// AnchorDay implements billing.Store.
+func (s *Store) AnchorDay(ctx context.Context, t tenants.ID) (day int, err error) {
+	err = s.pool.QueryRow(ctx, "SELECT extract(day FROM a.anchor_on)::int FROM tenants t JOIN accounts a ON a.id = t.account_id WHERE t.id = $1", t).Scan(&day)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, fault.New(fault.NotFound, "There is no such tenant.")
+	}
+	if err != nil {
+		return 0, postgres.Error("read anchor", err)
+	}
+	return day, nil
+}
+
+// AccountAmounts implements billing.Store.
+func (s *Store) AccountAmounts(ctx context.Context, account tenants.AccountID, from, to time.Time) ([]billing.TenantAmounts, error) {
+	return many(ctx, s, "amounts", func(row pgx.CollectableRow) (v billing.TenantAmounts, err error) {
+		err = row.Scan(&v.Tenant, &v.Name, &v.Accepted, &v.Delivered, &v.DeliveredBytes, &v.ReceivedBytes, &v.ConnectionSeconds, &v.Opened)
+		return v, err
+	}, `
+		SELECT tenant_id, coalesce((SELECT name FROM tenants WHERE id = tenant_id AND account_id = $1), ''),
+			sum(accepted)::bigint, sum(delivered)::bigint, sum(delivered_bytes)::bigint, sum(received_bytes)::bigint,
+			sum(connection_seconds)::bigint, sum(opened)::bigint
+		FROM (
+			SELECT tenant_id, accepted, delivered, delivered_bytes, received_bytes, connection_seconds, opened
+			FROM usage_ledger WHERE account_id = $1 AND hour >= $2 AND hour < $3
+			UNION ALL
+			SELECT tenant_id, accepted, delivered, delivered_bytes, received_bytes, connection_seconds, opened
+			FROM usage_open WHERE account_id = $1 AND hour >= $2 AND hour < $3
+		) used
+		GROUP BY tenant_id ORDER BY tenant_id`, account, from, to)
+}
+
+// Spent implements billing.Store.
+func (s *Store) Spent(ctx context.Context, of []tenants.ID, now time.Time) ([]billing.Spent, error) {
+	type account struct {
+		id     tenants.AccountID
+		tenant tenants.ID
+		anchor int
+	}
+	accounts, err := many(ctx, s, "accounts", func(row pgx.CollectableRow) (a account, err error) {
+		err = row.Scan(&a.id, &a.tenant, &a.anchor)
+		return a, err
+	}, "SELECT a.id, min(t.id), extract(day FROM a.anchor_on)::int FROM tenants t JOIN accounts a ON a.id = t.account_id WHERE t.id = ANY($1) GROUP BY a.id", of)
+	if err != nil {
+		return nil, err
+	}
+	spent := make([]billing.Spent, 0, len(accounts))
+	for _, a := range accounts {
+		from, to := tenants.Period(a.anchor, now)
+		v := billing.Spent{Account: a.id, Tenant: a.tenant, From: from}
+		err := s.pool.QueryRow(ctx, `
+			SELECT coalesce(sum(messages), 0)::bigint, coalesce(sum(connection_seconds), 0)::bigint FROM usage_days
+			WHERE tenant_id IN (SELECT id FROM tenants WHERE account_id = $1) AND day >= $2 AND day < $3`, a.id, from, to).Scan(&v.Messages, &v.ConnectionSeconds)
+		if err != nil {
+			return nil, postgres.Error("read what was spent", err)
+		}
+		spent = append(spent, v)
+	}
+	return spent, nil
 }
 
 // Points implements billing.Store. Peaks of several edges in one minute add up;
@@ -89,7 +193,7 @@ func (s *Store) Points(ctx context.Context, t tenants.ID, from, to time.Time, st
 
 // Month implements billing.Store.
 func (s *Store) Month(ctx context.Context, t tenants.ID, from, to time.Time) (billing.Month, error) {
-	m := billing.Month{From: from}
+	m := billing.Month{From: from, To: to}
 	var seconds, accountSeconds int64
 	err := s.pool.QueryRow(ctx, `
 		WITH account AS (

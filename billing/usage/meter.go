@@ -32,7 +32,7 @@ func (m *HubMeter) ConnectionOpened() {
 	m.open++
 	m.opened++
 	m.mu.Unlock()
-	m.gauge.add(1)
+	m.gauge.add(1, now)
 }
 
 // ConnectionClosed ends what ConnectionOpened began.
@@ -42,12 +42,13 @@ func (m *HubMeter) ConnectionClosed() {
 	m.advance(now)
 	m.open--
 	m.mu.Unlock()
-	m.gauge.add(-1)
+	m.gauge.add(-1, now)
 }
 
 // Delivered counts messages, in steps of 64 KiB, and bytes written to clients.
 func (m *HubMeter) Delivered(messages, bytes int) {
 	m.delivered.Add(int64(messages))
+	m.gauge.spent.Add(int64(messages))
 	m.deliveredBytes.Add(int64(bytes))
 }
 
@@ -118,14 +119,45 @@ func (m *HubMeter) quiet() bool {
 type tenantGauge struct {
 	hubs int // meters that use it; guarded by Recorder.mu
 
-	mu   sync.Mutex
-	open int64
-	peak int64 // most at once since the last read
+	spent atomic.Int64 // messages since the last take
+
+	mu       sync.Mutex
+	open     int64
+	peak     int64 // most at once since the last read
+	openMS   int64 // milliseconds of connections since the last take, counted until openAsOf
+	openAsOf time.Time
 }
 
-func (g *tenantGauge) add(n int64) {
+// take returns what was used since the last call.
+func (g *tenantGauge) take(now time.Time) Spent {
+	s := Spent{Messages: g.spent.Swap(0)}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.advance(now)
+	s.Milliseconds, g.openMS = g.openMS, 0
+	return s
+}
+
+// unspent is take without forgetting.
+func (g *tenantGauge) unspent(now time.Time) Spent {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.advance(now)
+	return Spent{Messages: g.spent.Load(), Milliseconds: g.openMS}
+}
+
+// advance adds the time since the last call; g.mu is held.
+func (g *tenantGauge) advance(now time.Time) {
+	if g.open > 0 {
+		g.openMS += g.open * now.Sub(g.openAsOf).Milliseconds()
+	}
+	g.openAsOf = now
+}
+
+func (g *tenantGauge) add(n int64, now time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.advance(now)
 	g.open += n
 	g.peak = max(g.peak, g.open)
 }

@@ -94,17 +94,60 @@ func (r *Recorder) Hub(tenant tenants.ID, hub string) *HubMeter {
 	defer r.mu.Unlock()
 	m := r.hubs[key]
 	if m == nil {
-		g := r.tenants[tenant]
-		if g == nil {
-			g = new(tenantGauge)
-			r.tenants[tenant] = g
-		}
+		g := r.gauge(tenant)
 		m = &HubMeter{recorder: r, gauge: g}
 		r.hubs[key] = m
 		g.hubs++
 	}
 	m.users++
 	return m
+}
+
+// gauge returns a tenant's; r.mu is held.
+func (r *Recorder) gauge(tenant tenants.ID) *tenantGauge {
+	g := r.tenants[tenant]
+	if g == nil {
+		g = new(tenantGauge)
+		r.tenants[tenant] = g
+	}
+	return g
+}
+
+// Spent is what a tenant has used on this edge.
+type Spent struct {
+	Messages     int64 // accepted and delivered
+	Milliseconds int64 // of connections
+}
+
+// Plus returns the sum.
+func (s Spent) Plus(o Spent) Spent {
+	return Spent{Messages: s.Messages + o.Messages, Milliseconds: s.Milliseconds + o.Milliseconds}
+}
+
+// Unspent returns what a tenant has used since TakeSpent was called last.
+func (r *Recorder) Unspent(tenant tenants.ID) Spent {
+	now := r.now()
+	r.mu.Lock()
+	g := r.tenants[tenant]
+	r.mu.Unlock()
+	if g == nil {
+		return Spent{}
+	}
+	return g.unspent(now)
+}
+
+// TakeSpent returns what each tenant has used since the last call.
+func (r *Recorder) TakeSpent() map[tenants.ID]Spent {
+	now := r.now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := make(map[tenants.ID]Spent)
+	for id, g := range r.tenants {
+		if s := g.take(now); s != (Spent{}) {
+			all[id] = s
+		}
+	}
+	return all
 }
 
 // Refused counts something that a tenant's limit or check refused outside of a
@@ -116,8 +159,12 @@ func (r *Recorder) Refused(tenant tenants.ID, hub, code string) {
 }
 
 // Accepted notes the running total of accepted messages of a hub in a minute, as
-// the publish script counted it. It can be called out of order.
-func (r *Recorder) Accepted(tenant tenants.ID, hub, epoch string, minute time.Time, total int64) {
+// the publish script counted it, and what this publish added to it. It can be
+// called out of order.
+func (r *Recorder) Accepted(tenant tenants.ID, hub, epoch string, minute time.Time, total, charge int64) {
+	r.mu.Lock()
+	r.gauge(tenant).spent.Add(charge)
+	r.mu.Unlock()
 	key := acceptedKey{hubKey{tenant, hub}, epoch, minute.Unix()}
 	r.acceptedMu.Lock()
 	defer r.acceptedMu.Unlock()
@@ -225,7 +272,7 @@ func (r *Recorder) collect(now time.Time) []Gauge {
 		connections, peak := g.read()
 		if connections > 0 || peak > 0 {
 			gauges = append(gauges, Gauge{Tenant: id, Connections: connections, Peak: peak})
-		} else if g.hubs <= 0 {
+		} else if g.hubs <= 0 && g.spent.Load() == 0 {
 			delete(r.tenants, id)
 		}
 	}

@@ -181,8 +181,8 @@ func TestRecorderCountsPerTenantHubAndMinute(t *testing.T) {
 	same.Delivered(1, 5)
 	r.Refused(acme, "", "connection_limit")
 	minute := c.Now().Truncate(time.Minute)
-	r.Accepted(acme, "chat", "e1", minute, 7)
-	r.Accepted(acme, "chat", "e1", minute, 5) // late
+	r.Accepted(acme, "chat", "e1", minute, 7, 2)
+	r.Accepted(acme, "chat", "e1", minute, 5, 1) // late
 	c.Advance(500 * time.Millisecond)
 	if err := r.Flush(t.Context()); err != nil {
 		t.Fatal(err)

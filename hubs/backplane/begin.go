@@ -93,7 +93,7 @@ func (h *hubBackplane) encode(e *hubs.Entry, o hubs.PublishOptions, to address) 
 	}
 	settings := h.settings()
 	p := h.r.publisher(h.id, settings)
-	q := &request{entry: data, asks: to != address{}, deadline: time.Now().Add(publishPatience), done: make(chan outcome, 1), ack: o.Ack}
+	q := &request{entry: data, asks: to != address{}, deadline: time.Now().Add(publishPatience), done: make(chan outcome, 1), ack: o.Ack, charge: int64(o.Charge)}
 	if o.IdempotencyKey == "" {
 		q.keys = append(q.keys, p.fixed[3])
 	} else {

@@ -50,8 +50,9 @@ type request struct {
 	seq      uint64
 	entry    []byte
 	keys     []string // after those of the hub
-	args     []any    // from the charge on
-	asks     bool     // whoever applies it is to answer
+	charge   int64
+	args     []any // from the charge on
+	asks     bool  // whoever applies it is to answer
 	deadline time.Time
 	// unknown is set once a round trip broke: Redis may have carried it out.
 	unknown bool
@@ -398,7 +399,7 @@ func (p *publisher) settle(q *request, text string, replicas *redis.Cmd) {
 			p.r.measured(hubID{p.tenant, p.hub}, a.bytes, retention)
 		}
 		if a.total > 0 && p.r.cfg.OnAccepted != nil {
-			p.r.cfg.OnAccepted(p.tenant, p.hub, a.epoch, a.minute, a.total)
+			p.r.cfg.OnAccepted(Accepted{Tenant: p.tenant, Hub: p.hub, Epoch: a.epoch, Minute: a.minute, Total: a.total, Charge: q.charge})
 		}
 	}
 	q.done <- outcome{answer: a, err: replicated(q, replicas)}

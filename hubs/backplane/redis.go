@@ -29,9 +29,8 @@ type Config struct {
 	// EdgeRun is random per process start, at most 64 letters, digits, - or _.
 	EdgeRun string
 	Logger  *slog.Logger
-	// OnAccepted gets the running total of accepted messages of a hub in one
-	// UTC minute, after each publish that was charged. It must not block. Optional.
-	OnAccepted func(tenant tenants.ID, hub, epoch string, minute time.Time, total int64)
+	// OnAccepted is told of each publish that was charged. It must not block. Optional.
+	OnAccepted func(Accepted)
 
 	// OnUnheard is told of each publish with hubs.AckNone that failed after it was
 	// answered. It must not block. Optional.
@@ -54,6 +53,16 @@ type Config struct {
 	// 0 = 100,000 and 256 MiB.
 	StreamEntries int
 	StreamBytes   int64
+}
+
+// Accepted is a publish that was charged.
+type Accepted struct {
+	Tenant tenants.ID
+	Hub    string
+	Epoch  string
+	Minute time.Time // UTC
+	Total  int64     // the running total of messages of the hub in that minute
+	Charge int64     // of this publish
 }
 
 // headLife is how long a hub's epoch and number outlive its last entry. Hubs

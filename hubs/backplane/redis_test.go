@@ -118,11 +118,13 @@ func TestPublish_counts_what_is_accepted(t *testing.T) {
 		}
 		var mu sync.Mutex
 		var counts []count
+		var charged int64
 		r := process(t, newRedis(t), func(c *Config) {
-			c.OnAccepted = func(_ tenants.ID, hub, epoch string, minute time.Time, total int64) {
+			c.OnAccepted = func(a Accepted) {
 				mu.Lock()
 				defer mu.Unlock()
-				counts = append(counts, count{hub, epoch, minute, total})
+				counts = append(counts, count{a.Hub, a.Epoch, a.Minute, a.Total})
+				charged += a.Charge
 			}
 		})
 		h := r.Hub(tenant, hub, Settings{})

@@ -247,7 +247,11 @@ func (k *connection) admit(m sp.Message, a *ack, groups []string, messages int) 
 		case k.ctx.Err() != nil:
 			return false, context.Cause(k.ctx)
 		case err != nil:
-			k.refuse(m, a, &refusal{codeRate, strings.TrimPrefix(err.Error(), codeRate+" ")})
+			code, text := codeRate, strings.TrimPrefix(err.Error(), codeRate+" ")
+			if first, rest, coded := strings.Cut(text, ": "); coded && !strings.Contains(first, " ") {
+				code, text = first, rest
+			}
+			k.refuse(m, a, &refusal{code, text})
 			return false, nil
 		case wait <= 0:
 			return true, nil

@@ -118,6 +118,7 @@ var limitCodes = []Code{
 	{"too_many_streams", 0, "A connection has as many streams open in this direction as it may.", "Let one end first."},
 	{"kept_out", 429, "A client of this user, or this address, was closed since it went on in spite of refusals. It may not connect for 2 s, for 10 s the second time within five minutes, then for a minute.", "Wait for `Retry-After`; see why its calls were refused."},
 	{"quota_exceeded", 409, "A limit of the plan is reached.", "Remove something, or ask for a larger plan."},
+	{"budget_exceeded", 403, "The account has used up the budget that it has set for the period, and the budget says that this is refused then. It is no rate: waiting for a second doesn't help.", "Raise the budget in the console, or wait for the next period; the text says when that is."},
 	{"connection_limit", 429, "The tenant has as many connections as its plan allows, or makes new ones too fast.", "Close connections, or ask for a larger plan; clients try again by themselves."},
 	{"hub_limit", 403, "The tenant uses as many hubs as its plan allows.", "Delete a hub, or use one of those there are."},
 	{"too_many_groups", 0, "A connection is in as many groups as it may be; it didn't join one more.", "Leave groups, or ask for a larger plan."},

@@ -197,6 +197,10 @@ const UsageStream = prefix + "usage"
 // UsageUnreadable keeps usage flushes that could not be read, for people.
 const UsageUnreadable = prefix + "usage:unreadable"
 
+// Spending is the hash of what an account has used in a period, as its edges count
+// it, for accounts whose budgets are enforced.
+func Spending(a tenants.AccountID) string { return prefix + "{" + string(a) + "}:spending" }
+
 // UsageHubs is the sorted set of the hubs that were published to, by the minute of
 // the last time.
 const UsageHubs = prefix + "usage:hubs"

@@ -30,7 +30,9 @@ type documents struct {
 	publisher *directory.Publisher
 	fleet     *fleet.Fleet
 	redis     redis.Cmdable
-	logger    *slog.Logger
+	// budgeted is told of tenants whose budgets edges enforce.
+	budgeted func(ctx context.Context, ids []tenants.ID)
+	logger   *slog.Logger
 }
 
 // publish builds and publishes one document.
@@ -39,7 +41,15 @@ func (d *documents) publish(ctx context.Context, id tenants.ID) error {
 	if err != nil {
 		return fmt.Errorf("build document: %w", err)
 	}
+	d.tell(ctx, &doc)
 	return d.publisher.Publish(ctx, &doc)
+}
+
+// tell says that a document has a budget, if it has.
+func (d *documents) tell(ctx context.Context, doc *tenants.Document) {
+	if doc.Budget != nil && d.budgeted != nil {
+		d.budgeted(ctx, []tenants.ID{doc.ID})
+	}
 }
 
 // keepComplete publishes every document at the start, and again whenever Redis
@@ -80,6 +90,7 @@ func (d *documents) all(ctx context.Context) iter.Seq2[*tenants.Document, error]
 				d.logger.ErrorContext(ctx, "document left out", "tenant_id", string(id), "error", err)
 				return nil
 			}
+			d.tell(ctx, &doc)
 			if !yield(&doc, err) {
 				return errStop
 			}

@@ -77,6 +77,7 @@ type app struct {
 	live      *live
 	collector *usage.Collector
 	sweeper   *usage.Sweeper
+	spending  *spending
 	ledger    *billingstore.Store
 	jobs      jobs
 	servers   []*httpserver.Server
@@ -118,13 +119,19 @@ func open(ctx context.Context, c Config, logger *slog.Logger, console io.Writer,
 	if a.live, err = newLive(a.core.service, money, signals.Transport(nil), signals.Meter(), logger); err != nil {
 		return nil, err
 	}
+	a.spending = newSpending(a.core.service, money, a.redis, logger)
+	a.documents.budgeted = a.spending.changed
+	used := func(ctx context.Context, ids []tenants.ID) {
+		a.live.changed(ctx, ids)
+		a.spending.changed(ctx, ids)
+	}
 	a.collector, err = usage.NewCollector(usage.CollectorConfig{
-		Redis: a.redis, Ledger: ledger, Name: "api-" + rand.Text(), OnCommit: a.live.changed, Logger: logger,
+		Redis: a.redis, Ledger: ledger, Name: "api-" + rand.Text(), OnCommit: used, Logger: logger,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make usage collector: %w", err)
 	}
-	a.ledger, a.sweeper = ledger, usage.NewSweeper(a.redis, ledger, a.live.changed, logger)
+	a.ledger, a.sweeper = ledger, usage.NewSweeper(a.redis, ledger, used, logger)
 	send, err := newSender(c, console)
 	if err != nil {
 		return nil, err
@@ -242,7 +249,7 @@ func (a *app) run(ctx context.Context) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
-	for _, work := range []func(context.Context) error{a.documents.keepComplete, a.collector.Run, a.sweeper.Run, a.keepLedger, a.live.run} {
+	for _, work := range []func(context.Context) error{a.documents.keepComplete, a.collector.Run, a.sweeper.Run, a.spending.run, a.keepLedger, a.live.run} {
 		group.Go(func() error { return work(background) })
 	}
 	for _, s := range a.servers {

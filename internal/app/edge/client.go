@@ -144,7 +144,7 @@ func (c *clients) resolve(r *http.Request) (*transport.Endpoint, error) {
 
 		StatefulReconnect: resumable(in),
 		Admit: func(ctx context.Context, id string) (func(), error) {
-			if err := c.hubs.admits(); err != nil {
+			if err := errors.Join(c.hubs.admits(), c.hubs.budgets.connecting(c.hubs.current(t))); err != nil {
 				return nil, c.refusal(r, t, hub, err)
 			}
 			t := c.hubs.current(t)
@@ -161,7 +161,7 @@ func (c *clients) resolve(r *http.Request) (*transport.Endpoint, error) {
 	if negotiation(r) {
 		// Nothing is kept for it, so nothing of the hub is made yet. A tenant that
 		// is full is told now, before its clients try three transports.
-		if err := errors.Join(c.hubs.admits(), c.hubs.allowed(t, hub)); err != nil {
+		if err := errors.Join(c.hubs.admits(), c.hubs.budgets.connecting(t), c.hubs.allowed(t, hub)); err != nil {
 			return nil, c.refusal(r, t, hub, err)
 		}
 		return ep, c.refusal(r, t, hub, c.limits.peek(r.Context(), t, in, p.UserID, t.Hubs[hub]))
@@ -233,9 +233,13 @@ func kept(p *accesstoken.Principal) *accesstoken.Principal {
 func (c *clients) refusal(r *http.Request, t *tenants.Document, hub string, err error) error {
 	var limit *quota.Refusal
 	var many *hubLimitError
+	var budget *budgetError
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &budget):
+		c.refused(t.ID, hub, codeBudget)
+		return refuse(http.StatusForbidden, budget.Error())
 	case errors.As(err, &limit):
 		if !c.hubs.uses(t, hub) {
 			hub = "" // anybody may name any, which must not grow what is counted

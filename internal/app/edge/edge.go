@@ -130,7 +130,7 @@ func (e *Edge) shared(f *fleet.Fleet) error {
 	}
 	if e.bus, err = backplane.New(backplane.Config{
 		Redis: e.redis, EdgeRun: e.run, Logger: e.log, StreamsOnly: e.cfg.StreamsOnly,
-		OnAccepted: e.recorder.Accepted,
+		OnAccepted: func(a backplane.Accepted) { e.recorder.Accepted(a.Tenant, a.Hub, a.Epoch, a.Minute, a.Total, a.Charge) },
 		OnUnheard: func(t tenants.ID, hub string) {
 			e.limits.refused(t, hub, codeUnheard)
 		},
@@ -141,6 +141,7 @@ func (e *Edge) shared(f *fleet.Fleet) error {
 		return fmt.Errorf("instrument backplane: %w", err)
 	}
 	e.hubs.bus, e.hubs.directory, e.hubs.recorder, e.hubs.metrics = e.bus, e.directory, e.recorder, metrics
+	e.hubs.budgets = newBudgets(e.redis, e.recorder, e.hubs, e.log)
 	e.limits.use(e.hubs, metrics)
 	e.hubs.limits = e.limits
 	e.deliveries = deliveries.New(e.redis, e.log)

@@ -58,6 +58,7 @@ type registry struct {
 	pairings  *serverlink.Fleet    // pairs clients with app servers anywhere
 	presence  *serverlink.Registry // which hubs have app servers
 	recorder  *usage.Recorder
+	budgets   *budgets
 	upstreams *upstream.Gateway
 	metrics   *telemetry.EdgeMetrics
 	auth      *authenticator
@@ -180,6 +181,7 @@ func (g *registry) get(t *tenants.Document, hub string) (*servedHub, error) {
 		Filters: []hubs.Filter{
 			s.keeper,
 			s.handlers,
+			&budgetFilter{budgets: g.budgets, current: func() *tenants.Document { return g.current(t) }, refused: m.Refused},
 			&callGate{underWay: &th.calls, limits: func() *tenants.Limits { return g.inForce(t) }, short: g.pressure.short, refused: m.Refused},
 			g.quotaFilter(t, hub, m),
 			&clientmethods.Filter{Config: clientmethods.Config{

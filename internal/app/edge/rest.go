@@ -91,6 +91,10 @@ func (b *backends) scope(r *http.Request) (rest.Scope, error) {
 		b.refused(t.ID, "", codeSuspended)
 		return rest.Scope{}, fault.New(fault.Forbidden, "The tenant is suspended.").WithCode(codeSuspended)
 	}
+	if err := b.hubs.budgets.request(t, r.Method); err != nil {
+		b.refused(t.ID, "", codeBudget)
+		return rest.Scope{}, fault.New(fault.Forbidden, err.Error()).WithCode(codeBudget)
+	}
 	in := t.LimitsAt(time.Now())
 	if err := b.charge(r.Context(), b.limits.requests, t, "", 1); err != nil {
 		return rest.Scope{}, err
@@ -163,6 +167,10 @@ func (b *backends) backplane(t *tenants.Document, hub string) (hubs.Backplane, e
 func (b *backends) admit(ctx context.Context, t *tenants.Document, hub string, messages int) error {
 	if messages == 0 {
 		return nil
+	}
+	if err := b.hubs.budgets.sending(b.hubs.current(t)); err != nil {
+		b.refused(t.ID, hub, codeBudget)
+		return fault.New(fault.Forbidden, err.Error()).WithCode(codeBudget)
 	}
 	in := b.hubs.inForce(t)
 	err := b.limits.messages.Charge(ctx, t.ID, in, messages)

@@ -44,6 +44,7 @@ func (e *Edge) Run(ctx, forced context.Context) error {
 	var work errgroup.Group
 	work.Go(func() error { return e.directory.Run(working) })
 	work.Go(func() error { return e.recorder.Run(working) })
+	work.Go(func() error { return e.hubs.budgets.run(working) })
 	for _, run := range e.limits.runs() {
 		work.Go(func() error { return run(working) })
 	}

@@ -77,6 +77,10 @@ func (s *servers) admission(r *http.Request) (*serverconn.Admission, *transport.
 		s.refused(t.ID, hub, codeSuspended)
 		return nil, refuse(http.StatusForbidden, "The tenant is suspended.")
 	}
+	if err := s.hubs.budgets.asking(t); err != nil {
+		s.refused(t.ID, hub, codeBudget)
+		return nil, refuse(http.StatusForbidden, err.Error())
+	}
 	if err := s.hubs.allowed(t, hub); err != nil {
 		s.refused(t.ID, "", codeHubs)
 		return nil, refuse(http.StatusForbidden, err.Error())
@@ -102,6 +106,13 @@ func (s *servers) admission(r *http.Request) (*serverconn.Admission, *transport.
 // does for the REST API, and says how long to wait where that one refuses. What is
 // more than a rate ever gives at once takes all of it.
 func (s *servers) admit(ctx context.Context, t *tenants.Document, hub string, groups []string, messages int) (time.Duration, error) {
+	judge := s.hubs.budgets.sending
+	if messages == 0 {
+		judge = s.hubs.budgets.changing
+	}
+	if err := judge(s.hubs.current(t)); err != nil {
+		return 0, err
+	}
 	if s.hubs.pressure.short() {
 		return pressurePause, nil
 	}

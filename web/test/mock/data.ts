@@ -122,6 +122,7 @@ export const noValues: Schemas["UsageValues"] = {
 /** A month with some use. */
 export const month: Schemas["UsageMonth"] = {
   from: "2026-11-01T00:00:00Z",
+  to: "2026-12-01T00:00:00Z",
   plan: "free",
   messages: 182_340,
   connection_minutes: 41_200,

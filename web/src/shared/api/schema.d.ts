@@ -458,6 +458,56 @@ export interface paths {
         patch: operations["updateAccount"];
         trace?: never;
     };
+    "/v1/accounts/{account}/budget": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The account's id */
+                account: components["parameters"]["AccountPath"];
+            };
+            cookie?: never;
+        };
+        /** The account's budget, and how much of it is used in this period */
+        get: operations["getBudget"];
+        /**
+         * Replace the account's budget
+         * @description In force on all edges within a second. Owners and billing members get a mail at each step. Without
+         *     a limit of its own a meter's steps are parts of the plan's allowance, and nothing is refused.
+         */
+        put: operations["putBudget"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/accounts/{account}/statement": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The account's id */
+                account: components["parameters"]["AccountPath"];
+            };
+            cookie?: never;
+        };
+        /**
+         * What an account used in a period of its subscription, and what that costs
+         * @description Rated from the ledger, whose entries in the period add up to the totals. A period is final 73 hours
+         *     after its end; usage that comes later, and corrections, count in the period in which they come.
+         *     The account's tenants that are gone are in it.
+         */
+        get: operations["getStatement"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/accounts/{account}/ledger": {
         parameters: {
             query?: never;
@@ -2524,10 +2574,12 @@ export interface components {
             at: string;
             values: components["schemas"]["UsageValues"];
         };
-        /** @description This calendar month, UTC. Allowances belong to the account and are shared by its tenants. */
+        /** @description The present period of the account's subscription. Allowances belong to the account and are shared by its tenants. */
         UsageMonth: {
             /** Format: date-time */
             from: string;
+            /** Format: date-time */
+            to: string;
             plan: string;
             /** Format: int64 */
             messages: number;
@@ -2551,6 +2603,137 @@ export interface components {
             points: components["schemas"]["UsagePoint"][];
             totals: components["schemas"]["UsageValues"];
             month: components["schemas"]["UsageMonth"];
+        };
+        /**
+         * @description What edges refuse when a limit of the budget is used up: nothing; new connections; every message,
+         *     whoever sends it; messages and all changes of groups, users and presence; everything, and all
+         *     connections are closed.
+         * @enum {string}
+         */
+        BudgetAction: "notify" | "refuse_new_connections" | "refuse_publish" | "read_only" | "stop";
+        Budget: {
+            /**
+             * Format: int64
+             * @description Accepted and delivered, in a period; absent = no limit
+             */
+            messages?: number;
+            /**
+             * Format: int64
+             * @description Absent = no limit
+             */
+            connection_minutes?: number;
+            /** @description Percentages at which people are told, ascending; the default is 50, 80 and 100 */
+            steps?: number[];
+            action: components["schemas"]["BudgetAction"];
+        };
+        /** @enum {string} */
+        BudgetMeter: "messages" | "connection_minutes";
+        BudgetNotice: {
+            meter: components["schemas"]["BudgetMeter"];
+            /**
+             * Format: int64
+             * @description The limit, or the allowance, that the step is a part of
+             */
+            budget: number;
+            /** @description Percent */
+            step: number;
+            /** Format: int64 */
+            used: number;
+            /** Format: date-time */
+            told_at: string;
+        };
+        BudgetState: {
+            budget: components["schemas"]["Budget"];
+            /**
+             * Format: date-time
+             * @description The beginning of the period
+             */
+            from: string;
+            /** Format: date-time */
+            to: string;
+            plan: string;
+            /** Format: int64 */
+            messages_used: number;
+            /** Format: int64 */
+            connection_minutes_used: number;
+            /**
+             * Format: int64
+             * @description The plan's allowance for a period
+             */
+            messages_allowed: number;
+            /** Format: int64 */
+            connection_minutes_allowed: number;
+            /** @description A limit of the budget is used up */
+            exceeded: boolean;
+            /** @description What was told in this period, the newest first */
+            notices: components["schemas"]["BudgetNotice"][];
+        };
+        Statement: {
+            id: string;
+            account_id: string;
+            /** Format: date-time */
+            from: string;
+            /** Format: date-time */
+            to: string;
+            /** @description The plans that the account had in the period, in order */
+            plans: components["schemas"]["StatementPlan"][];
+            tenants: components["schemas"]["StatementTenant"][];
+            totals: components["schemas"]["LedgerAmounts"];
+            /**
+             * Format: int64
+             * @description The allowances of the plans, each for its part of the period
+             */
+            messages_allowed: number;
+            /** Format: int64 */
+            connection_minutes_allowed: number;
+            /** Format: int64 */
+            extra_messages: number;
+            /** Format: int64 */
+            extra_connection_minutes: number;
+            currency: string;
+            charges: components["schemas"]["StatementCharge"][];
+            /**
+             * Format: int64
+             * @description Cents; the sum of the charges
+             */
+            total: number;
+            /** @description Nothing of it changes any more */
+            final: boolean;
+            /** Format: date-time */
+            final_at: string;
+        };
+        StatementPlan: {
+            plan: string;
+            /** Format: date-time */
+            from: string;
+            /** Format: date-time */
+            to: string;
+        };
+        StatementTenant: {
+            tenant_id: string;
+            /** @description Empty = it is gone */
+            name: string;
+            amounts: components["schemas"]["LedgerAmounts"];
+        };
+        StatementCharge: {
+            /** @enum {string} */
+            kind: "plan" | "extra_messages" | "extra_connection_minutes";
+            plan: string;
+            /**
+             * Format: int64
+             * @description Seconds of the plan, or what was used beyond the allowance
+             */
+            quantity: number;
+            /**
+             * Format: int64
+             * @description Cents, for a whole period or for a million
+             */
+            price: number;
+            /**
+             * Format: int64
+             * @description Cents, rounded down
+             */
+            amount: number;
         };
         /** @enum {string} */
         LedgerFormat: "json" | "csv";
@@ -2660,7 +2843,7 @@ export interface components {
         /** @enum {string} */
         ApiTokenKind: "personal" | "service";
         /** @enum {string} */
-        ApiTokenScope: "tenants:read" | "tenants:write" | "hubs:write" | "keys:read" | "keys:write" | "tokens:mint" | "tokens:revoke" | "deliveries:read" | "deliveries:replay" | "usage:read" | "members:read" | "members:write";
+        ApiTokenScope: "tenants:read" | "tenants:write" | "hubs:write" | "keys:read" | "keys:write" | "tokens:mint" | "tokens:revoke" | "deliveries:read" | "deliveries:replay" | "usage:read" | "members:read" | "members:write" | "budget:write";
         ApiTokenList: {
             api_tokens: components["schemas"]["ApiToken"][];
             next_cursor?: components["schemas"]["NextCursor"];
@@ -3708,6 +3891,94 @@ export interface operations {
             404: components["responses"]["NotFound"];
             409: components["responses"]["Conflict"];
             413: components["responses"]["TooLarge"];
+            default: components["responses"]["Unexpected"];
+        };
+    };
+    getBudget: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The account's id */
+                account: components["parameters"]["AccountPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The budget */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BudgetState"];
+                };
+            };
+            401: components["responses"]["Unauthenticated"];
+            404: components["responses"]["NotFound"];
+            default: components["responses"]["Unexpected"];
+        };
+    };
+    putBudget: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The account's id */
+                account: components["parameters"]["AccountPath"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Budget"];
+            };
+        };
+        responses: {
+            /** @description The budget as it is now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BudgetState"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            default: components["responses"]["Unexpected"];
+        };
+    };
+    getStatement: {
+        parameters: {
+            query?: {
+                /** @description A time in the period. The default is now. */
+                at?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The account's id */
+                account: components["parameters"]["AccountPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The statement */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Statement"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            404: components["responses"]["NotFound"];
             default: components["responses"]["Unexpected"];
         };
     };

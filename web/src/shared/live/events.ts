@@ -32,6 +32,7 @@ const usageSchema = z.object({
   ),
   month: z.object({
     from: z.string(),
+    to: z.string(),
     plan: z.string(),
     messages: count,
     connection_minutes: count,

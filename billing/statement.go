@@ -1,0 +1,179 @@
+package billing
+
+import (
+	"context"
+	"math/bits"
+	"time"
+
+	"github.com/signalbox/signalbox/tenants"
+)
+
+// FinalAfter is how long after its end a period's statement is final: usage that
+// comes any later counts in the period in which it comes, as corrections do.
+const FinalAfter = 73 * time.Hour
+
+// Statements is all that invoices and providers of payments need to know. Who makes
+// an invoice asks for the statement of an ended period once it is final, and uses
+// Statement.ID as the key of idempotency of whatever it makes: the statement of an
+// account and a period is always the same from then on. It must not add up usage by
+// itself, and nothing in the data plane waits for it.
+type Statements interface {
+	// Statement returns the statement of the period that a time is in, which may be
+	// the present one: what has been used so far. An account that isn't there is a
+	// fault of kind NotFound.
+	Statement(ctx context.Context, account tenants.AccountID, at time.Time) (Statement, error)
+}
+
+var _ Statements = (*Service)(nil)
+
+// Statement is what an account used in a period and what that costs.
+type Statement struct {
+	ID       string // account and first day
+	Account  tenants.AccountID
+	From, To time.Time
+	Plans    []PlanSpan // in order, without gaps
+	Tenants  []TenantAmounts
+	Totals   Amounts // the sum of Tenants
+
+	MessagesAllowed          int64
+	ConnectionMinutesAllowed int64
+	ExtraMessages            int64
+	ExtraConnectionMinutes   int64
+
+	Currency string
+	Charges  []Charge
+	Total    int64 // cents, the sum of Charges
+	// Final says that nothing of it will change any more; FinalAt is when that is.
+	Final   bool
+	FinalAt time.Time
+}
+
+// PlanSpan is a part of a period in which the account had one plan.
+type PlanSpan struct {
+	Plan     Plan
+	From, To time.Time
+}
+
+// TenantAmounts is what a tenant used.
+type TenantAmounts struct {
+	Tenant tenants.ID
+	Name   string // "" = it is gone
+	Amounts
+}
+
+// ChargeKind is what a charge is for.
+type ChargeKind string
+
+// The kinds of charges.
+const (
+	ChargePlan     ChargeKind = "plan"
+	ChargeMessages ChargeKind = "extra_messages"
+	ChargeMinutes  ChargeKind = "extra_connection_minutes"
+)
+
+// Charge is a line of a statement.
+type Charge struct {
+	Kind ChargeKind
+	Plan string
+	// Quantity is seconds of the plan, or what was used beyond the allowance.
+	Quantity int64
+	Price    int64 // cents for a whole period, or for a million
+	Amount   int64 // cents, rounded down
+}
+
+// PlanSince says that an account has had a plan from a time on.
+type PlanSince struct {
+	Plan  Plan
+	Since time.Time
+}
+
+// Statement implements Statements.
+func (s *Service) Statement(ctx context.Context, account tenants.AccountID, at time.Time) (Statement, error) {
+	now := s.now()
+	if at.IsZero() {
+		at = now
+	}
+	if _, _, err := whole(at, at.Add(time.Hour), time.Hour, now); err != nil {
+		return Statement{}, err
+	}
+	anchor, plans, err := s.store.Subscribed(ctx, account)
+	if err != nil {
+		return Statement{}, err
+	}
+	from, to := tenants.Period(anchor, at)
+	used, err := s.store.AccountAmounts(ctx, account, from, to)
+	if err != nil {
+		return Statement{}, err
+	}
+	st := Statement{
+		ID: string(account) + "-" + from.Format("2006-01-02"), Account: account, From: from, To: to, Plans: spans(plans, from, to), Tenants: used,
+		FinalAt: to.Add(FinalAfter), Final: !now.Before(to.Add(FinalAfter)),
+	}
+	for _, t := range used {
+		st.Totals = st.Totals.Plus(t.Amounts)
+	}
+	st.rate()
+	return st, nil
+}
+
+// spans cuts a period where the plan changed. What was before the first plan counts
+// as that one's.
+func spans(plans []PlanSince, from, to time.Time) []PlanSpan {
+	var list []PlanSpan
+	for i, p := range plans {
+		begin, end := p.Since, to
+		if i == 0 || begin.Before(from) {
+			begin = from
+		}
+		if i+1 < len(plans) && plans[i+1].Since.Before(to) {
+			end = plans[i+1].Since
+		}
+		if begin.Before(end) {
+			list = append(list, PlanSpan{Plan: p.Plan, From: begin, To: end})
+		}
+	}
+	return list
+}
+
+// rate says what the statement's usage costs. A plan that lasted for a part of the
+// period costs and allows that part, to the second, rounded down. The parts of the
+// allowance add up; what is beyond them costs what the last plan of the period asks.
+func (st *Statement) rate() {
+	length := int64(st.To.Sub(st.From) / time.Second)
+	for _, p := range st.Plans {
+		// Plans change between two seconds; the spans' seconds must add up.
+		seconds := p.To.Unix() - p.From.Unix()
+		st.MessagesAllowed += part(p.Plan.MessagesPerMonth, seconds, length)
+		st.ConnectionMinutesAllowed += part(p.Plan.ConnectionMinutesPerMonth, seconds, length)
+		if p.Plan.Price > 0 {
+			st.charge(Charge{Kind: ChargePlan, Plan: p.Plan.ID, Quantity: seconds, Price: p.Plan.Price, Amount: part(p.Plan.Price, seconds, length)})
+		}
+	}
+	if len(st.Plans) == 0 {
+		return
+	}
+	last := st.Plans[len(st.Plans)-1].Plan
+	st.Currency = last.Currency
+	used := Values{Accepted: st.Totals.Accepted, Delivered: st.Totals.Delivered, ConnectionSeconds: st.Totals.ConnectionSeconds}
+	st.ExtraMessages = max(0, used.Messages()-st.MessagesAllowed)
+	st.ExtraConnectionMinutes = max(0, used.ConnectionMinutes()-st.ConnectionMinutesAllowed)
+	const million = 1_000_000
+	if price := last.ExtraMessagesPrice; price > 0 && st.ExtraMessages > 0 {
+		st.charge(Charge{Kind: ChargeMessages, Plan: last.ID, Quantity: st.ExtraMessages, Price: price, Amount: part(price, st.ExtraMessages, million)})
+	}
+	if price := last.ExtraMinutesPrice; price > 0 && st.ExtraConnectionMinutes > 0 {
+		st.charge(Charge{Kind: ChargeMinutes, Plan: last.ID, Quantity: st.ExtraConnectionMinutes, Price: price, Amount: part(price, st.ExtraConnectionMinutes, million)})
+	}
+}
+
+func (st *Statement) charge(c Charge) {
+	st.Charges = append(st.Charges, c)
+	st.Total += c.Amount
+}
+
+// part returns whole × n / of, rounded down; none of them is negative.
+func part(whole, n, of int64) int64 {
+	hi, lo := bits.Mul64(uint64(whole), uint64(n))
+	q, _ := bits.Div64(hi, lo, uint64(of))
+	return int64(q)
+}

@@ -1,0 +1,123 @@
+package api
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/signalbox/signalbox/billing/usage"
+	"github.com/signalbox/signalbox/internal/redisclient"
+	"github.com/signalbox/signalbox/internal/telemetry"
+	"github.com/signalbox/signalbox/internal/testenv"
+	"github.com/signalbox/signalbox/tenants"
+)
+
+// TestSpending tells of steps once, and keeps the live count in agreement with the
+// ledger: at least what that has, and no more than what it can still get.
+func TestSpending(t *testing.T) {
+	t.Parallel()
+	signals, err := telemetry.Start(t.Context(), telemetry.Config{Service: "api"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = signals.Shutdown(context.Background()) })
+	// It is put together and doesn't run: nobody else looks after the account.
+	a, err := open(t.Context(), testConfig(t, testenv.Postgres(t), testenv.Redis(t)), slog.New(slog.DiscardHandler), io.Discard, signals)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(a.close)
+	_, err = a.core.pool.Exec(t.Context(), `
+		INSERT INTO users (id, email, email_key, password_hash) VALUES ('U1', 'owner@example.com', 'owner@example.com', ''), ('U2', 'dev@example.com', 'dev@example.com', '');
+		INSERT INTO accounts (id, name, plan, anchor_on) VALUES ('A', 'Acme', 'pro', '2026-01-05');
+		INSERT INTO members (account_id, user_id, role) VALUES ('A', 'U1', 'owner'), ('A', 'U2', 'developer');
+		INSERT INTO tenants (id, account_id, slug, name, status) VALUES ('T', 'A', 'acme', 'Acme', 'active');
+		INSERT INTO budgets (account_id, messages, steps, action) VALUES ('A', 100, '{50,80,100}', 'refuse_publish')`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := a.spending
+	now := time.Now()
+	sequence := int64(0)
+	use := func(messages int64) {
+		t.Helper()
+		sequence++
+		if _, err := a.ledger.Commit(t.Context(), usage.Flush{EdgeRun: "e", Sequence: sequence, SentAt: now, Deltas: []usage.Delta{
+			{Tenant: "T", Hub: "chat", Minute: now, Delivered: messages},
+		}}); err != nil {
+			t.Fatal(err)
+		}
+		s.changed(t.Context(), []tenants.ID{"T"})
+	}
+	round := func(at time.Time) {
+		t.Helper()
+		if err := s.round(t.Context(), at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mails := func() (subjects []string) {
+		t.Helper()
+		all, err := a.core.store.RecentMail(t.Context(), 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range all {
+			if m.To != "owner@example.com" {
+				t.Errorf("%s gets %q", m.To, m.Subject)
+			}
+			subjects = append(subjects, m.Subject)
+		}
+		return subjects
+	}
+	live := func() string {
+		v, err := a.redis.HGet(t.Context(), redisclient.Spending("A"), "messages").Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	use(49)
+	round(now)
+	if m := mails(); len(m) != 0 {
+		t.Errorf("mails of 49 %%: %q", m)
+	}
+	if live() != "49" {
+		t.Errorf("the live count is %s, want the ledger's", live())
+	}
+	use(1)
+	round(now)
+	round(now)
+	if m := mails(); len(m) != 1 || m[0] != "Acme has used 50 % of its messages" {
+		t.Errorf("mails of 50 %%: %q", m)
+	}
+	use(50) // 80 % was jumped over
+	round(now)
+	round(now)
+	if m := mails(); len(m) != 2 || m[0] != "Acme has used 100 % of its messages" {
+		t.Errorf("mails of 100 %%: %q", m)
+	}
+	// An edge counts 7 and is killed before it can flush them.
+	sub, err := a.core.service.SubscriptionOf(t.Context(), "A")
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, _ := tenants.Period(sub.AnchorDay, now)
+	if total, known, err := usage.Spend(t.Context(), a.redis, "A", from, usage.Spent{Messages: 7}); err != nil || !known || total.Messages != 107 {
+		t.Fatal(total, known, err)
+	}
+	now = now.Add(trueAfter)
+	round(now)
+	if live() != "107" {
+		t.Errorf("the live count is %s: what may be on its way was taken off", live())
+	}
+	now = now.Add(trueAfter)
+	round(now)
+	if live() != "100" {
+		t.Errorf("the live count is %s, want what the ledger has", live())
+	}
+	if _, known, err := usage.Spend(t.Context(), a.redis, "A", from.AddDate(0, -1, 0), usage.Spent{Messages: 5}); err != nil || known || live() != "100" {
+		t.Errorf("a period that is over counts: %t, %v", known, err)
+	}
+}

@@ -1,0 +1,269 @@
+package edge
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/signalbox/signalbox/billing/usage"
+	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/hubs/protocol"
+	"github.com/signalbox/signalbox/hubs/serverconn"
+	"github.com/signalbox/signalbox/tenants"
+)
+
+const (
+	codeBudget = "budget_exceeded"
+	// spendEvery is the time between two words with the fleet's count of what an
+	// account has used. What it uses in that time is the most by which edges can be
+	// wrong about each other.
+	spendEvery   = 250 * time.Millisecond
+	spendTimeout = time.Second
+	// spendFor is how long an account's count is followed after somebody asked.
+	spendFor = time.Minute
+)
+
+// budgetError refuses what an account's budget no longer allows.
+type budgetError struct {
+	action tenants.BudgetAction
+	until  time.Time
+}
+
+func (e *budgetError) Error() string {
+	return fmt.Sprintf("%s: the account has used up its budget (%s); raise it, or wait for the next period at %s", codeBudget, e.action, e.until.Format(time.RFC3339))
+}
+
+// Unwrap makes the text one that hubs shows to clients.
+func (e *budgetError) Unwrap() error { return hubs.NewError(e.Error()) }
+
+// budgets holds tenants to the budgets of their accounts. What an account has used
+// is counted in Redis, by all edges, several times a second; between two words each
+// edge adds what it has seen itself. While Redis is away, edges go on with that.
+type budgets struct {
+	redis    redis.Scripter
+	recorder *usage.Recorder
+	hubs     *registry
+	log      *slog.Logger
+	now      func() time.Time
+	wake     chan struct{} // an account is asked for that isn't known
+
+	mu       sync.Mutex
+	accounts map[tenants.AccountID]*spending
+	away     bool
+}
+
+// spending is what an edge knows of an account.
+type spending struct {
+	from  time.Time // of the period
+	known bool
+	total usage.Spent // of the fleet
+	owed  usage.Spent // seen here and not told
+	asked time.Time
+}
+
+func newBudgets(r redis.Scripter, recorder *usage.Recorder, hubs *registry, log *slog.Logger) *budgets {
+	return &budgets{
+		redis: r, recorder: recorder, hubs: hubs, log: log, now: time.Now,
+		wake: make(chan struct{}, 1), accounts: make(map[tenants.AccountID]*spending),
+	}
+}
+
+// exceeded returns what the budget of a tenant's account refuses now; nil = nothing.
+func (b *budgets) exceeded(t *tenants.Document) *budgetError {
+	limit := t.Budget
+	if limit == nil {
+		return nil
+	}
+	now := b.now()
+	from, to := tenants.Period(limit.AnchorDay, now)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	unsaid := b.recorder.Unspent(t.ID) // behind the lock: exchange moves it to what is owed
+	s := b.account(limit.Account, from)
+	s.asked = now
+	if !s.known {
+		select {
+		case b.wake <- struct{}{}:
+		default:
+		}
+	}
+	used := s.total.Plus(s.owed).Plus(unsaid)
+	if limit.Messages > 0 && used.Messages >= limit.Messages || limit.ConnectionMinutes > 0 && used.Milliseconds >= limit.ConnectionMinutes*60_000 {
+		return &budgetError{action: limit.Action, until: to}
+	}
+	return nil
+}
+
+// account returns what is known of an account in a period; b.mu is held.
+func (b *budgets) account(a tenants.AccountID, from time.Time) *spending {
+	s := b.accounts[a]
+	if s == nil || s.from.Before(from) {
+		s = &spending{from: from, asked: b.now()}
+		b.accounts[a] = s
+	}
+	return s
+}
+
+// connecting returns why a new connection of the tenant is refused; nil = it isn't.
+func (b *budgets) connecting(t *tenants.Document) error {
+	if e := b.exceeded(t); e != nil && (e.action == tenants.BudgetRefuseConnections || e.action == tenants.BudgetStop) {
+		return e
+	}
+	return nil
+}
+
+// sending returns why a message of the tenant is refused.
+func (b *budgets) sending(t *tenants.Document) error {
+	if e := b.exceeded(t); e != nil && (e.action == tenants.BudgetRefusePublish || e.action == tenants.BudgetReadOnly || e.action == tenants.BudgetStop) {
+		return e
+	}
+	return nil
+}
+
+// changing returns why a change that is no message is refused.
+func (b *budgets) changing(t *tenants.Document) error {
+	if e := b.exceeded(t); e != nil && (e.action == tenants.BudgetReadOnly || e.action == tenants.BudgetStop) {
+		return e
+	}
+	return nil
+}
+
+// asking returns why a request that changes nothing is refused.
+func (b *budgets) asking(t *tenants.Document) error {
+	if e := b.exceeded(t); e != nil && e.action == tenants.BudgetStop {
+		return e
+	}
+	return nil
+}
+
+// request is what a REST request is judged by, before it is known whether it sends.
+func (b *budgets) request(t *tenants.Document, method string) error {
+	if method == http.MethodGet || method == http.MethodHead {
+		return b.asking(t)
+	}
+	return b.changing(t)
+}
+
+// run keeps counts until ctx is done, and then tells what is left.
+func (b *budgets) run(ctx context.Context) error {
+	tick := time.NewTicker(spendEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			b.exchange(context.WithoutCancel(ctx))
+			return nil
+		case <-tick.C:
+		case <-b.wake:
+		}
+		b.exchange(ctx)
+		b.stop()
+	}
+}
+
+// exchange tells Redis what accounts have used here and learns what they have used
+// anywhere.
+func (b *budgets) exchange(ctx context.Context) {
+	now := b.now()
+	b.mu.Lock()
+	for id, s := range b.recorder.TakeSpent() {
+		if t, ok := b.hubs.directory.Cached(id); ok && t.Budget != nil {
+			from, _ := tenants.Period(t.Budget.AnchorDay, now)
+			a := b.account(t.Budget.Account, from)
+			a.owed, a.asked = a.owed.Plus(s), now
+		}
+	}
+	due := make(map[tenants.AccountID]spending)
+	for id, s := range b.accounts {
+		if now.Sub(s.asked) > spendFor && s.owed == (usage.Spent{}) {
+			delete(b.accounts, id)
+			continue
+		}
+		due[id] = *s
+	}
+	b.mu.Unlock()
+	for id, s := range due {
+		if !b.exchangeOne(ctx, id, s) {
+			return // the others would wait for the same
+		}
+	}
+}
+
+func (b *budgets) exchangeOne(ctx context.Context, id tenants.AccountID, told spending) bool {
+	ctx, cancel := context.WithTimeout(ctx, spendTimeout)
+	defer cancel()
+	total, known, err := usage.Spend(ctx, b.redis, id, told.from, told.owed)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err != nil {
+		// Counted twice, maybe, when it was counted: the ledger corrects that.
+		if !b.away {
+			b.log.Warn("spending not counted in redis, going on with what is known", "error", err)
+		}
+		b.away = true
+		return false
+	}
+	b.away = false
+	s := b.accounts[id]
+	if s == nil || !s.from.Equal(told.from) {
+		return true
+	}
+	s.owed.Messages -= told.owed.Messages
+	s.owed.Milliseconds -= told.owed.Milliseconds
+	if known {
+		s.total, s.known = total, true
+	}
+	return true
+}
+
+// stop closes the connections of tenants that are to have none.
+func (b *budgets) stop() {
+	for _, id := range b.hubs.ids() {
+		t, ok := b.hubs.directory.Cached(id)
+		if !ok || t.Budget == nil || t.Budget.Action != tenants.BudgetStop {
+			continue
+		}
+		e := b.exceeded(t)
+		if e == nil {
+			continue
+		}
+		for _, s := range b.hubs.of(id) {
+			s.server.Each(func(c *hubs.Connection) { c.Close(e.Error(), false) })
+		}
+		b.hubs.servers.CloseWhere(func(a *serverconn.Admission, _ bool) bool { return a.Hub.Tenant == id }, e.Error())
+	}
+}
+
+// budgetFilter refuses invocations that a budget doesn't allow.
+type budgetFilter struct {
+	hubs.PassFilter
+	budgets *budgets
+	current func() *tenants.Document
+	refused func(code string)
+}
+
+// OnInvocation implements hubs.Filter.
+func (f *budgetFilter) OnInvocation(ctx context.Context, _ *hubs.Connection, m *protocol.Message, next func(context.Context) error) error {
+	t := f.current()
+	if t.Budget == nil {
+		return next(ctx)
+	}
+	judge := f.budgets.sending
+	switch strings.ToLower(m.Target) {
+	case "$leavegroup", "$refreshtoken", "$clearpresence", "$readpresence", "$unwatchpresence", "$history":
+		return next(ctx) // these only end or read something
+	case "$joingroup", "$setpresence", "$watchpresence":
+		judge = f.budgets.changing
+	}
+	if err := judge(t); err != nil {
+		f.refused(codeBudget)
+		return err
+	}
+	return next(ctx)
+}

@@ -1,0 +1,136 @@
+package edge
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/signalbox/signalbox/billing/usage"
+	"github.com/signalbox/signalbox/tenants"
+)
+
+// budgeted is a tenant whose account may use some messages in a period.
+func budgeted(slug string, revision, messages int64, action tenants.BudgetAction) *tenants.Document {
+	d := document(slug, revision)
+	d.Budget = &tenants.DocBudget{Account: tenants.AccountID("A" + slug), AnchorDay: 1, Messages: messages, Action: action}
+	return d
+}
+
+// TestBudget_refuses_what_its_action_says uses a budget up on one edge and looks at
+// what the other one refuses, until the budget is raised.
+func TestBudget_refuses_what_its_action_says(t *testing.T) {
+	t.Parallel()
+	const most = 5
+	docs := map[tenants.BudgetAction]*tenants.Document{}
+	var all []*tenants.Document
+	for _, action := range tenants.BudgetActions {
+		docs[action] = budgeted(strings.ReplaceAll(string(action), "_", ""), 1, most, action)
+		all = append(all, docs[action])
+	}
+	c := startCluster(t, all...)
+	for action, want := range map[tenants.BudgetAction]struct{ connect, publish, change, ask, invoke, kept bool }{
+		tenants.BudgetRefuseConnections: {connect: false, publish: true, change: true, ask: true, invoke: true, kept: true},
+		tenants.BudgetRefusePublish:     {connect: true, publish: false, change: true, ask: true, invoke: false, kept: true},
+		tenants.BudgetReadOnly:          {connect: true, publish: false, change: false, ask: true, invoke: false, kept: true},
+		tenants.BudgetStop:              {},
+	} {
+		t.Run(string(action), func(t *testing.T) {
+			d := docs[action]
+			k := c.connect(0, d, "chat", "ann")
+			for n := 0; n < most; n += 2 { // accepted and delivered
+				c.send(0, d, "chat", "m", "x")
+				if f := k.next(); f.Target != "m" {
+					t.Fatalf("got %+v", f)
+				}
+			}
+			e := c.edges[1]
+			c.eventually("the other edge knows", func() bool { return e.hubs.budgets.exceeded(d) != nil })
+			rest := func(method, path, body string) (int, string) {
+				res, text := c.do(method, c.base(1, d.Slug)+"/api/v1/hubs/chat"+path, restJWT(t, d), body, nil)
+				if res.StatusCode == http.StatusForbidden && !strings.Contains(text, codeBudget) {
+					t.Errorf("%s %s: %s", method, path, text)
+				}
+				return res.StatusCode, text
+			}
+			judge := func(what string, refused, allowed bool) {
+				t.Helper()
+				if refused == allowed {
+					t.Errorf("%s: refused %t, want allowed %t", what, refused, allowed)
+				}
+			}
+			_, _, err := c.dial(1, 1, d, "chat", clientJWT(t, d, 0, "chat", "bob"))
+			judge("a new connection", err != nil && strings.Contains(err.Error(), codeBudget), want.connect)
+			status, _ := rest(http.MethodPost, "", `{"target":"m","arguments":[]}`)
+			judge("a publish", status == http.StatusForbidden, want.publish)
+			if want.publish {
+				k.next()
+			}
+			status, _ = rest(http.MethodPut, "/users/ann/groups/g", "")
+			judge("a change", status == http.StatusForbidden, want.change)
+			status, _ = rest(http.MethodGet, "/users/ann", "")
+			judge("a question", status == http.StatusForbidden, want.ask)
+			if want.kept {
+				c.eventually("the own edge knows", func() bool { return c.edges[0].hubs.budgets.exceeded(d) != nil })
+				k.write(`{"type":1,"invocationId":"1","target":"say","arguments":[]}`)
+				judge("an invocation", strings.Contains(k.next().Error, codeBudget), want.invoke)
+			} else if f := k.next(); f.Type != 7 || f.AllowReconnect || !strings.Contains(f.Error, codeBudget) {
+				t.Errorf("a connection gets %+v", f)
+			}
+			c.publish(budgeted(d.Slug, 2, 1000, action))
+			c.eventually("the raised budget is in force", func() bool {
+				res, _ := c.do(http.MethodPost, c.base(1, d.Slug)+"/api/v1/hubs/chat", restJWT(t, d), `{"target":"m","arguments":[]}`, nil)
+				return res.StatusCode == http.StatusAccepted
+			})
+		})
+	}
+}
+
+// TestBudget_overshoot is in counts: edges that talk to Redis after every few
+// messages are over the budget by no more than what they use between two words.
+func TestBudget_overshoot(t *testing.T) {
+	t.Parallel()
+	const edges, recipients, between, most = 3, 4, 5, 1000
+	d := budgeted("demo", 1, most, tenants.BudgetRefusePublish)
+	c := startCluster(t, d)
+	var all []*budgets
+	for range edges {
+		r := usage.NewRecorder(c.redis, "run", slog.New(slog.NewTextHandler(io.Discard, nil)))
+		b := newBudgets(c.redis, r, c.edges[0].hubs, c.edges[0].log)
+		b.now = func() time.Time { return time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC) } // not the cluster's own period
+		all = append(all, b)
+	}
+	if _, err := c.edges[0].directory.BySlug(t.Context(), d.Slug); err != nil {
+		t.Fatal(err)
+	}
+	used, refused := 0, 0
+	for refused < edges {
+		refused = 0
+		for _, b := range all {
+			for range between {
+				if b.sending(d) != nil {
+					refused++
+					break
+				}
+				b.recorder.Accepted(d.ID, "chat", "e", time.Time{}, 1, 1)
+				m := b.recorder.Hub(d.ID, "chat")
+				m.Delivered(recipients, 10)
+				m.Close()
+				used += 1 + recipients
+			}
+			b.exchange(t.Context())
+		}
+	}
+	if bound := (edges - 1) * between * (1 + recipients); used < most || used > most+bound {
+		t.Errorf("%d messages of %d were used; at most %d more may be", used, most, bound)
+	}
+	t.Logf("the budget of %d was overshot by %d", most, used-most)
+	for _, b := range all { // the next period begins anew
+		b.now = func() time.Time { return time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC) }
+		if err := b.sending(d); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -1,0 +1,282 @@
+package tenants
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/signalbox/signalbox/internal/fault"
+)
+
+// BudgetAction is what happens when a budget is used up.
+type BudgetAction string
+
+// The actions, the mildest first.
+const (
+	// BudgetNotify tells, and goes on.
+	BudgetNotify BudgetAction = "notify"
+	// BudgetRefuseConnections lets those stay that are connected.
+	BudgetRefuseConnections BudgetAction = "refuse_new_connections"
+	// BudgetRefusePublish accepts no message, whoever sends it.
+	BudgetRefusePublish BudgetAction = "refuse_publish"
+	// BudgetReadOnly changes nothing either: groups, users, presence.
+	BudgetReadOnly BudgetAction = "read_only"
+	// BudgetStop refuses everything and closes all connections.
+	BudgetStop BudgetAction = "stop"
+)
+
+// BudgetActions lists them.
+var BudgetActions = []BudgetAction{BudgetNotify, BudgetRefuseConnections, BudgetRefusePublish, BudgetReadOnly, BudgetStop}
+
+// The bounds of budgets.
+const (
+	maxBudget      = 1_000_000_000_000_000
+	maxBudgetSteps = 10
+)
+
+// defaultSteps are told of when an account has chosen none.
+var defaultSteps = []int{50, 80, 100}
+
+// Budget is what an account wants to use in a period, and what is to happen.
+type Budget struct {
+	Messages          int64 // accepted and delivered; 0 = the plan's allowance, which is told of and never refuses
+	ConnectionMinutes int64 // likewise
+	Steps             []int // percent at which people are told, ascending
+	Action            BudgetAction
+}
+
+// Subscription is what an account has agreed to.
+type Subscription struct {
+	Account   AccountID
+	Plan      string
+	AnchorDay int // of the month, see Period
+	Budget    Budget
+	// The plan's allowances for a period.
+	MessagesAllowed          int64
+	ConnectionMinutesAllowed int64
+}
+
+// Limits are the amounts whose parts are told of.
+func (s Subscription) Limits() (messages, connectionMinutes int64) {
+	messages, connectionMinutes = s.Budget.Messages, s.Budget.ConnectionMinutes
+	if messages == 0 {
+		messages = s.MessagesAllowed
+	}
+	if connectionMinutes == 0 {
+		connectionMinutes = s.ConnectionMinutesAllowed
+	}
+	return messages, connectionMinutes
+}
+
+// DocBudget is the part of a budget that edges enforce. A limit of 0 is none.
+type DocBudget struct {
+	Account           AccountID    `json:"account"`
+	AnchorDay         int          `json:"anchor_day"`
+	Messages          int64        `json:"messages,omitempty"`
+	ConnectionMinutes int64        `json:"connection_minutes,omitempty"`
+	Action            BudgetAction `json:"action"`
+}
+
+// Enforced tells whether edges hold tenants to the budget.
+func (s Subscription) Enforced() bool { return s.enforced() != nil }
+
+// enforced is what edges have to know; nil = nothing.
+func (s Subscription) enforced() *DocBudget {
+	b := s.Budget
+	if b.Action == BudgetNotify || b.Messages == 0 && b.ConnectionMinutes == 0 {
+		return nil
+	}
+	return &DocBudget{Account: s.Account, AnchorDay: s.AnchorDay, Messages: b.Messages, ConnectionMinutes: b.ConnectionMinutes, Action: b.Action}
+}
+
+// BudgetMeter is what a budget limits.
+type BudgetMeter string
+
+// The meters of budgets.
+const (
+	MeterMessages          BudgetMeter = "messages"
+	MeterConnectionMinutes BudgetMeter = "connection_minutes"
+)
+
+// BudgetNotice says that a step of a budget was reached.
+type BudgetNotice struct {
+	Period time.Time // its beginning
+	Meter  BudgetMeter
+	Budget int64
+	Step   int // percent
+	Used   int64
+	ToldAt time.Time
+}
+
+// Budgets keeps what accounts want to use.
+type Budgets interface {
+	// Subscription has the default budget when the account has chosen none.
+	Subscription(ctx context.Context, a AccountID) (Subscription, error)
+	PutBudget(ctx context.Context, a AccountID, b Budget) error
+	// AccountTenants lists the tenants of an account that aren't deleted.
+	AccountTenants(ctx context.Context, a AccountID) ([]ID, error)
+	// NoteBudget keeps a notice and tells whether it is new.
+	NoteBudget(ctx context.Context, a AccountID, n BudgetNotice) (bool, error)
+	// BudgetNotices lists those of a period, the newest first.
+	BudgetNotices(ctx context.Context, a AccountID, period time.Time) ([]BudgetNotice, error)
+}
+
+// Subscription returns what an account has agreed to, and what was told of its
+// budget in this period.
+func (s *Service) Subscription(ctx context.Context, c Caller, id AccountID) (Subscription, []BudgetNotice, error) {
+	m, err := s.accountFor(ctx, c, id, SeeAccount)
+	if err != nil {
+		return Subscription{}, nil, err
+	}
+	sub, err := s.store.Subscription(ctx, m.ID)
+	if err != nil {
+		return Subscription{}, nil, err
+	}
+	from, _ := Period(sub.AnchorDay, s.now())
+	notices, err := s.store.BudgetNotices(ctx, m.ID, from)
+	return sub, notices, err
+}
+
+// SubscriptionOf is Subscription for what the service does by itself.
+func (s *Service) SubscriptionOf(ctx context.Context, id AccountID) (Subscription, error) {
+	return s.store.Subscription(ctx, id)
+}
+
+// SetBudget replaces an account's budget. It is in force at once.
+func (s *Service) SetBudget(ctx context.Context, c Caller, id AccountID, b Budget) (Subscription, error) {
+	if len(b.Steps) == 0 {
+		b.Steps = slices.Clone(defaultSteps)
+	}
+	if err := checkBudget(b); err != nil {
+		return Subscription{}, err
+	}
+	var sub Subscription
+	var concerned []ID
+	err := s.changeAccount(ctx, c, id, ManageBudget, func(tx Store, m Membership) error {
+		before, err := tx.Subscription(ctx, m.ID)
+		if err != nil {
+			return err
+		}
+		if err := tx.PutBudget(ctx, m.ID, b); err != nil {
+			return err
+		}
+		if err := tx.Audit(ctx, Audit{Caller: c, Account: m.ID, Action: "budget.changed", Subject: string(m.ID), Before: before.Budget.audited(), After: b.audited()}); err != nil {
+			return err
+		}
+		if sub, err = tx.Subscription(ctx, m.ID); err != nil {
+			return err
+		}
+		if concerned, err = tx.AccountTenants(ctx, m.ID); err != nil {
+			return err
+		}
+		for _, t := range concerned {
+			if err := tx.Touch(ctx, t); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return Subscription{}, err
+	}
+	for _, t := range concerned {
+		s.hurry(ctx, t)
+	}
+	return sub, nil
+}
+
+func (b Budget) audited() any {
+	return map[string]any{"messages": b.Messages, "connection_minutes": b.ConnectionMinutes, "steps": b.Steps, "action": b.Action}
+}
+
+func checkBudget(b Budget) error {
+	var wrong []fault.Field
+	for _, amount := range []struct {
+		field string
+		value int64
+	}{{"messages", b.Messages}, {"connection_minutes", b.ConnectionMinutes}} {
+		if amount.value < 0 || amount.value > maxBudget {
+			wrong = append(wrong, fault.Field{Name: amount.field, Message: "is out of range", Accepted: fmt.Sprintf("1 to %d, or none", maxBudget)})
+		}
+	}
+	if !slices.Contains(BudgetActions, b.Action) {
+		wrong = append(wrong, fault.Field{Name: "action", Message: "is not an action", Accepted: "notify, refuse_new_connections, refuse_publish, read_only, stop"})
+	}
+	if b.Action != BudgetNotify && b.Messages == 0 && b.ConnectionMinutes == 0 {
+		wrong = append(wrong, fault.Field{Name: "action", Message: "needs a limit to act at", Accepted: "messages or connection_minutes as well, or the action notify"})
+	}
+	for i, step := range b.Steps {
+		if step < 1 || step > 100 || i > 0 && step <= b.Steps[i-1] || len(b.Steps) > maxBudgetSteps {
+			wrong = append(wrong, fault.Field{Name: "steps", Message: "are not percentages in ascending order", Accepted: fmt.Sprintf("up to %d different ones of 1 to 100", maxBudgetSteps)})
+			break
+		}
+	}
+	if len(wrong) > 0 {
+		return fault.InvalidFields(wrong...)
+	}
+	return nil
+}
+
+// TellBudget tells the owners and the billing members of an account of each step
+// that what it used has reached, once in a period.
+func (s *Service) TellBudget(ctx context.Context, sub Subscription, meter BudgetMeter, budget, used int64) error {
+	now := s.now()
+	from, to := Period(sub.AnchorDay, now)
+	reached := 0
+	for _, step := range sub.Budget.Steps {
+		if budget > 0 && used >= (budget*int64(step)+99)/100 {
+			reached = step
+		}
+	}
+	if reached == 0 {
+		return nil
+	}
+	return s.store.InTx(ctx, func(tx Store) error {
+		// A step that was jumped over isn't told of.
+		isNew, err := tx.NoteBudget(ctx, sub.Account, BudgetNotice{Period: from, Meter: meter, Budget: budget, Step: reached, Used: used, ToldAt: now})
+		if err != nil || !isNew {
+			return err
+		}
+		account, err := tx.Account(ctx, sub.Account)
+		if err != nil {
+			return err
+		}
+		members, err := tx.Members(ctx, sub.Account)
+		if err != nil {
+			return err
+		}
+		mail := budgetLetter(account, sub, meter, budget, used, reached, to, s.consoleURL)
+		for _, m := range members {
+			if m.Role != Owner && m.Role != Billing {
+				continue
+			}
+			if err := s.post(ctx, tx, m.Email, mail); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func budgetLetter(a Account, sub Subscription, meter BudgetMeter, budget, used int64, step int, to time.Time, console string) letter {
+	what := "messages"
+	if meter == MeterConnectionMinutes {
+		what = "connection minutes"
+	}
+	l := letter{
+		Subject: fmt.Sprintf("%s has used %d %% of its %s", a.Name, step, what),
+		Before: []string{
+			fmt.Sprintf("The account %s has used %d of %d %s. Its period ends on %s.", a.Name, used, budget, what, to.Format("2 January 2006, 15:04 UTC")),
+		},
+		Action: "See the usage and the budget", Link: console + "/accounts/" + string(a.ID) + "/usage",
+	}
+	switch {
+	case step < 100:
+	case sub.Budget.Action == BudgetNotify:
+		l.After = []string{"Nothing is refused."}
+	default:
+		l.After = []string{fmt.Sprintf("As the budget says (%s), tenants are now held to it until it is raised or the next period begins.", sub.Budget.Action)}
+	}
+	return l
+}
