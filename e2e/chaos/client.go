@@ -307,6 +307,9 @@ func (c *client) take(l *history.Life, m *protocol.Message) error {
 	return nil
 }
 
+// pingEvery is how often clients ping.
+const pingEvery = 10 * time.Second
+
 func (c *client) ping(ctx context.Context, s socket) {
 	frame, err := c.proto.Append(nil, &protocol.Message{Type: protocol.Ping})
 	if err != nil {
@@ -316,7 +319,7 @@ func (c *client) ping(ctx context.Context, s socket) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(10 * time.Second):
+		case <-time.After(pingEvery):
 		}
 		writing, cancel := context.WithTimeout(ctx, 10*time.Second)
 		err := s.Write(writing, frame)

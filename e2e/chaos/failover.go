@@ -96,7 +96,8 @@ func (f *failover) launch(name, settings string) (*embedded.Process, error) {
 	return f.logged(cmd, name)
 }
 
-// launchSentinel gives the sentinel a file of its own, which it rewrites.
+// launchSentinel gives the sentinel a file of its own, which it rewrites. It knows the
+// primary by the route: a replica that follows another address it would point there.
 func (f *failover) launchSentinel(port int) (*embedded.Process, error) {
 	path := filepath.Join(f.w.dir, "sentinel.conf")
 	text := fmt.Sprintf(`bind 127.0.0.1
@@ -107,7 +108,7 @@ sentinel auth-pass %[3]s %[5]s
 sentinel down-after-milliseconds %[3]s 1500
 sentinel failover-timeout %[3]s 5000
 sentinel parallel-syncs %[3]s 1
-`, port, f.w.dir, sentinelMaster, f.ports[0], f.password)
+`, port, f.w.dir, sentinelMaster, portOf(f.replication.listen), f.password)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		return nil, err
 	}

@@ -157,10 +157,15 @@ var redisFailover = &row{
 		if err := syscall.Kill(f.servers[0].PID(), syscall.SIGCONT); err != nil {
 			return err
 		}
-		stale := f.clients[0].Set(t, "chaos:stale", "1", 0).Err()
+		var stale error // it looks at its replicas once a second
+		_ = await(t, 5*time.Second, "the old primary to refuse", func() bool {
+			stale = f.clients[0].Set(t, "chaos:stale", "1", 0).Err()
+			return stale != nil
+		})
 		if err := t.tail(); err != nil {
 			return err
 		}
+		forks := t.edgesSum(metricLosses, `reason="epoch"`)
 		stream, err := f.clients[1].DBSize(t).Result()
 		if err != nil {
 			return err
@@ -192,7 +197,8 @@ var redisFailover = &row{
 		t.check(replicated == 0, "accepted as replicated and read by nobody", fmt.Sprint(replicated), "0")
 		t.note("accepted as stored and read by nobody", fmt.Sprintf("%d (clients that were in a group of it were told to begin anew: see I1)", lost))
 		n, sample := t.disconnects(everyLife)
-		t.note("clients told to begin anew", fmt.Sprintf("%d (%s)", n, sample))
+		t.check(forks > 0, "hubs whose edges noticed that the new primary lacks what they had, times edges", fmt.Sprintf("%.0f", forks), "> 0")
+		t.check(n > 0, "clients told to begin anew", fmt.Sprintf("%d (%s)", n, sample), "> 0")
 		return nil
 	},
 }

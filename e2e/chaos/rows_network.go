@@ -180,6 +180,11 @@ var halfOpen = &row{
 		if err := t.warm(); err != nil {
 			return err
 		}
+		// A client that has never pinged has no time-out, as in ASP.NET Core.
+		if err := t.pass(pingEvery + time.Second); err != nil {
+			return err
+		}
+		t.began = time.Now()
 		if err := t.w.edgePublic[0].blackHole("upstream"); err != nil {
 			return err
 		}

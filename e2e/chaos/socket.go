@@ -228,12 +228,21 @@ func (s *polling) poll(ctx context.Context, address string) ([]byte, error) {
 	return io.ReadAll(res.Body)
 }
 
-// Close also tells the service, as stock clients do: no poll that ends would.
+// Close also tells the service, as stock clients do: no poll that ends would. An edge
+// that finds no owner is passed over, or the connection would last until its time-out
+// and every row that has such an edge would wait for that.
 func (s *polling) Close() {
 	s.end()
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
-	if res, err := request(ctx, http.MethodDelete, s.further(), s.token, nil); err == nil {
-		_ = res.Body.Close()
+	for range edgeCount {
+		res, err := request(ctx, http.MethodDelete, s.further(), s.token, nil)
+		if err == nil {
+			_ = res.Body.Close()
+		}
+		var refused *refusedError
+		if !errors.As(err, &refused) || refused.status != http.StatusNotFound {
+			return
+		}
 	}
 }

@@ -3,6 +3,8 @@ package backplane
 import (
 	"context"
 	"errors"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -32,6 +34,10 @@ const addressLife = 2 * time.Second
 
 // addressKept is how long it is remembered for when Redis can't be asked.
 const addressKept = time.Hour
+
+// relayAttempts is how often an edge is tried to be reached: a client that is told that
+// its connection is gone begins anew.
+const relayAttempts = 4
 
 // relay passes requests on to the owners of connections.
 type relay struct {
@@ -135,9 +141,27 @@ func (p *relay) pass(w http.ResponseWriter, r *http.Request, address string) err
 		},
 		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) { failure = err },
 	}
-	proxy.ServeHTTP(w, r)
-	if failure != nil {
-		return errors.Join(p.cfg.Gone, failure)
+	// A body that was offered in vain is still whole, but it would be closed.
+	again := *r
+	if r.Body != nil {
+		again.Body = io.NopCloser(r.Body)
 	}
-	return nil
+	for attempt := 1; ; attempt++ {
+		failure = nil
+		proxy.ServeHTTP(w, &again)
+		if failure == nil {
+			return nil
+		}
+		if attempt == relayAttempts || !unreached(failure) || r.Context().Err() != nil {
+			return errors.Join(p.cfg.Gone, failure)
+		}
+	}
+}
+
+// unreached reports whether a request wasn't sent, since the other edge took too long
+// to be connected to: a machine that has much to do, where an edge that has ended
+// refuses. Nothing else of a relayed request has a time-out.
+func unreached(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
 }
