@@ -28,6 +28,7 @@ type SeedTenant struct {
 	Hosts              []string
 	Primary, Secondary Secret // "" = random when new, else as they are
 	Hubs               []string
+	Limits             map[string]int // in the place of the plan's, within the bounds of the table
 }
 
 // Seeded tells what a Seed became.
@@ -165,7 +166,7 @@ func (s *Service) seedTenant(ctx context.Context, tx Store, c Caller, a Account,
 			return Tenant{}, err
 		}
 	}
-	return t, s.seedHubs(ctx, tx, c, t.ID, in.Hubs)
+	return t, errors.Join(s.seedHubs(ctx, tx, c, t.ID, in.Hubs), s.seedLimits(ctx, tx, t.ID, in.Limits))
 }
 
 // seedKeys replaces the keys whose secret differs.
@@ -204,6 +205,20 @@ func (s *Service) seedHubs(ctx context.Context, tx Store, c Caller, t ID, names 
 			}
 		}
 		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// seedLimits puts values in the place of the plan's; others stay as they are.
+func (s *Service) seedLimits(ctx context.Context, tx Store, t ID, limits map[string]int) error {
+	for name, value := range limits {
+		r, known := Row(name)
+		if !known || value < r.Least || value > r.Most {
+			return fault.InvalidFields(fault.Field{Name: "limits." + name, Message: "is no limit, or out of bounds", Accepted: fmt.Sprintf("%d to %d", r.Least, r.Most)})
+		}
+		if err := tx.PutOverride(ctx, t, Override{Limit: name, Value: &value}); err != nil {
 			return err
 		}
 	}

@@ -56,7 +56,8 @@ test("a regenerated key is refused at once, the other one still works", async ()
 
 test("the connection limit refuses the next one and gives way when one leaves", async (t) => {
   const { tenant, session } = await signUp(api);
-  const limit = await limitOf(session, tenant, "max_connections");
+  const limit = 20;
+  await override(session, tenant, "max_connections", limit);
   const clients = [];
   while (clients.length < limit) {
     const batch = Math.min(20, limit - clients.length);
@@ -84,26 +85,34 @@ test("the connection limit refuses the next one and gives way when one leaves", 
 
 test("the message limit refuses with 429 and Retry-After, and leaves others alone", async () => {
   const { tenant, session } = await signUp(api);
-  const limit = await limitOf(session, tenant, "messages_per_second");
+  const limit = 5;
+  await override(session, tenant, "messages_per_second", limit);
+  await override(session, tenant, "message_burst", 10);
   let refusal;
   await eventually(async () => {
     const answers = await Promise.all(
-      Array.from({ length: 100 }, () => rest(front, tenant, "POST", "/hubs/chat", { target: "message", arguments: [] })),
+      Array.from({ length: 20 }, () => rest(front, tenant, "POST", "/hubs/chat", { target: "message", arguments: [] })),
     );
     refusal = answers.find(({ status }) => status !== 202);
     return refusal !== undefined;
   }, `more than ${limit} messages in a second`, 30_000);
   assert.equal(refusal.status, 429);
   assert.ok(Number(refusal.headers.get("retry-after")) >= 1, "Retry-After in whole seconds");
-  assert.match(await refusal.text(), /rate_limited/);
+  const told = await refusal.json();
+  assert.deepEqual(
+    { code: told.code, scope: told.scope, limit: told.limit, max: told.max, doc: told.doc },
+    { code: "rate_limited", scope: "tenant", limit: "messages_per_second", max: limit, doc: "https://signalbox.dev/docs/errors/rate_limited" },
+  );
+  assert.ok(told.retry_after_ms > 0 && told.request_id);
   await publish(front, tenants[0], "/hubs/chat", "message", "undisturbed");
   await eventually(async () => (await rest(front, tenant, "POST", "/hubs/chat", { target: "message", arguments: [] })).status === 202, "the limit to give way");
 });
 
-/** The value of a tenant's limit. */
-async function limitOf(session, tenant, code) {
-  const { body } = await call(api, session, "GET", `/v1/tenants/${tenant.slug}/limits`);
-  return body.limits.find((limit) => limit.code === code).value;
+/** Puts a value in the place of the plan's. */
+async function override(session, tenant, limit, max) {
+  const { status, body } = await call(api, session, "PUT", `/v1/tenants/${tenant.slug}/limits/${limit}`, { max });
+  assert.equal(status, 200, JSON.stringify(body));
+  assert.deepEqual([body.max, body.source], [max, "override"]);
 }
 
 /** True for the documented refusal; anything else is a fault. */

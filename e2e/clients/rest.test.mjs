@@ -133,7 +133,7 @@ for (const [transport, protocol] of matrix) {
     const sum = await invoke("add", [1, 2]);
     assert.equal(sum.status, 200);
     assert.deepEqual(sum.body, { result: 3 });
-    assert.match(sum.headers.get("ratelimit"), /^"messages_per_second";r=\d+;t=\d+$/);
+    assert.match(sum.headers.get("ratelimit"), /^"messages_per_second";r=\d+;t=\d+, "requests_per_second";r=\d+;t=\d+$/);
     assert.deepEqual((await invoke("later")).body, { result: { text: "ü", list: [1, null] } });
     const failed = await invoke("fail");
     assert.equal(failed.status, 400);

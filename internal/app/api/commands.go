@@ -39,6 +39,8 @@ type (
 			PrimaryKey   string   `json:"primary_key"`
 			SecondaryKey string   `json:"secondary_key"`
 			Hubs         []string `json:"hubs"`
+			// Limits stand in the place of the plan's.
+			Limits map[string]int `json:"limits"`
 		} `json:"tenants"`
 	}
 	seedAnswer struct {
@@ -85,7 +87,7 @@ func Seed(ctx context.Context, c Config, in io.Reader, out io.Writer, logger *sl
 	}
 	for _, t := range input.Tenants {
 		seed.Tenants = append(seed.Tenants, tenants.SeedTenant{
-			Slug: t.Slug, Name: t.Name, Hosts: t.Hosts, Hubs: t.Hubs,
+			Slug: t.Slug, Name: t.Name, Hosts: t.Hosts, Hubs: t.Hubs, Limits: t.Limits,
 			Primary: tenants.Secret(t.PrimaryKey), Secondary: tenants.Secret(t.SecondaryKey),
 		})
 	}

@@ -102,6 +102,8 @@ type (
 		PrimaryKey   string   `json:"primary_key"`
 		SecondaryKey string   `json:"secondary_key"`
 		Hubs         []string `json:"hubs"`
+		// Limits stand in the place of the plan's, for measurements.
+		Limits map[string]int `json:"limits"`
 	}
 	seedAnswer struct {
 		Tenants []struct {
@@ -111,12 +113,21 @@ type (
 	}
 )
 
+// roomy are limits that load from one machine, of few clients, doesn't meet: what is
+// measured here is the service. The simulator of refusals shows the others.
+var roomy = map[string]int{
+	"requests_per_second": 100_000, "request_burst": 300_000, "connects_per_second": 20_000, "connect_burst": 100_000,
+	"calls_per_second": 10_000, "call_burst": 50_000, "bytes_per_second": 64 << 20, "byte_burst": 256 << 20,
+	"group_publishes_per_second": 100_000, "group_publish_burst": 300_000, "deliveries_per_second": 10_000_000,
+	"max_connections_per_user": 10_000,
+}
+
 // seed migrates the database, makes sure that the demo account and its tenants
 // have exactly the values of dev.json, and returns the tenants' ids by slug.
 func (w *world) seed(ctx context.Context) (map[string]string, error) {
 	tenant := func(slug, name string, hosts []string, hubs ...string) seedTenant {
 		keys := w.secrets.Keys[slug]
-		return seedTenant{Slug: slug, Name: name, Hosts: hosts, PrimaryKey: keys.Primary, SecondaryKey: keys.Secondary, Hubs: hubs}
+		return seedTenant{Slug: slug, Name: name, Hosts: hosts, PrimaryKey: keys.Primary, SecondaryKey: keys.Secondary, Hubs: hubs, Limits: roomy}
 	}
 	input, err := json.Marshal(seedInput{
 		Account: seedAccount{Name: "Demo", Email: demoEmail, Password: w.secrets.Password, APIToken: w.secrets.APIToken, Plan: "scale"},
