@@ -27,6 +27,11 @@ type LimitError struct {
 	text  string
 }
 
+// NewLimitError returns a LimitError with this text.
+func NewLimitError(code string, limit int, text string) *LimitError {
+	return &LimitError{Code: code, Limit: limit, text: text}
+}
+
 // Error returns the text.
 func (e *LimitError) Error() string { return e.text }
 

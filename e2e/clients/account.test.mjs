@@ -110,8 +110,7 @@ test("the message limit refuses with 429 and Retry-After, and leaves others alon
 
 /** Puts a value in the place of the plan's. */
 async function override(session, tenant, limit, max) {
-  const { status, body } = await call(api, session, "PUT", `/v1/tenants/${tenant.slug}/limits/${limit}`, { max });
-  assert.equal(status, 200, JSON.stringify(body));
+  const { body } = await call(api, session, "PUT", `/v1/tenants/${tenant.slug}/limits/${limit}`, { max });
   assert.deepEqual([body.max, body.source], [max, "override"]);
 }
 

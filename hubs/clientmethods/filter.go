@@ -102,8 +102,13 @@ func (f *Filter) OnInvocation(ctx context.Context, c *hubs.Connection, m *protoc
 	if errors.As(err, &overload) {
 		err = &Refusal{overload.Code, overload.Text}
 	}
-	if refusal, ok := err.(*Refusal); ok { //nolint:errorlint // made here or by Refresh, never wrapped
+	switch refusal := err.(type) { //nolint:errorlint // made here or by Refresh, never wrapped
+	case *Refusal:
 		f.Refused(refusal.Code)
+	case *hubs.LimitError:
+		if refusal.Code == CodePresenceFull || refusal.Code == CodeStateTooLarge { // others are counted by hubs
+			f.Refused(refusal.Code)
+		}
 	}
 	return busError(err)
 }

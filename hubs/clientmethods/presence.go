@@ -41,7 +41,7 @@ func (r *request) setPresence(ctx context.Context) (any, hubs.Position, error) {
 	}
 	members, most := r.PresenceLimits()
 	if len(state) > most {
-		return nil, hubs.Position{}, &Refusal{CodeStateTooLarge, fmt.Sprintf("the state has %d bytes as JSON; at most %d are allowed", len(state), most)}
+		return nil, hubs.Position{}, hubs.NewLimitError(CodeStateTooLarge, most, fmt.Sprintf("%s: the state has %d bytes as JSON; at most %d are allowed", CodeStateTooLarge, len(state), most))
 	}
 	b := r.c.Server().Backplane()
 	if !r.c.Present(group) {
@@ -66,7 +66,7 @@ func roomFor(ctx context.Context, b hubs.Backplane, group string, most int) erro
 	case err != nil && !errors.Is(err, hubs.ErrUnanswered): // then it is more than n, at least
 		return fmt.Errorf("count members: %w", err)
 	case n >= most:
-		return &Refusal{CodePresenceFull, fmt.Sprintf("the group has all of its %d members that can be present", most)}
+		return hubs.NewLimitError(CodePresenceFull, most, fmt.Sprintf("%s: the group has all of its %d members that can be present", CodePresenceFull, most))
 	}
 	return nil
 }

@@ -30,7 +30,6 @@ const (
 var (
 	callsRow     = row("calls_per_second")
 	bandwidthRow = row("bytes_per_second")
-	groupsRow    = row("max_groups_per_connection")
 	streamsRow   = row("max_open_streams")
 )
 
@@ -53,8 +52,8 @@ type Filter struct {
 	// Offended is told of a connection that was closed since it wouldn't stop; nil =
 	// nobody is.
 	Offended func(c *hubs.Connection, r *Refusal)
-	// Forced returns the limit that a simulation has refuse the connection's next
-	// call, once; "" = none. Nil = there are no simulations.
+	// Forced returns the limit whose refusal the connection's first call is to meet, for
+	// those who try out how their app takes it; "" = none. Nil = of nobody.
 	Forced  func(c *hubs.Connection) string
 	Figures *Figures
 }
@@ -72,7 +71,7 @@ type paces struct {
 	noticed              map[string]time.Time // by limit
 	offences             int
 	offendedSince        time.Time
-	closed               bool
+	closed, forced       bool
 }
 
 type pacesKey struct{}
@@ -97,21 +96,21 @@ func (f *Filter) OnInvocation(ctx context.Context, c *hubs.Connection, m *protoc
 	p := pacesOf(c)
 	if free[strings.ToLower(m.Target)] {
 		if p.leaving(l) {
-			return f.refused(c, m, p, l, refuse(callsRow, leavesPerSecond, leaveBurst, time.Second))
+			return f.refused(c, m, p, refuse(callsRow, leavesPerSecond, leaveBurst, time.Second))
 		}
-		return f.translate(c, m, p, l, next(ctx))
+		return f.translate(c, m, p, next(ctx))
 	}
 	if r := f.overPace(c, m, p, l); r != nil {
-		return f.refused(c, m, p, l, r)
+		return f.refused(c, m, p, r)
 	}
 	if err := f.Messages.Charge(ctx, f.Tenant, l, hubs.Units(len(m.Arguments.Bytes))); err != nil {
 		var refusal *Refusal
 		if errors.As(err, &refusal) {
-			return f.refused(c, m, p, l, refusal)
+			return f.refused(c, m, p, refusal)
 		}
 		return err
 	}
-	return f.translate(c, m, p, l, next(ctx))
+	return f.translate(c, m, p, next(ctx))
 }
 
 // leaving reports whether a connection leaves more than anybody can have joined.
@@ -123,14 +122,14 @@ func (p *paces) leaving(l *tenants.Limits) bool {
 
 // overPace judges a call by the connection's own limits.
 func (f *Filter) overPace(c *hubs.Connection, m *protocol.Message, p *paces, l *tenants.Limits) *Refusal {
-	if f.Forced != nil {
-		if name := f.Forced(c); name != "" {
-			r := row(name)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if f.Forced != nil && !p.forced {
+		p.forced = true
+		if r, ok := tenants.Row(f.Forced(c)); ok {
 			return refuse(r, r.Of(l), r.Burst(l), time.Second)
 		}
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	now := ticks()
 	if wait := c.Overdue(); wait > 0 {
 		return refuse(bandwidthRow, l.BytesPerSecond, bandwidthRow.Burst(l), wait)
@@ -169,7 +168,7 @@ func (f *Filter) overPace(c *hubs.Connection, m *protocol.Message, p *paces, l *
 }
 
 // refused counts a refusal, tells who waits for no answer, and closes who won't stop.
-func (f *Filter) refused(c *hubs.Connection, m *protocol.Message, p *paces, l *tenants.Limits, r *Refusal) error {
+func (f *Filter) refused(c *hubs.Connection, m *protocol.Message, p *paces, r *Refusal) error {
 	r.RequestID = c.ID()
 	if f.Refused != nil {
 		f.Refused(r.Code)
@@ -212,26 +211,26 @@ func (f *Filter) tell(c *hubs.Connection, m *protocol.Message, p *paces, r *Refu
 }
 
 // translate puts what a limit further in has refused into the words of all surfaces.
-func (f *Filter) translate(c *hubs.Connection, m *protocol.Message, p *paces, l *tenants.Limits, err error) error {
+func (f *Filter) translate(c *hubs.Connection, m *protocol.Message, p *paces, err error) error {
 	var limit *hubs.LimitError
 	var refusal *Refusal
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &limit):
-		refusal = &Refusal{}
-		switch limit.Code {
-		case groupsRow.Code:
-			refusal = refuse(groupsRow, limit.Limit, 0, 0)
-		case streamsRow.Code:
-			if f.Refused != nil {
-				f.Refused(streamsRow.Code) // nobody else has
-			}
-			refusal = refuse(streamsRow, limit.Limit, 0, 0)
-		default:
+		r, ok := tenants.RowOfCode(limit.Code)
+		if !ok {
 			return err
 		}
-	case !errors.As(err, &refusal):
+		if r.Code == streamsRow.Code && f.Refused != nil {
+			f.Refused(r.Code) // nobody else has
+		}
+		refusal = refuse(r, limit.Limit, 0, 0)
+	case errors.As(err, &refusal):
+		if refusal.RequestID == "" && f.Refused != nil {
+			f.Refused(refusal.Code) // of what publishes are asked about
+		}
+	default:
 		return err
 	}
 	refusal.RequestID = c.ID()

@@ -116,6 +116,7 @@ var limitCodes = []Code{
 	{"method_rate", 0, "A connection calls one method more often than the hub's settings allow (`method_rates`).", "Call it less often, or raise the method's rate in the hub's settings."},
 	{"bandwidth", 0, "A connection goes on sending more bytes per second than it may, although it is read slowly.", "Send less, or smaller messages."},
 	{"too_many_streams", 0, "A connection has as many streams open in this direction as it may.", "Let one end first."},
+	{"simulator_production", 403, "A refusal was to be simulated for a tenant whose environment is production.", "Use a development tenant, or leave out the header `Signalbox-Simulate` and the token's claim `sbx.simulate`."},
 	{"kept_out", 429, "A client of this user, or this address, was closed since it went on in spite of refusals. It may not connect for 2 s, for 10 s the second time within five minutes, then for a minute.", "Wait for `Retry-After`; see why its calls were refused."},
 	{"quota_exceeded", 409, "A limit of the plan is reached.", "Remove something, or ask for a larger plan."},
 	{"budget_exceeded", 403, "The account has used up the budget that it has set for the period, and the budget says that this is refused then. It is no rate: waiting for a second doesn't help.", "Raise the budget in the console, or wait for the next period; the text says when that is."},

@@ -37,6 +37,7 @@ const (
 	claimScope       = "sbx.scope"
 	claimPermissions = "sbx.permissions"
 	claimGroups      = "sbx.groups"
+	claimSimulate    = "sbx.simulate"
 
 	// claimGroup is where Web PubSub has the groups to join when connecting.
 	claimGroup = "webpubsub.group"
@@ -85,6 +86,8 @@ type Principal struct {
 	// HandshakeTimeout is how long the client may take for its handshake; zero
 	// = the default.
 	HandshakeTimeout time.Duration
+	// Simulate names a limit whose refusal the bearer wants to see once; "" = none.
+	Simulate string
 	// Claims are all claims of the token as decoded.
 	Claims map[string]any
 
@@ -123,6 +126,7 @@ func newPrincipal(claims jwt.MapClaims, keyID string, kind Kind) (*Principal, er
 		}
 		p.TokenID = id
 	}
+	p.Simulate, _ = claims[claimSimulate].(string)
 	p.UserID, err = userID(claims, claimUserID, "nameid", "sub")
 	p.readPermissions()
 	return p, err

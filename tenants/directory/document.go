@@ -53,6 +53,9 @@ func Open(f *fleet.Fleet, sealed []byte) (*tenants.Document, error) {
 		return nil, fmt.Errorf("open document: %w", err)
 	}
 	d.Limits.Fill(d.Plan)
+	for i := range d.LaterLimits {
+		d.LaterLimits[i].Limits.Fill(d.Plan)
+	}
 	return d, nil
 }
 

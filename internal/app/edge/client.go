@@ -15,6 +15,7 @@ import (
 	"github.com/signalbox/signalbox/hubs/pairing"
 	"github.com/signalbox/signalbox/hubs/quota"
 	"github.com/signalbox/signalbox/hubs/transport"
+	"github.com/signalbox/signalbox/internal/fault"
 	"github.com/signalbox/signalbox/internal/httpserver"
 	"github.com/signalbox/signalbox/internal/telemetry"
 	"github.com/signalbox/signalbox/tenants"
@@ -132,6 +133,11 @@ func (c *clients) resolve(r *http.Request) (*transport.Endpoint, error) {
 		c.refused(t.ID, hub, codeSuspended)
 		return nil, refuse(http.StatusForbidden, "The tenant is suspended.")
 	}
+	if begins(r) {
+		if err := c.simulateConnect(r.Context(), t, p, clientToken(r)); err != nil {
+			return nil, c.refusal(r, t, hub, err)
+		}
+	}
 	if err := c.limits.begin(r.Context(), r, t, in, p.UserID); err != nil {
 		return nil, c.refusal(r, t, hub, err)
 	}
@@ -234,6 +240,7 @@ func (c *clients) refusal(r *http.Request, t *tenants.Document, hub string, err 
 	var limit *quota.Refusal
 	var many *hubLimitError
 	var budget *budgetError
+	var f *fault.Error
 	switch {
 	case err == nil:
 		return nil
@@ -256,6 +263,13 @@ func (c *clients) refusal(r *http.Request, t *tenants.Document, hub string, err 
 		c.refused(t.ID, "", codeHubs)
 		many.RequestID = httpserver.RequestID(r.Context())
 		return refuse(http.StatusForbidden, many.Error())
+	case errors.As(err, &f):
+		c.refused(t.ID, hub, f.Code)
+		status := http.StatusBadRequest
+		if f.Kind == fault.Forbidden {
+			status = http.StatusForbidden
+		}
+		return refuse(status, f.Error())
 	case errors.Is(err, errDraining):
 		c.refused(t.ID, hub, codeUnavailable)
 		e := retryable(refuse(http.StatusServiceUnavailable, "This node is being replaced; connect again."), time.Second)

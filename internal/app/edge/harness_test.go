@@ -123,6 +123,7 @@ func (c *cluster) start(change func(*Config)) *Edge {
 		RedisURL: c.url, Addr: "127.0.0.1:0", AdminAddr: "127.0.0.1:0", InternalAddr: "127.0.0.1:0",
 		FleetSecret: secret, ServiceHosts: []string{"127.0.0.1", "localhost"}, DefaultTenant: "demo",
 		OutboundAllow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, StreamsOnly: streamsOnly,
+		IPLimitExempt: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 	}
 	change(&cfg)
 	e, err := New(c.t.Context(), cfg, telemetry.NewLogger(c.logs, telemetry.LogConfig{Level: slog.LevelDebug}))

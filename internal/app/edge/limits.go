@@ -34,6 +34,7 @@ type limits struct {
 	groups      *quota.Groups
 	deliveries  *quota.Deliveries
 	figures     *quota.Figures
+	redis       redis.UniversalClient
 	// exempt are networks whose addresses aren't bounded.
 	exempt   []netip.Prefix
 	recorder *usage.Recorder
@@ -43,7 +44,7 @@ type limits struct {
 func newLimits(r redis.UniversalClient, run string, exempt []netip.Prefix, recorder *usage.Recorder, log *slog.Logger) *limits {
 	figures := quota.NewFigures(r, run, log)
 	return &limits{
-		figures: figures, exempt: exempt, recorder: recorder,
+		redis: r, figures: figures, exempt: exempt, recorder: recorder,
 		connections: quota.NewConnections(r, run, log),
 		memberships: quota.NewMemberships(r, run, log),
 		messages:    quota.NewMessages(r, figures, log),

@@ -247,6 +247,7 @@ func (g *registry) quotaFilter(t *tenants.Document, hub string, m *meter) *quota
 			return rate, ok
 		},
 		Refused:  m.Refused,
+		Forced:   forced,
 		Offended: func(c *hubs.Connection, _ *quota.Refusal) { g.offended(t, c) },
 	}
 }

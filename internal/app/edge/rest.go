@@ -91,6 +91,9 @@ func (b *backends) scope(r *http.Request) (rest.Scope, error) {
 		b.refused(t.ID, "", codeSuspended)
 		return rest.Scope{}, fault.New(fault.Forbidden, "The tenant is suspended.").WithCode(codeSuspended)
 	}
+	if err := b.simulateREST(r, t); err != nil {
+		return rest.Scope{}, err
+	}
 	if err := b.hubs.budgets.request(t, r.Method); err != nil {
 		b.refused(t.ID, "", codeBudget)
 		return rest.Scope{}, fault.New(fault.Forbidden, err.Error()).WithCode(codeBudget)
@@ -192,6 +195,11 @@ func (b *backends) answer(t *tenants.Document, hub string, err error) error {
 		return err
 	}
 	b.refused(t.ID, hub, limit.Code)
+	return b.asAnswer(limit)
+}
+
+// asAnswer is a refusal as one of the REST API.
+func (b *backends) asAnswer(limit *quota.Refusal) error {
 	e := &rest.LimitError{Limit: limit.Limit, Text: textOf(limit)}
 	if limit.Rate() && limit.Max > 0 {
 		e.Window = time.Duration(limit.Burst) * time.Second / time.Duration(limit.Max)
