@@ -23,6 +23,12 @@ func killFollowers(t *testing.T, c *redis.Client) {
 		}
 		return
 	}
+	killReaders(t, c)
+}
+
+// killReaders breaks the connections that read streams.
+func killReaders(t *testing.T, c *redis.Client) {
+	t.Helper()
 	list, err := c.ClientList(t.Context()).Result()
 	if err != nil {
 		t.Fatal(err)

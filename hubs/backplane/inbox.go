@@ -1,6 +1,7 @@
 package backplane
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -84,7 +85,8 @@ func (b *inbox) run() {
 			pause = leaseRetry
 		case created && first:
 			first = false
-			b.follower.Follow(redisclient.Followed{Key: b.key, Began: b.r.replies.up, Added: b.added, Broke: b.r.replies.down})
+			// What comes while it isn't read is read later: answers can always arrive.
+			b.follower.Follow(redisclient.Followed{Key: b.key, From: b.from, Began: b.r.replies.up, Added: b.added})
 			close(b.there)
 		case created:
 			// Redis lost it, or this process wasn't well: others have taken it for dead,
@@ -137,6 +139,9 @@ func (b *inbox) renew(ctx context.Context) (created bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("make inbox: %w", err)
 	}
+	b.mu.Lock()
+	b.read = "" // ids may begin lower
+	b.mu.Unlock()
 	return true, nil
 }
 
@@ -147,6 +152,13 @@ func (b *inbox) remove() {
 	if err := b.r.client.Del(ctx, b.key).Err(); err != nil {
 		b.r.log.Debug("inbox runs out by itself", "error", err)
 	}
+}
+
+// from is the id of the last message that was read.
+func (b *inbox) from() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return cmp.Or(b.read, "0-0")
 }
 
 // added takes a message.

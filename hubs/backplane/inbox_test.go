@@ -47,6 +47,21 @@ func TestAsk_without_PubSub_is_behind_what_was_accepted(t *testing.T) {
 	}
 }
 
+// What comes while an inbox isn't read is read later.
+func TestInbox_outlives_its_reader(t *testing.T) {
+	url := newRedis(t)
+	client := newClient(t, url)
+	patient := func(c *Config) { c.AnswerPatience = patience }
+	a, b := process(t, url, without, patient), process(t, url, without, patient)
+	subscribe(t, a, newNode())
+	for range 4 {
+		killReaders(t, client)
+		if got, err := b.Hub(tenant, hub, Settings{}).Ask(t.Context(), hubs.Query{Kind: hubs.CountConnections}); got != 1 || err != nil {
+			t.Fatalf("%d, %v", got, err)
+		}
+	}
+}
+
 // A process that others have taken for dead, since its inbox was lost, makes it
 // again and is asked again; one that is dead is forgotten and not waited for.
 func TestInbox_lost_is_made_again(t *testing.T) {

@@ -52,8 +52,11 @@ type FollowerConfig struct {
 // functions must not block; they may be called once more just after Unfollow.
 type Followed struct {
 	Key string
+	// From returns the id behind which reading begins, each time that it does. nil =
+	// at the stream's end.
+	From func() string
 	// Began says that reading has begun, or begun anew behind a lost connection or
-	// Renew. What was appended before may never be told.
+	// Renew. Without From, what was appended before may never be told.
 	Began func()
 	// Added is told of each entry in order.
 	Added func(redis.XMessage)
@@ -155,7 +158,7 @@ func (f *Follower) Unfollow(key string) {
 	}
 }
 
-// Renew has a stream read from its end. It is for one whose entries may have lower
+// Renew has reading begin anew. It is for one whose entries may have lower
 // ids than the last one read: Redis was emptied, or went back.
 func (f *Follower) Renew(key string) {
 	f.mu.Lock()
@@ -381,7 +384,12 @@ func begin(ctx context.Context, client *redis.Client, streams []*followed) error
 	defer cancel()
 	pipe := client.Pipeline()
 	for _, s := range streams {
-		if s.at == "" && time.Since(s.failed) >= readBlock {
+		switch {
+		case s.at != "" || time.Since(s.failed) < readBlock:
+		case s.From != nil:
+			s.at = s.From()
+			s.Began()
+		default:
 			fresh, ends = append(fresh, s), append(ends, pipe.Eval(ctx, endScript, []string{s.Key}))
 		}
 	}
