@@ -364,6 +364,15 @@ func (s *Server) rest() {
 
 // subscribe makes the Server part of the hub unless it is already.
 func (s *Server) subscribe(ctx context.Context) error {
+	select {
+	case s.joining <- struct{}{}: // as a rule it is part of the hub, and nobody is at it
+		known := s.unsub != nil
+		<-s.joining
+		if known {
+			return nil
+		}
+	default:
+	}
 	ctx, cancel := context.WithTimeout(ctx, subscribeTimeout)
 	defer cancel()
 	select {

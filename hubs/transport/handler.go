@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -470,30 +469,6 @@ func (h *Handler) info(q *request) hubs.ConnectionInfo {
 		ID: q.id, Principal: q.ep.Principal, Query: h.interned.values(query), Headers: h.interned.values(headers), RemoteAddress: q.r.RemoteAddr, HandshakeTimeout: q.ep.HandshakeTimeout,
 		StatefulReconnect: q.token.resumable, Request: q.ep.Request, Rewind: q.ep.Rewind,
 	}
-}
-
-// writeError answers with err if it is an *Error, else with 500.
-func (h *Handler) writeError(w http.ResponseWriter, err error) {
-	var e *Error
-	if !errors.As(err, &e) {
-		h.opt.Logger.Error("request failed", "error", err)
-		writeText(w, http.StatusInternalServerError, "")
-		return
-	}
-	for k, v := range e.Header {
-		w.Header()[http.CanonicalHeaderKey(k)] = v
-	}
-	writeText(w, e.Status, e.Text)
-}
-
-// writeText answers with exactly text.
-func writeText(w http.ResponseWriter, status int, text string) {
-	if w.Header().Get("Content-Type") == "" {
-		w.Header().Set("Content-Type", "text/plain")
-	}
-	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
-	w.WriteHeader(status)
-	_, _ = w.Write([]byte(text)) // the client is gone: there is nobody to tell
 }
 
 // headerHas reports whether a comma-separated header names value, parameters

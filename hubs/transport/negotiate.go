@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -9,7 +8,6 @@ import (
 	"time"
 
 	"github.com/signalbox/signalbox/hubs"
-	"github.com/signalbox/signalbox/hubs/protocol"
 )
 
 // The versions of negotiation (TransportProtocols.md, "POST
@@ -23,17 +21,41 @@ const (
 // negotiated is the answer. Old ASP.NET SignalR is recognized by a key named
 // ProtocolVersion, which must therefore never be sent.
 type negotiated struct {
-	Version         int    `json:"negotiateVersion"`
-	ConnectionID    string `json:"connectionId"`
-	ConnectionToken string `json:"connectionToken,omitempty"`
-	// StatefulReconnect is sent only when the client has asked for it.
-	StatefulReconnect bool                 `json:"useStatefulReconnect,omitempty"`
-	Transports        []availableTransport `json:"availableTransports"`
+	version int
+	// id and token are base64url; token "" = there is none.
+	id, token string
+	// resumable is told only when the client has asked for it.
+	resumable  bool
+	transports []hubs.TransportKind
 }
 
-type availableTransport struct {
-	Transport       hubs.TransportKind        `json:"transport"`
-	TransferFormats []protocol.TransferFormat `json:"transferFormats"`
+// text is the answer in JSON. Nothing in it needs to be escaped.
+func (n *negotiated) text() []byte {
+	b := make([]byte, 0, 512)
+	b = append(b, `{"negotiateVersion":`...)
+	b = strconv.AppendInt(b, int64(n.version), 10)
+	b = append(append(append(b, `,"connectionId":"`...), n.id...), '"')
+	if n.token != "" {
+		b = append(append(append(b, `,"connectionToken":"`...), n.token...), '"')
+	}
+	if n.resumable {
+		b = append(b, `,"useStatefulReconnect":true`...)
+	}
+	b = append(b, `,"availableTransports":[`...)
+	for i, kind := range n.transports {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(append(append(b, `{"transport":"`...), kind...), `","transferFormats":[`...)
+		for j, format := range kind.Formats() {
+			if j > 0 {
+				b = append(b, ',')
+			}
+			b = append(append(append(b, '"'), format...), '"')
+		}
+		b = append(b, "]}"...)
+	}
+	return append(b, "]}"...)
 }
 
 type negotiationError struct {
@@ -58,31 +80,16 @@ func (h *Handler) negotiate(q *request) {
 	token := newConnectionToken(q.ep.Principal.UserID, time.Now().Add(h.opt.TokenLife))
 	token.resumable = q.ep.StatefulReconnect && q.ep.allows(hubs.WebSockets) && strings.EqualFold(q.param("useStatefulReconnect"), "true")
 	sealed := h.tokens.seal(token, q.ep.Scope)
-	answer := negotiated{
-		Version:         min(version, maxNegotiateVersion),
-		ConnectionID:    token.connectionID(),
-		ConnectionToken: sealed,
-
-		StatefulReconnect: token.resumable,
-	}
-	if answer.Version == 0 {
+	answer := negotiated{version: min(version, maxNegotiateVersion), id: token.connectionID(), token: sealed, resumable: token.resumable}
+	if answer.version == 0 {
 		// There is one id only, and it is what opens the connection.
-		answer.ConnectionID, answer.ConnectionToken = sealed, ""
+		answer.id, answer.token = sealed, ""
 	}
 	for _, k := range []hubs.TransportKind{hubs.WebSockets, hubs.ServerSentEvents, hubs.LongPolling} {
 		if q.ep.allows(k) {
-			answer.Transports = append(answer.Transports, availableTransport{k, k.Formats()})
+			answer.transports = append(answer.transports, k)
 		}
 	}
-	writeJSON(q.w, answer)
-}
-
-func writeJSON(w http.ResponseWriter, v any) {
-	body, err := json.Marshal(v)
-	if err != nil {
-		writeText(w, http.StatusInternalServerError, "")
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	writeText(w, http.StatusOK, string(body))
+	q.w.Header().Set("Content-Type", "application/json")
+	writeBytes(q.w, http.StatusOK, answer.text())
 }

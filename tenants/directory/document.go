@@ -91,9 +91,19 @@ func names(d *tenants.Document) []name {
 
 // claims reports whether d is found by n.
 func claims(d *tenants.Document, n name) bool {
-	for _, own := range names(d) {
-		if own == n {
-			return true
+	if d == nil || d.Status == tenants.Deleted {
+		return false
+	}
+	switch n.kind { // as names has them; each request asks
+	case byID:
+		return n.value == string(d.ID)
+	case bySlug:
+		return d.Slug != "" && n.value == d.Slug
+	case byHost:
+		for _, h := range d.Hosts {
+			if n.value == strings.ToLower(h) {
+				return true
+			}
 		}
 	}
 	return false

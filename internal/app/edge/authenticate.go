@@ -152,7 +152,7 @@ func clientToken(r *http.Request) string {
 	if token := bearerToken(r); token != "" {
 		return token
 	}
-	if all := r.URL.Query()["access_token"]; len(all) > 0 {
+	if all := queryOf(r)["access_token"]; len(all) > 0 {
 		return all[len(all)-1]
 	}
 	return ""

@@ -205,7 +205,7 @@ func (c *clients) refusedRequest(r *http.Request, code string) {
 
 // rewind reads what of the history of the token's groups the client asks for.
 func (c *clients) rewind(t *tenants.Document, hub string, p *accesstoken.Principal, r *http.Request) (*hubs.Rewind, error) {
-	asked := r.URL.Query()["rewind"]
+	asked := queryOf(r)["rewind"]
 	if len(asked) == 0 {
 		return nil, nil
 	}
@@ -290,7 +290,7 @@ func negotiation(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/
 // continues reports whether r may be one of a connection that has begun. WebSockets
 // are authenticated when they begin, so theirs always show a token that is good.
 func continues(r *http.Request) bool {
-	return !negotiation(r) && r.URL.Query().Has("id") && !strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
+	return !negotiation(r) && queryOf(r).Has("id") && !strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
 }
 
 // clientPath reports whether a path is one of the client endpoint.
@@ -305,7 +305,7 @@ func clientPath(path string) bool {
 // hubOf returns the canonical name of the hub in the query, which must be there
 // exactly once.
 func hubOf(r *http.Request) (string, error) {
-	names := r.URL.Query()["hub"]
+	names := queryOf(r)["hub"]
 	if len(names) != 1 {
 		return "", errors.New("the query must have exactly one parameter hub")
 	}

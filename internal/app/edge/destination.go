@@ -29,13 +29,41 @@ type destination struct {
 
 type destinationKey struct{}
 
+// destined is the context of a request whose destination is known.
+type destined struct {
+	context.Context
+	destination
+	query url.Values // parsed, once somebody has asked; nobody changes it
+}
+
+// Value implements context.Context.
+func (d *destined) Value(key any) any {
+	if key == (destinationKey{}) {
+		return d
+	}
+	return d.Context.Value(key)
+}
+
 // destinationOf returns what resolve has found.
 func destinationOf(r *http.Request) destination {
-	d, ok := r.Context().Value(destinationKey{}).(destination)
+	d, ok := r.Context().Value(destinationKey{}).(*destined)
 	if !ok {
 		return destination{err: directory.ErrNotFound}
 	}
-	return d
+	return d.destination
+}
+
+// queryOf returns the request's query, which is parsed once. Only the goroutine that
+// serves the request calls it.
+func queryOf(r *http.Request) url.Values {
+	d, ok := r.Context().Value(destinationKey{}).(*destined)
+	if !ok {
+		return r.URL.Query()
+	}
+	if d.query == nil {
+		d.query = r.URL.Query()
+	}
+	return d.query
 }
 
 // resolver finds the tenant of a request from its URL alone: by a host that the
@@ -56,8 +84,7 @@ func (v *resolver) handler(next http.Handler) http.Handler {
 			return
 		}
 		u, slug := cutPrefix(r.URL)
-		d := v.find(r.Context(), r.Host, slug)
-		r = r.WithContext(context.WithValue(r.Context(), destinationKey{}, d))
+		r = r.WithContext(&destined{Context: r.Context(), destination: v.find(r.Context(), r.Host, slug)})
 		r.URL = u
 		next.ServeHTTP(w, r)
 	})

@@ -91,7 +91,7 @@ func (s *servers) admission(r *http.Request) (*serverconn.Admission, *transport.
 	}
 	return &serverconn.Admission{
 		Hub: pairing.Hub{Tenant: t.ID, Name: hub}, ServerID: server, Credential: p.Credential(),
-		ConnectionID: r.URL.Query().Get("cid"),
+		ConnectionID: queryOf(r).Get("cid"),
 		Handler:      t.Hubs[hub].Handler,
 		Limits:       func() tenants.Limits { return *s.hubs.inForce(t) },
 		Backplane:    func() hubs.Backplane { return s.hubs.backplane(t, hub) },

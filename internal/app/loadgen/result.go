@@ -80,7 +80,8 @@ func (r Result) Write(w io.Writer) error {
 		line += fmt.Sprintf(" received=%d p50=%.2fms p99=%.2fms max=%.2fms", r.Received, r.P50, r.P99, r.Max)
 	}
 	if len(r.Config.PIDs) > 0 {
-		line += fmt.Sprintf(" cpu=%.2fs cpu/million=%.2fs rss/connection=%.1fKB", r.CPU, r.CPUPerMillion, r.MemoryPerConnection/1024)
+		line += fmt.Sprintf(" cpu/connect=%.0fµs cpu=%.2fs cpu/million=%.2fs rss/connection=%.1fKB",
+			1e6*r.ConnectCPU/float64(max(1, r.Connections)), r.CPU, r.CPUPerMillion, r.MemoryPerConnection/1024)
 	}
 	_, err := fmt.Fprintf(w, "%s ended=%d\n", line, r.Ended)
 	return err
