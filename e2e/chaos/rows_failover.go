@@ -151,6 +151,7 @@ var redisFailover = &row{
 			}
 		}
 		promoted := time.Now()
+		t.load.history.Fork = promoted
 		if err := t.pass(10 * time.Second); err != nil {
 			return err
 		}

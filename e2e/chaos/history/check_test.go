@@ -127,3 +127,35 @@ func TestCheck_tells_few_of_many(t *testing.T) {
 		t.Fatalf("got %v", found)
 	}
 }
+
+// After a fork what clients had may come again, in another order: lives of before and
+// after are held against their own kind alone.
+func TestCheck_of_a_history_that_forked(t *testing.T) {
+	t.Parallel()
+	forked := func() *History {
+		h := world()
+		h.Fork = time.Unix(1_000_000+101, 0)
+		for _, l := range h.Lives[:2] {
+			l.Ending = Closed
+			without(l, 11) // was lost with the end of the first history
+			again := *l
+			again.Began, again.Ended, again.Ending = h.Fork.Add(time.Second), h.Fork.Add(time.Minute), Open
+			again.Receipts = []Receipt{{ID: ID{"a", "q", 6}, Group: "g"}, {ID: ID{"a", "p", 6}, Group: "g"}}
+			h.Lives = append(h.Lives, &again)
+		}
+		return h
+	}
+	if found := Check(forked()); found != nil {
+		t.Errorf("got %v", found)
+	}
+	h := forked()
+	h.Lives[3].Receipts[0], h.Lives[3].Receipts[1] = h.Lives[3].Receipts[1], h.Lives[3].Receipts[0]
+	if found := Check(h); len(found) == 0 || found[0].Invariant != Order {
+		t.Errorf("two orders after the fork: got %v", found)
+	}
+	h = forked()
+	h.Fork = time.Time{}
+	if found := Check(h); len(found) == 0 {
+		t.Error("without a fork the same history passes")
+	}
+}

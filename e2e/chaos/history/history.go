@@ -77,6 +77,9 @@ type History struct {
 	mu       sync.Mutex
 	Messages []Message
 	Lives    []*Life
+	// Fork is when the service lost the end of its history and began another, if it
+	// did: who connects then may get again what is in the first, in another order.
+	Fork time.Time
 }
 
 // Published adds a message with its final outcome.
@@ -104,3 +107,6 @@ func (h *History) Count(o Outcome) (n int) {
 	}
 	return n
 }
+
+// forked reports whether a life is one of after the fork.
+func (h *History) forked(l *Life) bool { return !h.Fork.IsZero() && !l.Began.Before(h.Fork) }
