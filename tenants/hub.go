@@ -31,6 +31,7 @@ const (
 	maxKeepAliveSeconds         = 300
 	maxClientTimeoutSeconds     = 600
 	maxAllowedOrigins           = 50
+	maxOriginLength             = 300 // bytes
 )
 
 // maxHubBytes bounds the names and settings of all hubs of a tenant together, so
@@ -133,6 +134,9 @@ var originHost = regexp.MustCompile(`^([a-z0-9_-]+(\.[a-z0-9_-]+)*\.?|\[[0-9a-f:
 // cleanOrigin returns the ASCII serialization of an origin (RFC 6454, 6.2)
 // without a default port.
 func cleanOrigin(o string) (string, bool) {
+	if len(o) > maxOriginLength {
+		return "", false
+	}
 	scheme, host, ok := strings.Cut(strings.ToLower(o), "://")
 	if !ok || scheme != "http" && scheme != "https" {
 		return "", false

@@ -125,7 +125,20 @@ func PlanLimits(plan string, stored []byte) (Limits, error) {
 	if err := json.Unmarshal(stored, &l); err != nil {
 		return Limits{}, fmt.Errorf("limits of plan %s: %w", plan, err)
 	}
+	if err := l.Check(); err != nil {
+		return Limits{}, fmt.Errorf("limits of plan %s: %w", plan, err)
+	}
 	return l, nil
+}
+
+// Check returns an error that names a limit that can't be.
+func (l Limits) Check() error {
+	for _, r := range limitRows {
+		if r.Of(&l) < 0 {
+			return fmt.Errorf("%s is %d, and can't be less than 0", r.Name, r.Of(&l))
+		}
+	}
+	return nil
 }
 
 // Refusal is what the limit says no with when l is in force.

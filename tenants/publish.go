@@ -8,7 +8,8 @@ import (
 )
 
 // Document builds what the data plane has to know of a tenant. For a deleted
-// one it is a tombstone without keys.
+// one it is a tombstone without keys. What the database has and can't be is an error:
+// edges go on with the document that they have.
 func (s *Service) Document(ctx context.Context, id ID) (Document, error) {
 	// The revision is read first: the rest may be newer than it says, never
 	// older, and when it is newer another publication follows.
@@ -41,6 +42,9 @@ func (s *Service) Document(ctx context.Context, id ID) (Document, error) {
 	}
 	doc.Hubs = make(map[string]HubSettings, len(hubs))
 	for _, h := range hubs {
+		if err := h.Settings.Validate(); err != nil { // it was not written by us
+			return Document{}, fault.Wrap(fault.Internal, "settings of hub "+h.Name+" can't be", err)
+		}
 		doc.Hubs[h.Name] = h.Settings
 	}
 	if doc.Issuers, err = s.store.Issuers(ctx, id); err != nil {

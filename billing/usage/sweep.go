@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -95,6 +96,16 @@ func (s *Sweeper) Sweep(ctx context.Context) error {
 	return nil
 }
 
+// SweepTenant is Sweep for the hubs of one tenant.
+func (s *Sweeper) SweepTenant(ctx context.Context, t tenants.ID) error {
+	all, err := s.redis.ZRange(ctx, redisclient.UsageHubs, 0, -1).Result()
+	if err != nil {
+		return fmt.Errorf("list hubs: %w", err)
+	}
+	own := slices.DeleteFunc(all, func(name string) bool { return !strings.HasPrefix(name, redisclient.UsageHub(t, "")) })
+	return s.sweep(ctx, own, time.Now().Add(-sweepBack).Unix()/60)
+}
+
 // sweep reads and commits the totals of some hubs.
 func (s *Sweeper) sweep(ctx context.Context, names []string, oldest int64) error {
 	type read struct {
@@ -108,6 +119,9 @@ func (s *Sweeper) sweep(ctx context.Context, names []string, oldest int64) error
 			keys := redisclient.Hub(tenants.ID(tenant), hub)
 			reads = append(reads, read{hubKey{tenants.ID(tenant), hub}, pipe.EvalRO(ctx, readTotals, []string{keys.Head(), keys.Accepted()})})
 		}
+	}
+	if len(reads) == 0 {
+		return nil
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
 		return fmt.Errorf("read totals: %w", err)

@@ -57,6 +57,22 @@ var ErrWrongKind = errors.New("access token of another kind")
 
 func invalid(why string) error { return fmt.Errorf("%w: %s", ErrInvalid, why) }
 
+// signedError is why a token isn't good although a key of the tenant has signed it.
+type signedError struct{ error }
+
+// Unwrap makes it the error that it was made of.
+func (e signedError) Unwrap() error { return e.error }
+
+// Reason says why a token that a key of the tenant has signed isn't good. That gives
+// away nothing but to whoever has the key. It is false for every other error.
+func Reason(err error) (why string, ok bool) {
+	signed, ok := errors.AsType[signedError](err)
+	if !ok {
+		return "", false
+	}
+	return strings.TrimPrefix(signed.Error(), ErrInvalid.Error()+": "), true
+}
+
 // Verify checks token against the tenant's keys and the target and returns what
 // it says about its bearer. Errors are ErrInvalid or ErrWrongKind.
 //
@@ -65,44 +81,54 @@ func invalid(why string) error { return fmt.Errorf("%w: %s", ErrInvalid, why) }
 // mandatory. A token lives at most MaxClientLife or MaxRESTLife, counted from
 // iat, else nbf, else now. The audience is compared as audience says.
 func Verify(keys []tenants.DocKey, token string, target Target, now time.Time) (*Principal, error) {
+	p, signed, err := verify(keys, token, target, now)
+	if signed && errors.Is(err, ErrInvalid) {
+		err = signedError{err}
+	}
+	return p, err
+}
+
+// verify is Verify; signed reports whether a key of the tenant made the signature.
+func verify(keys []tenants.DocKey, token string, target Target, now time.Time) (_ *Principal, signed bool, err error) {
 	form, err := read(token)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if err := form.sharedKeyHeader(); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	claims := jwt.MapClaims{}
 	var keyID string
 	_, err = newParser(now, "HS256", "HS512").ParseWithClaims(token, claims, func(t *jwt.Token) (any, error) {
-		signed := token[:strings.LastIndexByte(token, '.')]
+		text := token[:strings.LastIndexByte(token, '.')]
 		for _, k := range keys {
-			if k.Secret != "" && t.Method.Verify(signed, t.Signature, []byte(k.Secret)) == nil {
+			if k.Secret != "" && t.Method.Verify(text, t.Signature, []byte(k.Secret)) == nil {
 				keyID = k.ID
 				return []byte(k.Secret), nil
 			}
 		}
 		return nil, errors.New("no key of the tenant made this signature")
 	})
+	signed = keyID != ""
 	if err != nil {
-		return nil, invalid(err.Error())
+		return nil, signed, invalid(err.Error())
 	}
 	p, err := newPrincipal(claims, keyID, target.Kind)
 	if err != nil {
-		return nil, err
+		return nil, signed, err
 	}
 	p.readService()
 	if err := checkLife(claims, target.Kind, now); err != nil {
-		return nil, err
+		return nil, signed, err
 	}
 	audiences, err := claims.GetAudience()
 	if err != nil {
-		return nil, invalid(err.Error())
+		return nil, signed, invalid(err.Error())
 	}
 	if err := checkAudience(audiences, p.tenantWide, target); err != nil {
-		return nil, err
+		return nil, signed, err
 	}
-	return p, nil
+	return p, signed, nil
 }
 
 // Lapsed returns when a token expired. It has verified nothing. ok is false for a

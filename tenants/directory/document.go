@@ -52,6 +52,9 @@ func Open(f *fleet.Fleet, sealed []byte) (*tenants.Document, error) {
 	if err := json.Unmarshal(data, d); err != nil {
 		return nil, fmt.Errorf("open document: %w", err)
 	}
+	if err := d.Limits.Check(); err != nil {
+		return nil, fmt.Errorf("open document: %w", err)
+	}
 	d.Limits.Fill(d.Plan)
 	for i := range d.LaterLimits {
 		d.LaterLimits[i].Limits.Fill(d.Plan)

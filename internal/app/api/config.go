@@ -4,6 +4,7 @@
 package api
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -77,10 +78,16 @@ type Config struct {
 	// change; empty = plain HTTP, behind a balancer that ends TLS.
 	TLSCertFile string `env:"SIGNALBOX_TLS_CERT_FILE"`
 	TLSKeyFile  string `env:"SIGNALBOX_TLS_KEY_FILE"`
+	// DNSServer is asked for the records that verify tenants' domains, as host:port;
+	// empty = the servers of the machine.
+	DNSServer string `env:"SIGNALBOX_DNS_SERVER"`
 	// LogLevel is debug, info, warn or error.
 	LogLevel string `env:"SIGNALBOX_LOG_LEVEL" envDefault:"info"`
 	// OTLPEndpoint is where traces and metrics go over HTTP; empty = nowhere.
 	OTLPEndpoint string `env:"OTEL_EXPORTER_OTLP_ENDPOINT"`
+
+	// purge is when what is left of deleted tenants goes; zero = usualPurge.
+	purge purgeTimes
 }
 
 // devSignUpsPerHour is for tests, which sign up a lot.
@@ -113,6 +120,9 @@ func (c Config) Validate() error {
 	check("DATABASE_URL", schemeOf(c.DatabaseURL, "postgres", "postgresql"))
 	check("REDIS_URL", schemeOf(c.RedisURL, "redis", "rediss"))
 	check("SIGNALBOX_CONSOLE_URL", schemeOf(c.ConsoleURL, "http", "https"))
+	if _, _, err := net.SplitHostPort(c.DNSServer); c.DNSServer != "" && err != nil {
+		check("SIGNALBOX_DNS_SERVER", errors.New("must be host:port"))
+	}
 	if c.SMTPURL != "" {
 		check("SIGNALBOX_SMTP_URL", schemeOf(c.SMTPURL, "smtp", "smtps"))
 	}
@@ -154,6 +164,16 @@ func (c Config) sealer() (*tenants.Sealer, error) {
 		return nil, errors.New("must be base64")
 	}
 	return tenants.NewSealer(key)
+}
+
+// resolver looks up the records of tenants' domains.
+func (c Config) resolver() *net.Resolver {
+	if c.DNSServer == "" {
+		return net.DefaultResolver
+	}
+	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, c.DNSServer)
+	}}
 }
 
 // confirmSignUps is ConfirmSignUps with its default.

@@ -64,7 +64,7 @@ func newCore(c Config, pool *pgxpool.Pool, logger *slog.Logger, r reach) (*core,
 	}
 	service, err := tenants.NewService(tenants.Config{
 		Store: store, Sealer: sealer, Endpoints: endpoints, ConsoleURL: c.ConsoleURL, Publish: r.publish,
-		Upstreams: r.upstreams, Deliveries: r.deliveries,
+		Resolver: c.resolver(), Upstreams: r.upstreams, Deliveries: r.deliveries,
 		Outbound: outbound.Policy{Allowed: c.OutboundAllow}, SignUpsPerHour: c.SignUpsPerHour, ConfirmSignUps: c.confirmSignUps(), Logger: logger,
 	})
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 	"github.com/redis/go-redis/v9"
+	"go.opentelemetry.io/otel/metric"
 
 	"github.com/signalbox/signalbox/internal/fault"
 	"github.com/signalbox/signalbox/internal/fleet"
@@ -33,16 +34,33 @@ type documents struct {
 	// budgeted is told of tenants whose budgets edges enforce.
 	budgeted func(ctx context.Context, ids []tenants.ID)
 	logger   *slog.Logger
+	// failed counts documents that could not be published.
+	failed metric.Int64Counter
 }
 
 // publish builds and publishes one document.
 func (d *documents) publish(ctx context.Context, id tenants.ID) error {
 	doc, err := d.service.Document(ctx, id)
 	if err != nil {
+		d.unpublished(ctx, id, err)
 		return fmt.Errorf("build document: %w", err)
 	}
 	d.tell(ctx, &doc)
-	return d.publisher.Publish(ctx, &doc)
+	if err := d.publisher.Publish(ctx, &doc); err != nil {
+		d.unpublished(ctx, id, err)
+		return err
+	}
+	return nil
+}
+
+// unpublished tells of a document that edges don't get: they go on with the one that
+// they have.
+func (d *documents) unpublished(ctx context.Context, id tenants.ID, why error) {
+	if ctx.Err() != nil {
+		return // nobody waits for it any more; it is tried again
+	}
+	d.failed.Add(ctx, 1)
+	d.logger.ErrorContext(ctx, "document not published, edges keep the one before", "tenant_id", string(id), "error", why)
 }
 
 // tell says that a document has a budget, if it has.
@@ -87,7 +105,7 @@ func (d *documents) all(ctx context.Context) iter.Seq2[*tenants.Document, error]
 				_, err = directory.Seal(d.fleet, &doc)
 			}
 			if err != nil && ctx.Err() == nil {
-				d.logger.ErrorContext(ctx, "document left out", "tenant_id", string(id), "error", err)
+				d.unpublished(ctx, id, err)
 				return nil
 			}
 			d.tell(ctx, &doc)

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/redis/go-redis/v9"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 
@@ -120,10 +119,10 @@ func (w *cleanUpWorker) Work(ctx context.Context, _ *river.Job[cleanUp]) error {
 }
 
 // newJobs makes the client that works the queue.
-func newJobs(k *core, ledger *billingstore.Store, rdb redis.UniversalClient, publish func(context.Context, tenants.ID) error, send func(context.Context, tenants.Mail) error, keepMails bool, logger *slog.Logger) (*river.Client[pgx.Tx], error) {
+func newJobs(k *core, ledger *billingstore.Store, purge *purgeWorker, publish func(context.Context, tenants.ID) error, send func(context.Context, tenants.Mail) error, keepMails bool, logger *slog.Logger) (*river.Client[pgx.Tx], error) {
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &publishWorker{publish: publish})
-	river.AddWorker(workers, &purgeWorker{purger: purger{redis: rdb}, publish: publish})
+	river.AddWorker(workers, purge)
 	river.AddWorker(workers, &mailWorker{store: k.store, send: send, keep: keepMails})
 	river.AddWorker(workers, &cleanUpWorker{people: k.store, ledger: ledger})
 	client, err := river.NewClient(riverpgxv5.New(k.pool), &river.Config{

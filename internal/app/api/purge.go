@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -20,22 +19,30 @@ import (
 // deletion. Edges hear of it at once, close its connections and tell what those have
 // used within some seconds; what they write meanwhile, or one that was cut off writes
 // when it is back, a later look finds.
+type purgeTimes struct {
+	first time.Duration
+	// ledger is until when a look waits for the last flushes to be in the ledger.
+	ledger  time.Duration
+	every   time.Duration
+	settled time.Duration // from here on a look that finds nothing is the last but one
+	last    time.Duration
+}
+
+// usualPurge leaves nothing after a minute.
+var usualPurge = purgeTimes{first: 6 * time.Second, ledger: 30 * time.Second, every: 10 * time.Second, settled: 40 * time.Second, last: 15 * time.Minute}
+
 const (
-	purgeFirst   = 6 * time.Second
-	purgeEvery   = 10 * time.Second
-	purgeSettled = 40 * time.Second // from here on a look that finds nothing is the last but one
-	purgeLast    = 15 * time.Minute
-	// ledgerPatience is how long the first look waits for the last flushes to be in
-	// the ledger.
-	ledgerPatience = 30 * time.Second
-	purgeTimeout   = time.Minute
-	scanStep       = 1000
+	purgeTimeout = time.Minute // of one look
+	scanStep     = 1000        // keys
 )
 
 // purgeWorker takes what edges have kept of a deleted tenant out of Redis.
 type purgeWorker struct {
 	river.WorkerDefaults[tenantstore.PurgeTenant]
 	purger
+	// sweep puts the last totals of accepted messages in the ledger.
+	sweep   func(context.Context, tenants.ID) error
+	times   purgeTimes
 	publish func(context.Context, tenants.ID) error
 }
 
@@ -47,11 +54,11 @@ func (w *purgeWorker) Work(ctx context.Context, job *river.Job[tenantstore.Purge
 		return fmt.Errorf("publish tombstone: %w", err)
 	}
 	age := time.Since(job.Args.Deleted)
-	if age < purgeFirst {
-		return river.JobSnooze(purgeFirst - age)
+	if age < w.times.first {
+		return river.JobSnooze(w.times.first - age)
 	}
-	if age < ledgerPatience {
-		told, err := w.committed(ctx, job.Args.Deleted.Add(purgeFirst))
+	if age < w.times.ledger {
+		told, err := w.committed(ctx, job.Args.Deleted.Add(w.times.first))
 		if err != nil {
 			return err
 		}
@@ -59,14 +66,17 @@ func (w *purgeWorker) Work(ctx context.Context, job *river.Job[tenantstore.Purge
 			return river.JobSnooze(time.Second)
 		}
 	}
+	if err := w.sweep(ctx, job.Args.Tenant); err != nil {
+		return fmt.Errorf("read the last totals: %w", err)
+	}
 	gone, err := w.purge(ctx, job.Args.Tenant)
 	switch {
 	case err != nil:
 		return err
-	case gone > 0 || age < purgeSettled:
-		return river.JobSnooze(purgeEvery)
-	case age < purgeLast:
-		return river.JobSnooze(purgeLast - age)
+	case gone > 0 || age < w.times.settled:
+		return river.JobSnooze(w.times.every)
+	case age < w.times.last:
+		return river.JobSnooze(w.times.last - age)
 	}
 	return nil
 }
@@ -112,38 +122,57 @@ func (p purger) purge(ctx context.Context, t tenants.ID) (gone int64, err error)
 			break
 		}
 	}
+	listed, err := p.redis.ZRange(ctx, redisclient.UsageHubs, 0, -1).Result()
+	if err != nil {
+		return gone, fmt.Errorf("look for used hubs: %w", err)
+	}
+	if own := membersOf(t, listed); len(own) > 0 {
+		n, err := p.redis.ZRem(ctx, redisclient.UsageHubs, own...).Result()
+		if err != nil {
+			return gone, fmt.Errorf("forget used hubs: %w", err)
+		}
+		gone += n
+	}
+	// Edges that follow announcements from the stream have had this one.
+	announced, err := p.redis.XRange(ctx, redisclient.DocumentsLog, "-", "+").Result()
+	if err != nil {
+		return gone, fmt.Errorf("look for announcements: %w", err)
+	}
+	for _, m := range announced {
+		for _, v := range m.Values {
+			if v == string(t) {
+				if err := p.redis.XDel(ctx, redisclient.DocumentsLog, m.ID).Err(); err != nil {
+					return gone, fmt.Errorf("forget announcement: %w", err)
+				}
+			}
+		}
+	}
 	runs, err := p.redis.SMembers(ctx, redisclient.PresenceEdges).Result()
 	if err != nil {
 		return gone, fmt.Errorf("look for presence: %w", err)
 	}
 	for _, run := range runs {
-		n, err := p.forget(ctx, redisclient.PresenceHubs(run), string(t)+"/")
+		present, err := p.redis.SMembers(ctx, redisclient.PresenceHubs(run)).Result()
 		if err != nil {
-			return gone, err
+			return gone, fmt.Errorf("look for presence: %w", err)
 		}
-		gone += n
+		if own := membersOf(t, present); len(own) > 0 {
+			n, err := p.redis.SRem(ctx, redisclient.PresenceHubs(run), own...).Result()
+			if err != nil {
+				return gone, fmt.Errorf("forget presence: %w", err)
+			}
+			gone += n
+		}
 	}
 	return gone, nil
 }
 
-// forget takes the members with a prefix out of a set.
-func (p purger) forget(ctx context.Context, set, prefix string) (int64, error) {
-	all, err := p.redis.SMembers(ctx, set).Result()
-	if err != nil && !errors.Is(err, redis.Nil) {
-		return 0, fmt.Errorf("look for presence: %w", err)
-	}
-	var members []any
+// membersOf picks the hubs of a tenant out of such as tenant/hub.
+func membersOf(t tenants.ID, all []string) (own []any) {
 	for _, m := range all {
-		if strings.HasPrefix(m, prefix) {
-			members = append(members, m)
+		if strings.HasPrefix(m, string(t)+"/") {
+			own = append(own, m)
 		}
 	}
-	if len(members) == 0 {
-		return 0, nil
-	}
-	n, err := p.redis.SRem(ctx, set, members...).Result()
-	if err != nil {
-		return 0, fmt.Errorf("forget presence: %w", err)
-	}
-	return n, nil
+	return own
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -16,6 +17,7 @@ import (
 	"github.com/exaring/otelpgx"
 	"github.com/go-chi/chi/v5"
 	"github.com/redis/go-redis/v9"
+	"go.opentelemetry.io/otel/metric"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/signalbox/signalbox/adminapi"
@@ -106,6 +108,10 @@ func open(ctx context.Context, c Config, logger *slog.Logger, console io.Writer,
 		return nil, fmt.Errorf("open Redis: %w", err)
 	}
 	a.documents = &documents{publisher: directory.NewPublisher(a.redis, secrets), fleet: secrets, redis: a.redis, logger: logger}
+	if a.documents.failed, err = signals.Meter().Int64Counter("signalbox.documents.unpublished", metric.WithUnit("{document}"),
+		metric.WithDescription("Tenant documents that could not be published; edges go on with those before.")); err != nil {
+		return nil, fmt.Errorf("make counter: %w", err)
+	}
 	to, err := a.reach(c, logger)
 	if err != nil {
 		return nil, err
@@ -136,7 +142,11 @@ func open(ctx context.Context, c Config, logger *slog.Logger, console io.Writer,
 	if err != nil {
 		return nil, err
 	}
-	if a.jobs, err = newJobs(a.core, ledger, a.redis, a.documents.publish, send, c.Dev, logger); err != nil {
+	sweep := func(ctx context.Context, t tenants.ID) error {
+		return usage.NewSweeper(a.redis, ledger, nil, logger).SweepTenant(ctx, t)
+	}
+	purge := &purgeWorker{purger: purger{redis: a.redis}, sweep: sweep, times: cmp.Or(c.purge, usualPurge), publish: a.documents.publish}
+	if a.jobs, err = newJobs(a.core, ledger, purge, a.documents.publish, send, c.Dev, logger); err != nil {
 		return nil, err
 	}
 	keys, err := jwks.New(jwks.Config{Transport: outbound.NewTransport(outbound.Config{Policy: outbound.Policy{Allowed: c.OutboundAllow}}), Logger: logger})

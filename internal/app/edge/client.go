@@ -60,6 +60,19 @@ func unauthorized() *transport.Error {
 	return e
 }
 
+// notGood is unauthorized for a token of a tenant that is there: to whoever has a key
+// of a development tenant, it says why.
+func notGood(t *tenants.Document, err error) *transport.Error {
+	e := unauthorized()
+	if why, ok := accesstoken.Reason(err); ok && t.Environment == tenants.Development {
+		e.Text += whyNot + why + "."
+	}
+	return e
+}
+
+// whyNot is before the reason in what development tenants are told.
+const whyNot = " Development tenants are told why: "
+
 // clients serves /client for all tenants.
 type clients struct {
 	auth    *authenticator
@@ -125,7 +138,7 @@ func (c *clients) resolve(r *http.Request) (*transport.Endpoint, error) {
 		return nil, unauthorized()
 	case err != nil:
 		c.refused(t.ID, "", codeToken)
-		return nil, unauthorized()
+		return nil, notGood(t, err)
 	case p.UserID != "" && hubs.CheckUser(p.UserID) != nil:
 		c.refused(t.ID, "", codeToken)
 		return nil, refuse(http.StatusUnauthorized, "The access token's user can't be served: "+hubs.CheckUser(p.UserID).Error())

@@ -109,7 +109,7 @@ func (e *Edge) shared(f *fleet.Fleet) error {
 	if err != nil {
 		return err
 	}
-	e.hubs = &registry{log: e.log, tenants: make(map[tenants.ID]*tenantHubs), servers: servers}
+	e.hubs = &registry{log: e.log, tenants: make(map[tenants.ID]*tenantHubs), deleted: make(map[tenants.ID]bool), servers: servers}
 	e.hubs.pressure = e.newPressure()
 	if e.directory, err = directory.New(directory.Config{
 		Redis: e.redis, Fleet: f, Source: source, OnChange: e.hubs.changed, InUse: e.hubs.inUse, Logger: e.log,

@@ -123,6 +123,12 @@ func (g *registry) apply(t *tenants.Document, name string, s *servedHub) {
 // directory's OnChange and doesn't block.
 func (g *registry) changed(_, after *tenants.Document) {
 	g.serversChanged(after)
+	g.watchKeys(after)
+	if after.Status == tenants.Deleted {
+		g.mu.Lock()
+		g.deleted[after.ID] = true
+		g.mu.Unlock()
+	}
 	for name, s := range g.of(after.ID) {
 		closed := 0
 		s.server.Each(func(c *hubs.Connection) {

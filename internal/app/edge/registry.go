@@ -73,6 +73,9 @@ type registry struct {
 	cutOff   atomic.Bool // Redis is away for this edge alone
 	pressure *pressure   // of memory
 	tenants  map[tenants.ID]*tenantHubs
+	keyEnds  map[tenants.ID]*time.Timer // of the next key that stops being good
+	deleted  map[tenants.ID]bool        // tenants whose hubs shall go
+	ended    bool                       // nothing more begins
 }
 
 // tenantHubs are a tenant's hubs on this edge.
@@ -216,6 +219,7 @@ func (g *registry) get(t *tenants.Document, hub string) (*servedHub, error) {
 	s.server = server
 	s.handlers.start(server)
 	th.served[hub] = s
+	g.watch(t)
 	return s, nil
 }
 
@@ -300,14 +304,19 @@ func (g *registry) of(id tenants.ID) map[string]*servedHub {
 
 // run drops what is idle until ctx is done.
 func (g *registry) run(ctx context.Context) error {
-	tick := time.NewTicker(sweepEvery)
+	tick, soon := time.NewTicker(sweepEvery), time.NewTicker(deletedEvery)
 	defer tick.Stop()
+	defer soon.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case now := <-tick.C:
 			for _, s := range g.takeIdle(now) {
+				g.end(ctx, s)
+			}
+		case <-soon.C:
+			for _, s := range g.takeDeleted() {
 				g.end(ctx, s)
 			}
 		}
@@ -393,7 +402,10 @@ func (g *registry) hubServers() (all []*hubs.Server) {
 // tell other edges.
 func (g *registry) close(ctx context.Context) {
 	g.mu.Lock()
-	g.draining = true
+	g.draining, g.ended = true, true
+	for _, timer := range g.keyEnds {
+		timer.Stop()
+	}
 	all := g.tenants
 	g.tenants = make(map[tenants.ID]*tenantHubs)
 	g.mu.Unlock()

@@ -86,7 +86,7 @@ func (b *backends) scope(r *http.Request) (rest.Scope, error) {
 		return rest.Scope{}, denied
 	case err != nil:
 		b.refused(t.ID, "", codeToken)
-		return rest.Scope{}, denied
+		return rest.Scope{}, fault.New(fault.Unauthenticated, notGood(t, err).Text).WithCode(codeToken)
 	case t.Status != tenants.Active:
 		b.refused(t.ID, "", codeSuspended)
 		return rest.Scope{}, fault.New(fault.Forbidden, "The tenant is suspended.").WithCode(codeSuspended)

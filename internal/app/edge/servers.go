@@ -44,6 +44,7 @@ func (s *servers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// the connection.
 	if t, ok := s.hubs.directory.Cached(a.Hub.Tenant); ok {
 		s.hubs.serversChanged(t)
+		s.hubs.watchKeys(t)
 	}
 }
 
@@ -72,7 +73,7 @@ func (s *servers) admission(r *http.Request) (*serverconn.Admission, *transport.
 		return nil, refuse(http.StatusForbidden, "The access token is not one for app servers.")
 	case err != nil:
 		s.refused(t.ID, "", codeToken)
-		return nil, unauthorized()
+		return nil, notGood(t, err)
 	case t.Status != tenants.Active:
 		s.refused(t.ID, hub, codeSuspended)
 		return nil, refuse(http.StatusForbidden, "The tenant is suspended.")

@@ -1,0 +1,349 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/signalbox/signalbox/internal/redisclient"
+	"github.com/signalbox/signalbox/tenants"
+)
+
+// traces lists where Redis has a text, in the names of keys and in what they hold.
+func traces(t *testing.T, client redis.UniversalClient, text string) (found []string) {
+	t.Helper()
+	ctx := t.Context()
+	keys := client.Scan(ctx, 0, "*", 1000).Iterator()
+	for keys.Next(ctx) {
+		key := keys.Val()
+		var value any
+		var err error
+		switch kind := client.Type(ctx, key).Val(); kind {
+		case "string":
+			value, err = client.Get(ctx, key).Result()
+		case "hash":
+			value, err = client.HGetAll(ctx, key).Result()
+		case "set":
+			value, err = client.SMembers(ctx, key).Result()
+		case "zset":
+			value, err = client.ZRange(ctx, key, 0, -1).Result()
+		case "stream":
+			value, err = client.XRange(ctx, key, "-", "+").Result()
+		case "none": // it went meanwhile
+		default:
+			t.Fatalf("%s is a %s: read it", key, kind)
+		}
+		if err != nil && !strings.Contains(err.Error(), "nil") {
+			t.Fatal(err)
+		}
+		if strings.Contains(key+fmt.Sprint(value), text) {
+			found = append(found, key)
+		}
+	}
+	if err := keys.Err(); err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(found)
+	return found
+}
+
+// kinds are the keys without what differs by tenant, hub, edge, user and connection.
+func kinds(keys []string) (all []string) {
+	for _, k := range keys {
+		parts := strings.SplitN(k, "}:", 2)
+		kind := strings.SplitN(parts[len(parts)-1], ":", 2)[0]
+		if !slices.Contains(all, kind) {
+			all = append(all, kind)
+		}
+	}
+	return all
+}
+
+// TestDeletedTenant_leaves_nothing: messages, history, groups, presence, owners,
+// idempotency, limits and delivery log are gone from Redis, connections are closed,
+// and whoever takes the name next gets nothing of it.
+func TestDeletedTenant_leaves_nothing(t *testing.T) {
+	t.Parallel()
+	f := startPlane(t, 2, func(c *Config) {
+		c.purge = purgeTimes{first: 3 * time.Second, ledger: 10 * time.Second, every: time.Second, settled: 6 * time.Second, last: 7 * time.Second}
+	})
+	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }))
+	t.Cleanup(hook.Close)
+	f.want(http.StatusOK, "PATCH", "/v1/tenants/acme/hubs/chat", map[string]any{
+		"upstream": map[string]any{"rules": []any{map[string]any{"url": hook.URL + "/{event}"}}}, "history": map[string]any{"group_index": true},
+	})
+	var live []*client
+	for e := range f.edges {
+		k := f.connect(e, f.token(f.key, fmt.Sprintf("user-%d", e)))
+		live = append(live, k)
+		for _, call := range [][]any{{"$joinGroup", "demo"}, {"$setPresence", "demo", "here"}, {"$sendToGroup", "demo", "hello", []any{"world"}}} {
+			if refused := k.call(call[0].(string), call[1:]...); refused != "" {
+				t.Fatalf("%v: %s", call, refused)
+			}
+		}
+		if status := f.rest(e, "POST", "other", f.key.Secret, `{"target":"hello","arguments":["world"]}`); status != http.StatusAccepted {
+			t.Fatalf("publishing answered %d", status)
+		}
+	}
+	if status := f.rest(0, "PUT", "chat/users/user-9/groups/demo", f.key.Secret, ""); status >= 300 {
+		t.Fatalf("adding a user to a group answered %d", status)
+	}
+	eventually(t, func() string {
+		have := kinds(traces(t, f.redis, f.tenant))
+		for _, kind := range []string{"stream", "head", "accepted", "idem", "present", "ugroups", "owner", "deliveries", "index", "connections", "memberships"} {
+			if !slices.Contains(have, kind) {
+				return "nothing of the kind " + kind + " is there to be purged: " + fmt.Sprint(have)
+			}
+		}
+		return ""
+	})
+	old := f.token(f.key, "user-0")
+
+	began := time.Now()
+	f.want(http.StatusNoContent, "DELETE", "/v1/tenants/acme", nil)
+	for _, k := range live {
+		if reason := k.closed(); reason != "Connection closed with an error." && !strings.Contains(reason, "The tenant was deleted.") {
+			t.Errorf("closed with %q", reason)
+		}
+	}
+	t.Logf("the connections were closed after %s", time.Since(began))
+	tombstone := []string{redisclient.Document(tenants.ID(f.tenant))}
+	eventually(t, func() string {
+		if left := traces(t, f.redis, f.tenant); !slices.Equal(left, tombstone) {
+			return fmt.Sprint("Redis still has ", left)
+		}
+		return ""
+	})
+	t.Logf("Redis had nothing more of it after %s", time.Since(began))
+	if doc := openDocument(t, f.redis, f.tenant); doc == nil || doc.Status != tenants.Deleted || len(doc.Keys) != 0 {
+		t.Errorf("the tombstone is %+v", doc)
+	}
+	var usage int64
+	if err := f.api.app.core.pool.QueryRow(t.Context(), "SELECT sum(accepted) FROM usage_minutes WHERE tenant_id = $1", f.tenant).Scan(&usage); err != nil || usage < 4 {
+		t.Errorf("the ledger has %d accepted messages, %v; want all of them", usage, err)
+	}
+
+	// The name again.
+	answer := f.want(http.StatusCreated, "POST", "/v1/tenants", map[string]any{"name": "Acme", "slug": "acme"})
+	if at(answer, "tenant", "id") == f.tenant {
+		t.Error("an id was used again")
+	}
+	fresh := tenants.DocKey{ID: at(answer, "key", "id"), Secret: at(answer, "key", "secret")}
+	for e := range f.edges {
+		if status, _ := f.negotiate(e, old, "", ""); status != http.StatusUnauthorized {
+			t.Errorf("edge %d answers an old token with %d", e, status)
+		}
+		if status := f.rest(e, "POST", "other", f.key.Secret, `{"target":"hello","arguments":["world"]}`); status != http.StatusUnauthorized {
+			t.Errorf("edge %d answers the old key with %d", e, status)
+		}
+		k := f.connect(e, f.token(fresh, "user-0"))
+		k.write(`{"type":4,"invocationId":"h","target":"$history","arguments":[{"group":"demo"}]}`)
+		if got := k.next(); got.Type != 3 || got.Error != "" {
+			t.Errorf("the history of the new tenant begins with %+v, want its end", got)
+		}
+	}
+	// Looks go on until nothing can come any more.
+	eventually(t, func() string {
+		var waiting int
+		err := f.api.app.core.pool.QueryRow(t.Context(), "SELECT count(*) FROM river_job WHERE kind = 'purge_tenant' AND finalized_at IS NULL").Scan(&waiting)
+		if err != nil || waiting > 0 {
+			return fmt.Sprintf("%d looks are to come, %v", waiting, err)
+		}
+		return ""
+	})
+	if left := traces(t, f.redis, f.tenant); !slices.Equal(left, tombstone) {
+		t.Errorf("at the end Redis has %v", left)
+	}
+}
+
+func TestSuspendedTenant_is_not_served_until_it_is_resumed(t *testing.T) {
+	t.Parallel()
+	f := startPlane(t, 2, func(*Config) {})
+	token := f.token(f.key, "ann")
+	live := []*client{f.connect(0, token), f.connect(1, token)}
+	if a := f.want(http.StatusOK, "POST", "/v1/tenants/acme/suspend", nil); at(a, "status") != "suspended" || at(a, "suspended_at") == "" {
+		t.Errorf("suspending answered %v", a)
+	}
+	for _, k := range live {
+		if reason := k.closed(); !strings.Contains(reason, "The tenant is suspended.") {
+			t.Errorf("closed with %q", reason)
+		}
+	}
+	for e := range f.edges {
+		if status, body := f.negotiate(e, token, "", ""); status != http.StatusForbidden || !strings.Contains(body, "suspended") {
+			t.Errorf("edge %d answers a client with %d %s", e, status, body)
+		}
+		if status := f.rest(e, "POST", "chat", f.key.Secret, `{"target":"hello","arguments":[]}`); status != http.StatusForbidden {
+			t.Errorf("edge %d answers a backend with %d", e, status)
+		}
+	}
+	f.want(http.StatusOK, "POST", "/v1/tenants/acme/suspend", nil) // once more changes nothing
+	if a := f.want(http.StatusOK, "POST", "/v1/tenants/acme/resume", nil); at(a, "status") != "active" || at(a, "suspended_at") != "" {
+		t.Errorf("resuming answered %v", a)
+	}
+	for e := range f.edges {
+		eventually(t, func() string {
+			if status, body := f.negotiate(e, token, "", ""); status != http.StatusOK {
+				return fmt.Sprintf("edge %d answers %d %s", e, status, body)
+			}
+			return ""
+		})
+	}
+}
+
+func TestDomain_is_served_once_its_record_is_there(t *testing.T) {
+	t.Parallel()
+	f := startPlane(t, 2, func(*Config) {})
+	const domain = "rt.example.com"
+	token := f.token(f.key, "ann")
+	serves := func(status int) {
+		t.Helper()
+		for e := range f.edges {
+			eventually(t, func() string {
+				if got, body := f.negotiate(e, token, domain, ""); got != status {
+					return fmt.Sprintf("edge %d answers %d %s", e, got, body)
+				}
+				return ""
+			})
+		}
+	}
+	serves(http.StatusUnauthorized)
+	made := f.want(http.StatusCreated, "POST", "/v1/tenants/acme/domains", map[string]any{"domain": "RT.Example.com."})
+	if at(made, "domain") != domain || at(made, "record", "type") != "TXT" || at(made, "record", "name") != "_signalbox."+domain {
+		t.Errorf("adding answered %v", made)
+	}
+	verify := "/v1/tenants/acme/domains/" + at(made, "id") + "/verify"
+	if a := f.want(http.StatusConflict, "POST", verify, nil); at(a, "code") != "domain_unverified" || !strings.Contains(at(a, "detail"), "There is no TXT record _signalbox."+domain) {
+		t.Errorf("without a record: %v", a)
+	}
+	f.dns.set("_signalbox."+domain, "signalbox-verification=of-somebody-else")
+	if a := f.want(http.StatusConflict, "POST", verify, nil); !strings.Contains(at(a, "detail"), "another value") {
+		t.Errorf("with another's record: %v", a)
+	}
+	f.dns.fail(true)
+	if a := f.want(http.StatusServiceUnavailable, "POST", verify, nil); at(a, "code") != "dns_unavailable" {
+		t.Errorf("without DNS: %v", a)
+	}
+	f.dns.fail(false)
+	serves(http.StatusUnauthorized)
+
+	f.dns.set("_signalbox."+domain, at(made, "record", "value"))
+	if a := f.want(http.StatusOK, "POST", verify, nil); a["verified"] != true {
+		t.Errorf("with the record: %v", a)
+	}
+	serves(http.StatusOK)
+	if got, _ := f.negotiate(0, token, "other.example.com", ""); got != http.StatusUnauthorized {
+		t.Errorf("a neighbour of the domain is answered with %d", got)
+	}
+
+	// Another tenant with a record of its own can't take it away.
+	f.want(http.StatusCreated, "POST", "/v1/tenants", map[string]any{"name": "Rival", "slug": "rival"})
+	theirs := f.want(http.StatusCreated, "POST", "/v1/tenants/rival/domains", map[string]any{"domain": domain})
+	f.dns.set("_signalbox."+domain, at(theirs, "record", "value"))
+	if a := f.want(http.StatusConflict, "POST", "/v1/tenants/rival/domains/"+at(theirs, "id")+"/verify", nil); at(a, "code") != "domain_taken" {
+		t.Errorf("a rival's verification: %v", a)
+	}
+	serves(http.StatusOK)
+
+	f.want(http.StatusNoContent, "DELETE", "/v1/tenants/acme/domains/"+at(made, "id"), nil)
+	serves(http.StatusUnauthorized)
+	if a := f.want(http.StatusOK, "POST", "/v1/tenants/rival/domains/"+at(theirs, "id")+"/verify", nil); a["verified"] != true {
+		t.Errorf("once it is free: %v", a)
+	}
+	serves(http.StatusUnauthorized) // the token is acme's
+}
+
+// TestRotation_under_traffic: with an overlap, no request and no connection of the
+// former key is refused until it ends; ended, all of them are.
+func TestRotation_under_traffic(t *testing.T) {
+	t.Parallel()
+	f := startPlane(t, 2, func(*Config) {})
+	token := f.token(f.key, "ann")
+	live := []*client{f.connect(0, token), f.connect(1, token)}
+	publish := func(e int, key string) int {
+		return f.rest(e, "POST", "chat/users/nobody", key, `{"target":"tick","arguments":[]}`)
+	}
+	traffic, stop := context.WithCancel(t.Context())
+	refused := make(chan int)
+	go func() {
+		worst := 0
+		for e := 0; traffic.Err() == nil; e = 1 - e {
+			worst = max(worst, publish(e, f.key.Secret))
+		}
+		refused <- worst
+	}()
+	made := f.want(http.StatusOK, "POST", "/v1/tenants/acme/keys/primary/regenerate", map[string]any{"overlap_seconds": 3600})
+	fresh := tenants.DocKey{ID: at(made, "id"), Secret: at(made, "secret")}
+	for e := range f.edges {
+		eventually(t, func() string {
+			if status := publish(e, fresh.Secret); status != http.StatusAccepted {
+				return fmt.Sprintf("edge %d answers the new key with %d", e, status)
+			}
+			return ""
+		})
+		live = append(live, f.connect(e, token))
+	}
+	stop()
+	if worst := <-refused; worst != http.StatusAccepted {
+		t.Errorf("a publish with the former key was answered with %d", worst)
+	}
+	for _, k := range live {
+		if refusal := k.call("$joinGroup", "demo"); refusal != "" {
+			t.Errorf("a connection of the former key: %s", refusal)
+		}
+	}
+	if a := f.want(http.StatusConflict, "POST", "/v1/tenants/acme/keys/primary/regenerate", map[string]any{"overlap_seconds": 60}); at(a, "code") != "overlap_running" {
+		t.Errorf("regenerating once more: %v", a)
+	}
+	var former map[string]any
+	eventually(t, func() string {
+		for _, k := range f.want(http.StatusOK, "GET", "/v1/tenants/acme/keys", nil)["keys"].([]any) {
+			k := k.(map[string]any)
+			if k["id"] == f.key.ID {
+				former = k
+			}
+			if (k["id"] == f.key.ID || k["id"] == fresh.ID) && k["last_used_at"] == nil {
+				return fmt.Sprint("the use isn't told: ", k)
+			}
+		}
+		return ""
+	})
+	if former["expires_at"] == nil || former["slot"] != "primary" {
+		t.Errorf("the former key is shown as %v", former)
+	}
+
+	f.want(http.StatusNoContent, "DELETE", "/v1/tenants/acme/keys/primary/former", nil)
+	for _, k := range live {
+		if reason := k.closed(); !strings.Contains(reason, "access key") {
+			t.Errorf("closed with %q", reason)
+		}
+	}
+	for e := range f.edges {
+		if status := publish(e, f.key.Secret); status != http.StatusUnauthorized {
+			t.Errorf("edge %d answers the former key with %d", e, status)
+		}
+		if status := publish(e, fresh.Secret); status != http.StatusAccepted {
+			t.Errorf("edge %d answers the present key with %d", e, status)
+		}
+	}
+
+	// An overlap ends by itself, on live connections too.
+	last := f.connect(0, f.token(fresh, "ann"))
+	f.want(http.StatusOK, "POST", "/v1/tenants/acme/keys/primary/regenerate", map[string]any{"overlap_seconds": 1})
+	if reason := last.closed(); !strings.Contains(reason, "access key") {
+		t.Errorf("closed with %q", reason)
+	}
+	if status := publish(1, fresh.Secret); status != http.StatusUnauthorized {
+		t.Errorf("a key whose overlap is over is answered with %d", status)
+	}
+	if status, _ := f.negotiate(0, f.token(fresh, "ann"), "", ""); status != http.StatusUnauthorized {
+		t.Errorf("its token is answered with %d", status)
+	}
+}
