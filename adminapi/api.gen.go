@@ -1970,10 +1970,10 @@ type UpstreamMode string
 
 // UpstreamRule defines model for UpstreamRule.
 type UpstreamRule struct {
-	// Category Of connections and messages; default *
+	// Category Of connections, messages and, where it is named, presence; default *
 	Category *string `json:"category,omitempty"`
 
-	// Event connected, disconnected, or names of methods; default *
+	// Event connected, disconnected, joined, left, or names of methods; default *
 	Event *string `json:"event,omitempty"`
 
 	// Hub *, or names separated by commas; default *

@@ -53,9 +53,14 @@ type UpstreamRule struct {
 const (
 	CategoryConnections = "connections"
 	CategoryMessages    = "messages"
+	// CategoryPresence must be named by a rule: * isn't meant for it.
+	CategoryPresence = "presence"
 
 	EventConnected    = "connected"
 	EventDisconnected = "disconnected"
+
+	EventJoined = "joined"
+	EventLeft   = "left"
 )
 
 // The defaults and bounds of upstreams.
@@ -88,11 +93,35 @@ func (u *Upstream) Match(hub, category, event string) (UpstreamRule, bool) {
 		return UpstreamRule{}, false
 	}
 	for _, r := range u.Rules {
+		if category == CategoryPresence && !r.presence() {
+			continue
+		}
 		if matchesPattern(r.Hub, hub) && matchesPattern(r.Category, category) && matchesPattern(r.Event, event) {
 			return r, true
 		}
 	}
 	return UpstreamRule{}, false
+}
+
+// presence reports whether the rule is for comings and goings.
+func (r UpstreamRule) presence() bool {
+	for item := range strings.SplitSeq(r.Category, ",") {
+		if strings.TrimSpace(item) == CategoryPresence {
+			return true
+		}
+	}
+	return false
+}
+
+// Presence reports whether the hub's upstream is told who comes to groups and leaves
+// them.
+func (u *Upstream) Presence(hub string) bool {
+	if u == nil || u.Mode != UpstreamNative {
+		return false
+	}
+	_, joined := u.Match(hub, CategoryPresence, EventJoined)
+	_, left := u.Match(hub, CategoryPresence, EventLeft)
+	return joined || left
 }
 
 func matchesPattern(pattern, name string) bool {
@@ -146,6 +175,9 @@ func (u *Upstream) problems(prefix string) []fault.Field {
 	}
 	if len(d.Rules) > maxUpstreamRules {
 		bad("rules", "are too many", fmt.Sprintf("at most %d", maxUpstreamRules))
+	}
+	if d.Mode != UpstreamNative && slices.ContainsFunc(d.Rules, UpstreamRule.presence) {
+		bad("mode", "can't tell of presence", "native, or rules without the category presence")
 	}
 	for i, r := range d.Rules {
 		at := fmt.Sprintf("rules.%d.", i)

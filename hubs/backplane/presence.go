@@ -37,16 +37,6 @@ const (
 	settingsField = ""
 )
 
-// forgetPresence forgets tokens unless there are newer ones. KEYS: the hash. ARGV:
-// field, token, and so on.
-var forgetPresence = redis.NewScript(`
-for i = 1, #ARGV, 2 do
-  if redis.call('HGET', KEYS[1], ARGV[i]) == ARGV[i + 1] then redis.call('HDEL', KEYS[1], ARGV[i]) end
-end
-local left = redis.call('HLEN', KEYS[1])
-if left == 1 and redis.call('HEXISTS', KEYS[1], '') == 1 then redis.call('DEL', KEYS[1]) return 0 end
-return left`)
-
 // presenceField names a member: connection ids hold no slash.
 func presenceField(connection, group string) string { return connection + "/" + group }
 
@@ -54,19 +44,22 @@ func presenceField(connection, group string) string { return connection + "/" + 
 func (h *hubBackplane) remember(ctx context.Context, e *hubs.Entry) error {
 	ctx, cancel := context.WithTimeout(ctx, attemptPatience)
 	defer cancel()
-	settings, err := json.Marshal(h.settings())
+	s := h.settings()
+	settings, err := json.Marshal(s)
 	if err != nil {
 		return fmt.Errorf("remember presence: %w", err)
 	}
-	members, ofRun := h.keys().Presence(h.r.run), redisclient.PresenceHubs(h.r.run)
+	ofRun := redisclient.PresenceHubs(h.r.run)
 	_, err = h.r.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 		p.SAdd(ctx, redisclient.PresenceEdges, h.r.run)
-		p.SAdd(ctx, ofRun, string(h.id.tenant)+"/"+h.id.hub)
+		p.SAdd(ctx, ofRun, h.id.name())
 		p.PExpire(ctx, ofRun, headLife)
-		p.HSet(ctx, members, settingsField, settings, presenceField(e.Connections[0], e.Groups[0]), e.Reason)
-		p.PExpire(ctx, members, headLife)
 		return nil
 	})
+	if err == nil {
+		err = rememberPresence.Run(ctx, h.r.client, h.presenceKeys(h.r.run), headLife.Milliseconds(), presenceField(e.Connections[0], e.Groups[0]),
+			e.Reason, settings, h.countedAs(e, s), h.id.name(), presenceDebounce.Milliseconds()).Err()
+	}
 	if err != nil {
 		return fmt.Errorf("remember presence: %w: %w", hubs.ErrUnavailable, err)
 	}
@@ -78,7 +71,8 @@ func (h *hubBackplane) remember(ctx context.Context, e *hubs.Entry) error {
 func (h *hubBackplane) forget(ctx context.Context, run string, fields ...any) {
 	ctx, cancel := context.WithTimeout(ctx, attemptPatience)
 	defer cancel()
-	if err := forgetPresence.Run(ctx, h.r.client, []string{h.keys().Presence(run)}, fields...).Err(); err != nil {
+	arguments := append([]any{headLife.Milliseconds(), h.id.name(), presenceDebounce.Milliseconds()}, fields...)
+	if err := forgetPresence.Run(ctx, h.r.client, h.presenceKeys(run), arguments...).Err(); err != nil {
 		h.r.log.Debug("presence is not forgotten", "hub", h.id.hub, "error", err)
 	}
 }
@@ -228,7 +222,8 @@ func (r *Redis) reapHub(ctx context.Context, run string, id hubID) (int, error) 
 		h.forget(ctx, run, ended...)
 		return nil
 	}
-	for field, token := range members {
+	for field, value := range members {
+		token, _, _ := strings.Cut(value, "/")
 		connection, group, ok := strings.Cut(field, "/")
 		process, _, ok2 := strings.Cut(token, ".")
 		if !ok || !ok2 {

@@ -36,6 +36,11 @@ type Config struct {
 	// answered. It must not block. Optional.
 	OnUnheard func(tenant tenants.ID, hub string)
 
+	// OnPresence is told who has come to a group or left it, of hubs whose Settings ask
+	// for it: once over all processes that have it, unless one ends before it has called
+	// told; it does so also for what it doesn't tell. It may block for a moment. Optional.
+	OnPresence func(tenant tenants.ID, hub string, e PresenceEvent, told func())
+
 	// Doorbells is the number of Pub/Sub connections that tenants are spread
 	// over, so that one tenant's flood holds up few others. 0 = 4.
 	Doorbells int
@@ -127,6 +132,9 @@ type Settings struct {
 	// GroupIndex keeps an index of the entries of each group, so that reading the
 	// history of one costs what the group has and not what the hub has.
 	GroupIndex bool
+	// PresenceEvents has Config.OnPresence told of who comes from now on, and when
+	// those leave.
+	PresenceEvents bool
 }
 
 func (s Settings) retention() time.Duration {
@@ -210,6 +218,9 @@ func New(cfg Config) (*Redis, error) {
 	r.start(r.watchRoom)
 	r.start(r.sweep)
 	r.start(r.reap)
+	if r.cfg.OnPresence != nil {
+		r.start(r.tell)
+	}
 	return r, nil
 }
 

@@ -23,6 +23,9 @@ const (
 type event struct {
 	post   *post
 	native bool // is retried
+	// ended is called when it is over with; told says that nobody needs to tell it any
+	// more, which isn't so when this edge ends. nil = nobody asks.
+	ended func(told bool)
 }
 
 // eventQueue tells a tenant's events, in no certain order once some are retried.
@@ -54,14 +57,14 @@ func (q *eventQueue) admit(e *event) bool {
 	}
 	g.mu.Unlock()
 	if !open {
-		q.lost(e)
+		q.lost(e, false)
 		return false
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.count >= maxEvents || q.count > 0 && q.bytes+len(e.post.body) > maxEventBytes {
 		g.events.Done()
-		q.lost(e)
+		q.lost(e, true)
 		return false
 	}
 	q.count++
@@ -69,20 +72,26 @@ func (q *eventQueue) admit(e *event) bool {
 	return true
 }
 
-// lost counts an event that won't be told.
-func (q *eventQueue) lost(e *event) {
+// lost counts an event that won't be told; by nobody, when told is set.
+func (q *eventQueue) lost(e *event, told bool) {
+	if e.ended != nil {
+		defer e.ended(told)
+	}
 	q.tenant.g.refused(q.tenant.id, e.post.hub, codeEventLost)
 	d := e.post.delivery(time.Now(), nil, &failure{code: codeEventLost})
 	d.Outcome = tenants.Failed
 	q.tenant.record(d)
 }
 
-// done counts an event out.
-func (q *eventQueue) done(e *event) {
+// done counts an event out; told as in event.
+func (q *eventQueue) done(e *event, told bool) {
 	q.mu.Lock()
 	q.count--
 	q.bytes -= len(e.post.body)
 	q.mu.Unlock()
+	if e.ended != nil {
+		e.ended(told)
+	}
 	q.tenant.g.events.Done()
 }
 
@@ -118,8 +127,8 @@ func (q *eventQueue) tell(e *event) {
 	g := q.tenant.g
 	e.post.retries = e.native && e.post.attempt <= len(g.retryAfter) && !g.isClosing()
 	a, f := q.tenant.send(g.ctx, e.post)
-	if f == nil && a.ok() || !e.post.retries {
-		q.done(e)
+	if ok := f == nil && a.ok(); ok || !e.post.retries {
+		q.done(e, ok || !g.isClosing())
 		return
 	}
 	q.pause(e)
@@ -148,7 +157,7 @@ func (q *eventQueue) later(e *event, after time.Duration, holds func() bool) {
 		if holds() {
 			q.put(e)
 		} else {
-			q.done(e)
+			q.done(e, true)
 		}
 	})
 }

@@ -80,6 +80,18 @@ func (k HubKeys) Servers() string { return k.tag + "servers" }
 // present, by connection and group.
 func (k HubKeys) Presence(run string) string { return k.tag + "present:" + run }
 
+// PresenceCounts is the hash of how many presences each member of a group has, for
+// hubs that tell of it.
+func (k HubKeys) PresenceCounts() string { return k.tag + "present:counts" }
+
+// PresenceTold is the hash of the members whose coming was told last, and of what is
+// being told.
+func (k HubKeys) PresenceTold() string { return k.tag + "present:told" }
+
+// PresenceDue is the sorted set of the members of whom there may be something to
+// tell, by the millisecond when it is due.
+func (k HubKeys) PresenceDue() string { return k.tag + "present:due" }
+
 // ServersDoorbell is the Pub/Sub channel that carries each changed entry of it.
 func (k HubKeys) ServersDoorbell() string { return k.tag + "servers:bell" }
 
@@ -166,6 +178,10 @@ const PresenceEdges = prefix + "present"
 
 // PresenceHubs is the set of the hubs, as tenant/hub, in which an edge run has.
 func PresenceHubs(run string) string { return prefix + "edge:" + run + ":present" }
+
+// PresenceNews is the sorted set of the hubs, as tenant/hub, that may have something
+// to tell of presence, by the millisecond when the first of it is due.
+const PresenceNews = prefix + "present:news"
 
 // PresenceReaper says which edge run sees to the end of a dead one's presence.
 func PresenceReaper(run string) string { return prefix + "edge:" + run + ":reaper" }

@@ -128,20 +128,7 @@ func (e *Edge) shared(f *fleet.Fleet) error {
 	if err != nil {
 		return err
 	}
-	if e.bus, err = backplane.New(backplane.Config{
-		Redis: e.redis, EdgeRun: e.run, Logger: e.log, StreamsOnly: e.cfg.StreamsOnly,
-		OnAccepted: func(a backplane.Accepted) { e.recorder.Accepted(a.Tenant, a.Hub, a.Epoch, a.Minute, a.Total, a.Charge) },
-		OnUnheard: func(t tenants.ID, hub string) {
-			e.limits.refused(t, hub, codeUnheard)
-		},
-	}); err != nil {
-		return err
-	}
-	if err := e.bus.Instrument(e.telemetry.Meter()); err != nil {
-		return fmt.Errorf("instrument backplane: %w", err)
-	}
-	e.hubs.bus, e.hubs.directory, e.hubs.recorder, e.hubs.metrics = e.bus, e.directory, e.recorder, metrics
-	e.hubs.budgets = newBudgets(e.redis, e.recorder, e.hubs, e.log)
+	e.hubs.directory = e.directory
 	e.limits.use(e.hubs, metrics)
 	e.hubs.limits = e.limits
 	e.deliveries = deliveries.New(e.redis, e.log)
@@ -152,6 +139,21 @@ func (e *Edge) shared(f *fleet.Fleet) error {
 			return e.hubs.openPosition(t, hub, token)
 		},
 	})
+	if e.bus, err = backplane.New(backplane.Config{
+		OnPresence: e.presence,
+		Redis:      e.redis, EdgeRun: e.run, Logger: e.log, StreamsOnly: e.cfg.StreamsOnly,
+		OnAccepted: func(a backplane.Accepted) { e.recorder.Accepted(a.Tenant, a.Hub, a.Epoch, a.Minute, a.Total, a.Charge) },
+		OnUnheard: func(t tenants.ID, hub string) {
+			e.limits.refused(t, hub, codeUnheard)
+		},
+	}); err != nil {
+		return err
+	}
+	if err := e.bus.Instrument(e.telemetry.Meter()); err != nil {
+		return fmt.Errorf("instrument backplane: %w", err)
+	}
+	e.hubs.bus, e.hubs.recorder, e.hubs.metrics = e.bus, e.recorder, metrics
+	e.hubs.budgets = newBudgets(e.redis, e.recorder, e.hubs, e.log)
 	keys, err := jwks.New(jwks.Config{Transport: outbound.NewTransport(outbound.Config{
 		Policy: outbound.Policy{Allowed: e.cfg.OutboundAllow}, AnswerTimeout: answerTimeout,
 	}), Logger: e.log})

@@ -42,6 +42,7 @@ type cluster struct {
 	t         *testing.T
 	url       string // of Redis
 	redis     *redis.Client
+	redisURL  string
 	stopRedis func()
 	publisher *directory.Publisher
 	edges     []*Edge
@@ -92,7 +93,7 @@ func startEdgesWith(t *testing.T, count int, change func(*Config), docs ...*tena
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cluster{t: t, url: redisURL, redis: client, stopRedis: stop, publisher: directory.NewPublisher(client, f), logs: new(syncBuffer)}
+	c := &cluster{t: t, url: redisURL, redis: client, redisURL: redisURL, stopRedis: stop, publisher: directory.NewPublisher(client, f), logs: new(syncBuffer)}
 	if err := c.publisher.PublishAll(t.Context(), func(yield func(*tenants.Document, error) bool) {
 		for _, d := range docs {
 			if !yield(d, nil) {
@@ -150,10 +151,16 @@ func (c *cluster) publish(d *tenants.Document) {
 
 func (c *cluster) eventually(what string, ok func() bool) {
 	c.t.Helper()
-	deadline := time.Now().Add(patience)
+	c.within(patience, what, ok)
+}
+
+// within is eventually for what takes its time.
+func (c *cluster) within(most time.Duration, what string, ok func() bool) {
+	c.t.Helper()
+	deadline := time.Now().Add(most)
 	for !ok() {
 		if time.Now().After(deadline) {
-			c.t.Fatalf("not within %s: %s", patience, what)
+			c.t.Fatalf("not within %s: %s", most, what)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
@@ -276,7 +283,13 @@ const separator = "\x1e"
 // dial negotiates on one edge and connects on another.
 func (c *cluster) dial(negotiateAt, connectAt int, d *tenants.Document, hub, token string) (*client, *http.Response, error) {
 	c.t.Helper()
-	res, body := c.do(http.MethodPost, c.base(negotiateAt, d.Slug)+"/client/negotiate?negotiateVersion=1&hub="+hub, token, "", nil)
+	return c.dialAt(c.base(negotiateAt, d.Slug), c.base(connectAt, d.Slug), hub, token)
+}
+
+// dialAt is dial for edges with these URLs.
+func (c *cluster) dialAt(negotiateAt, connectAt, hub, token string) (*client, *http.Response, error) {
+	c.t.Helper()
+	res, body := c.do(http.MethodPost, negotiateAt+"/client/negotiate?negotiateVersion=1&hub="+hub, token, "", nil)
 	if res.StatusCode != http.StatusOK {
 		return nil, res, errors.New(body)
 	}
@@ -284,7 +297,7 @@ func (c *cluster) dial(negotiateAt, connectAt int, d *tenants.Document, hub, tok
 	if err := json.Unmarshal([]byte(body), &n); err != nil {
 		return nil, res, err
 	}
-	at := c.base(connectAt, d.Slug) + "/client/?hub=" + hub + "&id=" + url.QueryEscape(n.ConnectionToken)
+	at := connectAt + "/client/?hub=" + hub + "&id=" + url.QueryEscape(n.ConnectionToken)
 	ws, res, err := websocket.Dial(c.t.Context(), at, &websocket.DialOptions{HTTPHeader: http.Header{"Authorization": {"Bearer " + token}}})
 	if err != nil {
 		return nil, res, err

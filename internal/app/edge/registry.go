@@ -469,7 +469,7 @@ func settings(t *tenants.Document, hub string) backplane.Settings {
 	s := backplane.Settings{
 		RetentionSeconds: l.RetentionSeconds, IdempotencySeconds: l.IdempotencySeconds,
 		Messages: h.Messages, Bytes: h.Bytes, GroupIndex: h.GroupIndex, TenantBytes: int64(l.HistoryBytes),
-		Weight: shareWeight(l),
+		Weight: shareWeight(l), PresenceEvents: t.Hubs[hub].Upstream.Presence(hub),
 	}
 	if h.Seconds > 0 {
 		s.RetentionSeconds = min(h.Seconds, max(l.RetentionSeconds, tenants.MinHistorySeconds))

@@ -2176,9 +2176,9 @@ export interface components {
             url: string;
             /** @description *, or names separated by commas; default * */
             hub?: string;
-            /** @description Of connections and messages; default * */
+            /** @description Of connections, messages and, where it is named, presence; default * */
             category?: string;
-            /** @description connected, disconnected, or names of methods; default * */
+            /** @description connected, disconnected, joined, left, or names of methods; default * */
             event?: string;
         };
         WebhookSecret: {
