@@ -123,6 +123,23 @@ describe("hubs", () => {
   });
 });
 
+it("saves nothing over what somebody else changed meanwhile, says so, and shows it", async () => {
+  renderConsole(`${base}/hubs`);
+  await userEvent.click(await screen.findByRole("button", { name: "Edit chat" }));
+  const dialog = within(await screen.findByRole("dialog", { name: "Edit chat" }));
+  const keepAlive = await dialog.findByLabelText("Keep-alive");
+  state.hubs = state.hubs.map((each) => ({ ...each, keep_alive_seconds: 21, client_timeout_seconds: 60 }));
+  await userEvent.clear(keepAlive);
+  await userEvent.type(keepAlive, "12");
+  await userEvent.click(dialog.getByRole("button", { name: "Save hub" }));
+  expect(await dialog.findByRole("alert")).toHaveTextContent("Somebody else changed this hub");
+  expect(state.hubs[0]?.keep_alive_seconds).toBe(21);
+  await userEvent.click(dialog.getByRole("button", { name: "Show what is there now" }));
+  await waitFor(() => expect(dialog.getByLabelText("Keep-alive")).toHaveValue("21 s"));
+  await userEvent.click(dialog.getByRole("button", { name: "Save hub" }));
+  expect(await screen.findByText("Hub chat is saved and in force on every edge.")).toBeInTheDocument();
+});
+
 describe("upstreams", () => {
   const upstream = { mode: "native" as const, timeout_seconds: 5, rules: [{ url: "https://example.com/{event}", category: "messages" }] };
 
@@ -130,7 +147,7 @@ describe("upstreams", () => {
     renderConsole(`${base}/hubs`);
     await userEvent.click(await screen.findByRole("button", { name: "Edit chat" }));
     const dialog = await screen.findByRole("dialog", { name: "Edit chat" });
-    await userEvent.click(within(dialog).getByRole("button", { name: "Add an address" }));
+    await userEvent.click(await within(dialog).findByRole("button", { name: "Add an address" }));
     const address = within(dialog).getByLabelText("Address");
     await userEvent.type(address, "http://10.0.0.1/");
     await userEvent.click(within(dialog).getByRole("button", { name: "Save hub" }));
@@ -162,7 +179,7 @@ describe("upstreams", () => {
     renderConsole(`${base}/hubs`);
     await screen.findByRole("region", { name: "Upstream deliveries" });
     await userEvent.click(screen.getByRole("button", { name: "Edit chat" }));
-    await screen.findByRole("dialog", { name: "Edit chat" });
+    await within(await screen.findByRole("dialog", { name: "Edit chat" })).findByLabelText("Keep-alive");
     const { violations } = await axe.run(document, { rules: { "color-contrast": { enabled: false } } });
     expect(violations.map(({ id, nodes }) => [id, nodes[0]?.html])).toEqual([]);
   });

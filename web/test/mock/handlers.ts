@@ -33,6 +33,15 @@ export function problem(status: number, code: string, more: Partial<Schemas["Pro
 const expiry = () => new Date(Date.now() + 3_600_000).toISOString();
 const token = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJhdWQiOiJodHRwOi8vMTI3LjAuMC4xOjg4ODgifQ.c2lnbmF0dXJl";
 
+/** What the API does with a tag: a change of what is no longer as it was seen is refused. */
+const tagOf = (value: unknown) => `"${encodeURIComponent(JSON.stringify(value) ?? "")}"`;
+const tagged = (value: unknown) =>
+  value ? HttpResponse.json(value as object, { headers: { ETag: tagOf(value) } }) : problem(404, "not_found");
+const changed = (request: Request, value: unknown) => {
+  const seen = request.headers.get("If-Match");
+  return seen && seen !== tagOf(value) ? problem(412, "changed") : undefined;
+};
+
 /** Handlers for every operation the console uses. */
 export function handlers(state: MockState) {
   const guarded = (answer: (request: StrictRequest<DefaultBodyType>, params: Record<string, string>) => unknown) =>
@@ -143,6 +152,7 @@ export function handlers(state: MockState) {
     http.post("*/v1/tenants/:tenant/keys/:slot/regenerate", guarded((_, { slot }) =>
       secret(slot === "secondary" ? "secondary" : "primary"))),
     http.get("*/v1/tenants/:tenant/hubs", guarded(() => ({ hubs: state.hubs }))),
+    http.get("*/v1/tenants/:tenant/hubs/:hub", guarded((_, { hub: name }) => tagged(state.hubs.find((each) => each.name === name)))),
     http.put("*/v1/tenants/:tenant/hubs/:hub", guarded(async (request, { hub: name }) => {
       const settings = (await request.json()) as Schemas["HubSettings"];
       if (settings.handler === "upstream") {
@@ -159,6 +169,8 @@ export function handlers(state: MockState) {
         const errors = [{ field: "upstream.rules.0.url", message: "the address is not one that may be reached" }];
         return problem(400, "invalid", { errors });
       }
+      const refused = changed(request, state.hubs.find((each) => each.name === name));
+      if (refused) return refused;
       state.hubs = state.hubs.map((each) => (each.name === name ? { ...each, ...settings } : each));
       return state.hubs.find((each) => each.name === name);
     })),
@@ -193,8 +205,11 @@ export function handlers(state: MockState) {
       state.issuers = [...state.issuers, made];
       return HttpResponse.json(made, { status: 201 });
     })),
+    http.get("*/v1/tenants/:tenant/issuers/:issuer", guarded((_, { issuer: id }) => tagged(state.issuers.find((each) => each.id === id)))),
     http.put("*/v1/tenants/:tenant/issuers/:issuer", guarded(async (request, { issuer: id }) => {
       const settings = (await request.json()) as Schemas["IssuerSettings"];
+      const refused = changed(request, state.issuers.find((each) => each.id === id));
+      if (refused) return refused;
       state.issuers = state.issuers.map((each) => (each.id === id ? { ...each, ...settings } : each));
       return state.issuers.find((each) => each.id === id);
     })),

@@ -3,11 +3,13 @@ import { useForm } from "@mantine/form";
 import { notifications } from "@mantine/notifications";
 import { useQueryClient } from "@tanstack/react-query";
 
-import { query } from "@/shared/api/client";
+import { api, query } from "@/shared/api/client";
 import { formProblem } from "@/shared/api/problem";
 import { hubsQuery } from "@/shared/api/queries";
+import { ifSeen, type Seen, useSeen } from "@/shared/api/seen";
 import type { Hub, Tenant } from "@/shared/api/types";
-import { FormAlert } from "@/shared/ui/states";
+import { ChangedNotice, isChanged } from "@/shared/ui/ChangedNotice";
+import { ErrorState, FormAlert, SkeletonRows } from "@/shared/ui/states";
 import { handlers } from "./handlers";
 import {
   checkClientTimeout,
@@ -38,12 +40,29 @@ interface Props {
 export function HubDialog({ hub, opened, onClose, tenant }: Props) {
   return (
     <Modal opened={opened} onClose={onClose} title={hub ? `Edit ${hub.name}` : "New hub"} centered size="lg">
-      <HubSettingsForm hub={hub} tenant={tenant} onDone={onClose} />
+      {hub ? <EditedHub name={hub.name} tenant={tenant} onDone={onClose} /> : <HubSettingsForm tenant={tenant} onDone={onClose} />}
     </Modal>
   );
 }
 
-function HubSettingsForm({ tenant, hub, onDone }: { tenant: Tenant; hub: Hub | undefined; onDone: () => void }) {
+/** The form with the hub as it is when the dialog opens: what the list shows may be older. */
+function EditedHub({ name, tenant, onDone }: { name: string; tenant: Tenant; onDone: () => void }) {
+  const path = { tenant: tenant.slug, hub: name };
+  const seen = useSeen(["hub", tenant.slug, name], () => api.GET("/v1/tenants/{tenant}/hubs/{hub}", { params: { path } }));
+  if (seen.isError) return <ErrorState error={seen.error} what="the hub" onRetry={() => void seen.refetch()} />;
+  if (!seen.data) return <SkeletonRows rows={5} />;
+  return <HubSettingsForm key={seen.data.tag} seen={seen.data} tenant={tenant} onDone={onDone} onReload={() => void seen.refetch()} />;
+}
+
+interface FormProps {
+  tenant: Tenant;
+  seen?: Seen<Hub>;
+  onDone: () => void;
+  onReload?: () => void;
+}
+
+function HubSettingsForm({ tenant, seen, onDone, onReload = onDone }: FormProps) {
+  const hub = seen?.value;
   const queryClient = useQueryClient();
   const form = useForm({
     initialValues: initialForm(hub),
@@ -77,11 +96,16 @@ function HubSettingsForm({ tenant, hub, onDone }: { tenant: Tenant; hub: Hub | u
     <form
       noValidate
       onSubmit={form.onSubmit((values) =>
-        save.mutate({ params: { path: { tenant: tenant.slug, hub: values.name } }, body: settingsOf(values, hub?.history.bytes) }),
+        save.mutate({
+          params: { path: { tenant: tenant.slug, hub: values.name } },
+          headers: ifSeen(seen),
+          body: settingsOf(values, hub?.history.bytes),
+        }),
       )}
     >
       <Stack>
-        <FormAlert message={save.isError ? formProblem(save.error, fieldNames).rest : undefined} />
+        <ChangedNotice error={save.error} what="this hub" onReload={onReload} />
+        <FormAlert message={save.isError && !isChanged(save.error) ? formProblem(save.error, fieldNames).rest : undefined} />
         {!hub && (
           <TextInput
             label="Name"

@@ -5,9 +5,11 @@ import { useQueryClient } from "@tanstack/react-query";
 import { Plus } from "lucide-react";
 import { useState } from "react";
 
-import { query } from "@/shared/api/client";
+import { api, query } from "@/shared/api/client";
 import { formProblem, toProblem } from "@/shared/api/problem";
+import { ifSeen, type Seen, useSeen } from "@/shared/api/seen";
 import type { Algorithm, Issuer, IssuerSettings, Tenant } from "@/shared/api/types";
+import { ChangedNotice, isChanged } from "@/shared/ui/ChangedNotice";
 import { Panel } from "@/shared/ui/Page";
 import { ErrorState, FormAlert, SkeletonRows } from "@/shared/ui/states";
 import { secondaryCell, WideTable } from "@/shared/ui/WideTable";
@@ -98,7 +100,8 @@ export function IssuersPanel({ tenant }: { tenant: Tenant }) {
         size="lg"
         title={edited === "new" ? "Add an identity provider" : "Edit the identity provider"}
       >
-        {edited && <IssuerForm tenant={tenant} issuer={edited === "new" ? undefined : edited} onDone={() => setEdited(undefined)} />}
+        {edited === "new" && <IssuerForm tenant={tenant} onDone={() => setEdited(undefined)} />}
+        {edited && edited !== "new" && <EditedIssuer tenant={tenant} id={edited.id} onDone={() => setEdited(undefined)} />}
       </Modal>
       <RemoveDialog tenant={tenant} issuer={removed} onClose={() => setRemoved(undefined)} />
     </Panel>
@@ -110,7 +113,26 @@ function useRefresh() {
   return () => queryClient.invalidateQueries({ queryKey: ["get", "/v1/tenants/{tenant}/issuers"] });
 }
 
-function IssuerForm({ tenant, issuer, onDone }: { tenant: Tenant; issuer: Issuer | undefined; onDone: () => void }) {
+/** The form with the issuer as it is when the dialog opens. */
+function EditedIssuer({ tenant, id, onDone }: { tenant: Tenant; id: string; onDone: () => void }) {
+  const path = { tenant: tenant.slug, issuer: id };
+  const seen = useSeen(["issuer", tenant.slug, id], () =>
+    api.GET("/v1/tenants/{tenant}/issuers/{issuer}", { params: { path } }),
+  );
+  if (seen.isError) return <ErrorState error={seen.error} what="the identity provider" onRetry={() => void seen.refetch()} />;
+  if (!seen.data) return <SkeletonRows rows={5} />;
+  return <IssuerForm key={seen.data.tag} tenant={tenant} seen={seen.data} onDone={onDone} onReload={() => void seen.refetch()} />;
+}
+
+interface FormProps {
+  tenant: Tenant;
+  seen?: Seen<Issuer>;
+  onDone: () => void;
+  onReload?: () => void;
+}
+
+function IssuerForm({ tenant, seen, onDone, onReload = onDone }: FormProps) {
+  const issuer = seen?.value;
   const refresh = useRefresh();
   const form = useForm({
     initialValues: {
@@ -150,12 +172,13 @@ function IssuerForm({ tenant, issuer, onDone }: { tenant: Tenant; issuer: Issuer
           ...(user_claim && { user_claim }),
           close_on_expiry: values.closes,
         };
-        if (issuer) replace.mutate({ params: { path: { tenant: tenant.slug, issuer: issuer.id } }, body });
+        if (issuer) replace.mutate({ params: { path: { tenant: tenant.slug, issuer: issuer.id } }, headers: ifSeen(seen), body });
         else create.mutate({ params: { path: { tenant: tenant.slug } }, body });
       })}
     >
       <Stack>
-        <FormAlert message={save.isError ? formProblem(save.error, fieldNames).rest : undefined} />
+        <ChangedNotice error={save.error} what="this provider" onReload={onReload} />
+        <FormAlert message={save.isError && !isChanged(save.error) ? formProblem(save.error, fieldNames).rest : undefined} />
         <TextInput
           label="Issuer"
           description="The iss of its tokens, exactly"
