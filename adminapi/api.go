@@ -111,8 +111,12 @@ func New(c Config) (http.Handler, error) {
 	if s.router, err = gorillamux.NewRouter(checked(spec)); err != nil {
 		return nil, fmt.Errorf("make router of OpenAPI document: %w", err)
 	}
+	reference, err := newReference(spec)
+	if err != nil {
+		return nil, err
+	}
 	s.sessions.ErrorFunc = s.problem
-	pages, err := console(c.Console)
+	pages, err := s.console(c.Console)
 	if err != nil {
 		return nil, err
 	}
@@ -125,11 +129,14 @@ func New(c Config) (http.Handler, error) {
 		s.sessions.LoadAndSave, s.identify, s.limitCaller, s.admit, s.negotiate, s.strict, s.validate,
 	).Handler(s.handlers)
 	whole := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/v1" || strings.HasPrefix(r.URL.Path, "/v1/") || r.URL.Path == "/openapi.json" {
+		switch path := r.URL.Path; {
+		case path == "/v1" || strings.HasPrefix(path, "/v1/") || path == "/openapi.json":
 			api.ServeHTTP(w, r)
-			return
+		case path == referencePath && (r.Method == http.MethodGet || r.Method == http.MethodHead):
+			reference.ServeHTTP(w, r)
+		default:
+			pages.ServeHTTP(w, r)
 		}
-		pages.ServeHTTP(w, r)
 	})
 	return chi.Chain(
 		httpserver.KeepRequestID, httpserver.Recover(c.Logger), httpserver.SecurityHeaders(contentSecurityPolicy(c.Tenants.Endpoints(), c.Dev), !c.Dev),

@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-chi/chi/v5/middleware"
 
+	"github.com/signalbox/signalbox/internal/fault"
 	"github.com/signalbox/signalbox/tenants"
 )
 
@@ -79,10 +80,10 @@ func readConsole(files fs.FS) (map[string]consoleFile, error) {
 // console serves the built console: files by name, hashed ones for ever, and the
 // entry page for every address that looks like no file, because the console
 // routes by itself.
-func console(files fs.FS) (http.Handler, error) {
+func (s *server) console(files fs.FS) (http.Handler, error) {
 	if files == nil {
-		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			http.Error(w, "The console is not part of this build. The API is described at /openapi.json.", http.StatusNotFound)
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			s.problem(w, r, fault.New(fault.NotFound, "The console is not part of this build. The API is described at "+referencePath+"."))
 		}), nil
 	}
 	all, err := readConsole(files)
@@ -92,7 +93,7 @@ func console(files fs.FS) (http.Handler, error) {
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			w.Header().Set("Allow", "GET, HEAD")
-			http.Error(w, http.StatusText(http.StatusMethodNotAllowed), http.StatusMethodNotAllowed)
+			s.problem(w, r, fault.New(fault.NotAllowed, "This address takes GET, HEAD."))
 			return
 		}
 		name := strings.TrimPrefix(path.Clean("/"+r.URL.Path), "/")
@@ -102,7 +103,7 @@ func console(files fs.FS) (http.Handler, error) {
 			file, ok = all[name]
 		}
 		if !ok {
-			http.NotFound(w, r)
+			s.problem(w, r, fault.New(fault.NotFound, "There is nothing at this address."))
 			return
 		}
 		w.Header().Set("ETag", file.etag)

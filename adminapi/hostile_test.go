@@ -15,7 +15,7 @@ import (
 // isn't here makes an operation that nothing is known of.
 var keywords = map[string]bool{
 	"type": true, "properties": true, "required": true, "additionalProperties": true, "items": true, "enum": true, "pattern": true, "format": true,
-	"minLength": true, "maxLength": true, "minimum": true, "maximum": true, "minItems": true, "maxItems": true, "uniqueItems": true, "minProperties": true,
+	"minLength": true, "maxLength": true, "minimum": true, "maximum": true, "minItems": true, "maxItems": true, "uniqueItems": true, "minProperties": true, "maxProperties": true,
 	"allOf": true, "description": true, "example": true, "default": true,
 }
 
@@ -37,6 +37,9 @@ func checkSchema(t *testing.T, where string, s *openapi3.Schema) {
 	}
 	for name, p := range s.Properties {
 		checkSchema(t, where+"."+name, p.Value)
+	}
+	if more := s.AdditionalProperties.Schema; more != nil {
+		checkSchema(t, where+".*", more.Value)
 	}
 	if s.Items != nil {
 		checkSchema(t, where+"[]", s.Items.Value)
@@ -106,6 +109,20 @@ func values(s *openapi3.Schema) (all []string) {
 			for _, v := range values(s.Properties[name].Value) {
 				all = append(all, `{`+quote(name)+`:`+v+`}`)
 			}
+		}
+		more := s.AdditionalProperties.Schema
+		if more == nil {
+			break
+		}
+		for _, v := range values(more.Value) {
+			all = append(all, `{"any":`+v+`}`, `{`+quote(strings.Repeat("n", 2000))+`:`+v+`}`)
+		}
+		if s.MaxProps != nil {
+			var many []string
+			for n := range *s.MaxProps + 1 {
+				many = append(many, fmt.Sprintf(`"name%d":1`, n))
+			}
+			all = append(all, `{`+strings.Join(many, ",")+`}`)
 		}
 	}
 	return all

@@ -100,7 +100,7 @@ func eachOperation(t *testing.T, f func(o operation)) {
 func address(path, account, tenant string) string {
 	return strings.NewReplacer(
 		"{account}", account, "{tenant}", tenant, "{hub}", "chat", "{slot}", "primary", "{api_token}", "none", "{issuer}", "none", "{revocation}", "none",
-		"{delivery}", "1-1", "{user}", "none", "{invitation}", "none", "{session}", "none", "{identity}", "none", "{domain}", "none", "{version}", "1",
+		"{delivery}", "1-1", "{user}", "none", "{invitation}", "none", "{session}", "none", "{identity}", "none", "{domain}", "none", "{version}", "1", "{limit}", "max_connections",
 	).Replace(path)
 }
 

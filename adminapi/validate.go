@@ -148,6 +148,8 @@ func schemaField(parameter string, e *openapi3.SchemaError) fault.Field {
 		f.Message = "is too large"
 	case "uniqueItems":
 		f.Message = "has something twice"
+	case "maxProperties":
+		f.Message = "has too much in it"
 	case "minProperties":
 		f.Message, f.Accepted = "has nothing in it", properties(e.Schema)
 	default:
@@ -205,6 +207,8 @@ func accepted(s *openapi3.Schema) string {
 		return fmt.Sprintf("a list of at most %d", *s.MaxItems)
 	case s.Type.Is("array"):
 		return "a list"
+	case s.Type.Is("object") && s.MaxProps != nil:
+		return fmt.Sprintf("an object of at most %d", *s.MaxProps)
 	case s.Type.Is("object"):
 		return "an object"
 	case s.Type.Is("boolean"):
