@@ -21,13 +21,16 @@
 --       the edges, each behind a comma. The bytes are those of the stream; -1 = not
 --       measured this time.
 
-local function int(n) return string.format('%.0f', n) end
+-- What most publishes need is done with as few calls, closures and texts as can be:
+-- they, and not the commands, are most of what a publish costs Redis.
+local call, format = redis.call, string.format
+local function int(n) return format('%d', n) end -- exact for what a double is exact for
 
 -- A sequence at or below the last one is a repeat of what was answered, or a
 -- straggler that a later publish has overtaken.
 local seq = tonumber(ARGV[4])
 local slot = int(seq % tonumber(ARGV[5]))
-local last = redis.call('HMGET', KEYS[4], 'last', slot)
+local last = call('HMGET', KEYS[4], 'last', slot)
 if last[1] and seq <= tonumber(last[1]) then
   local known = ARGV[4] .. ' '
   if last[2] and string.sub(last[2], 1, #known) == known then
@@ -44,24 +47,27 @@ if ARGV[11] ~= '' then
   end
 end
 
-local time = redis.call('TIME')
+local time = call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 
 -- A user's groups count with their names and what Redis needs for them.
 local indexes = tonumber(ARGV[16]) or 0
 local behind = #KEYS - indexes - math.min(indexes, 1) -- the last key before the indexes
 local firstUser, lastUser = 9, behind
-local function user(k) return string.sub(KEYS[k], #KEYS[1] - #'head' + #'ugroups:' + 1) end
-local function grown(who, bytes)
-  redis.call('HINCRBY', KEYS[8], who, int(bytes))
-  redis.call('HINCRBY', KEYS[8], '', int(bytes))
-end
-local function forget(who)
-  redis.call('ZREM', KEYS[7], who)
-  local bytes = redis.call('HGET', KEYS[8], who)
-  if not bytes then return end
-  grown(who, -tonumber(bytes))
-  redis.call('HDEL', KEYS[8], who)
+local user, grown, forget
+if ARGV[13] ~= '' then
+  function user(k) return string.sub(KEYS[k], #KEYS[1] - #'head' + #'ugroups:' + 1) end
+  function grown(who, bytes)
+    redis.call('HINCRBY', KEYS[8], who, int(bytes))
+    redis.call('HINCRBY', KEYS[8], '', int(bytes))
+  end
+  function forget(who)
+    redis.call('ZREM', KEYS[7], who)
+    local bytes = redis.call('HGET', KEYS[8], who)
+    if not bytes then return end
+    grown(who, -tonumber(bytes))
+    redis.call('HDEL', KEYS[8], who)
+  end
 end
 if ARGV[13] == 'add' then
   for _, who in ipairs(redis.call('ZRANGEBYSCORE', KEYS[7], '-inf', int(now), 'LIMIT', 0, 100)) do forget(who) end
@@ -79,7 +85,7 @@ if ARGV[13] == 'add' then
   if more > 0 and held + more > tonumber(ARGV[17]) then return 'full ' .. int(held) end
 end
 
-local head = redis.call('HMGET', KEYS[1], 'epoch', 'number', 'ms', 'sum', 'indexed')
+local head = call('HMGET', KEYS[1], 'epoch', 'number', 'ms', 'sum', 'indexed')
 local epoch, number, ms, sum, indexed = head[1], tonumber(head[2]), tonumber(head[3]), tonumber(head[4]) or 0, head[5]
 if not (epoch and number and ms) then
   epoch, number, ms = ARGV[1], 0, 0
@@ -94,28 +100,28 @@ if now > ms then ms = now end -- a clock that went back must not stop the hub
 
 local size = #ARGV[2] + 32 * indexes
 sum = sum + size -- of all entries so far: the stream has those since its oldest
-local id, oldest = int(ms) .. '-' .. int(number), int(now - tonumber(ARGV[6]))
-local function append()
-  return redis.pcall('XADD', KEYS[2], 'MINID', '~', oldest, id, 'epoch', epoch, 'entry', ARGV[2], 'sum', int(sum))
-end
-local added = append()
+local oldest = int(now - tonumber(ARGV[6]))
+local msText, numberText, sumText = int(ms), int(number), int(sum)
+local id = msText .. '-' .. numberText
+local added = redis.pcall('XADD', KEYS[2], 'MINID', '~', oldest, id, 'epoch', epoch, 'entry', ARGV[2], 'sum', sumText)
 if added.err and string.find(added.err, 'equal or smaller', 1, true) then
   -- What isn't of this script stands further on in the stream, perhaps by
   -- thousands of years. Nothing can follow it: the hub begins anew.
   redis.call('DEL', KEYS[2], KEYS[3])
   redis.call('HDEL', KEYS[1], 'indexed')
   epoch, number, ms, sum, indexed, prolong = ARGV[1], 1, now, size, nil, true
-  id = int(ms) .. '-' .. int(number)
-  added = append()
+  msText, numberText, sumText = int(ms), int(number), int(sum)
+  id = msText .. '-' .. numberText
+  added = redis.pcall('XADD', KEYS[2], 'MINID', '~', oldest, id, 'epoch', epoch, 'entry', ARGV[2], 'sum', sumText)
 end
 if added.err then return added end
 
-local function held()
-  local first = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
-  return sum - (tonumber(first[2][6]) or 0) + #(first[2][4] or '')
-end
 local bytes = -1
 if number % 64 == 0 or math.floor(sum / 1048576) > math.floor((sum - size) / 1048576) then
+  local function held()
+    local first = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
+    return sum - (tonumber(first[2][6]) or 0) + #(first[2][4] or '')
+  end
   bytes = held()
   local length, most = redis.call('XLEN', KEYS[2]), tonumber(ARGV[7])
   if bytes > tonumber(ARGV[8]) then most = math.min(most, math.floor(length * tonumber(ARGV[8]) / bytes)) end
@@ -125,11 +131,11 @@ if number % 64 == 0 or math.floor(sum / 1048576) > math.floor((sum - size) / 104
   end
 end
 
-redis.call('HSET', KEYS[1], 'epoch', epoch, 'number', int(number), 'ms', int(ms), 'sum', int(sum))
+call('HSET', KEYS[1], 'epoch', epoch, 'number', numberText, 'ms', msText, 'sum', sumText)
 if ARGV[16] == '' then
   if indexed then redis.call('HDEL', KEYS[1], 'indexed') end
 elseif not indexed then
-  redis.call('HSET', KEYS[1], 'indexed', int(number))
+  redis.call('HSET', KEYS[1], 'indexed', numberText)
 end
 -- An index holds no more than the stream: not what is too old, nor what was too much.
 local first = indexes > 0 and redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1][1]
@@ -146,9 +152,10 @@ if number % 64 == 1 or rested then redis.call('PEXPIRE', KEYS[1], ARGV[9]) end -
 if prolong then redis.call('PEXPIRE', KEYS[2], int(tonumber(ARGV[6]) + 60000 + slack)) end
 
 local minute, total = math.floor(now / 60000), 0
+local minuteText = int(minute)
 local charge = tonumber(ARGV[10])
 if charge > 0 then
-  total = redis.call('HINCRBY', KEYS[3], int(minute), charge)
+  total = call('HINCRBY', KEYS[3], minuteText, ARGV[10])
   if total == charge then
     for _, old in ipairs(redis.call('HKEYS', KEYS[3])) do
       if tonumber(old) < minute - 60 then redis.call('HDEL', KEYS[3], old) end
@@ -158,7 +165,7 @@ if charge > 0 then
 end
 
 if ARGV[11] ~= '' then
-  redis.call('SET', KEYS[6], ARGV[11] .. ' ' .. epoch .. ' ' .. int(number), 'PX', ARGV[12])
+  redis.call('SET', KEYS[6], ARGV[11] .. ' ' .. epoch .. ' ' .. numberText, 'PX', ARGV[12])
 end
 
 for k = firstUser, ARGV[13] ~= '' and lastUser or 0 do
@@ -202,10 +209,10 @@ local receivers = '0'
 if ARGV[3] == 'edges' then
   receivers = ',' .. table.concat(redis.call('SMEMBERS', KEYS[5]), ',')
 elseif ARGV[3] ~= '' then
-  receivers = int(redis.call('PUBLISH', ARGV[3], 'E' .. epoch .. ' ' .. int(number) .. ' ' .. int(ms) .. ' ' .. ARGV[2]))
+  receivers = int(call('PUBLISH', ARGV[3], 'E' .. epoch .. ' ' .. numberText .. ' ' .. msText .. ' ' .. ARGV[2]))
 end
-local answer = 'ok ' .. epoch .. ' ' .. int(number) .. ' ' .. int(ms) .. ' ' .. receivers .. ' ' .. int(minute) .. ' ' .. int(total) .. ' ' .. int(bytes)
-redis.call('HSET', KEYS[4], 'last', ARGV[4], slot, ARGV[4] .. ' ' .. answer)
+local answer = 'ok ' .. epoch .. ' ' .. numberText .. ' ' .. msText .. ' ' .. receivers .. ' ' .. minuteText .. ' ' .. int(total) .. ' ' .. int(bytes)
+call('HSET', KEYS[4], 'last', ARGV[4], slot, ARGV[4] .. ' ' .. answer)
 -- A publisher is forgotten after two minutes of rest, so four publishes take ten at most.
 if not last[1] or math.floor(seq / 4) ~= math.floor(tonumber(last[1]) / 4) then
   redis.call('PEXPIRE', KEYS[4], 1200000)
