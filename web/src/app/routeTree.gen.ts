@@ -29,6 +29,7 @@ import { Route as ConsoleTenantsTenantHubsRouteImport } from "./routes/_console/
 import { Route as ConsoleTenantsTenantKeysRouteImport } from "./routes/_console/tenants.$tenant.keys";
 import { Route as ConsoleTenantsTenantLimitsRouteImport } from "./routes/_console/tenants.$tenant.limits";
 import { Route as ConsoleTenantsTenantQuickStartRouteImport } from "./routes/_console/tenants.$tenant.quick-start";
+import { Route as ConsoleTenantsTenantSettingsRouteImport } from "./routes/_console/tenants.$tenant.settings";
 import { Route as ConsoleTenantsTenantTokensRouteImport } from "./routes/_console/tenants.$tenant.tokens";
 import { Route as ConsoleTenantsTenantUsageRouteImport } from "./routes/_console/tenants.$tenant.usage";
 
@@ -138,6 +139,12 @@ const ConsoleTenantsTenantQuickStartRoute =
     path: "/quick-start",
     getParentRoute: () => ConsoleTenantsTenantRoute,
   } as any);
+const ConsoleTenantsTenantSettingsRoute =
+  ConsoleTenantsTenantSettingsRouteImport.update({
+    id: "/settings",
+    path: "/settings",
+    getParentRoute: () => ConsoleTenantsTenantRoute,
+  } as any);
 const ConsoleTenantsTenantTokensRoute =
   ConsoleTenantsTenantTokensRouteImport.update({
     id: "/tokens",
@@ -170,6 +177,7 @@ export interface FileRoutesByFullPath {
   "/tenants/$tenant/keys": typeof ConsoleTenantsTenantKeysRoute;
   "/tenants/$tenant/limits": typeof ConsoleTenantsTenantLimitsRoute;
   "/tenants/$tenant/quick-start": typeof ConsoleTenantsTenantQuickStartRoute;
+  "/tenants/$tenant/settings": typeof ConsoleTenantsTenantSettingsRoute;
   "/tenants/$tenant/tokens": typeof ConsoleTenantsTenantTokensRoute;
   "/tenants/$tenant/usage": typeof ConsoleTenantsTenantUsageRoute;
   "/tenants/$tenant/": typeof ConsoleTenantsTenantIndexRoute;
@@ -192,6 +200,7 @@ export interface FileRoutesByTo {
   "/tenants/$tenant/keys": typeof ConsoleTenantsTenantKeysRoute;
   "/tenants/$tenant/limits": typeof ConsoleTenantsTenantLimitsRoute;
   "/tenants/$tenant/quick-start": typeof ConsoleTenantsTenantQuickStartRoute;
+  "/tenants/$tenant/settings": typeof ConsoleTenantsTenantSettingsRoute;
   "/tenants/$tenant/tokens": typeof ConsoleTenantsTenantTokensRoute;
   "/tenants/$tenant/usage": typeof ConsoleTenantsTenantUsageRoute;
   "/tenants/$tenant": typeof ConsoleTenantsTenantIndexRoute;
@@ -217,6 +226,7 @@ export interface FileRoutesById {
   "/_console/tenants/$tenant/keys": typeof ConsoleTenantsTenantKeysRoute;
   "/_console/tenants/$tenant/limits": typeof ConsoleTenantsTenantLimitsRoute;
   "/_console/tenants/$tenant/quick-start": typeof ConsoleTenantsTenantQuickStartRoute;
+  "/_console/tenants/$tenant/settings": typeof ConsoleTenantsTenantSettingsRoute;
   "/_console/tenants/$tenant/tokens": typeof ConsoleTenantsTenantTokensRoute;
   "/_console/tenants/$tenant/usage": typeof ConsoleTenantsTenantUsageRoute;
   "/_console/tenants/$tenant/": typeof ConsoleTenantsTenantIndexRoute;
@@ -242,6 +252,7 @@ export interface FileRouteTypes {
     | "/tenants/$tenant/keys"
     | "/tenants/$tenant/limits"
     | "/tenants/$tenant/quick-start"
+    | "/tenants/$tenant/settings"
     | "/tenants/$tenant/tokens"
     | "/tenants/$tenant/usage"
     | "/tenants/$tenant/";
@@ -264,6 +275,7 @@ export interface FileRouteTypes {
     | "/tenants/$tenant/keys"
     | "/tenants/$tenant/limits"
     | "/tenants/$tenant/quick-start"
+    | "/tenants/$tenant/settings"
     | "/tenants/$tenant/tokens"
     | "/tenants/$tenant/usage"
     | "/tenants/$tenant";
@@ -288,6 +300,7 @@ export interface FileRouteTypes {
     | "/_console/tenants/$tenant/keys"
     | "/_console/tenants/$tenant/limits"
     | "/_console/tenants/$tenant/quick-start"
+    | "/_console/tenants/$tenant/settings"
     | "/_console/tenants/$tenant/tokens"
     | "/_console/tenants/$tenant/usage"
     | "/_console/tenants/$tenant/";
@@ -447,6 +460,13 @@ declare module "@tanstack/react-router" {
       preLoaderRoute: typeof ConsoleTenantsTenantQuickStartRouteImport;
       parentRoute: typeof ConsoleTenantsTenantRoute;
     };
+    "/_console/tenants/$tenant/settings": {
+      id: "/_console/tenants/$tenant/settings";
+      path: "/settings";
+      fullPath: "/tenants/$tenant/settings";
+      preLoaderRoute: typeof ConsoleTenantsTenantSettingsRouteImport;
+      parentRoute: typeof ConsoleTenantsTenantRoute;
+    };
     "/_console/tenants/$tenant/tokens": {
       id: "/_console/tenants/$tenant/tokens";
       path: "/tokens";
@@ -485,6 +505,7 @@ interface ConsoleTenantsTenantRouteChildren {
   ConsoleTenantsTenantKeysRoute: typeof ConsoleTenantsTenantKeysRoute;
   ConsoleTenantsTenantLimitsRoute: typeof ConsoleTenantsTenantLimitsRoute;
   ConsoleTenantsTenantQuickStartRoute: typeof ConsoleTenantsTenantQuickStartRoute;
+  ConsoleTenantsTenantSettingsRoute: typeof ConsoleTenantsTenantSettingsRoute;
   ConsoleTenantsTenantTokensRoute: typeof ConsoleTenantsTenantTokensRoute;
   ConsoleTenantsTenantUsageRoute: typeof ConsoleTenantsTenantUsageRoute;
   ConsoleTenantsTenantIndexRoute: typeof ConsoleTenantsTenantIndexRoute;
@@ -495,6 +516,7 @@ const ConsoleTenantsTenantRouteChildren: ConsoleTenantsTenantRouteChildren = {
   ConsoleTenantsTenantKeysRoute: ConsoleTenantsTenantKeysRoute,
   ConsoleTenantsTenantLimitsRoute: ConsoleTenantsTenantLimitsRoute,
   ConsoleTenantsTenantQuickStartRoute: ConsoleTenantsTenantQuickStartRoute,
+  ConsoleTenantsTenantSettingsRoute: ConsoleTenantsTenantSettingsRoute,
   ConsoleTenantsTenantTokensRoute: ConsoleTenantsTenantTokensRoute,
   ConsoleTenantsTenantUsageRoute: ConsoleTenantsTenantUsageRoute,
   ConsoleTenantsTenantIndexRoute: ConsoleTenantsTenantIndexRoute,

@@ -1,7 +1,7 @@
 import { ActionIcon } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { Link, useParams } from "@tanstack/react-router";
-import { ChartNoAxesCombined, Gauge, KeyRound, KeySquare, Rocket, ShieldCheck, Ticket, Users, Waypoints, X } from "lucide-react";
+import { ChartNoAxesCombined, Gauge, KeyRound, KeySquare, Rocket, Settings, ShieldCheck, Ticket, Users, Waypoints, X } from "lucide-react";
 
 import { sessionQuery, tenantsQuery } from "@/shared/api/queries";
 import { BrandMark } from "@/shared/ui/BrandMark";
@@ -17,6 +17,7 @@ const pages = [
   { label: "Tokens", to: "/tenants/$tenant/tokens", icon: Ticket },
   { label: "Limits", to: "/tenants/$tenant/limits", icon: ShieldCheck },
   { label: "Usage", to: "/tenants/$tenant/usage", icon: ChartNoAxesCombined },
+  { label: "Settings", to: "/tenants/$tenant/settings", icon: Settings },
 ] as const;
 
 const accountPages = [

@@ -1,9 +1,10 @@
 import { ActionIcon, Button, Modal, Stack, Table, Text, VisuallyHidden } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { Pencil, Plus, Trash2, Waypoints } from "lucide-react";
+import { History, Pencil, Plus, Trash2, Waypoints } from "lucide-react";
 import { useState } from "react";
 
+import { mayCreateToken } from "@/shared/access";
 import { query } from "@/shared/api/client";
 import { toProblem } from "@/shared/api/problem";
 import { hubsQuery } from "@/shared/api/queries";
@@ -15,6 +16,7 @@ import { EmptyState, ErrorState, FormAlert, SkeletonRows } from "@/shared/ui/sta
 import { Tag } from "@/shared/ui/Tag";
 import { secondaryCell, WideTable } from "@/shared/ui/WideTable";
 import { DeliveriesPanel } from "./DeliveriesPanel";
+import { HistoryDialog } from "./HistoryDialog";
 import { HubDialog } from "./HubDialog";
 import { handlerLabel } from "./handlers";
 import classes from "./HubsPage.module.css";
@@ -25,6 +27,7 @@ export function HubsPage({ tenant }: { tenant: Tenant }) {
   const hubs = useQuery(hubsQuery(tenant.slug));
   const [editing, setEditing] = useState<Hub>();
   const [removing, setRemoving] = useState<Hub>();
+  const [history, setHistory] = useState<Hub>();
   const [opened, dialog] = useDisclosure(false);
   const edit = (hub: Hub | undefined) => {
     setEditing(hub);
@@ -54,7 +57,7 @@ export function HubsPage({ tenant }: { tenant: Tenant }) {
               timeouts and the origins it accepts.
             </EmptyState>
           )}
-          {list.length > 0 && <HubTable hubs={list} onEdit={edit} onRemove={setRemoving} />}
+          {list.length > 0 && <HubTable hubs={list} onEdit={edit} onHistory={setHistory} onRemove={setRemoving} />}
         </Panel>
       )}
       <Panel title="What “auto” does">
@@ -67,6 +70,12 @@ export function HubsPage({ tenant }: { tenant: Tenant }) {
       </Panel>
       {list.some(({ upstream }) => upstream) && <DeliveriesPanel tenant={tenant} hubs={list} />}
       <HubDialog tenant={tenant} hub={editing} opened={opened} onClose={dialog.close} />
+      <HistoryDialog
+        tenant={tenant}
+        hub={history}
+        changes={mayCreateToken(tenant.role)}
+        onClose={() => setHistory(undefined)}
+      />
       <RemoveDialog tenant={tenant} hub={removing} onClose={() => setRemoving(undefined)} />
     </Page>
   );
@@ -75,10 +84,11 @@ export function HubsPage({ tenant }: { tenant: Tenant }) {
 interface TableProps {
   hubs: readonly Hub[];
   onEdit: (hub: Hub) => void;
+  onHistory: (hub: Hub) => void;
   onRemove: (hub: Hub) => void;
 }
 
-function HubTable({ hubs, onEdit, onRemove }: TableProps) {
+function HubTable({ hubs, onEdit, onHistory, onRemove }: TableProps) {
   return (
     <WideTable label="Hubs">
         <Table.Thead>
@@ -116,6 +126,9 @@ function HubTable({ hubs, onEdit, onRemove }: TableProps) {
                 <span className={classes["actions"]}>
                   <ActionIcon variant="subtle" color="gray" aria-label={`Edit ${hub.name}`} onClick={() => onEdit(hub)}>
                     <Pencil size={16} aria-hidden />
+                  </ActionIcon>
+                  <ActionIcon variant="subtle" color="gray" aria-label={`Versions of ${hub.name}`} onClick={() => onHistory(hub)}>
+                    <History size={16} aria-hidden />
                   </ActionIcon>
                   {!hub.implicit && (
                     <ActionIcon

@@ -1,4 +1,4 @@
-import { Button, Modal, Stack, Text } from "@mantine/core";
+import { Button, Modal, Select, Stack, Text } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
 import { useQueryClient } from "@tanstack/react-query";
 import { RefreshCw } from "lucide-react";
@@ -8,6 +8,7 @@ import { query } from "@/shared/api/client";
 import { toProblem } from "@/shared/api/problem";
 import type { AccessKey, AccessKeySecret, KeySlot, Tenant } from "@/shared/api/types";
 import { useDocumentTitle } from "@/shared/lib/useDocumentTitle";
+import { ConfirmDialog } from "@/shared/ui/ConfirmDialog";
 import { CopyField } from "@/shared/ui/CopyField";
 import { Page, Panel } from "@/shared/ui/Page";
 import { RelativeTime } from "@/shared/ui/RelativeTime";
@@ -43,7 +44,7 @@ export function KeysPage({ tenant }: { tenant: Tenant }) {
           </div>
         )}
         {keys.data?.keys.map((key) => (
-          <KeyRow key={key.slot} tenant={tenant} masked={key} />
+          <KeyRow key={key.id} tenant={tenant} masked={key} />
         ))}
       </Panel>
       <WebhookSecretPanel tenant={tenant} />
@@ -62,31 +63,92 @@ export function KeysPage({ tenant }: { tenant: Tenant }) {
 
 function KeyRow({ tenant, masked }: { tenant: Tenant; masked: AccessKey }) {
   const [opened, dialog] = useDisclosure(false);
-  const name = slotNames[masked.slot];
+  const former = masked.expires_at !== undefined;
+  const name = former ? `Former ${slotNames[masked.slot].toLowerCase()}` : slotNames[masked.slot];
   return (
     <div className={classes["row"]} role="group" aria-label={name}>
       <div className={classes["words"]}>
         <Text fw={550}>{name}</Text>
         <Text c="dimmed" size="sm">
-          Created <RelativeTime at={masked.created_at} />
+          Created <RelativeTime at={masked.created_at} />,{" "}
+          {masked.last_used_at ? (
+            <>
+              used <RelativeTime at={masked.last_used_at} />
+            </>
+          ) : (
+            "never used"
+          )}
+          {masked.expires_at && (
+            <>
+              , ends <RelativeTime at={masked.expires_at} />
+            </>
+          )}
         </Text>
       </div>
       <code className={classes["masked"]} aria-label={`Ends in ${masked.hint}`}>
         ••••••••••••{masked.hint}
       </code>
-      <Button
-        variant="default"
-        size="sm"
-        leftSection={<RefreshCw size={15} aria-hidden />}
-        aria-label={`Regenerate ${name.toLowerCase()}`}
-        onClick={dialog.open}
-      >
-        Regenerate
-      </Button>
-      <RegenerateDialog tenant={tenant} slot={masked.slot} opened={opened} onClose={dialog.close} />
+      {former ? (
+        <EndFormer tenant={tenant} slot={masked.slot} />
+      ) : (
+        <>
+          <Button
+            variant="default"
+            size="sm"
+            leftSection={<RefreshCw size={15} aria-hidden />}
+            aria-label={`Regenerate ${name.toLowerCase()}`}
+            onClick={dialog.open}
+          >
+            Regenerate
+          </Button>
+          <RegenerateDialog tenant={tenant} slot={masked.slot} opened={opened} onClose={dialog.close} />
+        </>
+      )}
     </div>
   );
 }
+
+/** Ends the overlap of a key that was replaced. */
+function EndFormer({ tenant, slot }: { tenant: Tenant; slot: KeySlot }) {
+  const queryClient = useQueryClient();
+  const [opened, dialog] = useDisclosure(false);
+  const path = { tenant: tenant.slug, slot };
+  const end = query.useMutation("delete", "/v1/tenants/{tenant}/keys/{slot}/former", {
+    onSuccess: async () => {
+      dialog.close();
+      await queryClient.invalidateQueries({
+        queryKey: query.queryOptions("get", "/v1/tenants/{tenant}/keys", { params: { path: { tenant: tenant.slug } } }).queryKey,
+      });
+    },
+  });
+  return (
+    <>
+      <Button variant="default" size="sm" aria-label={`End the former ${slotNames[slot].toLowerCase()}`} onClick={dialog.open}>
+        End now
+      </Button>
+      <ConfirmDialog
+        opened={opened}
+        onClose={dialog.close}
+        title={`End the former ${slotNames[slot].toLowerCase()}?`}
+        action="End key"
+        pending={end.isPending}
+        error={end.error}
+        onConfirm={() => end.mutate({ params: { path } })}
+      >
+        It and every token signed with it stop working within a second. Connections that came with such a token are
+        closed.
+      </ConfirmDialog>
+    </>
+  );
+}
+
+/** How long a replaced key may go on being good. */
+const overlaps = [
+  { value: "0", label: "Not at all" },
+  { value: "3600", label: "One hour" },
+  { value: "86400", label: "One day" },
+  { value: "604800", label: "Seven days" },
+];
 
 interface DialogProps {
   tenant: Tenant;
@@ -98,6 +160,7 @@ interface DialogProps {
 function RegenerateDialog({ tenant, slot, opened, onClose }: DialogProps) {
   const queryClient = useQueryClient();
   const [secret, setSecret] = useState<AccessKeySecret>();
+  const [overlap, setOverlap] = useState("0");
   const path = { tenant: tenant.slug };
   const regenerate = query.useMutation("post", "/v1/tenants/{tenant}/keys/{slot}/regenerate", {
     onSuccess: async (fresh) => {
@@ -132,9 +195,17 @@ function RegenerateDialog({ tenant, slot, opened, onClose }: DialogProps) {
       ) : (
         <Stack>
           <Text>
-            The present {name} and every token signed with it stop working within a second. Connections that came
-            with such a token are closed.
+            {overlap === "0"
+              ? `The present ${name} and every token signed with it stop working within a second. Connections that came with such a token are closed.`
+              : `The present ${name} and every token signed with it go on working beside the new one until then; or until you end it.`}
           </Text>
+          <Select
+            label="Keep the present key good for"
+            data={overlaps}
+            allowDeselect={false}
+            value={overlap}
+            onChange={(value) => setOverlap(value ?? "0")}
+          />
           <FormAlert message={regenerate.isError ? toProblem(regenerate.error).message : undefined} />
           <div className={classes["buttons"]}>
             <Button variant="default" onClick={close} data-autofocus>
@@ -143,7 +214,7 @@ function RegenerateDialog({ tenant, slot, opened, onClose }: DialogProps) {
             <Button
               color="red"
               loading={regenerate.isPending}
-              onClick={() => regenerate.mutate({ params: { path: { ...path, slot } } })}
+              onClick={() => regenerate.mutate({ params: { path: { ...path, slot } }, body: { overlap_seconds: Number(overlap) } })}
             >
               Regenerate key
             </Button>
