@@ -44,6 +44,13 @@ func (h *Handler) send(w http.ResponseWriter, c *call, e *hubs.Entry) (int, erro
 	}
 	e.Message = message
 	messages := charge(size)
+	dry, err := c.dryRun()
+	if err != nil {
+		return 0, err
+	}
+	if dry {
+		return h.estimate(w, c, e, size)
+	}
 	b, err := c.bus()
 	if err == nil {
 		err = c.admitGroups(e)
