@@ -595,6 +595,33 @@ func (e UpstreamMode) Valid() bool {
 	}
 }
 
+// Defines values for UsageDimension.
+const (
+	UsageDimensionGroup  UsageDimension = "group"
+	UsageDimensionHub    UsageDimension = "hub"
+	UsageDimensionKey    UsageDimension = "key"
+	UsageDimensionMethod UsageDimension = "method"
+	UsageDimensionUser   UsageDimension = "user"
+)
+
+// Valid indicates whether the value is a known member of the UsageDimension enum.
+func (e UsageDimension) Valid() bool {
+	switch e {
+	case UsageDimensionGroup:
+		return true
+	case UsageDimensionHub:
+		return true
+	case UsageDimensionKey:
+		return true
+	case UsageDimensionMethod:
+		return true
+	case UsageDimensionUser:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for UsageStep.
 const (
 	Day    UsageStep = "day"
@@ -1995,6 +2022,10 @@ type Usage struct {
 	Totals UsageValues  `json:"totals"`
 }
 
+// UsageDimension A message is of the group that it is for, when that is one; of the user that it is for, else of the
+// one whose client sends it; of the method that it calls; of the key behind its sender's token.
+type UsageDimension string
+
 // UsageMonth The present period of the account's subscription. Allowances belong to the account and are shared by its tenants.
 type UsageMonth struct {
 	AccountConnectionMinutes int64     `json:"account_connection_minutes"`
@@ -2017,6 +2048,29 @@ type UsagePoint struct {
 
 // UsageStep defines model for UsageStep.
 type UsageStep string
+
+// UsageTop defines model for UsageTop.
+type UsageTop struct {
+	// By A message is of the group that it is for, when that is one; of the user that it is for, else of the
+	// one whose client sends it; of the method that it calls; of the key behind its sender's token.
+	By   UsageDimension `json:"by"`
+	From time.Time      `json:"from"`
+
+	// Other Of values that aren't listed, and what could not be told apart
+	Other  int64           `json:"other"`
+	Step   UsageStep       `json:"step"`
+	To     time.Time       `json:"to"`
+	Total  int64           `json:"total"`
+	Values []UsageTopValue `json:"values"`
+}
+
+// UsageTopValue defines model for UsageTopValue.
+type UsageTopValue struct {
+	MessagesAccepted int64 `json:"messages_accepted"`
+
+	// Value Empty = messages of none
+	Value string `json:"value"`
+}
 
 // UsageValues defines model for UsageValues.
 type UsageValues struct {
@@ -2336,6 +2390,14 @@ type GetUsageParams struct {
 	From *time.Time `form:"from,omitempty" json:"from,omitempty"`
 	To   *time.Time `form:"to,omitempty" json:"to,omitempty"`
 	Step *UsageStep `form:"step,omitempty" json:"step,omitempty"`
+}
+
+// GetUsageTopParams defines parameters for GetUsageTop.
+type GetUsageTopParams struct {
+	By   UsageDimension `form:"by" json:"by"`
+	From *time.Time     `form:"from,omitempty" json:"from,omitempty"`
+	To   *time.Time     `form:"to,omitempty" json:"to,omitempty"`
+	Step *UsageStep     `form:"step,omitempty" json:"step,omitempty"`
 }
 
 // ListWebhookSecretsParams defines parameters for ListWebhookSecrets.
@@ -2721,6 +2783,9 @@ type ServerInterface interface {
 	// GetUsage What a tenant used, over time and against its plan
 	// (GET /v1/tenants/{tenant}/usage)
 	GetUsage(w http.ResponseWriter, r *http.Request, tenant TenantPath, params GetUsageParams)
+	// GetUsageTop What messages were accepted for, by hub, group, user, method or key
+	// (GET /v1/tenants/{tenant}/usage/top)
+	GetUsageTop(w http.ResponseWriter, r *http.Request, tenant TenantPath, params GetUsageTopParams)
 	// ListWebhookSecrets What signs the requests to upstreams in native mode, without the secrets
 	// (GET /v1/tenants/{tenant}/webhook-secrets)
 	ListWebhookSecrets(w http.ResponseWriter, r *http.Request, tenant TenantPath, params ListWebhookSecretsParams)
@@ -3261,6 +3326,12 @@ func (_ Unimplemented) ReplayUpstreamDelivery(w http.ResponseWriter, r *http.Req
 // GetUsage What a tenant used, over time and against its plan
 // (GET /v1/tenants/{tenant}/usage)
 func (_ Unimplemented) GetUsage(w http.ResponseWriter, r *http.Request, tenant TenantPath, params GetUsageParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetUsageTop What messages were accepted for, by hub, group, user, method or key
+// (GET /v1/tenants/{tenant}/usage/top)
+func (_ Unimplemented) GetUsageTop(w http.ResponseWriter, r *http.Request, tenant TenantPath, params GetUsageTopParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -6133,6 +6204,87 @@ func (siw *ServerInterfaceWrapper) GetUsage(w http.ResponseWriter, r *http.Reque
 	handler.ServeHTTP(w, r)
 }
 
+// GetUsageTop operation middleware
+func (siw *ServerInterfaceWrapper) GetUsageTop(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", chi.URLParam(r, "tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tenant", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetUsageTopParams
+
+	// ------------- Required query parameter "by" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "by", r.URL.Query(), &params.By, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "by"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "by", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", r.URL.Query(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "from"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "from", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "to", r.URL.Query(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "to"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "to", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "step" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "step", r.URL.Query(), &params.Step, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "step"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "step", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetUsageTop(w, r, tenant, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ListWebhookSecrets operation middleware
 func (siw *ServerInterfaceWrapper) ListWebhookSecrets(w http.ResponseWriter, r *http.Request) {
 
@@ -6788,6 +6940,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/tenants/{tenant}/usage", wrapper.GetUsage)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/tenants/{tenant}/usage/top", wrapper.GetUsageTop)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/tenants/{tenant}/ledger", wrapper.GetLedger)

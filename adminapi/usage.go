@@ -21,6 +21,25 @@ func (s *server) GetUsage(w http.ResponseWriter, r *http.Request, ref TenantPath
 	}, err)
 }
 
+// GetUsageTop implements ServerInterface.
+func (s *server) GetUsageTop(w http.ResponseWriter, r *http.Request, ref TenantPath, params GetUsageTopParams) {
+	t, err := s.tenants.Tenant(r.Context(), callerOf(r), ref)
+	if err != nil {
+		s.problem(w, r, err)
+		return
+	}
+	q := billing.Query{From: value(params.From), To: value(params.To), Step: billing.Step(value(params.Step))}
+	top, err := s.billing.Top(r.Context(), t.ID, q, billing.Dimension(params.By))
+	answer := UsageTop{
+		From: top.From, To: top.To, Step: UsageStep(top.Step), By: UsageDimension(top.By), Other: top.Other, Total: top.Total,
+		Values: make([]UsageTopValue, 0, len(top.Values)),
+	}
+	for _, v := range top.Values {
+		answer.Values = append(answer.Values, UsageTopValue{Value: v.Value, MessagesAccepted: v.Accepted})
+	}
+	s.answer(w, r, http.StatusOK, answer, err)
+}
+
 // GetActivity implements ServerInterface.
 func (s *server) GetActivity(w http.ResponseWriter, r *http.Request, ref TenantPath) {
 	t, err := s.tenants.Tenant(r.Context(), callerOf(r), ref)

@@ -200,4 +200,7 @@ type PublishOptions struct {
 	Ack Ack
 	// Origin is the connection whose hub method publishes; nil when none does.
 	Origin *Connection
+	// Client is the connection that sends by itself, to count it for its user and
+	// key; nil when none does.
+	Client *Connection
 }

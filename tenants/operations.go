@@ -150,6 +150,7 @@ var Operations = map[string]Operation{
 	"replayUpstreamDelivery": {WithToken, ReplayDelivery, ReplayDeliveries},
 
 	"getUsage":             {WithToken, SeeTenant, ReadUsage},
+	"getUsageTop":          {WithToken, SeeTenant, ReadUsage},
 	"getLedger":            {WithToken, SeeTenant, ReadUsage},
 	"getBudget":            {WithToken, SeeAccount, ReadUsage},
 	"putBudget":            {WithToken, ManageBudget, WriteBudget},

@@ -65,6 +65,7 @@ type tenantUsage struct {
 	minutes   map[hubMinute]usage.Delta
 	refusals  map[codeMinute]int64
 	accepted  []usage.Counter
+	about     []usage.Attribution
 	connected bool // a connection was open or opened
 }
 
@@ -95,6 +96,9 @@ func byTenant(f usage.Flush) []*tenantUsage {
 	}
 	for _, c := range f.Accepted {
 		of(c.Tenant).accepted = append(of(c.Tenant).accepted, c)
+	}
+	for _, a := range f.Attributed {
+		of(a.Tenant).about = append(of(a.Tenant).about, a)
 	}
 	for _, g := range f.Gauges {
 		if max(g.Peak, g.Connections) > 0 {
@@ -185,6 +189,9 @@ func (t *tenantUsage) queue(b *pgx.Batch, sentAt time.Time) {
 			t.tenant, key.minute, key.code, n)
 	}
 	t.queueAccepted(b)
+	for _, a := range t.about {
+		b.Queue(addTop, a.Tenant, a.Dimension, minuteOf(a.Minute), a.Value, max(0, a.Accepted))
+	}
 }
 
 // queueHubs notes when hubs were used last. What was only refused is no use: names

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -44,6 +45,8 @@ type Recorder struct {
 	hubs    map[hubKey]*HubMeter
 	tenants map[tenants.ID]*tenantGauge
 
+	attributions attributions
+
 	acceptedMu sync.Mutex
 	accepted   map[acceptedKey]int64
 
@@ -54,7 +57,8 @@ type Recorder struct {
 	backlog    map[deltaKey]*Delta
 	unsent     *Flush  // outcome unknown: is sent again as it was
 	gauges     []Gauge // for the next flush
-	hadGauges  bool    // the last flush had some
+	attributed []Attribution
+	hadGauges  bool // the last flush had some
 	flushingMu sync.Mutex
 }
 
@@ -190,6 +194,7 @@ func (r *Recorder) Run(ctx context.Context) error {
 		now := r.now()
 		select {
 		case <-ctx.Done():
+			r.attributions.end()
 			return r.Flush(context.WithoutCancel(ctx))
 		case <-time.After(now.Truncate(FlushEvery).Add(FlushEvery).Sub(now)):
 		}
@@ -205,13 +210,18 @@ func (r *Recorder) Flush(ctx context.Context) error {
 	r.flushingMu.Lock()
 	defer r.flushingMu.Unlock()
 	now := r.now()
+	// Before the totals that they are part of.
+	r.attributed = append(r.attributed, r.attributions.take(now)...)
+	if len(r.attributed) > maxBacklog {
+		r.attributed = r.attributed[:maxBacklog] // the rest is in the totals
+	}
 	r.gauges = keepPeaks(r.gauges, r.collect(now))
 	// Gauges are news once per call, also that there are none any more.
 	news := len(r.gauges) > 0 || r.hadGauges
 	for {
 		if r.unsent == nil {
 			f := r.cut(now)
-			if len(f.Deltas) == 0 && len(f.Accepted) == 0 && len(f.Keys) == 0 && !news {
+			if len(f.Deltas) == 0 && len(f.Accepted) == 0 && len(f.Keys) == 0 && len(f.Attributed) == 0 && !news {
 				return nil
 			}
 			news, r.hadGauges = false, len(f.Gauges) > 0
@@ -296,6 +306,8 @@ func (r *Recorder) cut(now time.Time) *Flush {
 		f.Deltas = append(f.Deltas, *d)
 		delete(r.backlog, key)
 	}
+	n := min(len(r.attributed), maxDeltas)
+	f.Attributed, r.attributed = slices.Clone(r.attributed[:n]), r.attributed[n:]
 	r.acceptedMu.Lock()
 	defer r.acceptedMu.Unlock()
 	for key, total := range r.accepted {

@@ -19,6 +19,8 @@ type Flush struct {
 	SentAt   time.Time `json:"sent_at"`
 	Deltas   []Delta   `json:"deltas,omitempty"`
 	Accepted []Counter `json:"accepted,omitempty"`
+	// Attributed says for what messages were accepted; what isn't said is unknown.
+	Attributed []Attribution `json:"attributed,omitempty"`
 	// Gauges are the connections open on this edge when the flush was made;
 	// they replace the edge's former ones.
 	Gauges []Gauge `json:"gauges,omitempty"`
@@ -94,6 +96,9 @@ func (f *Flush) settle(now time.Time) error {
 	}
 	for i := range f.Accepted {
 		f.Accepted[i].Counts = settled(f.Accepted[i].Minute, now)
+	}
+	for i := range f.Attributed {
+		f.Attributed[i].Minute = settled(f.Attributed[i].Minute, now)
 	}
 	if f.SentAt.After(now.Add(aheadBy)) {
 		f.SentAt = now.UTC()

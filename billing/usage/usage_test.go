@@ -237,6 +237,10 @@ func TestRecorderCountsPerTenantHubAndMinute(t *testing.T) {
 	}
 	chat.Close()
 	same.Close()
+	// 3 accepted and 3 delivered.
+	if s := r.TakeSpent(); s[acme].Messages != 6 || s[other].Messages != 1 || s[acme].Milliseconds < 3500 || r.Unspent(acme) != (Spent{}) {
+		t.Errorf("spent %+v", s)
+	}
 	r.Flush(t.Context())
 	if len(r.hubs) != 0 || len(r.tenants) != 0 {
 		t.Fatalf("%d meters and %d gauges are left", len(r.hubs), len(r.tenants))

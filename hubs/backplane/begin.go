@@ -1,6 +1,7 @@
 package backplane
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -79,6 +80,25 @@ func (b *begun) Matched(ctx context.Context) (int, error) {
 	return b.matched, b.missing
 }
 
+// about says what a publish is counted for.
+func (h *hubBackplane) about(e *hubs.Entry, o hubs.PublishOptions) About {
+	a := About{Key: h.by.Key, User: h.by.User}
+	if c := cmp.Or(o.Client, o.Origin); c != nil {
+		p := c.Principal()
+		a.Key, a.User = p.Credential, p.UserID
+	}
+	if len(e.Groups) == 1 && e.Kind == hubs.SendToGroups {
+		a.Group = e.Groups[0]
+	}
+	if len(e.Users) == 1 && e.Kind == hubs.SendToUsers {
+		a.User = e.Users[0]
+	}
+	if e.Message != nil {
+		a.Method = e.Message.Target
+	}
+	return a
+}
+
 // encode returns the publisher of the hub and the request that asks it for e.
 func (h *hubBackplane) encode(e *hubs.Entry, o hubs.PublishOptions, to address) (*publisher, *request, error) {
 	if len(o.IdempotencyKey) > idempotencyKeyBytes {
@@ -93,7 +113,7 @@ func (h *hubBackplane) encode(e *hubs.Entry, o hubs.PublishOptions, to address) 
 	}
 	settings := h.settings()
 	p := h.r.publisher(h.id, settings)
-	q := &request{entry: data, asks: to != address{}, deadline: time.Now().Add(publishPatience), done: make(chan outcome, 1), ack: o.Ack, charge: int64(o.Charge)}
+	q := &request{entry: data, asks: to != address{}, deadline: time.Now().Add(publishPatience), done: make(chan outcome, 1), ack: o.Ack, charge: int64(o.Charge), about: h.about(e, o)}
 	if o.IdempotencyKey == "" {
 		q.keys = append(q.keys, p.fixed[3])
 	} else {

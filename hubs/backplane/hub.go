@@ -36,6 +36,7 @@ type hubBackplane struct {
 	r        *Redis
 	id       hubID
 	settings func() Settings
+	by       Sender
 }
 
 var (

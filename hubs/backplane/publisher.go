@@ -51,6 +51,7 @@ type request struct {
 	entry    []byte
 	keys     []string // after those of the hub
 	charge   int64
+	about    About
 	args     []any // from the charge on
 	asks     bool  // whoever applies it is to answer
 	deadline time.Time
@@ -399,7 +400,7 @@ func (p *publisher) settle(q *request, text string, replicas *redis.Cmd) {
 			p.r.measured(hubID{p.tenant, p.hub}, a.bytes, retention)
 		}
 		if a.total > 0 && p.r.cfg.OnAccepted != nil {
-			p.r.cfg.OnAccepted(Accepted{Tenant: p.tenant, Hub: p.hub, Epoch: a.epoch, Minute: a.minute, Total: a.total, Charge: q.charge})
+			p.r.cfg.OnAccepted(Accepted{Tenant: p.tenant, Hub: p.hub, Epoch: a.epoch, Minute: a.minute, Total: a.total, Charge: q.charge, About: q.about})
 		}
 	}
 	q.done <- outcome{answer: a, err: replicated(q, replicas)}

@@ -68,7 +68,20 @@ type Accepted struct {
 	Minute time.Time // UTC
 	Total  int64     // the running total of messages of the hub in that minute
 	Charge int64     // of this publish
+	About
 }
+
+// About is what a publish is counted for, beside its tenant and hub. A field that is
+// empty is none.
+type About struct {
+	Group  string // the one that it is for; a message for several groups has none
+	User   string // the one that it is for, else the one who sends it
+	Method string // that it calls
+	Key    string // the id of the access key behind the sender's token
+}
+
+// Sender is who publishes.
+type Sender struct{ Key, User string }
 
 // headLife is how long a hub's epoch and number outlive its last entry. Hubs
 // that are followed live on.
@@ -262,6 +275,11 @@ func (r *Redis) Hub(tenant tenants.ID, hub string, s Settings) hubs.Backplane {
 // publish and read.
 func (r *Redis) HubWith(tenant tenants.ID, hub string, s func() Settings) hubs.Backplane {
 	return &hubBackplane{r: r, id: hubID{tenant, hub}, settings: s}
+}
+
+// HubBy is HubWith for a sender whose publishes are counted as such.
+func (r *Redis) HubBy(tenant tenants.ID, hub string, s func() Settings, by Sender) hubs.Backplane {
+	return &hubBackplane{r: r, id: hubID{tenant, hub}, settings: s, by: by}
 }
 
 // publisher returns the pipeline to a hub.

@@ -149,7 +149,7 @@ func (r *request) leaveGroup(ctx context.Context) (any, hubs.Position, error) {
 func (r *request) change(ctx context.Context, e *hubs.Entry) (any, hubs.Position, error) {
 	e.Connections = []string{r.c.ID()}
 	server := r.c.Server()
-	at, matched, err := server.Backplane().Command(ctx, e, hubs.PublishOptions{Charge: 1})
+	at, matched, err := server.Backplane().Command(ctx, e, hubs.PublishOptions{Charge: 1, Client: r.c})
 	if err != nil {
 		return nil, hubs.Position{}, err
 	}
@@ -202,7 +202,7 @@ func (r *request) sendToGroup(ctx context.Context) (any, hubs.Position, error) {
 			return nil, hubs.Position{}, err
 		}
 	}
-	at, err := r.c.Server().Backplane().Publish(ctx, e, hubs.PublishOptions{Charge: hubs.Units(len(e.Message.Arguments.Bytes))})
+	at, err := r.c.Server().Backplane().Publish(ctx, e, hubs.PublishOptions{Charge: hubs.Units(len(e.Message.Arguments.Bytes)), Client: r.c})
 	if err != nil {
 		return nil, hubs.Position{}, err
 	}

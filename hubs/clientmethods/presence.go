@@ -54,7 +54,7 @@ func (r *request) setPresence(ctx context.Context) (any, hubs.Position, error) {
 		return nil, hubs.Position{}, &Refusal{CodeNotMember, "the client is not in the group: join it first"}
 	}
 	defer settle()
-	at, err := b.Publish(ctx, e, hubs.PublishOptions{Charge: 1})
+	at, err := b.Publish(ctx, e, hubs.PublishOptions{Charge: 1, Client: r.c})
 	return nil, at, err
 }
 

@@ -115,6 +115,9 @@ func (w *cleanUpWorker) Work(ctx context.Context, _ *river.Job[cleanUp]) error {
 	if err := w.ledger.Forget(ctx, before); err != nil {
 		return err
 	}
+	if err := w.ledger.ForgetTop(ctx, time.Now()); err != nil {
+		return err
+	}
 	return w.ledger.Coarsen(ctx, time.Now().Add(-billing.MinutesKept))
 }
 

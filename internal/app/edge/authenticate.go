@@ -76,19 +76,22 @@ func (a *authenticator) server(t *tenants.Document, r *http.Request, hub string)
 }
 
 // rest verifies the token of a REST request, which may be an access key itself.
-func (a *authenticator) rest(t *tenants.Document, r *http.Request) error {
+func (a *authenticator) rest(t *tenants.Document, r *http.Request) (key string, err error) {
 	bearer := bearerToken(r)
 	if key, ok := accesstoken.CheckKey(t.GoodKeys(time.Now()), bearer); ok {
 		if t.KeyRevoked(key) {
-			return errRevoked
+			return "", errRevoked
 		}
 		a.used(t.ID, key)
-		return nil
+		return key, nil
 	}
 	target := a.target(t, accesstoken.REST)
 	target.Path = r.URL.EscapedPath()
-	_, err := a.verify(r.Context(), t, bearer, target)
-	return err
+	p, err := a.verify(r.Context(), t, bearer, target)
+	if err != nil {
+		return "", err
+	}
+	return p.KeyID, nil
 }
 
 // nobody answers for a tenant that doesn't exist.

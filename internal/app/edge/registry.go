@@ -266,6 +266,11 @@ func (g *registry) offended(t *tenants.Document, c *hubs.Connection) {
 	}()
 }
 
+// backplaneBy is backplane for a backend or an app server with a key.
+func (g *registry) backplaneBy(t *tenants.Document, hub, key string) hubs.Backplane {
+	return g.bus.HubBy(t.ID, hub, func() backplane.Settings { return settings(g.current(t), hub) }, backplane.Sender{Key: key})
+}
+
 // inUse reports whether the tenant has hubs or app servers here; its document must
 // stay known.
 func (g *registry) inUse(id tenants.ID) bool {

@@ -77,7 +77,8 @@ func (b *backends) scope(r *http.Request) (rest.Scope, error) {
 			leave()
 		}
 	}()
-	switch err := b.auth.rest(t, r); {
+	key, err := b.auth.rest(t, r)
+	switch {
 	case wrongKind(err):
 		b.refused(t.ID, "", codeTokenKind)
 		return rest.Scope{}, fault.New(fault.Forbidden, "The access token is not one for the REST API.").WithCode(codeTokenKind)
@@ -108,7 +109,7 @@ func (b *backends) scope(r *http.Request) (rest.Scope, error) {
 		Tenant:    t.ID,
 		Limits:    *in,
 		Presence:  in.Presence(),
-		Backplane: func(hub string) (hubs.Backplane, error) { return b.backplane(t, hub) },
+		Backplane: func(hub string) (hubs.Backplane, error) { return b.backplane(t, hub, key) },
 		Admit: func(ctx context.Context, hub string, messages int) error {
 			return b.admit(ctx, t, hub, messages)
 		},
@@ -154,7 +155,7 @@ func clientTokenFor(t *tenants.Document, base, hub, user string, life time.Durat
 	return minted.Token, nil
 }
 
-func (b *backends) backplane(t *tenants.Document, hub string) (hubs.Backplane, error) {
+func (b *backends) backplane(t *tenants.Document, hub, key string) (hubs.Backplane, error) {
 	var many *hubLimitError
 	if err := b.hubs.allowed(t, hub); errors.As(err, &many) {
 		b.refused(t.ID, "", codeHubs)
@@ -162,7 +163,7 @@ func (b *backends) backplane(t *tenants.Document, hub string) (hubs.Backplane, e
 	} else if err != nil {
 		return nil, err
 	}
-	return b.hubs.backplane(t, hub), nil
+	return b.hubs.backplaneBy(t, hub, key), nil
 }
 
 // admit charges a send to the tenant's messages per second and its deliveries. Requests

@@ -95,7 +95,7 @@ func (s *servers) admission(r *http.Request) (*serverconn.Admission, *transport.
 		ConnectionID: queryOf(r).Get("cid"),
 		Handler:      t.Hubs[hub].Handler,
 		Limits:       func() tenants.Limits { return *s.hubs.inForce(t) },
-		Backplane:    func() hubs.Backplane { return s.hubs.backplane(t, hub) },
+		Backplane:    func() hubs.Backplane { return s.hubs.backplaneBy(t, hub, p.KeyID) },
 		Admit: func(ctx context.Context, groups []string, messages int) (time.Duration, error) {
 			return s.admit(ctx, t, hub, groups, messages)
 		},

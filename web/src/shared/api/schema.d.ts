@@ -1455,6 +1455,31 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/tenants/{tenant}/usage/top": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+            };
+            cookie?: never;
+        };
+        /**
+         * What messages were accepted for, by hub, group, user, method or key
+         * @description The largest values; values and `other` add up to the total. What was accepted for a value is at
+         *     least what is said, and at most that and `other` together. Minutes are told when they are over and
+         *     kept for a day, hours for 15 days, days for 400 days.
+         */
+        get: operations["getUsageTop"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/tenants/{tenant}/ledger": {
         parameters: {
             query?: never;
@@ -2734,6 +2759,34 @@ export interface components {
              * @description Cents, rounded down
              */
             amount: number;
+        };
+        /**
+         * @description A message is of the group that it is for, when that is one; of the user that it is for, else of the
+         *     one whose client sends it; of the method that it calls; of the key behind its sender's token.
+         * @enum {string}
+         */
+        UsageDimension: "hub" | "group" | "user" | "method" | "key";
+        UsageTopValue: {
+            /** @description Empty = messages of none */
+            value: string;
+            /** Format: int64 */
+            messages_accepted: number;
+        };
+        UsageTop: {
+            /** Format: date-time */
+            from: string;
+            /** Format: date-time */
+            to: string;
+            step: components["schemas"]["UsageStep"];
+            by: components["schemas"]["UsageDimension"];
+            values: components["schemas"]["UsageTopValue"][];
+            /**
+             * Format: int64
+             * @description Of values that aren't listed, and what could not be told apart
+             */
+            other: number;
+            /** Format: int64 */
+            total: number;
         };
         /** @enum {string} */
         LedgerFormat: "json" | "csv";
@@ -5736,6 +5789,38 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Usage"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            404: components["responses"]["NotFound"];
+            default: components["responses"]["Unexpected"];
+        };
+    };
+    getUsageTop: {
+        parameters: {
+            query: {
+                by: components["schemas"]["UsageDimension"];
+                from?: string;
+                to?: string;
+                step?: components["schemas"]["UsageStep"];
+            };
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The largest values */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UsageTop"];
                 };
             };
             400: components["responses"]["BadRequest"];

@@ -1,0 +1,81 @@
+package billingstore_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/signalbox/signalbox/billing"
+	"github.com/signalbox/signalbox/billing/usage"
+)
+
+func TestTop_adds_up_to_what_was_accepted(t *testing.T) {
+	t.Parallel()
+	s, _ := newStore(t)
+	clock := noon.Add(2 * time.Minute)
+	service := billing.NewService(s, func() time.Time { return clock })
+	f := usage.Flush{EdgeRun: "edge", Sequence: 1, SentAt: noon, Accepted: []usage.Counter{
+		{Tenant: "t1", Hub: "chat", Epoch: "e", Minute: noon, Total: 600}, {Tenant: "t1", Hub: "game", Epoch: "e", Minute: noon, Total: 50},
+		{Tenant: "t2", Hub: "chat", Epoch: "e", Minute: noon, Total: 9},
+	}}
+	for i := range 300 { // more than an hour keeps
+		f.Attributed = append(f.Attributed, usage.Attribution{Tenant: "t1", Minute: noon, Dimension: usage.ByUser, Value: fmt.Sprint("u", i), Accepted: 1})
+	}
+	f.Attributed = append(f.Attributed,
+		usage.Attribution{Tenant: "t1", Minute: noon, Dimension: usage.ByKey, Value: "k", Accepted: 640},
+		usage.Attribution{Tenant: "t1", Minute: noon, Dimension: usage.ByUser, Value: "u7", Accepted: 100},
+		usage.Attribution{Tenant: "t2", Minute: noon, Dimension: usage.ByKey, Value: "theirs", Accepted: 9},
+	)
+	for range 2 {
+		if _, err := s.Commit(t.Context(), f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := service.Correct(t.Context(), billing.Correction{Tenant: "t1", Concerns: noon, Amounts: billing.Amounts{Accepted: -600}, Reason: "r", Actor: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []billing.Step{billing.Minute, billing.Hour, billing.Day} {
+		for by, want := range map[billing.Dimension]struct {
+			first billing.TopValue
+			rows  int
+			other int64
+		}{
+			billing.ByHub:   {billing.TopValue{Value: "chat", Accepted: 600}, 2, 0},
+			billing.ByKey:   {billing.TopValue{Value: "k", Accepted: 640}, 1, 10},
+			billing.ByUser:  {billing.TopValue{Value: "u7", Accepted: 101}, 50, 650 - 101 - 49},
+			billing.ByGroup: {billing.TopValue{}, 0, 650},
+		} {
+			top, err := service.Top(t.Context(), "t1", billing.Query{From: noon, To: noon.Add(time.Minute), Step: step}, by)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sum := top.Other
+			for _, v := range top.Values {
+				sum += v.Accepted
+			}
+			var first billing.TopValue
+			if len(top.Values) > 0 {
+				first = top.Values[0]
+			}
+			if first != want.first || len(top.Values) != want.rows || top.Other != want.other || top.Total != 650 || sum != 650 {
+				t.Errorf("by %s and %s: %+v and %d more, other %d of %d", by, step, first, len(top.Values)-1, top.Other, top.Total)
+			}
+		}
+	}
+	if _, err := service.Top(t.Context(), "t1", billing.Query{}, "colour"); err == nil {
+		t.Error("there is no such dimension")
+	}
+	if _, err := service.Top(t.Context(), "t1", billing.Query{Step: billing.Minute, From: noon.Add(-48 * time.Hour), To: noon.Add(-47 * time.Hour)}, billing.ByUser); err == nil {
+		t.Error("minutes are kept for a day")
+	}
+	if err := s.ForgetTop(t.Context(), noon.Add(25*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	clock = noon.Add(2 * time.Hour)
+	for step, want := range map[billing.Step]int{billing.Minute: 0, billing.Hour: 1} {
+		top, err := service.Top(t.Context(), "t1", billing.Query{From: noon, To: noon.Add(time.Minute), Step: step}, billing.ByKey)
+		if err != nil || len(top.Values) != want {
+			t.Errorf("by %s are left: %+v, %v", step, top, err)
+		}
+	}
+}
