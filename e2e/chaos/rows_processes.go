@@ -404,14 +404,15 @@ const (
 	// memoryMost is what the process may be in F-23: its limit, and its program, which
 	// isn't counted in that.
 	memoryMost = 112 << 20
-	// hoarders are clients that don't read, for each of which a megabyte may wait.
-	hoarders = 150
+	// hoarders are clients that don't read. For each of them a megabyte may wait, once
+	// its socket has some four of them.
+	hoarders = 60
 )
 
 var memoryShort = &row{
 	id: "F-23", fault: "an edge is short of memory",
 	setting:  setting{sticky: true, edgeEnv: map[string]string{"GOMEMLIMIT": "48MiB"}},
-	injected: "edges have GOMEMLIMIT=48MiB; 150 clients of tenant N on one edge stop reading, and each is sent up to a megabyte of its own, 31 KiB at a time, through the other edges",
+	injected: "edges have GOMEMLIMIT=48MiB; 60 clients of tenant N on one edge stop reading, and each is sent messages of its own, 31 KiB at a time, through the other edges, for up to 45 s and 3 s after something was refused",
 	expected: "the process keeps within its limit (and its program) and isn't ended; what it refuses or cuts off meanwhile is counted as edge_memory, A and B are not disconnected; soon after it takes everything again",
 	run: func(t *trial) error {
 		if err := t.load.start(t, t.w.tenant(tenantA), t.w.tenant(tenantB)); err != nil {
@@ -434,14 +435,20 @@ var memoryShort = &row{
 		}
 		var flood sync.WaitGroup
 		var sent atomic.Int64
+		flooding, enough := context.WithTimeout(t, 45*time.Second)
+		defer enough()
 		for worker := range 16 {
-			flood.Go(func() { sent.Add(t.hoard(n, worker, 16, 16*time.Second)) })
+			flood.Go(func() { sent.Add(t.hoard(flooding, n, worker, 16)) })
 		}
 		most, refused := 0.0, 0.0
-		for until := time.Now().Add(18 * time.Second); time.Now().Before(until); {
+		for flooding.Err() == nil {
 			if m, err := t.w.edges[0].scrape(t); err == nil {
 				most = max(most, m[metricMemory])
-				refused = max(refused, m.sum(metricRefusals, `"edge_memory"`))
+				now := m.sum(metricRefusals, `"edge_memory"`)
+				if now > 0 && refused == 0 {
+					time.AfterFunc(3*time.Second, enough)
+				}
+				refused = max(refused, now)
 			}
 			if err := t.pass(200 * time.Millisecond); err != nil {
 				return err
@@ -473,11 +480,10 @@ var memoryShort = &row{
 	},
 }
 
-// hoard publishes to the groups of the hoarders, to each as much as may wait for it.
-func (t *trial) hoard(of *tenant, worker, workers int, d time.Duration) (accepted int64) {
-	until := time.Now().Add(d)
+// hoard publishes to the groups of the hoarders by turns, until ctx ends.
+func (t *trial) hoard(ctx context.Context, of *tenant, worker, workers int) (accepted int64) {
 	payload := fmt.Appendf(nil, `{"p":%q}`, strings.Repeat("x", 31<<10))
-	for n := worker; n < hoarders*40 && time.Now().Before(until) && t.Err() == nil; n += workers {
+	for n := worker; ctx.Err() == nil; n += workers {
 		if outcome, _ := t.w.rest(1+n%2, of).publish(fmt.Sprintf("hoard-%d", n%hoarders), payload); outcome == history.Accepted {
 			accepted++
 		}

@@ -7,14 +7,23 @@ import (
 	"time"
 
 	"github.com/signalbox/signalbox/e2e/chaos/history"
+	"github.com/signalbox/signalbox/tenants"
 )
 
 // The limits of plan Free, which tenant N has in the rows about limits.
-const (
-	freeConnections = 200
-	freePerSecond   = 100
-	freeBurst       = 300
+var (
+	freeConnections = freeLimit("max_connections")
+	freePerSecond   = freeLimit("messages_per_second")
+	freeBurst       = freeLimit("message_burst")
 )
+
+func freeLimit(name string) int {
+	r, known := tenants.Row(name)
+	if !known {
+		panic("there is no limit " + name)
+	}
+	return r.PlanValue("free")
+}
 
 var noisyNeighbour = &row{
 	id: "F-26", fault: "a noisy neighbour",
@@ -95,9 +104,10 @@ var atQuota = &row{
 			for range freeBurst + 50 {
 				t.w.rest(0, n).publish("nobody", []byte(`{}`))
 			}
-			accepted, refused, other := t.offer(n, factor*freePerSecond, 10*time.Second)
-			t.check(accepted <= int(1.02*10*freePerSecond)+10, fmt.Sprintf("accepted in 10 s at %g×", factor), fmt.Sprintf("%d, %d refused", accepted, refused), "≤ 1,020 (+1 % of the burst)")
-			t.check(accepted >= int(0.9*10*freePerSecond), fmt.Sprintf("accepted in 10 s at %g×, at least", factor), fmt.Sprint(accepted), "≥ 900")
+			accepted, refused, other := t.offer(n, factor*float64(freePerSecond), 10*time.Second)
+			of := 10 * float64(freePerSecond)
+			t.check(float64(accepted) <= 1.02*of+1, fmt.Sprintf("accepted in 10 s at %g×", factor), fmt.Sprintf("%d, %d refused", accepted, refused), fmt.Sprintf("≤ %.0f (+2 %%)", 1.02*of+1))
+			t.check(float64(accepted) >= 0.98*of-1, fmt.Sprintf("accepted in 10 s at %g×, at least", factor), fmt.Sprint(accepted), fmt.Sprintf("≥ %.0f (−2 %%)", 0.98*of-1))
 			t.zero("other answers", other, "")
 		}
 		var open, refused atomic.Int64
@@ -126,7 +136,8 @@ var atQuota = &row{
 				s.close()
 			}
 		}()
-		t.check(open.Load() <= freeConnections*102/100 && open.Load() >= freeConnections*98/100, "connections at 1.5×", fmt.Sprintf("%d open, %d refused", open.Load(), refused.Load()), "200 ± 2 %")
+		most := int64(freeConnections)
+		t.check(open.Load() <= most*102/100 && open.Load() >= most*98/100, "connections at 1.5×", fmt.Sprintf("%d open, %d refused", open.Load(), refused.Load()), fmt.Sprintf("%d ± 2 %%", most))
 		if err := t.tail(); err != nil {
 			return err
 		}
