@@ -40,6 +40,7 @@ type presence struct {
 	mu      sync.Mutex
 	tokens  uint64
 	here    map[string]map[string]*Member // by group and connection id; Number 0 = on its way
+	arrived map[string]int                // how many in each group aren't on their way
 	watched map[string]*watchedGroup
 	watches map[*Connection]map[string]struct{}
 	due     []*Entry // are to be published
@@ -56,7 +57,7 @@ func newPresence() presence {
 	ctx, stop := context.WithCancel(context.Background())
 	return presence{
 		ctx: ctx, stop: stop, patience: presencePatience,
-		run: rand.Text(), here: make(map[string]map[string]*Member),
+		run: rand.Text(), here: make(map[string]map[string]*Member), arrived: make(map[string]int),
 		watched: make(map[string]*watchedGroup), watches: make(map[*Connection]map[string]struct{}),
 	}
 }
@@ -135,6 +136,9 @@ func (p *presence) put(group string, m *Member) {
 	if p.here[group] == nil {
 		p.here[group] = make(map[string]*Member)
 	}
+	if before := p.here[group][m.ConnectionID]; before != nil && before.Number > 0 {
+		p.arrived[group]--
+	}
 	p.here[group][m.ConnectionID] = m
 }
 
@@ -176,8 +180,12 @@ func (c *Connection) leavePresence(group string) *Entry {
 		return nil
 	}
 	c.present--
+	if m.Number > 0 {
+		p.arrived[group]--
+	}
 	if delete(p.here[group], c.ID()); len(p.here[group]) == 0 {
 		delete(p.here, group)
+		delete(p.arrived, group)
 	}
 	return endOfPresence(group, c.ID(), m.Token)
 }
@@ -201,6 +209,9 @@ func (s *Server) setPresence(e *Entry) (matched int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if own := p.here[group][m.ConnectionID]; own != nil && own.Token == m.Token {
+		if own.Number == 0 {
+			p.arrived[group]++
+		}
 		own.State, own.Number = m.State, m.Number
 		matched = 1
 	}
@@ -290,12 +301,7 @@ func (p *presence) countPresent(group string) (n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if group != "" {
-		for _, m := range p.here[group] {
-			if m.Number > 0 {
-				n++
-			}
-		}
-		return n
+		return p.arrived[group] // everybody who enters asks
 	}
 	ids := make(map[string]struct{})
 	for _, members := range p.here {

@@ -272,3 +272,92 @@ func TestPresence_ends_with_the_process(t *testing.T) {
 		t.Fatal("hubs wait for the Backplane that is away")
 	}
 }
+
+// A crowd that comes and goes is told in pieces that fit a client's queue, each member
+// once.
+func TestPresence_of_a_crowd_is_told_in_pieces(t *testing.T) {
+	t.Parallel()
+	const members, most = 400, 160 << 10
+	s := newServer(t, hubs.Config{})
+	watcher := dial(t, s, protocol.NewJSON(), "", "w")
+	watch(t, s, "w", "g")
+	var all []*wire
+	var ids []string
+	for n := range members {
+		ids = append(ids, fmt.Sprintf("c%03d", n))
+		all = append(all, connect(t, s, "", ids[n]))
+	}
+	join(t, s, "g", ids...)
+	state := `"` + strings.Repeat("x", 1000) + `"`
+	for _, id := range ids {
+		enter(t, s, id, "g", state)
+	}
+	if n := present(t, s, "g"); n != members {
+		t.Errorf("%d are present", n)
+	}
+	told := func(what string, list func(diff) []shown) {
+		t.Helper()
+		seen := make(map[string]bool)
+		for len(seen) < members {
+			m := watcher.want(protocol.Invocation, "")
+			if len(m.Arguments.Bytes) > most {
+				t.Errorf("told %d bytes at once", len(m.Arguments.Bytes))
+			}
+			var d []diff
+			if err := json.Unmarshal(m.Arguments.Bytes, &d); err != nil || len(d) != 1 {
+				t.Fatalf("told %.200s: %v", m.Arguments.Bytes, err)
+			}
+			for _, member := range list(d[0]) {
+				if seen[member.ConnectionID] {
+					t.Errorf("%s has %s twice", member.ConnectionID, what)
+				}
+				seen[member.ConnectionID] = true
+			}
+		}
+	}
+	told("come", func(d diff) []shown { return d.Joins })
+	for _, w := range all {
+		w.hangUp()
+	}
+	told("left", func(d diff) []shown { return d.Leaves })
+	until(t, "nobody is present", func() bool { return present(t, s, "g") == 0 })
+}
+
+// BenchmarkPresence has a crowd enter a group that one of it watches, asking each time
+// how many there are, as an edge does, and leave it.
+func BenchmarkPresence(b *testing.B) {
+	for _, members := range []int{1000, 10_000} {
+		b.Run(fmt.Sprint("members=", members), func(b *testing.B) {
+			a := newAudience(b, protocol.NewJSON(), members)
+			e := &hubs.Entry{Kind: hubs.AddToGroup, Groups: []string{"g"}}
+			var all []*hubs.Connection
+			a.server.Each(func(c *hubs.Connection) {
+				e.Connections = append(e.Connections, c.ID())
+				all = append(all, c)
+			})
+			a.server.Apply(e)
+			bus := a.server.Backplane()
+			if err := all[0].WatchPresence(b.Context(), "g", func([]byte, int) error { return nil }); err != nil {
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				for _, c := range all {
+					if _, err := bus.Ask(b.Context(), hubs.Query{Kind: hubs.CountPresent, Name: "g"}); err != nil {
+						b.Fatal(err)
+					}
+					e, settle := c.AnnouncePresence("g", []byte(`{"name":"somebody"}`))
+					if _, err := bus.Publish(b.Context(), e, hubs.PublishOptions{}); err != nil {
+						b.Fatal(err)
+					}
+					settle()
+				}
+				for _, c := range all {
+					if _, err := bus.Publish(b.Context(), c.ClearPresence("g"), hubs.PublishOptions{}); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*members), "ns/member")
+		})
+	}
+}

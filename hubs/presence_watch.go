@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -19,6 +20,9 @@ const (
 	// once; above, changes are gathered for presenceEvery.
 	promptMembers = 200
 	presenceEvery = time.Second
+	// maxDiff is about how many bytes of changes of a group its watchers are told at
+	// once; the rest waits for presenceEvery: a crowd must not fill their queues.
+	maxDiff = 128 << 10
 	// maxSnapshot bounds the members that one answer holds, in bytes.
 	maxSnapshot = 512 << 10
 )
@@ -116,15 +120,20 @@ func (w *watchedGroup) tell(s *Server) {
 	case len(w.members) <= promptMembers && w.timer == nil:
 		w.flush(s)
 	case w.timer == nil:
-		w.timer = time.AfterFunc(presenceEvery, func() {
-			s.presence.mu.Lock()
-			defer s.presence.mu.Unlock()
-			if w.timer != nil {
-				w.timer = nil
-				w.flush(s)
-			}
-		})
+		w.tellLater(s)
 	}
+}
+
+// tellLater has the changes told in a while. p.mu is held.
+func (w *watchedGroup) tellLater(s *Server) {
+	w.timer = time.AfterFunc(presenceEvery, func() {
+		s.presence.mu.Lock()
+		defer s.presence.mu.Unlock()
+		if w.timer != nil {
+			w.timer = nil
+			w.flush(s)
+		}
+	})
 }
 
 // stop forgets what is not told yet. p.mu is held.
@@ -158,32 +167,45 @@ func (m *Member) shown() shownMember {
 	return shownMember{ConnectionID: m.ConnectionID, UserID: m.UserID, State: m.State}
 }
 
-// flush tells watchers of all changes. p.mu is held.
+// flush tells watchers of changes, as many as they are told at once. p.mu is held.
 func (w *watchedGroup) flush(s *Server) {
 	if len(w.changes) == 0 {
 		return
 	}
 	d := presenceDiff{Group: w.name, Count: len(w.members)}
-	for _, c := range w.changes {
+	bytes := 0
+	for _, id := range slices.Sorted(maps.Keys(w.changes)) {
+		if bytes >= maxDiff {
+			break
+		}
+		c := w.changes[id]
+		delete(w.changes, id)
+		bytes += len(id) + len(c.member.UserID) + memberRoom
 		switch c.change {
 		case left:
 			d.Leaves = append(d.Leaves, shownMember{ConnectionID: c.member.ConnectionID, UserID: c.member.UserID})
+			continue
 		case joined:
 			d.Joins = append(d.Joins, c.member.shown())
 		case updated:
 			d.Updates = append(d.Updates, c.member.shown())
 		case unchanged:
 		}
+		bytes += len(c.member.State)
 	}
-	w.changes = nil
 	w.push(s, d)
+	if len(w.changes) == 0 {
+		w.changes = nil
+	} else if w.timer == nil {
+		w.tellLater(s)
+	}
 }
+
+// memberRoom is about what a member takes beside its texts.
+const memberRoom = 40
 
 // push sends d to every watcher that has its snapshot. p.mu is held.
 func (w *watchedGroup) push(s *Server, d presenceDiff) {
-	for _, list := range [][]shownMember{d.Joins, d.Updates, d.Leaves} {
-		slices.SortFunc(list, func(a, b shownMember) int { return strings.Compare(a.ConnectionID, b.ConnectionID) })
-	}
 	text, err := json.Marshal([]presenceDiff{d})
 	if err != nil {
 		s.log.Error("presence can't be encoded", "hub", s.name, "error", err)
@@ -232,12 +254,15 @@ func (c *Connection) WatchPresence(ctx context.Context, group string, answer fun
 		c.UnwatchPresence(group)
 		return err
 	}
+	p.awaitTold(ctx, w)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if _, still := w.watchers[c]; !still || c.ctx.Err() != nil {
 		return context.Cause(c.ctx)
 	}
-	w.flush(s) // the others first: what they are told of now is in the snapshot
+	for len(w.changes) > 0 { // the others first: what they are told of now is in the snapshot
+		w.flush(s)
+	}
 	snapshot, err := w.snapshot()
 	if err == nil {
 		err = answer(snapshot, len(w.members))
@@ -249,6 +274,26 @@ func (c *Connection) WatchPresence(ctx context.Context, group string, answer fun
 	w.watchers[c] = true
 	return nil
 }
+
+// awaitTold waits for a while that watchers are told of what a crowd has left to tell.
+func (p *presence) awaitTold(ctx context.Context, w *watchedGroup) {
+	for range 10 {
+		p.mu.Lock()
+		left := len(w.changes)
+		p.mu.Unlock()
+		if left <= fewChanges {
+			return
+		}
+		select {
+		case <-time.After(presenceEvery):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// fewChanges are told at once when somebody wants to watch.
+const fewChanges = 500
 
 // snapshot returns the members as JSON. p.mu is held.
 func (w *watchedGroup) snapshot() ([]byte, error) {
