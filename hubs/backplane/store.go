@@ -15,8 +15,8 @@ import (
 )
 
 // A Redis that is full refuses everybody's writes: those of all tenants, leases and
-// documents. So edges look at its memory and refuse first, tenants alone whose
-// streams take more than their part of it.
+// documents. So edges look at its memory and refuse first, and only those tenants
+// whose streams take more than their part of it.
 
 const (
 	// tightPercent of Redis' memory in use is from where on tenants with more than
@@ -112,16 +112,21 @@ func (m *room) admit(t tenants.ID, bytes, held int64, known int) error {
 	}
 	// Others publish, too, through other processes: until the next look nobody gets
 	// more than a quarter of what is left.
-	if used+bytes > full || (used+bytes > tight || own > max(free/4, 256<<10)) && held+own > tight/int64(known+1) {
+	if used+bytes > full {
 		m.wake()
-		return &hubs.OverloadError{
-			Code: codeFull, RetryAfter: 2 * time.Second,
-			Text: fmt.Sprintf("The message bus has little memory left, and the tenant's hubs keep more than its part: about %d KiB. Publish less, or let the hubs keep less.", (held+own)>>10),
-		}
+		return storeFull("The message bus has nearly no memory left.")
+	}
+	if (used+bytes > tight || own > max(free/4, 256<<10)) && held+own > tight/int64(known+1) {
+		m.wake()
+		return storeFull(fmt.Sprintf("The message bus has little memory left, and the tenant's hubs keep more than its part: about %d KiB. Publish less, or let the hubs keep less.", (held+own)>>10))
 	}
 	m.spent += bytes
 	m.byTenant[t] = own
 	return nil
+}
+
+func storeFull(text string) error {
+	return &hubs.OverloadError{Code: codeFull, Text: text, RetryAfter: 2 * time.Second}
 }
 
 // wake has the memory looked at soon. m.mu is held.
