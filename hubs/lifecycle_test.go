@@ -431,7 +431,7 @@ func TestConfig(t *testing.T) {
 	want := hubs.Options{
 		KeepAliveInterval: 15 * time.Second, ClientTimeoutInterval: 30 * time.Second, HandshakeTimeout: 15 * time.Second,
 		MaximumReceiveMessageSize: 32768, MaximumParallelInvocationsPerClient: 1, StreamBufferCapacity: 10, MaximumMessagesPerFrame: 1000,
-		OutboundMessages: 1000, OutboundBytes: 1 << 20, MaximumGroups: 1000,
+		OutboundMessages: 1000, OutboundBytes: 1 << 20, MaximumGroups: 1000, MaximumOpenStreams: 10,
 		StatefulReconnectBufferSize: 100_000, StatefulReconnectWindow: 30 * time.Second, UploadIdleTimeout: 5 * time.Minute,
 	}
 	if s.Options() != want {

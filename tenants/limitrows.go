@@ -36,7 +36,7 @@ var limitRows = []LimitRow{
 		Free: 60, Pro: 600, Scale: 6_000, Least: 1, Most: 300_000, NoDryRun: true, of: func(l *Limits) *int { return &l.RequestBurst }},
 	{Name: "token_issues_per_second", Title: "Tokens issued per second", Unit: "tokens/s", Scope: ScopeTenant, Kind: ThrottleLimit,
 		Free: 10, Pro: 100, Scale: 1_000, Least: 1, Most: 10_000, Code: "token_rate",
-		At: "`:generateToken` and the control plane's tokens are refused; tokens that backends sign themselves are not counted", of: func(l *Limits) *int { return &l.TokenIssuesPerSecond }},
+		At: "`:generateToken` is refused; tokens that backends sign themselves are not counted", of: func(l *Limits) *int { return &l.TokenIssuesPerSecond }},
 	{Name: "max_group_memberships", Title: "Group memberships of all connections", Unit: "memberships", Scope: ScopeTenant, Kind: HardLimit,
 		Free: 10_000, Pro: 100_000, Scale: 1_000_000, Least: 1, Most: 10_000_000, Code: "group_limit",
 		At: "a join is refused", of: func(l *Limits) *int { return &l.MaxMemberships }},

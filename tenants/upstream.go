@@ -61,6 +61,10 @@ const (
 
 	EventJoined = "joined"
 	EventLeft   = "left"
+	// CategoryLimits is told to those alone whose rule names it.
+	CategoryLimits    = "limits"
+	EventLimitWarning = "warning" // 80 % are in use
+	EventLimitReached = "reached" // all is, or something was refused
 )
 
 // The defaults and bounds of upstreams.
@@ -93,7 +97,7 @@ func (u *Upstream) Match(hub, category, event string) (UpstreamRule, bool) {
 		return UpstreamRule{}, false
 	}
 	for _, r := range u.Rules {
-		if category == CategoryPresence && !r.presence() {
+		if (category == CategoryPresence || category == CategoryLimits) && !r.names(category) {
 			continue
 		}
 		if matchesPattern(r.Hub, hub) && matchesPattern(r.Category, category) && matchesPattern(r.Event, event) {
@@ -103,10 +107,11 @@ func (u *Upstream) Match(hub, category, event string) (UpstreamRule, bool) {
 	return UpstreamRule{}, false
 }
 
-// presence reports whether the rule is for comings and goings.
-func (r UpstreamRule) presence() bool {
+// names reports whether the rule's category has a category by its name: those who
+// take everything, *, aren't told of comings and goings, or of limits.
+func (r UpstreamRule) names(category string) bool {
 	for item := range strings.SplitSeq(r.Category, ",") {
-		if strings.TrimSpace(item) == CategoryPresence {
+		if strings.TrimSpace(item) == category {
 			return true
 		}
 	}
@@ -176,7 +181,7 @@ func (u *Upstream) problems(prefix string) []fault.Field {
 	if len(d.Rules) > maxUpstreamRules {
 		bad("rules", "are too many", fmt.Sprintf("at most %d", maxUpstreamRules))
 	}
-	if d.Mode != UpstreamNative && slices.ContainsFunc(d.Rules, UpstreamRule.presence) {
+	if d.Mode != UpstreamNative && slices.ContainsFunc(d.Rules, func(r UpstreamRule) bool { return r.names(CategoryPresence) }) {
 		bad("mode", "can't tell of presence", "native, or rules without the category presence")
 	}
 	for i, r := range d.Rules {

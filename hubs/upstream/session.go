@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -18,7 +19,8 @@ const (
 	// read from the client.
 	queuedCalls = 16
 	queuedBytes = 1 << 20
-	// openStreams is how many streams a client may have open each way.
+	// openStreams is how many streams a client may have open each way where the
+	// tenant's limits don't say it.
 	openStreams = 10
 	// leaveGrace is how long what was sent before an orderly leave is still posted.
 	leaveGrace = 5 * time.Second
@@ -26,7 +28,8 @@ const (
 
 // session is one connection that an upstream serves. The reader puts calls into
 // the queue; one goroutine posts them, in order, and is there only while there
-// is something to post. A stream leaves the queue once it has begun.
+// is something to post, or several do where the hub's settings have calls run in
+// parallel. A stream leaves the queue once it has begun.
 type session struct {
 	d      *Dispatcher
 	c      *hubs.Connection
@@ -38,7 +41,7 @@ type session struct {
 	mu      sync.Mutex
 	queue   []*call
 	bytes   int
-	running bool
+	running int                      // goroutines that post
 	open    sync.WaitGroup           // calls that have left the queue, and the goroutine
 	room    chan struct{}            // the reader waits for a place in queue
 	streams map[string]*call         // by invocation id
@@ -68,7 +71,7 @@ func (s *session) accept(ctx context.Context, m *protocol.Message) {
 	k := &call{s: s, m: m.Clone()}
 	k.ctx, k.cancel = context.WithCancel(s.ctx)
 	s.mu.Lock()
-	k.refusal, k.code = s.begin(k), codeUnsupported
+	k.refusal, k.code = s.begin(k)
 	size := len(m.Arguments.Bytes)
 	for len(s.queue) > 0 && (len(s.queue) >= queuedCalls || s.bytes+size > queuedBytes) {
 		if s.room == nil {
@@ -89,35 +92,55 @@ func (s *session) accept(ctx context.Context, m *protocol.Message) {
 	}
 	s.queue = append(s.queue, k)
 	s.bytes += size
-	if !s.running {
-		s.running = true
+	if s.running < s.parallel() {
+		s.running++
 		s.open.Add(1)
 		go s.run()
 	}
 	s.mu.Unlock()
 }
 
-// begin opens the streams of k, or says why it can't. s.mu is held.
-func (s *session) begin(k *call) (refusal string) {
+// parallel is how many calls of the connection run at once.
+func (s *session) parallel() int {
+	doc := s.d.document()
+	return max(1, min(doc.Hubs[s.d.hub].ParallelCalls, doc.LimitsAt(time.Now()).MaxParallelCalls))
+}
+
+// manyStreams returns why n streams are too many; "" = they aren't.
+func (s *session) manyStreams(n int) string {
+	limits := s.d.document().LimitsAt(time.Now())
+	most := cmp.Or(limits.MaxOpenStreams, openStreams)
+	if n <= most {
+		return ""
+	}
+	row, _ := tenants.Row("max_open_streams")
+	refusal := row.RefusalAt(most, 0, 0)
+	refusal.RequestID = s.c.ID()
+	return refusal.String()
+}
+
+// begin opens the streams of k, or says why it can't, and by which code that is
+// counted. s.mu is held.
+func (s *session) begin(k *call) (refusal, code string) {
 	if k.m.Type == protocol.StreamInvocation {
-		switch {
-		case s.streams[k.m.InvocationID] != nil:
-			return "Invocation ID '" + k.m.InvocationID + "' is already in use."
-		case len(s.streams) >= openStreams:
-			return "At most 10 streams can be open at once."
+		if s.streams[k.m.InvocationID] != nil {
+			return "Invocation ID '" + k.m.InvocationID + "' is already in use.", codeUnsupported
+		}
+		if many := s.manyStreams(len(s.streams) + 1); many != "" {
+			return many, hubs.RefusedStreams
 		}
 	}
-	if len(s.uploads)+len(k.m.StreamIDs) > openStreams {
-		return "At most 10 upload streams can be open at once."
+	if many := s.manyStreams(len(s.uploads) + len(k.m.StreamIDs)); many != "" {
+		return many, hubs.RefusedStreams
 	}
 	for i, id := range k.m.StreamIDs {
 		for _, other := range k.m.StreamIDs[:i] {
 			if other == id {
-				return "Stream ID '" + id + "' is already in use."
+				return "Stream ID '" + id + "' is already in use.", codeUnsupported
 			}
 		}
 		if s.uploads[id] != nil {
-			return "Stream ID '" + id + "' is already in use."
+			return "Stream ID '" + id + "' is already in use.", codeUnsupported
 		}
 	}
 	if k.m.Type == protocol.StreamInvocation {
@@ -135,23 +158,23 @@ func (s *session) begin(k *call) (refusal string) {
 			s.uploads[id] = &clientStream{id: id, of: k.uploads}
 		}
 	}
-	return ""
+	return "", ""
 }
 
 // busy reports whether the client waits for something of its upstream.
 func (s *session) busy() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.running || len(s.queue) > 0 || len(s.streams) > 0 || len(s.uploads) > 0
+	return s.running > 0 || len(s.queue) > 0 || len(s.streams) > 0 || len(s.uploads) > 0
 }
 
-// run posts what is queued, one call after the other.
+// run posts what is queued, one call after the other; others may do so beside it.
 func (s *session) run() {
 	defer s.open.Done()
 	for {
 		s.mu.Lock()
 		if len(s.queue) == 0 {
-			s.running = false
+			s.running--
 			s.mu.Unlock()
 			return
 		}

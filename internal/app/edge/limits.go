@@ -14,6 +14,7 @@ import (
 	"github.com/signalbox/signalbox/billing/usage"
 	"github.com/signalbox/signalbox/hubs"
 	"github.com/signalbox/signalbox/hubs/quota"
+	"github.com/signalbox/signalbox/hubs/upstream"
 	"github.com/signalbox/signalbox/internal/telemetry"
 	"github.com/signalbox/signalbox/tenants"
 )
@@ -70,6 +71,13 @@ func (l *limits) use(g *registry, metrics *telemetry.EdgeMetrics) {
 	}
 	l.figures.Limits, l.deliveries.Limits = inForce, inForce
 	l.figures.Open = l.connections.Open
+	l.figures.OnEvent = func(e quota.Event) {
+		t, ok := g.directory.Cached(e.Tenant)
+		r, known := tenants.Row(e.Limit)
+		if ok && known && t.Status == tenants.Active {
+			g.upstreams.TellLimit(t, upstream.LimitEvent{Reached: e.Reached, Limit: r.Refusal(t.LimitsAt(time.Now()), 0), Used: e.Used})
+		}
+	}
 }
 
 // runs are what has to run for as long as the edge does.

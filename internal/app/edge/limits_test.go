@@ -432,3 +432,46 @@ func TestSimulatedRefusals(t *testing.T) {
 	}
 	k.done("$joinGroup", "room")
 }
+
+// Upstreams whose rules name the category are told of limits, once for a while.
+func TestUpstreamsAreToldOfLimits(t *testing.T) {
+	t.Parallel()
+	url, posted := echo(t)
+	d := limited("events", func(l *tenants.Limits) { l.MaxConnections, l.CallsPerSecond, l.CallBurst = 5, 1, 1 })
+	d.WebhookSecrets = []tenants.DocWebhookSecret{{ID: "w", Secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}}
+	rules := func(category string) *tenants.Upstream {
+		return &tenants.Upstream{Mode: tenants.UpstreamNative, Rules: []tenants.UpstreamRule{{URL: url, Category: category}}}
+	}
+	d.Hubs = map[string]tenants.HubSettings{"chat": {Handler: tenants.HandlerBroadcast}, "all": {Upstream: rules("*")}, "limits": {Upstream: rules("limits")}}
+	c := startCluster(t, d)
+	var k *client
+	for i := range 4 { // 80 %, over two edges
+		k = c.connect(i%2, d, "chat", "")
+	}
+	want := func(path, limit string, used int64) {
+		t.Helper()
+		select {
+		case got := <-posted:
+			at, body, _ := strings.Cut(got, " ")
+			var m struct {
+				Type, Limit, Code, Tenant, ID string
+				Max, Used                     int64
+			}
+			if err := json.Unmarshal([]byte(body), &m); err != nil || at != path || m.Limit != limit || m.Used != used || m.Code == "" || m.Tenant != d.Slug || m.ID == "" {
+				t.Fatalf("posted %s, %v", got, err)
+			}
+		case <-time.After(patience):
+			t.Fatalf("nobody was told of %s", limit)
+		}
+	}
+	want("/limits/warning", "max_connections", 4)
+	for range 5 {
+		k.write(`{"type":1,"target":"echo","arguments":[]}`)
+	}
+	want("/limits/reached", "calls_per_second", 0)
+	c.connect(0, d, "chat", "")
+	want("/limits/reached", "max_connections", 5)
+	if len(posted) > 0 {
+		t.Errorf("told again: %s", <-posted)
+	}
+}

@@ -1,0 +1,80 @@
+package upstream
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/signalbox/signalbox/internal/fault"
+	"github.com/signalbox/signalbox/tenants"
+)
+
+// LimitEvent is what an upstream is told of one of its tenant's limits.
+type LimitEvent struct {
+	// Reached: it was hit, or all of it is in use; else most of it is.
+	Reached bool
+	fault.Limit
+	Used int64 // over all edges; 0 = it isn't a number that is kept
+}
+
+// limitMessage is the body of such a request.
+type limitMessage struct {
+	Type   string `json:"type"`
+	ID     string `json:"id"`
+	Tenant string `json:"tenant"`
+	At     string `json:"at"`
+	fault.Limit
+	Used int64 `json:"used,omitempty"`
+}
+
+// TellLimit tells a tenant's upstreams of a limit: those in native mode that have a rule
+// whose category names limits, each URL once. It doesn't wait. Events are repeated and
+// bounded as those of connections are.
+func (g *Gateway) TellLimit(doc *tenants.Document, e LimitEvent) {
+	kind := tenants.EventLimitWarning
+	if e.Reached {
+		kind = tenants.EventLimitReached
+	}
+	told := make(map[string]bool)
+	for hub, settings := range doc.Hubs {
+		settings = settings.WithDefaults()
+		if !settings.Upstream.Set() || settings.Upstream.Mode != tenants.UpstreamNative {
+			continue
+		}
+		u := settings.Upstream.WithDefaults()
+		rule, ok := u.Match(hub, tenants.CategoryLimits, kind)
+		if !ok {
+			continue
+		}
+		url, ok := rule.Expand(hub, tenants.CategoryLimits, kind)
+		if !ok || told[url] {
+			continue
+		}
+		told[url] = true
+		g.tellLimit(doc, hub, kind, url, time.Duration(u.TimeoutSeconds)*time.Second, e)
+	}
+}
+
+func (g *Gateway) tellLimit(doc *tenants.Document, hub, kind, url string, timeout time.Duration, e LimitEvent) {
+	m := limitMessage{
+		Type: "limit." + kind, ID: "limit." + strings.ToLower(rand.Text()), Tenant: doc.Slug,
+		At: time.Now().UTC().Format(time.RFC3339Nano), Limit: e.Limit, Used: e.Used,
+	}
+	var body bytes.Buffer
+	if err := json.NewEncoder(&body).Encode(m); err != nil {
+		g.logger.Error("event of a limit not encoded", "tenant_id", doc.ID, "error", err)
+		return
+	}
+	text := bytes.TrimSuffix(body.Bytes(), []byte("\n"))
+	h := make(http.Header)
+	h.Set("Content-Type", jsonType)
+	t := g.tenantOf(doc.ID)
+	defer g.leave(t)
+	t.events.add(&event{post: &post{
+		hub: hub, category: tenants.CategoryLimits, event: kind, mode: tenants.UpstreamNative, messageID: m.ID,
+		url: url, header: h, sign: nativeSignature(doc, m.ID, text), body: text, timeout: timeout, limit: maxEventResponse, attempt: 1, retries: true,
+	}, native: true})
+}
