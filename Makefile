@@ -60,6 +60,10 @@ bench: build ## Measure Signalbox beside its peers; writes docs/benchmarks.md (t
 ROWS ?=
 SEEDS ?= 1
 CHAOS ?=
+.PHONY: reconcile
+reconcile: ## Compare what clients count with the usage ledger, with edges and Redis killed under load (a minute)
+	SIGNALBOX_RECONCILE=20 go test -count=1 -v -timeout 10m -run TestSEC_46 ./internal/app/api
+
 .PHONY: chaos
 chaos: build ## Break things under load: make chaos ROWS=F-01,F-03 SEEDS=1,2; writes docs/faults.md
 	cd e2e/chaos && go build -mod=mod -o ../../$(BIN)/chaos .

@@ -269,7 +269,7 @@ func budgetLetter(a Account, sub Subscription, meter BudgetMeter, budget, used i
 		Before: []string{
 			fmt.Sprintf("The account %s has used %d of %d %s. Its period ends on %s.", a.Name, used, budget, what, to.Format("2 January 2006, 15:04 UTC")),
 		},
-		Action: "See the usage and the budget", Link: console + "/accounts/" + string(a.ID) + "/usage",
+		Action: "See the usage and the budget", Link: console + "/",
 	}
 	switch {
 	case step < 100:
