@@ -87,6 +87,21 @@ it("turns the lights green by asking, while no live events come", async () => {
   expect(screen.getByTestId("light-connection")).toHaveTextContent("Connected");
 });
 
+it("shows a budget, its notices, what messages were for and the corrections", async () => {
+  renderConsole(`${base}/usage`);
+  const budget = await panel("Budget");
+  expect(await budget.findByText(/1,200,000 messages and 300 connection minutes/)).toBeVisible();
+  expect(budget.getByLabelText("Messages")).toHaveValue("2,000,000");
+  expect(budget.getByText(/50 % of 2,000,000 messages reached/)).toBeVisible();
+  const top = await panel("Accepted messages by");
+  expect(await top.findByRole("row", { name: "Other 60" })).toBeVisible();
+  await userEvent.click(top.getByText("Group"));
+  expect(await top.findByRole("row", { name: "None 40" })).toBeVisible();
+  const ledger = await panel("Ledger");
+  expect(await ledger.findByText("A test of ours")).toBeVisible();
+  expect(ledger.getByRole("link", { name: "Download CSV" })).toHaveAttribute("href", `/v1/tenants/${tenant.slug}/ledger?format=csv`);
+});
+
 describe("hubs", () => {
   it("creates a hub from the empty list", async () => {
     state.hubs = [];

@@ -5,6 +5,11 @@ import { apiTokens, deliveries, hub, issuer, limits, members, revocations, secre
 
 type Schemas = components["schemas"];
 
+/** Amounts of the ledger, of which only deliveries are any. */
+const amounts = (delivered: number) => ({
+  messages_accepted: 0, messages_delivered: delivered, delivered_bytes: 0, received_bytes: 0, connection_seconds: 0, connections_opened: 0,
+});
+
 /** An API in memory. `quiet` is a tenant to which nothing has happened yet. */
 export interface MockState {
   signedIn: boolean;
@@ -248,6 +253,22 @@ export function handlers(state: MockState) {
       const step = new URL(request.url).searchParams.get("step");
       return usage(step === "minute" || step === "day" ? step : "hour", state.quiet);
     })),
+    http.get("*/v1/tenants/:tenant/usage/top", guarded((request) => ({
+      from: "2026-11-22T00:00:00Z", to: "2026-11-23T00:00:00Z", step: "hour", by: new URL(request.url).searchParams.get("by") ?? "hub",
+      values: [{ value: "chat", messages_accepted: 900 }, { value: "", messages_accepted: 40 }], other: 60, total: 1000,
+    }))),
+    http.get("*/v1/tenants/:tenant/ledger", guarded(() => ({
+      from: "2026-11-01T00:00:00Z", to: "2026-12-01T00:00:00Z", totals: amounts(-42),
+      entries: [{
+        id: 7, tenant_id: tenant.id, hub: "chat", hour: "2026-11-22T10:00:00Z", kind: "correction", amounts: amounts(-42),
+        concerns: "2026-11-20T09:00:00Z", reason: "A test of ours", actor: "ops@example.com",
+      }],
+    }))),
+    http.get("*/v1/accounts/:account/budget", guarded(() => ({
+      budget: { action: "notify", messages: 2_000_000, steps: [50, 80, 100] }, from: "2026-11-22T00:00:00Z", to: "2026-12-22T00:00:00Z", plan: "free",
+      messages_used: 1_200_000, connection_minutes_used: 300, messages_allowed: 3_000_000, connection_minutes_allowed: 1_000_000, exceeded: false,
+      notices: [{ meter: "messages", budget: 2_000_000, step: 50, used: 1_000_001, told_at: "2026-11-29T12:00:00Z" }],
+    }))),
     http.get("*/v1/tenants/:tenant/activity", guarded(() => ({
       tenant_id: tenant.id,
       connections_now: state.quiet ? 0 : 84,

@@ -13,9 +13,12 @@ import { Page, Panel } from "@/shared/ui/Page";
 import { SignalLamp } from "@/shared/ui/SignalLamp";
 import { ErrorState } from "@/shared/ui/states";
 import { Tag } from "@/shared/ui/Tag";
+import { BudgetPanel } from "./BudgetPanel";
 import { Chart } from "./Chart";
+import { LedgerPanel } from "./LedgerPanel";
 import { rangeInfo, ranges, type Range } from "./ranges";
 import { refusals, toColumns, type Series } from "./series";
+import { TopPanel } from "./TopPanel";
 import classes from "./UsagePage.module.css";
 
 const messageSeries: readonly Series[] = [
@@ -69,7 +72,10 @@ export function UsagePage({ tenant, range, onRange }: Props) {
           </div>
           <Totals usage={usage.data} />
           <Charts usage={usage.data} range={range} />
+          <TopPanel tenant={tenant} step={step} words={words} />
           {usage.data && <Refusals refused={usage.data.totals.refused} />}
+          <BudgetPanel tenant={tenant} />
+          <LedgerPanel tenant={tenant} />
         </>
       )}
     </Page>
@@ -94,7 +100,7 @@ function Allowance({ usage }: { usage: Usage | undefined }) {
   const month = usage?.month;
   return (
     <Panel
-      title="This month"
+      title="This period"
       description="Allowances belong to the account and are shared by its tenants."
       aside={plan && <Tag>{plan} plan</Tag>}
     >

@@ -1,4 +1,5 @@
 import { query } from "./client";
+import type { UsageDimension, UsageStep } from "./types";
 
 // What more than one feature reads. Each is a set of query options, for hooks,
 // loaders and invalidation alike.
@@ -47,6 +48,18 @@ export const usageQuery = (tenant: string, step: "minute" | "hour" | "day") =>
   query.queryOptions("get", "/v1/tenants/{tenant}/usage", {
     params: { path: { tenant }, query: { step } },
   });
+
+/** What a tenant's messages were accepted for. */
+export const usageTopQuery = (tenant: string, by: UsageDimension, step: UsageStep) =>
+  query.queryOptions("get", "/v1/tenants/{tenant}/usage/top", { params: { path: { tenant }, query: { by, step } } });
+
+/** The corrections of a tenant's usage in the last 30 days. */
+export const correctionsQuery = (tenant: string) =>
+  query.queryOptions("get", "/v1/tenants/{tenant}/ledger", { params: { path: { tenant }, query: { kind: "correction" } } });
+
+/** An account's budget and how much of it is used. */
+export const budgetQuery = (account: string) =>
+  query.queryOptions("get", "/v1/accounts/{account}/budget", { params: { path: { account } } });
 
 /** The plans on offer. */
 export const plansQuery = () => query.queryOptions("get", "/v1/plans", {}, { staleTime: 3_600_000 });

@@ -45,3 +45,6 @@ export type UsageStep = Schemas["UsageStep"];
 export type Activity = Schemas["Activity"];
 export type LiveUsage = Schemas["LiveUsage"];
 export type Mail = Schemas["Mail"];
+export type UsageDimension = Schemas["UsageDimension"];
+export type BudgetAction = Schemas["BudgetAction"];
+export type BudgetState = Schemas["BudgetState"];
