@@ -107,7 +107,7 @@ func (s *server) conditional(next http.Handler) http.Handler {
 			s.problem(w, r, err)
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(tenants.Guarded(r.Context(), func(ctx context.Context) error {
+		ctx, looked := tenants.Guarded(r.Context(), func(ctx context.Context) error {
 			if err := s.tenants.Lock(ctx, callerOf(r), found.place()); err != nil {
 				return err
 			}
@@ -117,7 +117,13 @@ func (s *server) conditional(next http.Handler) http.Handler {
 			}
 			present = seen.Header().Get(etagHeader)
 			return unchanged()
-		})))
+		})
+		rec := &recorder{to: w}
+		next.ServeHTTP(rec, r.WithContext(ctx))
+		if rec.status < http.StatusMultipleChoices && !looked() {
+			s.logger.ErrorContext(ctx, "a change was not made in a transaction that looks at its condition", "operation", found.id)
+		}
+		rec.send()
 	})
 }
 

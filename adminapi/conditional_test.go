@@ -3,6 +3,7 @@ package adminapi_test
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 
@@ -92,6 +93,7 @@ func TestIfMatch_lets_one_of_many_through(t *testing.T) {
 // What replaces something as a whole that can't be read by itself.
 var unconditional = map[string]string{
 	"changePassword": "a person has only one, and proves it with each change",
+	"putBudget":      "what is shown of a budget has its use, which changes all the time",
 	"putLimit":       "what is shown of a limit has its use, which changes all the time",
 }
 
@@ -103,7 +105,6 @@ func TestIfMatch_on_every_operation(t *testing.T) {
 	w := newWorld(t, settings{})
 	ada, acme := w.signUp("ada@example.com", "acme")
 	w.verified(acme)
-	issuer := status(t, ada.call("POST", "/v1/tenants/acme/issuers", issuerBody), http.StatusCreated)
 	spec, err := adminapi.Spec()
 	if err != nil {
 		t.Fatal(err)
@@ -122,7 +123,8 @@ func TestIfMatch_on_every_operation(t *testing.T) {
 		}
 		path := address(o.path, acme.at("account", "id"), "acme")
 		if o.path == "/v1/tenants/{tenant}/issuers/{issuer}" {
-			path = "/v1/tenants/acme/issuers/" + issuer.at("id")
+			made := map[string]any{"issuer": "for " + o.id, "jwks_url": "https://id.example.com/keys"}
+			path = "/v1/tenants/acme/issuers/" + status(t, ada.call("POST", "/v1/tenants/acme/issuers", made), http.StatusCreated).at("id")
 		}
 		if o.path == "/v1/accounts/{account}/members/{user}" {
 			path = "/v1/accounts/" + acme.at("account", "id") + "/members/" + acme.at("user", "id")
@@ -138,5 +140,11 @@ func TestIfMatch_on_every_operation(t *testing.T) {
 		if revision() != before {
 			t.Errorf("%s changed something", o.id)
 		}
+		if takes { // the change itself looks, too: else the log has it
+			ada.call(o.method, path, o.body, "If-Match", "*")
+		}
 	})
+	if strings.Contains(w.logs.String(), `"level":"ERROR"`) {
+		t.Errorf("a condition was not looked at within the change: %s", w.logs.String())
+	}
 }

@@ -15,6 +15,9 @@ import (
 const (
 	// takesKey lets an operation that answers nothing new take an Idempotency-Key.
 	takesKey = "x-idempotency-key"
+	// unconditional is for changes of what shows more than is changed, so that its ETag
+	// says nothing of whether somebody else changed it.
+	unconditional = "x-unconditional"
 	// openQuery lets an operation be called with parameters that it doesn't know.
 	openQuery = "x-any-query"
 )
@@ -75,7 +78,7 @@ func operationsOf(doc *openapi3.T) ([]*operation, error) {
 	}
 	slices.SortFunc(all, func(a, b *operation) int { return strings.Compare(a.path+" "+a.method, b.path+" "+b.method) })
 	for _, o := range all {
-		if o.method == http.MethodGet || o.method == http.MethodPost {
+		if o.method == http.MethodGet || o.method == http.MethodPost || o.spec.Extensions[unconditional] == true {
 			continue
 		}
 		if i := slices.IndexFunc(all, func(r *operation) bool { return r.path == o.path && r.method == http.MethodGet }); i >= 0 {

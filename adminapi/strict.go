@@ -74,7 +74,7 @@ func queryFields(r *http.Request, o *operation) (fields []fault.Field) {
 // that is passed over in silence would be worse than none.
 func headerFields(r *http.Request, o *operation) (fields []fault.Field) {
 	for name, taken := range map[string]bool{
-		idempotencyKeyHeader: o.keyed, ifMatchHeader: o.takesIfMatch(), "X-Request-Id": true, "Content-Type": true, "Authorization": true,
+		idempotencyKeyHeader: o.keyed, ifMatchHeader: o.takesIfMatch(), ifNoneMatchHeader: o.method == http.MethodGet, "If-Unmodified-Since": false, "X-Request-Id": true, "Content-Type": true, "Authorization": true,
 	} {
 		switch values := r.Header.Values(name); {
 		case len(values) == 0:

@@ -137,9 +137,10 @@ type guardKey struct{}
 
 // Guarded returns a context with which the first transaction of a Service begins
 // with check, within it: when that returns an error, the transaction fails with it
-// and changes nothing.
-func Guarded(ctx context.Context, check func(context.Context) error) context.Context {
-	return context.WithValue(ctx, guardKey{}, &guard{check: check})
+// and changes nothing. ran tells afterwards whether there was such a transaction.
+func Guarded(ctx context.Context, check func(context.Context) error) (guarded context.Context, ran func() bool) {
+	g := &guard{check: check}
+	return context.WithValue(ctx, guardKey{}, g), func() bool { return g.ran }
 }
 
 // CheckGuard is for stores: it runs the check that ctx carries, if there is one and

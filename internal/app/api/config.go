@@ -64,6 +64,9 @@ type Config struct {
 	OIDCName string `env:"SIGNALBOX_OIDC_NAME" envDefault:"single sign-on"`
 	// SignUpsPerHour bounds sign-ups from one IP address; 0 = 20, or 1,000 in dev.
 	SignUpsPerHour int `env:"SIGNALBOX_SIGNUPS_PER_HOUR"`
+	// RequestsPerMinute bounds what one caller asks of this process; 0 = 1,200, or
+	// 100,000 in dev.
+	RequestsPerMinute int `env:"SIGNALBOX_API_REQUESTS_PER_MINUTE"`
 	// TrustedProxies are the networks, as 10.0.0.0/8, of balancers in front of
 	// Addr whose X-Forwarded headers are believed; limits and the audit go by the
 	// caller's address.
@@ -90,8 +93,11 @@ type Config struct {
 	purge purgeTimes
 }
 
-// devSignUpsPerHour is for tests, which sign up a lot.
-const devSignUpsPerHour = 1000
+// Tests sign up, and ask, a lot.
+const (
+	devSignUpsPerHour    = 1000
+	devRequestsPerMinute = 100_000
+)
 
 // ReadConfig reads and checks the environment; the error lists every problem.
 func ReadConfig() (Config, error) {
@@ -101,6 +107,9 @@ func ReadConfig() (Config, error) {
 	}
 	if c.Dev && c.SignUpsPerHour == 0 {
 		c.SignUpsPerHour = devSignUpsPerHour
+	}
+	if c.Dev && c.RequestsPerMinute == 0 {
+		c.RequestsPerMinute = devRequestsPerMinute
 	}
 	if err := c.Validate(); err != nil {
 		return c, fmt.Errorf("configuration: %w", err)
@@ -153,6 +162,9 @@ func (c Config) Validate() error {
 	check("SIGNALBOX_TRUSTED_PROXIES", httpserver.CheckProxies(c.TrustedProxies))
 	if c.SignUpsPerHour < 0 {
 		check("SIGNALBOX_SIGNUPS_PER_HOUR", errors.New("must not be negative"))
+	}
+	if c.RequestsPerMinute < 0 {
+		check("SIGNALBOX_API_REQUESTS_PER_MINUTE", errors.New("must not be negative"))
 	}
 	return errors.Join(problems...)
 }

@@ -166,7 +166,7 @@ func open(ctx context.Context, c Config, logger *slog.Logger, console io.Writer,
 			}
 			return figures, err
 		},
-		Console: assets(), Dev: c.Dev, Logger: logger,
+		Console: assets(), RequestsPerMinute: c.RequestsPerMinute, Dev: c.Dev, Logger: logger,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make API: %w", err)
