@@ -42,7 +42,7 @@ const (
 
 	// codeMemory is hubs.RefusedMemory.
 	codeMemory = "edge_memory"
-	textMemory = codeMemory + ": The edge is short of memory. Try again in 2 s."
+	textMemory = codeMemory + ": The edge is short of memory; nothing was carried out. Try again in 2 s."
 )
 
 // errMemory refuses what would need more memory.
