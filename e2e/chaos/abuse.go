@@ -71,6 +71,12 @@ func playAbuser(ctx context.Context, in io.Reader, out io.Writer) error {
 	return json.NewEncoder(out).Encode(a.counts)
 }
 
+// abusedGroups have all of the abuser's connections each: there is a limit of what goes
+// to one.
+func abusedGroups() []string {
+	return []string{"all-0", "all-1", "all-2", "all-3", "all-4", "all-5", "all-6", "all-7"}
+}
+
 func (a *abuse) run(ctx context.Context) {
 	t := &tenant{slug: a.Slug, key: a.Key}
 	w := &world{tenants: []*tenant{t}}
@@ -111,11 +117,11 @@ func (a *abuse) run(ctx context.Context) {
 		if i%4 == 0 {
 			payload = large
 		}
-		_, status := w.rest(i%len(a.Edges), t).publish("all", payload)
+		_, status := w.rest(i%len(a.Edges), t).publish(abusedGroups()[i%len(abusedGroups())], payload)
 		return status
 	})
 	worker("too large", rate/20, 2, func(i int) string {
-		_, status := w.rest(i%len(a.Edges), t).publish("all", bytes.Repeat([]byte("1"), 200<<10))
+		_, status := w.rest(i%len(a.Edges), t).publish("all-0", bytes.Repeat([]byte("1"), 200<<10))
 		return status
 	})
 	worker("join", rate/4, 8, func(i int) string {
@@ -147,7 +153,7 @@ func (a *abuse) run(ctx context.Context) {
 func (a *abuse) hold(ctx context.Context, w *world, t *tenant, i int, stalls bool) {
 	for ctx.Err() == nil {
 		if stalls {
-			s, err := stall(ctx, w, t, i%len(a.Edges), "all", groupName(0))
+			s, err := stall(ctx, w, t, i%len(a.Edges), append(abusedGroups(), groupName(0))...)
 			if err == nil {
 				a.count("hold", "stalled")
 				select { // until it must have been closed
@@ -170,7 +176,7 @@ func (a *abuse) hold(ctx context.Context, w *world, t *tenant, i int, stalls boo
 
 // talk is one life of a client that reads everything and calls too much.
 func (a *abuse) talk(ctx context.Context, t *tenant, i int) string {
-	token, err := mint(t, "abuser", []string{"all", groupName(0)}, []string{"sendToGroup", "joinGroup"})
+	token, err := mint(t, fmt.Sprintf("abuser-%d", i), append(abusedGroups(), groupName(0)), []string{"sendToGroup", "joinGroup"})
 	if err != nil {
 		return err.Error()
 	}
@@ -193,7 +199,7 @@ func (a *abuse) talk(ctx context.Context, t *tenant, i int) string {
 		every := time.Duration(float64(time.Second) * float64(a.Connections) / 10 / (a.Factor * float64(a.PerSecond)))
 		go func() {
 			for n := 0; calling.Err() == nil; n++ {
-				call := fmt.Appendf(nil, `{"type":1,"invocationId":"%d","target":"$sendToGroup","arguments":["all","m",["x"]]}`+"\x1e", n)
+				call := fmt.Appendf(nil, `{"type":1,"invocationId":"%d","target":"$sendToGroup","arguments":["all-0","m",["x"]]}`+"\x1e", n)
 				if s.Write(calling, call) != nil {
 					return
 				}

@@ -101,8 +101,8 @@ var atQuota = &row{
 		n := t.w.tenant(tenantN)
 		for _, factor := range []float64{1.01, 5} {
 			// The bucket is full; its burst is spent first, so that only the rate counts.
-			for range freeBurst + 50 {
-				t.w.rest(0, n).publish("nobody", []byte(`{}`))
+			for i := range freeBurst + 50 {
+				t.w.rest(0, n).publish(fmt.Sprintf("nobody-%d", i%50), []byte(`{}`))
 			}
 			accepted, refused, other := t.offer(n, factor*float64(freePerSecond), 10*time.Second)
 			of := 10 * float64(freePerSecond)
@@ -162,7 +162,7 @@ func (t *trial) offer(n *tenant, rate float64, d time.Duration) (accepted, refus
 			for turn := i; time.Now().Before(until) && t.Err() == nil; turn++ {
 				time.Sleep(time.Until(next))
 				next = next.Add(every)
-				outcome, status := t.w.rest(turn%edgeCount, n).publish("nobody", []byte(`{}`))
+				outcome, status := t.w.rest(turn%edgeCount, n).publish(fmt.Sprintf("nobody-%d", turn%50), []byte(`{}`)) // there is a limit for each group
 				mu.Lock()
 				switch {
 				case outcome == history.Accepted:

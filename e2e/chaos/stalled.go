@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -18,11 +19,14 @@ type stalledClient struct {
 	conn *websocket.Conn
 }
 
+var stalledUsers atomic.Int64
+
 // stall connects one over a WebSocket whose buffers are small.
 func stall(ctx context.Context, w *world, t *tenant, edge int, groups ...string) (*stalledClient, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	token, err := mint(t, "stalled", groups, nil)
+	// A user of its own: one has few connections.
+	token, err := mint(t, fmt.Sprintf("stalled-%d", stalledUsers.Add(1)), groups, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +42,10 @@ func stall(ctx context.Context, w *world, t *tenant, edge int, groups ...string)
 		}
 		return conn, err
 	}}}
-	conn, _, err := websocket.Dial(ctx, base+"/client/?hub="+hubName+"&id="+url.QueryEscape(id), &websocket.DialOptions{HTTPClient: small, HTTPHeader: http.Header{"Authorization": {"Bearer " + token}}}) //nolint:bodyclose // Dial has closed it
+	conn, res, err := websocket.Dial(ctx, base+"/client/?hub="+hubName+"&id="+url.QueryEscape(id), &websocket.DialOptions{HTTPClient: small, HTTPHeader: http.Header{"Authorization": {"Bearer " + token}}}) //nolint:bodyclose // Dial has closed it
+	if res != nil && res.StatusCode >= 300 {
+		return nil, &refusedError{status: res.StatusCode}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}

@@ -20,10 +20,11 @@ import (
 
 const (
 	// tightPercent of Redis' memory in use is from where on tenants with more than
-	// their part are refused; fullPercent from where on all are: what is left is for
-	// leases, owners and documents.
+	// their part are refused, fullPercent those with more than an eighth of it, and
+	// lastPercent all: what is left is for leases, owners and documents.
 	tightPercent = 80
 	fullPercent  = 95
+	lastPercent  = 99
 	// storeEvery is how often the memory is looked at, and storeAgain how often when much
 	// is published.
 	storeEvery = time.Second
@@ -104,7 +105,8 @@ func (m *room) admit(t tenants.ID, bytes, held int64, known int) error {
 	if m.limit <= 0 {
 		return nil
 	}
-	used, tight, full := m.used+m.spent, m.limit/100*tightPercent, m.limit/100*fullPercent
+	used, tight := m.used+m.spent+bytes, m.limit/100*tightPercent
+	part := tight / int64(2*(known+1)) // Redis needs more for an entry than its bytes
 	own := m.byTenant[t] + bytes
 	free := tight - m.used
 	if m.spent > free/8 {
@@ -112,11 +114,14 @@ func (m *room) admit(t tenants.ID, bytes, held int64, known int) error {
 	}
 	// Others publish, too, through other processes: until the next look nobody gets
 	// more than a quarter of what is left.
-	if used+bytes > full {
+	if used > m.limit/100*fullPercent {
+		part /= 8
+	}
+	if used > m.limit/100*lastPercent {
 		m.wake()
 		return storeFull("The message bus has nearly no memory left.")
 	}
-	if (used+bytes > tight || own > max(free/4, 256<<10)) && held+own > tight/int64(known+1) {
+	if (used > tight || own > max(free/4, 256<<10)) && held+own > part {
 		m.wake()
 		return storeFull(fmt.Sprintf("The message bus has little memory left, and the tenant's hubs keep more than its part: about %d KiB. Publish less, or let the hubs keep less.", (held+own)>>10))
 	}

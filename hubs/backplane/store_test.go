@@ -72,7 +72,7 @@ func TestPublish_is_refused_before_redis_is_full(t *testing.T) {
 	url := newRedis(t)
 	client, r := newClient(t, url), process(t, url)
 	publish(t, r, say("first", 1))
-	if err := client.ConfigSet(t.Context(), "maxmemory", fmt.Sprint(memoryOf(t, client, "used_memory")*100/97)).Err(); err != nil {
+	if err := client.ConfigSet(t.Context(), "maxmemory", fmt.Sprint(memoryOf(t, client, "used_memory")*100/101)).Err(); err != nil {
 		t.Fatal(err)
 	}
 	r.measureRoom()
