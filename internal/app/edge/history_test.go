@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/signalbox/signalbox/hubs/protocol"
+	"github.com/signalbox/signalbox/internal/redisclient"
 	"github.com/signalbox/signalbox/tenants"
 	"github.com/signalbox/signalbox/tenants/accesstoken"
 )
@@ -380,4 +382,34 @@ func (f frame) item(t *testing.T) string {
 		t.Fatalf("item %s: time %v", f.Item, err)
 	}
 	return item.Arguments[0]
+}
+
+// A bound that becomes tighter holds from the next message on, without a new edge.
+func TestHistory_settings_that_change_trim_what_is_kept(t *testing.T) {
+	t.Parallel()
+	demo := document("demo", 1)
+	demo.Hubs = map[string]tenants.HubSettings{"chat": {History: tenants.History{Messages: 1000}}}
+	c := startEdges(t, 1, demo)
+	kept := func() int64 {
+		t.Helper()
+		n, err := c.redis.XLen(t.Context(), redisclient.Hub(demo.ID, "chat").Stream()).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	const sent = 400
+	for n := range sent {
+		c.send(0, demo, "chat", "m", strconv.Itoa(n))
+	}
+	if n := kept(); n != sent {
+		t.Fatalf("%d of %d messages are kept", n, sent)
+	}
+	tighter := *demo
+	tighter.Revision, tighter.Hubs = 2, map[string]tenants.HubSettings{"chat": {History: tenants.History{Messages: 100}}}
+	c.publish(&tighter)
+	c.eventually("the stream has the new bound, and at most a node of it more", func() bool {
+		c.send(0, demo, "chat", "m", "more")
+		return kept() <= 200
+	})
 }
