@@ -172,11 +172,11 @@ func (u *Users) Full(ctx context.Context, t tenants.ID, user string, l *tenants.
 	key := redisclient.UserConnections(t, user)
 	n, err := u.redis.ZCard(ctx, key).Result()
 	if err != nil || n < int64(l.MaxConnectionsPerUser) {
-		return nil //nolint:nilerr // Admit will tell
+		return nil // Admit will tell
 	}
 	members, err := u.redis.ZRange(ctx, key, 0, -1).Result()
 	if err != nil {
-		return nil //nolint:nilerr // as above
+		return nil // as above
 	}
 	all := make([]UserConnection, len(members))
 	for i, m := range members {
