@@ -87,6 +87,7 @@ var unpaged = map[string]string{
 	"getHub":           "one thing",
 	"getLimits":        "as many as there are limits",
 	"getUsage":         "as many points as were asked for",
+	"getUsageTop":      "the largest so many, and one row for all others",
 	"getLedger":        "a download, bounded in time and entries",
 	"getAccountLedger": "a download, bounded in time and entries",
 	"getIssuer":        "one thing",
