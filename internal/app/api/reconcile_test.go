@@ -155,9 +155,9 @@ func (r *reconciliation) kill() *edgeProcess {
 	r.mu.Unlock()
 	client := &http.Client{Transport: &http.Transport{}, Timeout: bound}
 	defer client.CloseIdleConnections()
-	for range 5 {
-		if !r.sendTo(client, e, "solo-"+strconv.Itoa(e.process.PID()), "", `{"target":"m","arguments":[]}`) {
-			r.t.Fatal("a message was not accepted")
+	for i := range 5 {
+		for !r.sendTo(client, e, "solo-"+strconv.Itoa(e.process.PID()), strconv.Itoa(i), `{"target":"m","arguments":[]}`) {
+			time.Sleep(20 * time.Millisecond)
 		}
 		r.accepted.Add(1)
 	}
@@ -292,8 +292,8 @@ func (r *reconciliation) quiesce() {
 	ended := int64(0)
 	eventually(r.t, func() string {
 		ended++
-		if !r.send(client, fmt.Sprintf("end-%d", ended), fmt.Sprintf(`{"target":"end","arguments":[%d]}`, ended)) {
-			r.t.Fatal("the last message was not accepted")
+		for !r.send(client, fmt.Sprintf("end-%d", ended), fmt.Sprintf(`{"target":"end","arguments":[%d]}`, ended)) {
+			time.Sleep(20 * time.Millisecond)
 		}
 		r.accepted.Add(1)
 		for began := time.Now(); time.Since(began) < 2*time.Second; time.Sleep(5 * time.Millisecond) {

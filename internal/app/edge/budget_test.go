@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"io"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -97,7 +96,7 @@ func TestBudget_overshoot(t *testing.T) {
 	c := startCluster(t, d)
 	var all []*budgets
 	for range edges {
-		r := usage.NewRecorder(c.redis, "run", slog.New(slog.NewTextHandler(io.Discard, nil)))
+		r := usage.NewRecorder(c.redis, "run", slog.New(slog.DiscardHandler))
 		b := newBudgets(c.redis, r, c.edges[0].hubs, c.edges[0].log)
 		b.now = func() time.Time { return time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC) } // not the cluster's own period
 		all = append(all, b)
