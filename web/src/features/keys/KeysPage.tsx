@@ -44,7 +44,8 @@ export function KeysPage({ tenant }: { tenant: Tenant }) {
           </div>
         )}
         {keys.data?.keys.map((key) => (
-          <KeyRow key={key.id} tenant={tenant} masked={key} />
+          // By slot: the dialog with a fresh secret outlives the key that it replaced.
+          <KeyRow key={key.expires_at ? `former ${key.slot}` : key.slot} tenant={tenant} masked={key} />
         ))}
       </Panel>
       <WebhookSecretPanel tenant={tenant} />
