@@ -88,9 +88,9 @@ function DeleteForm({ tenant, onDeleted, onCancel }: { tenant: Tenant; onDeleted
   const [typed, setTyped] = useState("");
   const remove = query.useMutation("delete", "/v1/tenants/{tenant}", {
     onSuccess: async () => {
-      onDeleted();
-      queryClient.removeQueries({ queryKey: tenantQuery(tenant.slug).queryKey });
+      // The list first: where one goes from here is chosen by it.
       await queryClient.invalidateQueries({ queryKey: tenantsQuery().queryKey });
+      onDeleted();
     },
   });
   return (
