@@ -1375,7 +1375,9 @@ type Limit struct {
 	Lowest int64 `json:"lowest"`
 
 	// Max What is enforced
-	Max      int64          `json:"max"`
+	Max int64 `json:"max"`
+
+	// Override What was set. What an account set under a larger plan counts for no more than this one lets it set: max is what is enforced
 	Override *LimitOverride `json:"override,omitempty"`
 
 	// Peak The most of today (UTC); absent where used is
@@ -1386,7 +1388,9 @@ type Limit struct {
 	Refused *int64 `json:"refused,omitempty"`
 
 	// Scope What is counted
-	Scope  LimitScope  `json:"scope"`
+	Scope LimitScope `json:"scope"`
+
+	// Source Where max comes from: plan, too, while an override says more than the plan lets it
 	Source LimitSource `json:"source"`
 	Title  string      `json:"title"`
 	Unit   string      `json:"unit"`
@@ -1404,7 +1408,7 @@ type LimitKind string
 // LimitScope What is counted
 type LimitScope string
 
-// LimitSource defines model for Limit.Source.
+// LimitSource Where max comes from: plan, too, while an override says more than the plan lets it
 type LimitSource string
 
 // LimitList defines model for LimitList.

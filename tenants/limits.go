@@ -224,10 +224,27 @@ type Override struct {
 	DryRun bool
 	// Expires is when the plan's value is back; nil = never.
 	Expires *time.Time
+	// By is who made it; "" = the account.
+	By Authority
 }
 
 // inForce reports whether the override counts at a time.
 func (o Override) inForce(at time.Time) bool { return o.Expires == nil || at.Before(*o.Expires) }
+
+// within returns the value under a plan's: one of the account that was set under a
+// larger plan counts for what this plan would let it set, so without an end for no
+// more than the plan's own.
+func (o Override) within(r LimitRow, plan int) int {
+	switch {
+	case o.Value == nil:
+		return plan
+	case o.By == ByOperator:
+		return *o.Value
+	case o.Expires == nil:
+		return min(*o.Value, plan)
+	}
+	return min(*o.Value, r.Ceiling(plan))
+}
 
 // With returns a plan's limits with the overrides that count at a time. Overrides of
 // unknown limits are left out.
@@ -239,10 +256,7 @@ func (l Limits) With(overrides []Override, at time.Time) Limits {
 		if !known || !o.inForce(at) {
 			continue
 		}
-		value := r.Of(&plan)
-		if o.Value != nil {
-			value = *o.Value
-		}
+		value := o.within(r, r.Of(&plan))
 		if !o.DryRun || r.NoDryRun {
 			*r.of(&l) = value
 			continue
@@ -298,10 +312,12 @@ func (d *Document) LimitsAt(now time.Time) *Limits {
 // Limit is one limit in force for a tenant, with where it comes from.
 type Limit struct {
 	LimitRow
-	Value    int // enforced
-	Plan     int // what the plan has
-	Source   LimitSource
-	Override *Override // nil = none
+	Value  int // enforced
+	Plan   int // what the plan has
+	Source LimitSource
+	// Override is what was set, which may be more than Value and the plan allow; nil =
+	// nothing.
+	Override *Override
 	// Lowest and Highest bound what the tenant's own people may set.
 	Lowest, Highest int
 }
@@ -319,7 +335,7 @@ func (l Limits) List(overrides []Override, at time.Time) []Limit {
 	for _, r := range limitRows {
 		shown := Limit{LimitRow: r, Value: r.Of(&effective), Plan: r.Of(&l), Source: FromPlan, Override: of[r.Name], Lowest: r.Least}
 		shown.Highest = r.Ceiling(shown.Plan)
-		if shown.Override != nil {
+		if o := shown.Override; o != nil && (o.DryRun || *o.Value == shown.Plan || shown.Value != shown.Plan) {
 			shown.Source = FromOverride
 		}
 		list = append(list, shown)

@@ -129,7 +129,7 @@ func TestLimits_table(t *testing.T) {
 	var overrides []Override
 	for i, r := range Rows() {
 		value := i + 1
-		overrides = append(overrides, Override{Limit: r.Name, Value: &value})
+		overrides = append(overrides, Override{Limit: r.Name, Value: &value, By: ByOperator})
 		for _, plan := range []string{"free", "pro", "scale", "another"} {
 			if v := r.PlanValue(plan); v < r.Least || v > r.Most || r.Ceiling(v) < v || r.Ceiling(v) > r.Most {
 				t.Errorf("%s of %s: %d is out of bounds %d to %d, ceiling %d", r.Name, plan, v, r.Least, r.Most, r.Ceiling(v))
@@ -211,6 +211,52 @@ func TestOverrides(t *testing.T) {
 		if over != (l.Source == FromOverride) || over != (l.Override != nil) {
 			t.Errorf("%s comes from %s, %v", l.Name, l.Source, l.Override)
 		}
+	}
+}
+
+// TestOverrides_after_a_downgrade: what an account set under a larger plan counts for
+// no more than the present one would let it set, and is shown so; an operator's stays.
+func TestOverrides_after_a_downgrade(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
+	soon := now.Add(time.Hour)
+	value := func(n int) *int { return &n }
+	overrides := []Override{
+		{Limit: "max_connections", Value: value(50_000)},               // the former plan's: it was a lower value there
+		{Limit: "calls_per_second", Value: value(200), Expires: &soon}, // twice the former plan's
+		{Limit: "messages_per_second", Value: value(9_000), Expires: &soon, DryRun: true},
+		{Limit: "max_hubs", Value: value(5)},
+		{Limit: "max_groups_per_connection", Value: value(50)}, // just the plan's
+		{Limit: "max_open_streams", Value: value(400), By: ByOperator},
+	}
+	plan, err := PlanLimits("free", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	limits := plan.With(overrides, now)
+	if limits.Tried == nil || limits.Tried.MessagesPerSecond != 200 {
+		t.Errorf("tried out is %+v, want twice the plan's messages", limits.Tried)
+	}
+	list := plan.List(overrides, now)
+	for name, want := range map[string]struct {
+		value, set int
+		source     LimitSource
+	}{
+		"max_connections":           {200, 50_000, FromPlan},
+		"calls_per_second":          {20, 200, FromOverride},
+		"messages_per_second":       {200, 9_000, FromOverride},
+		"max_hubs":                  {5, 5, FromOverride},
+		"max_groups_per_connection": {50, 50, FromOverride},
+		"max_open_streams":          {400, 400, FromOverride},
+	} {
+		r := mustRow(name)
+		shown := list[rowByName[name]]
+		if r.Of(&limits) != want.value || shown.Value != want.value || *shown.Override.Value != want.set || shown.Source != want.source {
+			t.Errorf("%s: %d is in force, shown are %d of %d from %s; want %+v", name, r.Of(&limits), shown.Value, *shown.Override.Value, shown.Source, want)
+		}
+	}
+	if l := (&Document{Limits: limits, LaterLimits: laterLimits(plan, overrides, now)}).LimitsAt(soon); l.MaxConnections != 200 || l.CallsPerSecond != 10 || l.MaxHubs != 5 {
+		t.Errorf("later %+v", l)
 	}
 }
 

@@ -211,14 +211,15 @@ func (s *Service) seedHubs(ctx context.Context, tx Store, c Caller, t ID, names 
 	return nil
 }
 
-// seedLimits puts values in the place of the plan's; others stay as they are.
+// seedLimits puts an operator's values in the place of the plan's; others stay as they
+// are.
 func (s *Service) seedLimits(ctx context.Context, tx Store, t ID, limits map[string]int) error {
 	for name, value := range limits {
 		r, known := Row(name)
 		if !known || value < r.Least || value > r.Most {
 			return fault.InvalidFields(fault.Field{Name: "limits." + name, Message: "is no limit, or out of bounds", Accepted: fmt.Sprintf("%d to %d", r.Least, r.Most)})
 		}
-		if err := tx.PutOverride(ctx, t, Override{Limit: name, Value: &value}); err != nil {
+		if err := tx.PutOverride(ctx, t, Override{Limit: name, Value: &value, By: ByOperator}); err != nil {
 			return err
 		}
 	}

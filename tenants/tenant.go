@@ -10,6 +10,16 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
+// Authority is who decided something about a tenant.
+type Authority string
+
+// The authorities: people of the account can't undo what an operator of the service
+// has decided.
+const (
+	ByAccount  Authority = "account"
+	ByOperator Authority = "operator"
+)
+
 // Tenant is the unit of isolation, as the control plane keeps it.
 type Tenant struct {
 	ID      ID

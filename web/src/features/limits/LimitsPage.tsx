@@ -103,6 +103,9 @@ function Source({ limit }: { limit: Limit }) {
       </Tag>
       <Text size="xs" c="dimmed">
         plan: {formatLimit(limit.plan_max, limit.unit)}
+        {!override.dry_run && override.max !== limit.max && (
+          <>, which allows less than the {formatLimit(override.max ?? 0, limit.unit)} that were set</>
+        )}
         {override.expires_at && (
           <>
             , back <RelativeTime at={override.expires_at} />

@@ -22,8 +22,8 @@ export interface LimitForm {
 export const fieldNames = { max: "max", expires_at: "expires", dry_run: "dryRun" } as const;
 
 /** What the form begins with. */
-export const initialForm = ({ override, plan_max }: Limit): LimitForm => ({
-  max: override?.max ?? plan_max,
+export const initialForm = ({ override, plan_max, highest }: Limit): LimitForm => ({
+  max: Math.min(override?.max ?? plan_max, highest),
   expires: override?.expires_at ? String(24 * hour) : "never",
   dryRun: override?.dry_run ?? false,
 });

@@ -2320,8 +2320,12 @@ export interface components {
              * @enum {string}
              */
             kind: "hard" | "soft" | "throttle" | "shape" | "burst" | "trim" | "setting";
-            /** @enum {string} */
+            /**
+             * @description Where max comes from: plan, too, while an override says more than the plan lets it
+             * @enum {string}
+             */
             source: "plan" | "override";
+            /** @description What was set. What an account set under a larger plan counts for no more than this one lets it set: max is what is enforced */
             override?: components["schemas"]["LimitOverride"];
             /**
              * Format: int64
