@@ -16,8 +16,10 @@ import (
 )
 
 // Commit implements usage.Ledger: the flush's mark and everything in it are one
-// transaction, so a flush counts once, whoever commits it how often.
+// transaction, so a flush counts once, whoever commits it how often. What messages
+// were for is in a savepoint of it: nothing about that keeps them from being counted.
 func (s *Store) Commit(ctx context.Context, f usage.Flush) (added bool, err error) {
+	var unattributed error
 	err = postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, "INSERT INTO usage_flushes (edge_run, sequence) VALUES ($1, $2) ON CONFLICT DO NOTHING", f.EdgeRun, f.Sequence)
 		if err != nil {
@@ -27,13 +29,17 @@ func (s *Store) Commit(ctx context.Context, f usage.Flush) (added bool, err erro
 			return nil
 		}
 		var b pgx.Batch
-		for _, t := range byTenant(f) {
+		all := byTenant(f)
+		for _, t := range all {
 			t.queue(&b, f.SentAt)
 		}
 		queueGauges(&b, f)
 		queueKeys(&b, f)
 		if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 			return fmt.Errorf("add flush: %w", err)
+		}
+		if len(f.Attributed) > 0 {
+			unattributed = attribute(ctx, tx, all)
 		}
 		return nil
 	})
@@ -43,7 +49,24 @@ func (s *Store) Commit(ctx context.Context, f usage.Flush) (added bool, err erro
 		}
 		return false, fmt.Errorf("commit flush %s/%d: %w", f.EdgeRun, f.Sequence, err)
 	}
+	if unattributed != nil {
+		return added, fmt.Errorf("commit flush %s/%d: %w: %w", f.EdgeRun, f.Sequence, usage.ErrUnattributed, unattributed)
+	}
 	return added, nil
+}
+
+// attribute keeps what messages were for, all of it or nothing. After an error tx can
+// be committed, unless its connection is broken.
+func attribute(ctx context.Context, tx pgx.Tx, all []*tenantUsage) error {
+	return pgx.BeginFunc(ctx, tx, func(savepoint pgx.Tx) error {
+		var b pgx.Batch
+		for _, t := range all {
+			for _, a := range t.about {
+				b.Queue(addTop, a.Tenant, a.Dimension, minuteOf(a.Minute), a.Value, max(0, a.Accepted))
+			}
+		}
+		return savepoint.SendBatch(ctx, &b).Close()
+	})
 }
 
 // queueKeys keeps when keys were used, in an order that is the same for every flush.
@@ -189,9 +212,6 @@ func (t *tenantUsage) queue(b *pgx.Batch, sentAt time.Time) {
 			t.tenant, key.minute, key.code, n)
 	}
 	t.queueAccepted(b)
-	for _, a := range t.about {
-		b.Queue(addTop, a.Tenant, a.Dimension, minuteOf(a.Minute), a.Value, max(0, a.Accepted))
-	}
 }
 
 // queueHubs notes when hubs were used last. What was only refused is no use: names

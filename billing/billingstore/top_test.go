@@ -1,12 +1,15 @@
 package billingstore_test
 
 import (
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 
 	"github.com/signalbox/signalbox/billing"
 	"github.com/signalbox/signalbox/billing/usage"
+	"github.com/signalbox/signalbox/hubs"
 )
 
 func TestTop_adds_up_to_what_was_accepted(t *testing.T) {
@@ -77,5 +80,38 @@ func TestTop_adds_up_to_what_was_accepted(t *testing.T) {
 		if err != nil || len(top.Values) != want {
 			t.Errorf("by %s are left: %+v, %v", step, top, err)
 		}
+	}
+}
+
+// TestCommit_counts_whatever_messages_were_for commits values that no index has room
+// for, and that no text can be.
+func TestCommit_counts_whatever_messages_were_for(t *testing.T) {
+	t.Parallel()
+	s, _ := newStore(t)
+	long := make([]rune, hubs.MaxGroupName)
+	for i := range long {
+		long[i] = 0x10000 + rand.Int32N(0x10000) // which doesn't compress
+	}
+	for i, value := range []string{string(long), "a\x00b", "blue"} {
+		f := flush("a", int64(i+1))
+		f.Accepted[0].Total = int64(4 * (i + 1))
+		f.Attributed = []usage.Attribution{
+			{Tenant: "t1", Minute: noon, Dimension: usage.ByGroup, Value: "before", Accepted: 1},
+			{Tenant: "t1", Minute: noon, Dimension: usage.ByGroup, Value: value, Accepted: 3},
+		}
+		added, err := s.Commit(t.Context(), f)
+		if kept := value == "blue"; !added || errors.Is(err, usage.ErrUnattributed) == kept || kept && err != nil {
+			t.Errorf("%.8q: %t, %v", value, added, err)
+		}
+		if added, err := s.Commit(t.Context(), f); added || err != nil {
+			t.Errorf("%.8q again: %t, %v", value, added, err)
+		}
+	}
+	if p := points(t, s, "t1", billing.Minute); len(p) != 1 || p[0].Values.Accepted != 12 || p[0].Values.Delivered != 3*16 {
+		t.Errorf("counted: %+v", p)
+	}
+	top, err := billing.NewService(s, func() time.Time { return noon.Add(time.Minute) }).Top(t.Context(), "t1", billing.Query{From: noon, To: noon.Add(time.Minute), Step: billing.Minute}, billing.ByGroup)
+	if err != nil || len(top.Values) != 2 || top.Values[0] != (billing.TopValue{Value: "blue", Accepted: 3}) || top.Other != 12-4 {
+		t.Errorf("told: %+v, %v", top, err)
 	}
 }

@@ -2,6 +2,8 @@ package usage
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"maps"
 	"slices"
 	"strings"
@@ -44,7 +46,29 @@ const (
 	mostTold       = 50     // of a tenant's dimension in a minute
 	// tellAfter is how long after its end a minute is told.
 	tellAfter = 2 * time.Second
+	// maxValue is the length of a value in bytes that is told as it is; a longer one is
+	// told by its beginning and its hash. An index of the ledger keeps 2,704 bytes.
+	maxValue   = 512
+	hashLength = 16 // digits
 )
+
+// tellable returns what a value is told as, which is told as itself; false = the
+// ledger couldn't keep it.
+func tellable(value string) (string, bool) {
+	if !utf8.ValidString(value) || strings.ContainsRune(value, 0) {
+		return "", false
+	}
+	if len(value) <= maxValue {
+		return value, true
+	}
+	hash := sha256.Sum256([]byte(value))
+	const mark = "…#"
+	end := maxValue - len(mark) - hashLength
+	for !utf8.RuneStart(value[end]) {
+		end--
+	}
+	return value[:end] + mark + hex.EncodeToString(hash[:hashLength/2]), true
+}
 
 // attributions counts accepted messages by value, minute by minute.
 type attributions struct {
@@ -66,21 +90,29 @@ func (r *Recorder) Attribute(tenant tenants.ID, minute time.Time, messages int64
 }
 
 func (a *attributions) add(tenant tenants.ID, minute, messages int64, about About) {
+	told := [...]struct {
+		dimension Dimension
+		value     string
+		ok        bool
+	}{{dimension: ByGroup, value: about.Group}, {dimension: ByUser, value: about.User}, {dimension: ByMethod, value: about.Method}, {dimension: ByKey, value: about.Key}}
+	for i := range told {
+		told[i].value, told[i].ok = tellable(told[i].value)
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.counts == nil {
 		a.counts = make(map[attributionKey]map[string]int64)
 	}
-	for _, v := range [...]struct {
-		dimension Dimension
-		value     string
-	}{{ByGroup, about.Group}, {ByUser, about.User}, {ByMethod, about.Method}, {ByKey, about.Key}} {
+	for _, v := range told {
+		if !v.ok {
+			continue
+		}
 		key, value := attributionKey{tenant, v.dimension, minute}, v.value
 		values := a.counts[key]
 		_, known := values[value]
 		if !known {
-			if len(values) >= mostValues || a.size >= mostAttributed || !utf8.ValidString(value) || strings.ContainsRune(value, 0) {
-				continue // which the ledger couldn't keep
+			if len(values) >= mostValues || a.size >= mostAttributed {
+				continue
 			}
 			if values == nil {
 				values = make(map[string]int64)

@@ -2,8 +2,14 @@ package usage
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
+
+	"github.com/signalbox/signalbox/hubs"
 )
 
 func TestAttribute_tells_the_largest_when_a_minute_is_over(t *testing.T) {
@@ -83,5 +89,49 @@ func TestAttribute_is_bounded(t *testing.T) {
 	a.end()
 	if a.take(time.Now()); a.size != 0 {
 		t.Errorf("%d values are left", a.size)
+	}
+}
+
+// longest is a group's name of the greatest length, which doesn't compress.
+func longest() string {
+	name := make([]rune, hubs.MaxGroupName)
+	for i := range name {
+		name[i] = 0x10000 + rand.Int32N(0x10000)
+	}
+	return string(name)
+}
+
+func TestAttribute_shortens_long_values_and_keeps_them_apart(t *testing.T) {
+	t.Parallel()
+	common := longest()
+	var a attributions
+	for _, group := range []string{common + "a", common + "b", strings.Repeat("g", maxValue), "blue"} {
+		a.add(acme, 0, 1, About{Group: group})
+	}
+	a.end()
+	f := Flush{SentAt: time.Now(), Attributed: a.take(time.Now())}
+	// One that an edge wrote before it shortened any, and one that can't be kept.
+	f.Attributed = append(f.Attributed, Attribution{Tenant: acme, Dimension: ByMethod, Value: common}, Attribution{Tenant: acme, Dimension: ByMethod, Value: "a\x00b"})
+	before := slices.Clone(f.Attributed)
+	if err := f.settle(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if len(f.Attributed) != len(before)-1 {
+		t.Fatalf("%d values are left of %d", len(f.Attributed), len(before))
+	}
+	seen := map[string]bool{}
+	for i, v := range f.Attributed {
+		if len(v.Value) > maxValue || !utf8.ValidString(v.Value) || v.Dimension == ByGroup && v.Value != before[i].Value {
+			t.Errorf("%d bytes are told of %q: %q", len(v.Value), v.Dimension, v.Value)
+		}
+		if v.Dimension == ByGroup {
+			seen[v.Value] = true
+		}
+	}
+	if len(seen) != 4 || !seen["blue"] || !seen[strings.Repeat("g", maxValue)] {
+		t.Errorf("%d groups are told apart, want 4", len(seen))
+	}
+	if last := f.Attributed[len(f.Attributed)-1].Value; !strings.HasPrefix(common, strings.Split(last, "…#")[0]) || len(last) < maxValue/2 {
+		t.Errorf("%q isn't recognised", last)
 	}
 }

@@ -157,6 +157,10 @@ func (c *Collector) commit(ctx context.Context, messages []redis.XMessage) error
 			}
 			continue
 		}
+		if errors.Is(err, ErrUnattributed) {
+			c.cfg.Logger.ErrorContext(ctx, "usage counted without what it was for", "edge_run", f.EdgeRun, "sequence", f.Sequence, "error", err)
+			err = nil
+		}
 		if err != nil {
 			return fmt.Errorf("commit usage flush %s/%d: %w", f.EdgeRun, f.Sequence, err)
 		}

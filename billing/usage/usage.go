@@ -72,6 +72,10 @@ type Gauge struct {
 // asked to.
 var ErrUnacceptable = errors.New("usage flush can't be kept")
 
+// ErrUnattributed says that the ledger keeps all that a flush counts, and not what it
+// says the messages were for.
+var ErrUnattributed = errors.New("what messages were for can't be kept")
+
 const (
 	// LateBy is how late usage may come and still count in its minute. What comes
 	// later counts when it comes: the periods of its minute may be billed already.
@@ -86,7 +90,8 @@ const (
 var errTooOld = errors.New("usage flush is too old to know whether it was counted")
 
 // settle moves what is for a minute that can't be any more, or yet, to the present
-// one: clocks of edges may be wrong, and what is billed stays as it is.
+// one: clocks of edges may be wrong, and what is billed stays as it is. Values that
+// the ledger doesn't keep as they are it shortens or leaves out.
 func (f *Flush) settle(now time.Time) error {
 	if f.SentAt.Before(now.Add(-oldestFlush)) {
 		return errTooOld
@@ -97,9 +102,15 @@ func (f *Flush) settle(now time.Time) error {
 	for i := range f.Accepted {
 		f.Accepted[i].Counts = settled(f.Accepted[i].Minute, now)
 	}
-	for i := range f.Attributed {
-		f.Attributed[i].Minute = settled(f.Attributed[i].Minute, now)
+	attributed := f.Attributed[:0]
+	for _, a := range f.Attributed {
+		a.Minute = settled(a.Minute, now)
+		var ok bool
+		if a.Value, ok = tellable(a.Value); ok {
+			attributed = append(attributed, a)
+		}
 	}
+	f.Attributed = attributed
 	if f.SentAt.After(now.Add(aheadBy)) {
 		f.SentAt = now.UTC()
 	}
@@ -116,6 +127,7 @@ func settled(minute, now time.Time) time.Time {
 // Ledger is where the Collector commits.
 type Ledger interface {
 	// Commit adds f in one transaction unless it is there already; it reports
-	// whether it was new. What can never be kept answers ErrUnacceptable.
+	// whether it was new. What can never be kept answers ErrUnacceptable. A flush that
+	// was added answers ErrUnattributed when it is there without its Attributed.
 	Commit(ctx context.Context, f Flush) (added bool, err error)
 }

@@ -93,10 +93,11 @@ func gaveUp(err error) bool {
 }
 
 // Unacceptable tells whether the values of a statement can't be kept, now or
-// later: class 22 is "data exception".
+// later: class 22 is "data exception", class 54 "program limit exceeded", which is a
+// value that an index has no room for.
 func Unacceptable(err error) bool {
 	e, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && strings.HasPrefix(e.Code, "22")
+	return ok && (strings.HasPrefix(e.Code, "22") || strings.HasPrefix(e.Code, "54"))
 }
 
 // WaitedTooLong tells whether a statement waited for a lock longer than lock_timeout.

@@ -48,7 +48,7 @@ func TestError_tells_what_may_work_later_from_what_never_does(t *testing.T) {
 			t.Errorf("%s is %s, want %s", code, got, want)
 		}
 	}
-	if !postgres.Unacceptable(errors.Join(&pgconn.PgError{Code: "22P05"})) || postgres.Unacceptable(&pgconn.PgError{Code: "40P01"}) || postgres.Unacceptable(errors.New("22")) {
-		t.Error("Unacceptable is for data exceptions alone")
+	if !postgres.Unacceptable(errors.Join(&pgconn.PgError{Code: "22P05"})) || !postgres.Unacceptable(&pgconn.PgError{Code: "54000"}) || postgres.Unacceptable(&pgconn.PgError{Code: "40P01"}) || postgres.Unacceptable(errors.New("22")) {
+		t.Error("Unacceptable is for data exceptions and limits alone")
 	}
 }
