@@ -22,11 +22,42 @@ end
 redis.call('EXPIRE', KEYS[1], 3456000)
 `
 
-// spend adds to what an account has used in a period and returns all of it, or
-// nothing for a period that is over.
-// KEYS: the hash. ARGV: the period's beginning, messages, milliseconds.
+// spend adds to what an account has used in a period, unless that or a later report of
+// the run is counted already, and returns all of it, or nothing for a period that is
+// over.
+// KEYS: the hash, the number of the run's last report. ARGV: the period's beginning,
+// messages, milliseconds, the report's number, seconds for which it is remembered.
 var spend = redis.NewScript(beginPeriod + `
-return {redis.call('HINCRBY', KEYS[1], 'messages', ARGV[2]), redis.call('HINCRBY', KEYS[1], 'ms', ARGV[3])}`)
+local messages, ms = tonumber(ARGV[2]), tonumber(ARGV[3])
+if messages ~= 0 or ms ~= 0 then
+  if tonumber(ARGV[4]) > tonumber(redis.call('GET', KEYS[2]) or '0') then
+    redis.call('HINCRBY', KEYS[1], 'messages', ARGV[2])
+    redis.call('HINCRBY', KEYS[1], 'ms', ARGV[3])
+    redis.call('SET', KEYS[2], ARGV[4], 'EX', ARGV[5])
+  else
+    redis.call('EXPIRE', KEYS[2], ARGV[5])
+  end
+end
+local answer = {}
+for i, field in ipairs({'messages', 'ms'}) do
+  answer[i] = tonumber(redis.call('HGET', KEYS[1], field) or '0')
+end
+return answer`)
+
+// reportKept is how long the number of an edge's last report is remembered: a report
+// is repeated for as long as it has no answer.
+const reportKept = 24 * time.Hour
+
+// Report is what an account has used on an edge, in the period that begins at From.
+// (Run, Sequence) names it: it counts once, however often it is told. An edge makes
+// its next report of an account when it has the answer to the last one.
+type Report struct {
+	Account  tenants.AccountID
+	From     time.Time
+	Run      string // of the edge
+	Sequence int64  // ascending in a run, from 1
+	Spent
+}
 
 // settleSpending takes off what turned out not to be, and makes the count at least
 // what the ledger has.
@@ -42,10 +73,11 @@ for i, field in ipairs({'messages', 'ms'}) do
 end
 return answer`)
 
-// Spend adds what was used on an edge to the account's live count of the period that
-// begins at from, and returns that count. known is false for a period that is over.
-func Spend(ctx context.Context, r redis.Scripter, a tenants.AccountID, from time.Time, s Spent) (total Spent, known bool, err error) {
-	return spentBy(spend.Run(ctx, r, []string{redisclient.Spending(a)}, from.Unix(), s.Messages, s.Milliseconds))
+// Spend adds what was used on an edge to the account's live count of the period, and
+// returns that count. known is false for a period that is over.
+func Spend(ctx context.Context, r redis.Scripter, s Report) (total Spent, known bool, err error) {
+	return spentBy(spend.Run(ctx, r, []string{redisclient.Spending(s.Account), redisclient.SpendingReport(s.Account, s.Run)},
+		s.From.Unix(), s.Messages, s.Milliseconds, s.Sequence, int64(reportKept.Seconds())))
 }
 
 // SettleSpending takes surplus off the account's live count, makes it at least what

@@ -217,6 +217,9 @@ const UsageUnreadable = prefix + "usage:unreadable"
 // it, for accounts whose budgets are enforced.
 func Spending(a tenants.AccountID) string { return prefix + "{" + string(a) + "}:spending" }
 
+// SpendingReport is the number of the last report of an edge's run that Spending has.
+func SpendingReport(a tenants.AccountID, run string) string { return Spending(a) + ":" + run }
+
 // UsageHubs is the sorted set of the hubs that were published to, by the minute of
 // the last time.
 const UsageHubs = prefix + "usage:hubs"

@@ -104,7 +104,7 @@ func TestSpending(t *testing.T) {
 		t.Fatal(err)
 	}
 	from, _ := tenants.Period(sub.AnchorDay, now)
-	if total, known, err := usage.Spend(t.Context(), a.redis, "A", from, usage.Spent{Messages: 7}); err != nil || !known || total.Messages != 107 {
+	if total, known, err := usage.Spend(t.Context(), a.redis, usage.Report{Account: "A", From: from, Run: "r", Sequence: 1, Spent: usage.Spent{Messages: 7}}); err != nil || !known || total.Messages != 107 {
 		t.Fatal(total, known, err)
 	}
 	now = now.Add(trueAfter)
@@ -117,7 +117,7 @@ func TestSpending(t *testing.T) {
 	if live() != "100" {
 		t.Errorf("the live count is %s, want what the ledger has", live())
 	}
-	if _, known, err := usage.Spend(t.Context(), a.redis, "A", from.AddDate(0, -1, 0), usage.Spent{Messages: 5}); err != nil || known || live() != "100" {
+	if _, known, err := usage.Spend(t.Context(), a.redis, usage.Report{Account: "A", From: from.AddDate(0, -1, 0), Run: "r", Sequence: 2, Spent: usage.Spent{Messages: 5}}); err != nil || known || live() != "100" {
 		t.Errorf("a period that is over counts: %t, %v", known, err)
 	}
 }

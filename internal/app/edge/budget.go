@@ -47,6 +47,7 @@ func (e *budgetError) Unwrap() error { return hubs.NewError(e.Error()) }
 // edge adds what it has seen itself. While Redis is away, edges go on with that.
 type budgets struct {
 	redis    redis.Scripter
+	edgeRun  string
 	recorder *usage.Recorder
 	hubs     *registry
 	log      *slog.Logger
@@ -55,6 +56,7 @@ type budgets struct {
 
 	mu       sync.Mutex
 	accounts map[tenants.AccountID]*spending
+	reports  int64 // made so far
 	away     bool
 }
 
@@ -63,13 +65,16 @@ type spending struct {
 	from  time.Time // of the period
 	known bool
 	total usage.Spent // of the fleet
-	owed  usage.Spent // seen here and not told
-	asked time.Time
+	owed  usage.Spent // seen here and not known to be in total
+	// report is the part of owed that Redis was told, with no answer yet: it is told
+	// again as it was.
+	report usage.Report
+	asked  time.Time
 }
 
-func newBudgets(r redis.Scripter, recorder *usage.Recorder, hubs *registry, log *slog.Logger) *budgets {
+func newBudgets(r redis.Scripter, run string, recorder *usage.Recorder, hubs *registry, log *slog.Logger) *budgets {
 	return &budgets{
-		redis: r, recorder: recorder, hubs: hubs, log: log, now: time.Now,
+		redis: r, edgeRun: run, recorder: recorder, hubs: hubs, log: log, now: time.Now,
 		wake: make(chan struct{}, 1), accounts: make(map[tenants.AccountID]*spending),
 	}
 }
@@ -94,7 +99,7 @@ func (b *budgets) exceeded(t *tenants.Document) *budgetError {
 		}
 	}
 	used := s.total.Plus(s.owed).Plus(unsaid)
-	if limit.Messages > 0 && used.Messages >= limit.Messages || limit.ConnectionMinutes > 0 && used.Milliseconds >= limit.ConnectionMinutes*60_000 {
+	if limit.Messages > 0 && used.Messages >= limit.Messages || limit.ConnectionMinutes > 0 && used.Milliseconds/60_000 >= limit.ConnectionMinutes {
 		return &budgetError{action: limit.Action, until: to}
 	}
 	return nil
@@ -179,30 +184,33 @@ func (b *budgets) exchange(ctx context.Context) {
 			a.owed, a.asked = a.owed.Plus(s), now
 		}
 	}
-	due := make(map[tenants.AccountID]spending)
+	due := make(map[tenants.AccountID]usage.Report)
 	for id, s := range b.accounts {
 		if now.Sub(s.asked) > spendFor && s.owed == (usage.Spent{}) {
 			delete(b.accounts, id)
 			continue
 		}
-		due[id] = *s
+		if s.report.Spent == (usage.Spent{}) {
+			b.reports++
+			s.report = usage.Report{Account: id, From: s.from, Run: b.edgeRun, Sequence: b.reports, Spent: s.owed}
+		}
+		due[id] = s.report
 	}
 	b.mu.Unlock()
-	for id, s := range due {
-		if !b.exchangeOne(ctx, id, s) {
+	for _, r := range due {
+		if !b.exchangeOne(ctx, r) {
 			return // the others would wait for the same
 		}
 	}
 }
 
-func (b *budgets) exchangeOne(ctx context.Context, id tenants.AccountID, told spending) bool {
+func (b *budgets) exchangeOne(ctx context.Context, told usage.Report) bool {
 	ctx, cancel := context.WithTimeout(ctx, spendTimeout)
 	defer cancel()
-	total, known, err := usage.Spend(ctx, b.redis, id, told.from, told.owed)
+	total, known, err := usage.Spend(ctx, b.redis, told)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err != nil {
-		// Counted twice, maybe, when it was counted: the ledger corrects that.
 		if !b.away {
 			b.log.Warn("spending not counted in redis, going on with what is known", "error", err)
 		}
@@ -210,12 +218,13 @@ func (b *budgets) exchangeOne(ctx context.Context, id tenants.AccountID, told sp
 		return false
 	}
 	b.away = false
-	s := b.accounts[id]
-	if s == nil || !s.from.Equal(told.from) {
-		return true
+	s := b.accounts[told.Account]
+	if s == nil || s.report != told {
+		return true // another period has begun
 	}
-	s.owed.Messages -= told.owed.Messages
-	s.owed.Milliseconds -= told.owed.Milliseconds
+	s.report = usage.Report{}
+	s.owed.Messages -= told.Messages
+	s.owed.Milliseconds -= told.Milliseconds
 	if known {
 		s.total, s.known = total, true
 	}

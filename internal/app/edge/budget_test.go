@@ -1,13 +1,19 @@
 package edge
 
 import (
+	"context"
+	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/signalbox/signalbox/billing/usage"
+	"github.com/signalbox/signalbox/internal/redisclient"
 	"github.com/signalbox/signalbox/tenants"
 )
 
@@ -95,9 +101,10 @@ func TestBudget_overshoot(t *testing.T) {
 	d := budgeted("demo", 1, most, tenants.BudgetRefusePublish)
 	c := startCluster(t, d)
 	var all []*budgets
-	for range edges {
-		r := usage.NewRecorder(c.redis, "run", slog.New(slog.DiscardHandler))
-		b := newBudgets(c.redis, r, c.edges[0].hubs, c.edges[0].log)
+	for i := range edges {
+		run := fmt.Sprint("run", i)
+		r := usage.NewRecorder(c.redis, run, slog.New(slog.DiscardHandler))
+		b := newBudgets(c.redis, run, r, c.edges[0].hubs, c.edges[0].log)
 		b.now = func() time.Time { return time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC) } // not the cluster's own period
 		all = append(all, b)
 	}
@@ -130,6 +137,92 @@ func TestBudget_overshoot(t *testing.T) {
 		b.now = func() time.Time { return time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC) }
 		if err := b.sending(d); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// deaf loses the answers of Redis, which has done what it was asked for.
+type deaf struct {
+	redis.Scripter
+	lost int
+}
+
+func (d *deaf) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
+	c := d.Scripter.EvalSha(ctx, sha, keys, args...)
+	if c.Err() == nil && d.lost > 0 {
+		d.lost--
+		c.SetErr(context.DeadlineExceeded)
+	}
+	return c
+}
+
+func TestBudget_counts_once_what_was_told_without_an_answer(t *testing.T) {
+	t.Parallel()
+	d := budgeted("demo", 1, 1000, tenants.BudgetRefusePublish)
+	c := startCluster(t, d)
+	if _, err := c.edges[0].directory.BySlug(t.Context(), d.Slug); err != nil {
+		t.Fatal(err)
+	}
+	r := &deaf{Scripter: c.redis}
+	recorder := usage.NewRecorder(c.redis, "run", slog.New(slog.DiscardHandler))
+	b := newBudgets(r, "run", recorder, c.edges[0].hubs, c.edges[0].log)
+	b.now = func() time.Time { return time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC) } // not the cluster's own period
+	a := d.Budget.Account
+	use := func() {
+		recorder.Accepted(d.ID, "chat", "e", time.Time{}, 1, 10)
+		b.exchange(t.Context())
+	}
+	use()
+	r.lost = 3
+	for range 3 {
+		use() // Redis counts 10 of the 30
+	}
+	b.mu.Lock()
+	if s := b.accounts[a]; s.total.Messages != 10 || s.owed.Messages != 30 {
+		t.Errorf("without answers the edge knows %+v", *s)
+	}
+	b.mu.Unlock()
+	b.exchange(t.Context()) // the report again
+	b.exchange(t.Context()) // the next one
+	b.mu.Lock()
+	if s := b.accounts[a]; s.total.Messages != 40 || s.owed != (usage.Spent{}) {
+		t.Errorf("with answers the edge knows %+v", *s)
+	}
+	b.mu.Unlock()
+	// A first try that was on its way for long.
+	late := usage.Report{Account: a, From: time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC), Run: "run", Sequence: 1, Spent: usage.Spent{Messages: 10}}
+	if total, known, err := usage.Spend(t.Context(), c.redis, late); err != nil || !known || total.Messages != 40 {
+		t.Errorf("a late try makes it %+v, %t, %v", total, known, err)
+	}
+	late.Run = "another"
+	if total, _, err := usage.Spend(t.Context(), c.redis, late); err != nil || total.Messages != 50 {
+		t.Errorf("another edge makes it %+v, %v", total, err)
+	}
+	for _, run := range []string{"run", "another"} {
+		if left, err := c.redis.TTL(t.Context(), redisclient.SpendingReport(a, run)).Result(); err != nil || left <= 0 {
+			t.Errorf("what %q told is remembered for %s, %v", run, left, err)
+		}
+	}
+}
+
+func TestBudget_of_the_largest_size_refuses_nothing(t *testing.T) {
+	t.Parallel()
+	d := budgeted("demo", 1, 0, tenants.BudgetStop)
+	b := newBudgets(nil, "run", usage.NewRecorder(nil, "run", slog.New(slog.DiscardHandler)), nil, slog.New(slog.DiscardHandler))
+	for _, minutes := range []int64{1, 153_722_867_281, 1_000_000_000_000_000, math.MaxInt64} {
+		d.Budget.ConnectionMinutes = minutes
+		if e := b.exceeded(d); e != nil {
+			t.Errorf("%d minutes: %v", minutes, e)
+		}
+	}
+	d.Budget.ConnectionMinutes = 2
+	from, _ := tenants.Period(d.Budget.AnchorDay, time.Now())
+	for ms, over := range map[int64]bool{119_999: false, 120_000: true} {
+		b.mu.Lock()
+		b.account(d.Budget.Account, from).total = usage.Spent{Milliseconds: ms}
+		b.mu.Unlock()
+		if got := b.exceeded(d) != nil; got != over {
+			t.Errorf("%d ms of 2 minutes: exceeded %t", ms, got)
 		}
 	}
 }

@@ -156,7 +156,7 @@ func (e *Edge) shared(f *fleet.Fleet) error {
 		return fmt.Errorf("instrument backplane: %w", err)
 	}
 	e.hubs.bus, e.hubs.recorder, e.hubs.metrics = e.bus, e.recorder, metrics
-	e.hubs.budgets = newBudgets(e.redis, e.recorder, e.hubs, e.log)
+	e.hubs.budgets = newBudgets(e.redis, e.run, e.recorder, e.hubs, e.log)
 	keys, err := jwks.New(jwks.Config{Transport: outbound.NewTransport(outbound.Config{
 		Policy: outbound.Policy{Allowed: e.cfg.OutboundAllow}, AnswerTimeout: answerTimeout,
 	}), Logger: e.log})
