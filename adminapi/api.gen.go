@@ -82,6 +82,24 @@ func (e APITokenScope) Valid() bool {
 	}
 }
 
+// Defines values for Authority.
+const (
+	AuthorityAccount  Authority = "account"
+	AuthorityOperator Authority = "operator"
+)
+
+// Valid indicates whether the value is a known member of the Authority enum.
+func (e Authority) Valid() bool {
+	switch e {
+	case AuthorityAccount:
+		return true
+	case AuthorityOperator:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for BudgetAction.
 const (
 	Notify               BudgetAction = "notify"
@@ -796,6 +814,10 @@ type APITokenSecret struct {
 	Secret string `json:"secret"`
 }
 
+// Authority Who decided: people of the account, or an operator of the service. What an operator has decided the account
+// can't undo (`set_by_operator`). Absent where nothing was.
+type Authority string
+
 // Budget defines model for Budget.
 type Budget struct {
 	// Action What edges refuse when a limit of the budget is used up: nothing; new connections; every message,
@@ -1380,6 +1402,10 @@ type Limit struct {
 	// Override What was set. What an account set under a larger plan counts for no more than this one lets it set: max is what is enforced
 	Override *LimitOverride `json:"override,omitempty"`
 
+	// OverrideBy Who decided: people of the account, or an operator of the service. What an operator has decided the account
+	// can't undo (`set_by_operator`). Absent where nothing was.
+	OverrideBy *Authority `json:"override_by,omitempty"`
+
 	// Peak The most of today (UTC); absent where used is
 	Peak    *int64 `json:"peak,omitempty"`
 	PlanMax int64  `json:"plan_max"`
@@ -1896,6 +1922,10 @@ type Tenant struct {
 
 	// SuspendedAt Absent when active
 	SuspendedAt *time.Time `json:"suspended_at,omitempty"`
+
+	// SuspendedBy Who decided: people of the account, or an operator of the service. What an operator has decided the account
+	// can't undo (`set_by_operator`). Absent where nothing was.
+	SuspendedBy *Authority `json:"suspended_by,omitempty"`
 }
 
 // TenantList defines model for TenantList.

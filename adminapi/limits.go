@@ -99,6 +99,7 @@ func limit(l tenants.Limit, f LimitFigures) Limit {
 		shown.Refused, shown.WouldRefuse = &f.Refused, &f.WouldRefuse
 	}
 	if o := l.Override; o != nil {
+		shown.OverrideBy = authority(o.By)
 		shown.Override = &LimitOverride{DryRun: &o.DryRun, ExpiresAt: o.Expires}
 		if o.Value != nil {
 			value := int64(*o.Value)

@@ -73,9 +73,18 @@ func (s *server) ResumeTenant(w http.ResponseWriter, r *http.Request, ref Tenant
 	s.answer(w, r, http.StatusOK, s.tenant(t), err)
 }
 
+// authority is who decided something; nil = nobody did.
+func authority(a tenants.Authority) *Authority {
+	if a == "" {
+		return nil
+	}
+	shown := Authority(a)
+	return &shown
+}
+
 func (s *server) tenant(t tenants.MemberTenant) Tenant {
 	return Tenant{
-		ID: string(t.ID), Slug: t.Slug, Name: t.Name, Status: TenantStatus(t.Status), SuspendedAt: optional(t.SuspendedAt),
+		ID: string(t.ID), Slug: t.Slug, Name: t.Name, Status: TenantStatus(t.Status), SuspendedAt: optional(t.SuspendedAt), SuspendedBy: authority(t.SuspendedBy),
 		Environment: Environment(t.Environment), AccountID: string(t.Account), Plan: t.Plan,
 		Role: Role(t.Role), Endpoint: s.tenants.Endpoints().Base(t.Tenant), Hosts: s.tenants.Endpoints().Hosts(t.Tenant), CreatedAt: t.CreatedAt.UTC(),
 	}

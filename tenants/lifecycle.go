@@ -19,10 +19,11 @@ type tenantState struct {
 	Name        string      `json:"name"`
 	Environment Environment `json:"environment"`
 	Status      Status      `json:"status"`
+	SuspendedBy Authority   `json:"suspended_by,omitempty"`
 }
 
 func stateOf(t Tenant) tenantState {
-	return tenantState{Name: t.Name, Environment: t.Environment, Status: t.Status}
+	return tenantState{Name: t.Name, Environment: t.Environment, Status: t.Status, SuspendedBy: t.SuspendedBy}
 }
 
 // UpdateTenant changes a tenant's name and environment. To become a production
@@ -74,28 +75,45 @@ func (s *Service) UpdateTenant(ctx context.Context, c Caller, ref string, p Tena
 // stays so.
 func (s *Service) SuspendTenant(ctx context.Context, c Caller, ref string) (MemberTenant, error) {
 	return s.changeTold(ctx, c, ref, SuspendTenant, Audit{Action: "tenant.suspended", Subject: ref}, func(tx Store, t *MemberTenant, a *Audit) error {
-		if t.Status == Suspended {
+		a.Before = stateOf(t.Tenant)
+		if !t.suspend(ByAccount, s.now()) {
 			return errUnchanged
 		}
-		a.Before = stateOf(t.Tenant)
-		t.Status, t.SuspendedAt = Suspended, s.now()
 		a.After = stateOf(t.Tenant)
 		return tx.UpdateTenant(ctx, t.Tenant)
 	})
 }
 
-// ResumeTenant serves a suspended tenant again.
+// ResumeTenant serves a suspended tenant again, unless an operator has suspended it.
 func (s *Service) ResumeTenant(ctx context.Context, c Caller, ref string) (MemberTenant, error) {
 	return s.changeTold(ctx, c, ref, SuspendTenant, Audit{Action: "tenant.resumed", Subject: ref}, func(tx Store, t *MemberTenant, a *Audit) error {
 		if t.Status == Active {
 			return errUnchanged
 		}
+		if t.SuspendedBy == ByOperator {
+			return errImposed("An operator of the service has suspended this tenant, and people of its account can't resume it. Ask the operator.")
+		}
 		a.Before = stateOf(t.Tenant)
-		t.Status, t.SuspendedAt = Active, time.Time{}
+		t.resume()
 		a.After = stateOf(t.Tenant)
 		return tx.UpdateTenant(ctx, t.Tenant)
 	})
 }
+
+// suspend reports whether that changes anything: an operator's word is above the
+// account's.
+func (t *Tenant) suspend(by Authority, now time.Time) bool {
+	switch {
+	case t.Status == Active:
+		t.Status, t.SuspendedAt = Suspended, now
+	case by == t.SuspendedBy || by != ByOperator:
+		return false
+	}
+	t.SuspendedBy = by
+	return true
+}
+
+func (t *Tenant) resume() { t.Status, t.SuspendedAt, t.SuspendedBy = Active, time.Time{}, "" }
 
 // DeleteTenant ends a tenant: edges drop it with all that they keep of it, and its
 // slug becomes free. What it has used stays in the ledger.

@@ -3,6 +3,7 @@ package tenants
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/signalbox/signalbox/internal/fault"
@@ -39,8 +40,11 @@ func (s *Service) OverrideLimit(ctx context.Context, c Caller, ref string, o Ove
 	}
 	var out Limit
 	t, err := s.change(ctx, c, ref, ChangeLimits, "limit.overridden", o.Limit, func(tx Store, t MemberTenant) error {
-		plan, _, err := tx.Limits(ctx, t.ID, s.now())
+		plan, overrides, err := tx.Limits(ctx, t.ID, s.now())
 		if err != nil {
+			return err
+		}
+		if err := notImposed(overrides, o.Limit); err != nil {
 			return err
 		}
 		if err := o.check(r, r.Of(&plan), s.now()); err != nil {
@@ -87,9 +91,24 @@ func (s *Service) ResetLimit(ctx context.Context, c Caller, ref, name string) er
 		return noSuchLimit()
 	}
 	_, err := s.change(ctx, c, ref, ChangeLimits, "limit.reset", name, func(tx Store, t MemberTenant) error {
+		_, overrides, err := tx.Limits(ctx, t.ID, s.now())
+		if err != nil {
+			return err
+		}
+		if err := notImposed(overrides, name); err != nil {
+			return err
+		}
 		return tx.DeleteOverride(ctx, t.ID, name)
 	})
 	return err
+}
+
+// notImposed returns an error when an operator's override of a limit is in force.
+func notImposed(overrides []Override, limit string) error {
+	if slices.ContainsFunc(overrides, func(o Override) bool { return o.Limit == limit && o.By == ByOperator }) {
+		return errImposed("An operator of the service has set " + limit + " for this tenant, and people of its account can't change it. Ask the operator.")
+	}
+	return nil
 }
 
 func limitOf(ctx context.Context, tx Store, t ID, name string, now time.Time) (Limit, error) {

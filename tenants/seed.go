@@ -29,6 +29,7 @@ type SeedTenant struct {
 	Primary, Secondary Secret // "" = random when new, else as they are
 	Hubs               []string
 	Limits             map[string]int // in the place of the plan's, within the bounds of the table
+	Suspended          *bool          // by the operator; nil = as it is
 }
 
 // Seeded tells what a Seed became.
@@ -166,7 +167,8 @@ func (s *Service) seedTenant(ctx context.Context, tx Store, c Caller, a Account,
 			return Tenant{}, err
 		}
 	}
-	return t, errors.Join(s.seedHubs(ctx, tx, c, t.ID, in.Hubs), s.seedLimits(ctx, tx, t.ID, in.Limits))
+	err = errors.Join(s.seedHubs(ctx, tx, c, t.ID, in.Hubs), s.seedLimits(ctx, tx, t.ID, in.Limits), s.seedSuspension(ctx, tx, c, &t, in.Suspended))
+	return t, err
 }
 
 // seedKeys replaces the keys whose secret differs.
@@ -209,6 +211,22 @@ func (s *Service) seedHubs(ctx context.Context, tx Store, c Caller, t ID, names 
 		}
 	}
 	return nil
+}
+
+// seedSuspension suspends or resumes a tenant in an operator's name, whoever had
+// suspended it.
+func (s *Service) seedSuspension(ctx context.Context, tx Store, c Caller, t *Tenant, suspended *bool) error {
+	if suspended == nil || !*suspended && t.Status == Active {
+		return nil
+	}
+	a := Audit{Caller: c, Account: t.Account, Tenant: t.ID, Action: "tenant.resumed", Subject: t.Slug, Before: stateOf(*t)}
+	if !*suspended {
+		t.resume()
+	} else if a.Action = "tenant.suspended"; !t.suspend(ByOperator, s.now()) {
+		return nil
+	}
+	a.After = stateOf(*t)
+	return errors.Join(tx.UpdateTenant(ctx, *t), tx.Audit(ctx, a))
 }
 
 // seedLimits puts an operator's values in the place of the plan's; others stay as they

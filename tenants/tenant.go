@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/oklog/ulid/v2"
+
+	"github.com/signalbox/signalbox/internal/fault"
 )
 
 // Authority is who decided something about a tenant.
@@ -19,6 +21,11 @@ const (
 	ByAccount  Authority = "account"
 	ByOperator Authority = "operator"
 )
+
+// errImposed refuses what would undo an operator's decision.
+func errImposed(message string) error {
+	return fault.New(fault.Forbidden, message).WithCode("set_by_operator")
+}
 
 // Tenant is the unit of isolation, as the control plane keeps it.
 type Tenant struct {
@@ -36,6 +43,8 @@ type Tenant struct {
 	CreatedAt   time.Time
 	// SuspendedAt is zero unless Status is Suspended.
 	SuspendedAt time.Time
+	// SuspendedBy is "" unless Status is Suspended.
+	SuspendedBy Authority
 }
 
 // MemberTenant is a tenant as one member of its account sees it.

@@ -41,6 +41,8 @@ type (
 			Hubs         []string `json:"hubs"`
 			// Limits stand in the place of the plan's.
 			Limits map[string]int `json:"limits"`
+			// Suspended is by the operator; nothing = as it is.
+			Suspended *bool `json:"suspended"`
 		} `json:"tenants"`
 	}
 	seedAnswer struct {
@@ -87,7 +89,7 @@ func Seed(ctx context.Context, c Config, in io.Reader, out io.Writer, logger *sl
 	}
 	for _, t := range input.Tenants {
 		seed.Tenants = append(seed.Tenants, tenants.SeedTenant{
-			Slug: t.Slug, Name: t.Name, Hosts: t.Hosts, Hubs: t.Hubs, Limits: t.Limits,
+			Slug: t.Slug, Name: t.Name, Hosts: t.Hosts, Hubs: t.Hubs, Limits: t.Limits, Suspended: t.Suspended,
 			Primary: tenants.Secret(t.PrimaryKey), Secondary: tenants.Secret(t.SecondaryKey),
 		})
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -219,6 +220,93 @@ func TestDocuments_are_published_again_when_Redis_lost_them(t *testing.T) {
 		}
 		return ""
 	})
+}
+
+// TestSeed_is_not_the_account_s_to_undo: what an operator has suspended or set stays
+// so, whatever people of the account do, until an operator lifts it.
+func TestSeed_is_not_the_account_s_to_undo(t *testing.T) {
+	t.Parallel()
+	c := testConfig(t, testenv.EmptyPostgres(t), testenv.Redis(t))
+	seed := func(tenant string) {
+		t.Helper()
+		in := `{"account":{"name":"Demo","email":"demo@example.com","password":"a long password","api_token":"sbt_abc"},
+			"tenants":[{"slug":"demo","name":"Demo","hosts":[],` + tenant + `}]}`
+		if err := Seed(t.Context(), c, strings.NewReader(in), io.Discard, slog.New(slog.DiscardHandler)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seed(`"limits":{"calls_per_second":7,"max_hubs":300},"suspended":true`)
+	r := start(t, c)
+	ask := func(status int, method, path, in string) map[string]any {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), method, r.url+"/v1/tenants/demo"+path, strings.NewReader(in))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer sbt_abc")
+		req.Header.Set("Content-Type", "application/json")
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		text, _ := io.ReadAll(res.Body)
+		var answer map[string]any
+		if len(text) > 0 {
+			if err := json.Unmarshal(text, &answer); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if res.StatusCode != status || status == http.StatusForbidden && answer["code"] != "set_by_operator" {
+			t.Errorf("%s %s answers %d %s, want %d", method, path, res.StatusCode, text, status)
+		}
+		return answer
+	}
+	shown := func(limit string) string {
+		t.Helper()
+		for _, l := range ask(http.StatusOK, "GET", "/limits", "")["limits"].([]any) {
+			if l := l.(map[string]any); l["limit"] == limit {
+				return fmt.Sprint(l["max"], " ", l["source"], " ", l["override_by"])
+			}
+		}
+		return "nothing"
+	}
+	suspended := func(want any) {
+		t.Helper()
+		if got := ask(http.StatusOK, "GET", "", "")["suspended_by"]; got != want {
+			t.Errorf("the tenant is suspended by %v, want %v", got, want)
+		}
+	}
+	ask(http.StatusForbidden, "PUT", "/limits/calls_per_second", `{"max":5}`)
+	ask(http.StatusForbidden, "DELETE", "/limits/calls_per_second", "")
+	ask(http.StatusOK, "PUT", "/limits/call_burst", `{"max":9}`)
+	for limit, want := range map[string]string{
+		"calls_per_second": "7 override operator",
+		"max_hubs":         "300 override operator", // more than the plan would let the account set
+		"call_burst":       "9 override account",
+		"max_connections":  "200 plan <nil>",
+	} {
+		if got := shown(limit); got != want {
+			t.Errorf("%s is shown as %s, want %s", limit, got, want)
+		}
+	}
+	ask(http.StatusNoContent, "DELETE", "/limits/call_burst", "")
+
+	ask(http.StatusForbidden, "POST", "/resume", "")
+	ask(http.StatusOK, "POST", "/suspend", "") // changes nothing, so it lifts nothing
+	suspended("operator")
+	ask(http.StatusForbidden, "POST", "/resume", "")
+	seed(`"hubs":[]`) // says nothing of it
+	suspended("operator")
+	seed(`"suspended":false`)
+	suspended(nil)
+	ask(http.StatusOK, "POST", "/suspend", "")
+	suspended("account")
+	ask(http.StatusOK, "POST", "/resume", "")
+	ask(http.StatusOK, "POST", "/suspend", "")
+	seed(`"suspended":true`) // what the account could lift, it can no longer
+	suspended("operator")
+	ask(http.StatusForbidden, "POST", "/resume", "")
 }
 
 func TestSeed_twice_gives_the_same_and_exactly_the_values_asked_for(t *testing.T) {

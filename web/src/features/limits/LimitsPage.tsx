@@ -76,9 +76,15 @@ function LimitRow({ limit, onEdit }: { limit: Limit; onEdit: (() => void) | unde
       </Table.Td>
       {onEdit && (
         <Table.Td>
-          <Button variant="default" size="compact-sm" aria-label={`Change ${limit.title.toLowerCase()}`} onClick={onEdit}>
-            Change
-          </Button>
+          {limit.override_by === "operator" ? (
+            <Text size="xs" c="dimmed">
+              set by an operator
+            </Text>
+          ) : (
+            <Button variant="default" size="compact-sm" aria-label={`Change ${limit.title.toLowerCase()}`} onClick={onEdit}>
+              Change
+            </Button>
+          )}
         </Table.Td>
       )}
     </Table.Tr>

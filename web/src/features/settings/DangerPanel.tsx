@@ -26,6 +26,7 @@ export function DangerPanel({ tenant, onDeleted }: { tenant: Tenant; onDeleted: 
   const suspend = query.useMutation("post", "/v1/tenants/{tenant}/suspend", { onSuccess: keep });
   const resume = query.useMutation("post", "/v1/tenants/{tenant}/resume", { onSuccess: keep });
   const suspended = tenant.status === "suspended";
+  const imposed = tenant.suspended_by === "operator";
   return (
     <Panel title="Suspend or delete">
       <Stack>
@@ -37,12 +38,12 @@ export function DangerPanel({ tenant, onDeleted }: { tenant: Tenant; onDeleted: 
             </Group>
             <Text c="dimmed" size="sm" maw="60ch">
               {suspended
-                ? "Nothing is served for it. All that it has is there: keys, hubs, history."
+                ? `Nothing is served for it. All that it has is there: keys, hubs, history.${imposed ? " An operator of the service suspended it, and can resume it." : ""}`
                 : "Connections are closed and keys refused within a second, until it is resumed. Nothing is lost."}
             </Text>
           </div>
           {suspended ? (
-            <Button loading={resume.isPending} onClick={() => resume.mutate({ params })}>
+            <Button loading={resume.isPending} disabled={imposed} onClick={() => resume.mutate({ params })}>
               Resume
             </Button>
           ) : (

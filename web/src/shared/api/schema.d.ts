@@ -860,7 +860,8 @@ export interface paths {
         put?: never;
         /**
          * Serve a suspended tenant again
-         * @description Clients have to connect anew. A tenant that is active stays so.
+         * @description Clients have to connect anew. A tenant that is active stays so. One that an operator of the service has
+         *     suspended can't be resumed by its account: `set_by_operator`.
          */
         post: operations["resumeTenant"];
         delete?: never;
@@ -1259,7 +1260,8 @@ export interface paths {
          * Put a value of the tenant's own in the place of the plan's, or try one out
          * @description It is in force on every edge and every live connection within a second. A limit can be lowered for as
          *     long as one likes, and raised to twice the plan's value for up to 31 days; it ends by itself. A dry run
-         *     refuses nothing up to that bound and counts what the value would have refused (`would_refuse`).
+         *     refuses nothing up to that bound and counts what the value would have refused (`would_refuse`). A limit
+         *     that an operator of the service has set can't be changed by the account: `set_by_operator`.
          */
         put: operations["putLimit"];
         post?: never;
@@ -1681,6 +1683,12 @@ export interface components {
          * @enum {string}
          */
         HubHandler: "auto" | "broadcast" | "upstream" | "app_server";
+        /**
+         * @description Who decided: people of the account, or an operator of the service. What an operator has decided the account
+         *     can't undo (`set_by_operator`). Absent where nothing was.
+         * @enum {string}
+         */
+        Authority: "account" | "operator";
         /** @enum {string} */
         TenantStatus: "active" | "suspended";
         /**
@@ -1948,6 +1956,7 @@ export interface components {
              * @description Absent when active
              */
             suspended_at?: string;
+            suspended_by?: components["schemas"]["Authority"];
             environment: components["schemas"]["Environment"];
             account_id: string;
             /** @description The plan's id */
@@ -2327,6 +2336,7 @@ export interface components {
             source: "plan" | "override";
             /** @description What was set. What an account set under a larger plan counts for no more than this one lets it set: max is what is enforced */
             override?: components["schemas"]["LimitOverride"];
+            override_by?: components["schemas"]["Authority"];
             /**
              * Format: int64
              * @description The least that an override may say
