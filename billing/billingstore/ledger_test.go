@@ -372,3 +372,36 @@ func TestWatched_ends(t *testing.T) {
 		}
 	}
 }
+
+func TestSpent_is_of_each_account_in_its_own_period(t *testing.T) {
+	t.Parallel()
+	s, pool := newStore(t)
+	if _, err := pool.Exec(t.Context(), "UPDATE accounts SET anchor_on = CASE id WHEN 'A' THEN date '2026-01-22' ELSE date '2026-01-05' END; INSERT INTO accounts (id, name, plan) VALUES ('C', 'C', 'free'); INSERT INTO tenants (id, account_id, slug, name, status) VALUES ('t4', 'C', 'four', 'Four', 'active')"); err != nil {
+		t.Fatal(err)
+	}
+	for i, d := range []usage.Delta{
+		{Tenant: "t1", Minute: noon, Delivered: 1, ConnectionSeconds: 10}, {Tenant: "t2", Minute: noon, Delivered: 2},
+		{Tenant: "t1", Minute: noon.AddDate(0, 0, -1), Delivered: 100}, // of the period before
+		{Tenant: "t3", Minute: noon, Delivered: 4}, {Tenant: "t3", Minute: noon.AddDate(0, 0, -1), Delivered: 8}, {Tenant: "t3", Minute: noon.AddDate(0, 0, -18), Delivered: 100},
+	} {
+		d.Hub = "chat"
+		commit(t, s, usage.Flush{EdgeRun: "a", Sequence: int64(i + 1), SentAt: noon, Deltas: []usage.Delta{d}})
+	}
+	day := func(d int) time.Time { return time.Date(2026, 11, d, 0, 0, 0, 0, time.UTC) }
+	got, err := s.Spent(t.Context(), []tenants.ID{"t4", "t3", "t2", "nobody"}, noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got) == 3 && got[2].Messages == 0 {
+		got[2].From = time.Time{}
+	}
+	want := []billing.Spent{
+		{Account: "A", Tenant: "t2", From: day(22), Messages: 3, ConnectionSeconds: 10}, {Account: "B", Tenant: "t3", From: day(5), Messages: 12}, {Account: "C", Tenant: "t4"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if got, err := s.Spent(t.Context(), nil, noon); err != nil || len(got) != 0 {
+		t.Errorf("of nobody: %v, %v", got, err)
+	}
+}

@@ -127,29 +127,33 @@ func (s *Store) AccountAmounts(ctx context.Context, account tenants.AccountID, f
 
 // Spent implements billing.Store.
 func (s *Store) Spent(ctx context.Context, of []tenants.ID, now time.Time) ([]billing.Spent, error) {
-	type account struct {
-		id     tenants.AccountID
-		tenant tenants.ID
-		anchor int
+	var accounts []tenants.AccountID
+	var froms, tos []time.Time
+	spent, err := many(ctx, s, "accounts", func(row pgx.CollectableRow) (v billing.Spent, err error) {
+		var anchor int
+		if err := row.Scan(&v.Account, &v.Tenant, &anchor); err != nil {
+			return v, err
+		}
+		var to time.Time
+		v.From, to = tenants.Period(anchor, now)
+		accounts, froms, tos = append(accounts, v.Account), append(froms, v.From), append(tos, to)
+		return v, nil
+	}, "SELECT a.id, min(t.id), extract(day FROM a.anchor_on)::int FROM tenants t JOIN accounts a ON a.id = t.account_id WHERE t.id = ANY($1) GROUP BY a.id ORDER BY a.id", of)
+	if err != nil || len(spent) == 0 {
+		return nil, err
 	}
-	accounts, err := many(ctx, s, "accounts", func(row pgx.CollectableRow) (a account, err error) {
-		err = row.Scan(&a.id, &a.tenant, &a.anchor)
-		return a, err
-	}, "SELECT a.id, min(t.id), extract(day FROM a.anchor_on)::int FROM tenants t JOIN accounts a ON a.id = t.account_id WHERE t.id = ANY($1) GROUP BY a.id", of)
+	// Every account has a row, in the order that was asked for.
+	used, err := many(ctx, s, "what was spent", pgx.RowToStructByPos[struct{ Messages, ConnectionSeconds int64 }], `
+		SELECT coalesce(sum(d.messages), 0)::bigint, coalesce(sum(d.connection_seconds), 0)::bigint
+		FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[]) WITH ORDINALITY AS p(account, begins, ends, place)
+		LEFT JOIN tenants t ON t.account_id = p.account
+		LEFT JOIN usage_days d ON d.tenant_id = t.id AND d.day >= (p.begins AT TIME ZONE 'UTC')::date AND d.day < (p.ends AT TIME ZONE 'UTC')::date
+		GROUP BY p.place ORDER BY p.place`, accounts, froms, tos)
 	if err != nil {
 		return nil, err
 	}
-	spent := make([]billing.Spent, 0, len(accounts))
-	for _, a := range accounts {
-		from, to := tenants.Period(a.anchor, now)
-		v := billing.Spent{Account: a.id, Tenant: a.tenant, From: from}
-		err := s.pool.QueryRow(ctx, `
-			SELECT coalesce(sum(messages), 0)::bigint, coalesce(sum(connection_seconds), 0)::bigint FROM usage_days
-			WHERE tenant_id IN (SELECT id FROM tenants WHERE account_id = $1) AND day >= $2 AND day < $3`, a.id, from, to).Scan(&v.Messages, &v.ConnectionSeconds)
-		if err != nil {
-			return nil, postgres.Error("read what was spent", err)
-		}
-		spent = append(spent, v)
+	for i, u := range used {
+		spent[i].Messages, spent[i].ConnectionSeconds = u.Messages, u.ConnectionSeconds
 	}
 	return spent, nil
 }

@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -17,8 +19,13 @@ import (
 )
 
 const (
-	spendingEvery   = 2 * time.Second
-	spendingTimeout = 10 * time.Second
+	spendingEvery = 2 * time.Second
+	// spendingBatch is for how many tenants is read at once what their accounts used.
+	spendingBatch   = 200
+	spendingTimeout = 10 * time.Second // to read for a batch
+	accountTimeout  = 5 * time.Second  // to look after an account
+	// mostFailures is after how many accounts that fail a round ends: it isn't they who fail.
+	mostFailures = 5
 	// trueAfter is how old what edges have counted must be to be in the ledger if it
 	// ever will: edges flush every two seconds, and what is flushed is committed while
 	// no flush waits.
@@ -79,10 +86,11 @@ func (s *spending) run(ctx context.Context) error {
 }
 
 // round looks after the accounts of tenants that have changed, and after those whose
-// budgets are enforced.
-func (s *spending) round(ctx context.Context, now time.Time) error {
-	ctx, cancel := context.WithTimeout(ctx, spendingTimeout)
-	defer cancel()
+// budgets are enforced. Those that it fails at or doesn't come to are left for the next
+// round; which it begins with is up to chance, so that none waits for ever for others.
+func (s *spending) round(ctx context.Context, begun time.Time) error {
+	started := time.Now()
+	clock := func() time.Time { return begun.Add(time.Since(started)) }
 	s.mu.Lock()
 	due := s.dirty
 	s.dirty = make(map[tenants.ID]bool)
@@ -90,73 +98,102 @@ func (s *spending) round(ctx context.Context, now time.Time) error {
 	for _, c := range s.enforced {
 		due[c.tenant] = true
 	}
-	if len(due) == 0 {
-		return nil
+	var failures []error
+	left := slices.Collect(maps.Keys(due))
+	for len(left) > 0 && len(failures) < mostFailures {
+		batch := left[:min(len(left), spendingBatch)]
+		failed, err := s.look(ctx, clock, batch, mostFailures-len(failures))
+		if err != nil {
+			s.changed(ctx, left)
+			return errors.Join(append(failures, err)...)
+		}
+		failures = append(failures, failed...)
+		left = left[len(batch):]
 	}
-	err := s.look(ctx, now, slices.Collect(maps.Keys(due)))
-	if err != nil {
-		s.changed(ctx, slices.Collect(maps.Keys(due)))
-	}
-	return err
+	s.changed(ctx, left)
+	return errors.Join(failures...)
 }
 
-func (s *spending) look(ctx context.Context, now time.Time, ids []tenants.ID) error {
-	waiting, err := s.redis.XLen(ctx, redisclient.UsageStream).Result()
+// look looks after the accounts of some tenants, and returns the errors of those at
+// which it failed. After so many it leaves the others alone. err = it came to none.
+func (s *spending) look(ctx context.Context, clock func() time.Time, ids []tenants.ID, most int) (failed []error, err error) {
+	read := clock()
+	reading, cancel := context.WithTimeout(ctx, spendingTimeout)
+	defer cancel()
+	waiting, err := s.redis.XLen(reading, redisclient.UsageStream).Result()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	spent, err := s.billing.Spent(ctx, ids)
+	spent, err := s.billing.Spent(reading, ids)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, a := range spent {
-		sub, err := s.tenants.SubscriptionOf(ctx, a.Account)
-		if err != nil {
-			return err
+		if len(failed) < most {
+			err := s.account(ctx, clock, ledgerState{a, read, waiting == 0})
+			if err == nil {
+				continue
+			}
+			failed = append(failed, fmt.Errorf("account %s: %w", a.Account, err))
 		}
-		messages, minutes := sub.Limits()
-		if err := s.tenants.TellBudget(ctx, sub, tenants.MeterMessages, messages, a.Messages); err != nil {
-			return err
-		}
-		used := billing.Values{ConnectionSeconds: a.ConnectionSeconds}.ConnectionMinutes()
-		if err := s.tenants.TellBudget(ctx, sub, tenants.MeterConnectionMinutes, minutes, used); err != nil {
-			return err
-		}
-		if !sub.Enforced() {
-			delete(s.enforced, a.Account)
-			continue
-		}
-		if err := s.settle(ctx, now, a, waiting == 0); err != nil {
-			return err
-		}
+		s.changed(ctx, []tenants.ID{a.Tenant})
 	}
-	return nil
+	return failed, nil
+}
+
+// ledgerState is what the ledger has of an account.
+type ledgerState struct {
+	billing.Spent
+	at    time.Time // it had this, at the least
+	quiet bool      // no flush waited
+}
+
+// account tells of an account's budget and keeps its live count.
+func (s *spending) account(ctx context.Context, clock func() time.Time, a ledgerState) error {
+	ctx, cancel := context.WithTimeout(ctx, accountTimeout)
+	defer cancel()
+	sub, err := s.tenants.SubscriptionOf(ctx, a.Account)
+	if err != nil {
+		return err
+	}
+	messages, minutes := sub.Limits()
+	used := billing.Values{ConnectionSeconds: a.ConnectionSeconds}.ConnectionMinutes()
+	// What can't be told is no reason to let the live count be wrong.
+	told := errors.Join(
+		s.tenants.TellBudget(ctx, sub, tenants.MeterMessages, messages, a.Messages),
+		s.tenants.TellBudget(ctx, sub, tenants.MeterConnectionMinutes, minutes, used),
+	)
+	if !sub.Enforced() {
+		delete(s.enforced, a.Account)
+		return told
+	}
+	return errors.Join(told, s.settle(ctx, clock, a))
 }
 
 // settle makes an account's live count at least what the ledger has. What edges had
 // counted a while ago and the ledger still hasn't is lost, with an edge that was
-// killed, or corrected: it is taken off. quiet says that no flush waits.
-func (s *spending) settle(ctx context.Context, now time.Time, a billing.Spent, quiet bool) error {
+// killed, or corrected: it is taken off.
+func (s *spending) settle(ctx context.Context, clock func() time.Time, a ledgerState) error {
 	c := s.enforced[a.Account]
 	ledger := usage.Spent{Messages: a.Messages, Milliseconds: a.ConnectionSeconds * 1000}
 	var surplus usage.Spent
 	marks := c == nil || !c.from.Equal(a.From)
-	if !marks && now.Sub(c.at) >= trueAfter {
-		if quiet {
+	if !marks && a.at.Sub(c.at) >= trueAfter {
+		if a.quiet {
 			// Seconds are rounded: a second per edge and hub may be on its way for long.
 			surplus = usage.Spent{Messages: max(0, c.was.Messages-ledger.Messages)}
 			if ms := c.was.Milliseconds - ledger.Milliseconds; ms > trueAfter.Milliseconds() {
 				surplus.Milliseconds = ms
 			}
 		}
-		marks = quiet
+		marks = a.quiet
 	}
 	total, known, err := usage.SettleSpending(ctx, s.redis, a.Account, a.From, ledger, surplus)
 	if err != nil {
 		return err
 	}
 	if marks && known {
-		s.enforced[a.Account] = &liveCount{tenant: a.Tenant, from: a.From, was: total, at: now}
+		s.enforced[a.Account] = &liveCount{tenant: a.Tenant, from: a.From, was: total, at: clock()}
 	}
 	return nil
 }

@@ -2,10 +2,14 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/signalbox/signalbox/billing/usage"
 	"github.com/signalbox/signalbox/internal/redisclient"
@@ -14,22 +18,29 @@ import (
 	"github.com/signalbox/signalbox/tenants"
 )
 
-// TestSpending tells of steps once, and keeps the live count in agreement with the
-// ledger: at least what that has, and no more than what it can still get.
-func TestSpending(t *testing.T) {
-	t.Parallel()
+// openIdle puts the control plane together. It doesn't run: nobody else looks after
+// accounts.
+func openIdle(t *testing.T) *app {
+	t.Helper()
 	signals, err := telemetry.Start(t.Context(), telemetry.Config{Service: "api"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = signals.Shutdown(context.Background()) })
-	// It is put together and doesn't run: nobody else looks after the account.
 	a, err := open(t.Context(), testConfig(t, testenv.Postgres(t), testenv.Redis(t)), slog.New(slog.DiscardHandler), io.Discard, signals)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(a.close)
-	_, err = a.core.pool.Exec(t.Context(), `
+	return a
+}
+
+// TestSpending tells of steps once, and keeps the live count in agreement with the
+// ledger: at least what that has, and no more than what it can still get.
+func TestSpending(t *testing.T) {
+	t.Parallel()
+	a := openIdle(t)
+	_, err := a.core.pool.Exec(t.Context(), `
 		INSERT INTO users (id, email, email_key, password_hash) VALUES ('U1', 'owner@example.com', 'owner@example.com', ''), ('U2', 'dev@example.com', 'dev@example.com', '');
 		INSERT INTO accounts (id, name, plan, anchor_on) VALUES ('A', 'Acme', 'pro', '2026-01-05');
 		INSERT INTO members (account_id, user_id, role) VALUES ('A', 'U1', 'owner'), ('A', 'U2', 'developer');
@@ -107,17 +118,76 @@ func TestSpending(t *testing.T) {
 	if total, known, err := usage.Spend(t.Context(), a.redis, usage.Report{Account: "A", From: from, Run: "r", Sequence: 1, Spent: usage.Spent{Messages: 7}}); err != nil || !known || total.Messages != 107 {
 		t.Fatal(total, known, err)
 	}
-	now = now.Add(trueAfter)
+	const later = trueAfter + time.Minute // a round's own time counts, too
+	now = now.Add(later)
 	round(now)
 	if live() != "107" {
 		t.Errorf("the live count is %s: what may be on its way was taken off", live())
 	}
-	now = now.Add(trueAfter)
+	now = now.Add(later)
 	round(now)
 	if live() != "100" {
 		t.Errorf("the live count is %s, want what the ledger has", live())
 	}
 	if _, known, err := usage.Spend(t.Context(), a.redis, usage.Report{Account: "A", From: from.AddDate(0, -1, 0), Run: "r", Sequence: 2, Spent: usage.Spent{Messages: 5}}); err != nil || known || live() != "100" {
 		t.Errorf("a period that is over counts: %t, %v", known, err)
+	}
+}
+
+// TestSpending_goes_on_after_accounts_that_fail has more accounts than are read at once,
+// and some whose live counts can't be kept.
+func TestSpending_goes_on_after_accounts_that_fail(t *testing.T) {
+	t.Parallel()
+	a := openIdle(t)
+	const accounts = spendingBatch + 20
+	_, err := a.core.pool.Exec(t.Context(), `
+		INSERT INTO accounts (id, name, plan) SELECT 'A' || n, 'A', 'free' FROM generate_series(1, $1) n`, accounts)
+	if err == nil {
+		_, err = a.core.pool.Exec(t.Context(), `
+			INSERT INTO tenants (id, account_id, slug, name, status) SELECT 'T' || n, 'A' || n, 's' || n, 'T', 'active' FROM generate_series(1, $1) n`, accounts)
+	}
+	if err == nil {
+		_, err = a.core.pool.Exec(t.Context(), `
+			INSERT INTO budgets (account_id, messages, steps, action)
+			SELECT 'A' || n, 100, '{50}', CASE WHEN n < $1 THEN 'refuse_publish' ELSE 'notify' END FROM generate_series(1, $2) n`, mostFailures, accounts)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	f := usage.Flush{EdgeRun: "e", Sequence: 1, SentAt: now}
+	var ids []tenants.ID
+	for n := 1; n <= accounts; n++ {
+		id := tenants.ID(fmt.Sprint("T", n))
+		ids = append(ids, id)
+		f.Deltas = append(f.Deltas, usage.Delta{Tenant: id, Hub: "chat", Minute: now, Delivered: 50})
+	}
+	if _, err := a.ledger.Commit(t.Context(), f); err != nil {
+		t.Fatal(err)
+	}
+	broken := make(map[tenants.ID]bool)
+	for n := 1; n < mostFailures; n++ {
+		broken[tenants.ID(fmt.Sprint("T", n))] = true
+		if err := a.redis.Set(t.Context(), redisclient.Spending(tenants.AccountID(fmt.Sprint("A", n))), "no hash", 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.spending.changed(t.Context(), ids)
+	if err := a.spending.round(t.Context(), now); err == nil || !strings.Contains(err.Error(), "account A1:") {
+		t.Errorf("what fails isn't said: %v", err)
+	}
+	var told int
+	if err := a.core.pool.QueryRow(t.Context(), "SELECT count(DISTINCT account_id) FROM budget_notices").Scan(&told); err != nil || told != accounts {
+		t.Errorf("%d of %d accounts are told, %v", told, accounts, err)
+	}
+	if diff := cmp.Diff(broken, a.spending.dirty); diff != "" {
+		t.Errorf("left for the next round: %s", diff)
+	}
+	// When everything fails, nothing is forgotten.
+	a.spending.changed(t.Context(), ids)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := a.spending.round(ctx, now); err == nil || len(a.spending.dirty) != accounts {
+		t.Errorf("%d of %d are left, %v", len(a.spending.dirty), accounts, err)
 	}
 }
