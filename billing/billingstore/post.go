@@ -91,30 +91,41 @@ func whose(w billing.Whose) (column string, value any) {
 	return "tenant_id", w.Tenant
 }
 
-// Entries implements billing.Store. Hours that still count are read in the same
-// moment as the ledger, so that none is missed or read twice on its way.
+// entriesPage is how many entries are read at once, and some more: all of an hour of a
+// hub are read together.
+const entriesPage = 1000
+
+// Entries implements billing.Store. They are read in pages, and no connection is held
+// while a page is handed on, for as long as that may take. An hour that still counts is
+// read in the same moment as what the ledger has of it, so that it isn't missed or read
+// twice on its way.
 func (s *Store) Entries(ctx context.Context, w billing.Whose, from, to time.Time, kind billing.Kind, each func(billing.Entry) error) error {
-	column, value := whose(w)
-	rows, _ := s.pool.Query(ctx, `
-		SELECT * FROM (
-			SELECT id, tenant_id, hub, hour, kind, accepted, delivered, delivered_bytes, received_bytes, connection_seconds, opened,
-				concerns, coalesce(reason, ''), coalesce(actor, ''), posted_at
-			FROM usage_ledger WHERE `+column+` = $1 AND hour >= $2 AND hour < $3
-			UNION ALL
-			SELECT 0, tenant_id, hub, hour, 'usage', accepted, delivered, delivered_bytes, received_bytes, connection_seconds, opened, NULL, '', '', NULL
-			FROM usage_open WHERE `+column+` = $1 AND hour >= $2 AND hour < $3
-		) entries
-		WHERE $4::text = '' OR kind = $4
-		ORDER BY hour, tenant_id, hub, id = 0, id`, value, from, to, string(kind)) // its error comes with the rows
-	defer rows.Close()
-	for rows.Next() {
-		var e billing.Entry
-		var concerns, posted *time.Time
-		err := rows.Scan(&e.ID, &e.Tenant, &e.Hub, &e.Hour, &e.Kind, &e.Accepted, &e.Delivered, &e.DeliveredBytes, &e.ReceivedBytes, &e.ConnectionSeconds, &e.Opened,
-			&concerns, &e.Reason, &e.Actor, &posted)
+	for last := (billing.Entry{Hour: from}); ; {
+		page, err := s.entriesAfter(ctx, w, last, to, kind)
 		if err != nil {
-			return postgres.Error("read ledger", err)
+			return err
 		}
+		for _, e := range page {
+			if err := each(e); err != nil {
+				return err
+			}
+		}
+		if len(page) < entriesPage {
+			return nil
+		}
+		last = page[len(page)-1]
+	}
+}
+
+// entriesAfter reads the page that follows the hour of a hub that an entry is of.
+func (s *Store) entriesAfter(ctx context.Context, w billing.Whose, last billing.Entry, to time.Time, kind billing.Kind) ([]billing.Entry, error) {
+	column, value := whose(w)
+	const first = ` ORDER BY hour, tenant_id, hub FETCH FIRST $7 ROWS WITH TIES`
+	of := `WHERE ` + column + ` = $1 AND hour >= $2 AND hour < $3 AND (hour, tenant_id, hub) > ($2, $5, $6)`
+	return many(ctx, s, "ledger", func(row pgx.CollectableRow) (e billing.Entry, err error) {
+		var concerns, posted *time.Time
+		err = row.Scan(&e.ID, &e.Tenant, &e.Hub, &e.Hour, &e.Kind, &e.Accepted, &e.Delivered, &e.DeliveredBytes, &e.ReceivedBytes, &e.ConnectionSeconds, &e.Opened,
+			&concerns, &e.Reason, &e.Actor, &posted)
 		e.Hour = e.Hour.UTC()
 		if concerns != nil {
 			e.Concerns = concerns.UTC()
@@ -122,14 +133,19 @@ func (s *Store) Entries(ctx context.Context, w billing.Whose, from, to time.Time
 		if posted != nil {
 			e.PostedAt = posted.UTC()
 		}
-		if err := each(e); err != nil {
-			return err
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return postgres.Error("read ledger", err)
-	}
-	return nil
+		return e, err
+	}, `
+		SELECT * FROM (
+			SELECT * FROM (
+				(SELECT id, tenant_id, hub, hour, kind, accepted, delivered, delivered_bytes, received_bytes, connection_seconds, opened,
+					concerns, coalesce(reason, ''), coalesce(actor, ''), posted_at
+				FROM usage_ledger `+of+` AND ($4::text = '' OR kind = $4)`+first+`)
+				UNION ALL
+				(SELECT 0, tenant_id, hub, hour, 'usage', accepted, delivered, delivered_bytes, received_bytes, connection_seconds, opened, NULL, '', '', NULL
+				FROM usage_open `+of+` AND $4::text <> 'correction'`+first+`)
+			) entries`+first+`
+		) page
+		ORDER BY hour, tenant_id, hub, id = 0, id`, value, last.Hour, to, string(kind), last.Tenant, last.Hub, entriesPage)
 }
 
 // CountEntries implements billing.Store.

@@ -3,12 +3,14 @@ package billingstore_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/signalbox/signalbox/billing"
 	"github.com/signalbox/signalbox/billing/billingstore"
@@ -331,6 +333,70 @@ func TestStatement_is_rated_from_the_ledger_and_follows_plans(t *testing.T) {
 	for _, a := range spent {
 		if a.Account == "A" && (a.Messages != 23 || a.ConnectionSeconds != 30) {
 			t.Errorf("spent = %+v", a)
+		}
+	}
+}
+
+// TestEntries_hold_no_connection_while_nobody_takes_them reads more pages than one of a
+// ledger whose every hour has several rows, through a pool of one connection.
+func TestEntries_hold_no_connection_while_nobody_takes_them(t *testing.T) {
+	t.Parallel()
+	_, pool := newStore(t)
+	config := pool.Config()
+	config.MaxConns = 1
+	alone, err := pgxpool.NewWithConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(alone.Close)
+	s := billingstore.New(alone)
+	// 700 hubs of two tenants with three rows each in one hour, and one hour in which a
+	// hub has more rows than a page; some hours still count.
+	const hubs, rows, many = 700, 3, 1500
+	if _, err := pool.Exec(t.Context(), `
+		INSERT INTO usage_ledger (account_id, tenant_id, hub, hour, kind, accepted, delivered, delivered_bytes, received_bytes, connection_seconds, opened)
+		SELECT 'A', 't' || 1 + n % 2, 'h' || n / 2, $1, 'usage', 1, 0, 0, 0, 0, 0 FROM generate_series(0, $2 * 2 - 1) n, generate_series(1, $3)
+		UNION ALL SELECT 'A', 't1', 'h', $1::timestamptz + interval '1 hour', 'usage', 1, 0, 0, 0, 0, 0 FROM generate_series(1, $4)`, noon, hubs, rows, many); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pool.Exec(t.Context(), `
+		INSERT INTO usage_open (account_id, tenant_id, hub, hour, accepted)
+		SELECT 'A', 't1', 'h' || n, $1, 1 FROM generate_series(0, $2 - 1) n`, noon, hubs); err != nil {
+		t.Fatal(err)
+	}
+	for name, row := range map[string]struct {
+		whose billing.Whose
+		kind  billing.Kind
+		want  int
+	}{
+		"an account":  {billing.Whose{Account: "A"}, "", hubs*rows*2 + many + hubs},
+		"a tenant":    {billing.Whose{Tenant: "t1"}, billing.KindUsage, hubs*rows + many + hubs},
+		"corrections": {billing.Whose{Account: "A"}, billing.KindCorrection, 0},
+		"nobody":      {billing.Whose{Account: "B"}, "", 0},
+	} {
+		type place struct {
+			id     int64
+			tenant tenants.ID
+			hub    string
+		}
+		seen := make(map[place]bool)
+		var before billing.Entry
+		err := s.Entries(t.Context(), row.whose, monthOfNoon.from, monthOfNoon.to, row.kind, func(e billing.Entry) error {
+			seen[place{e.ID, e.Tenant, e.Hub}] = true
+			if len(seen) > 1 {
+				order := slices.Compare([]string{e.Hour.Format(time.RFC3339), string(e.Tenant), e.Hub}, []string{before.Hour.Format(time.RFC3339), string(before.Tenant), before.Hub})
+				if order < 0 || order == 0 && (before.ID == 0 || e.ID != 0 && e.ID <= before.ID) {
+					t.Fatalf("%s: %+v comes after %+v", name, e, before)
+				}
+			}
+			before = e
+			if len(seen)%500 == 1 { // the connection is free for others
+				return alone.Ping(t.Context())
+			}
+			return nil
+		})
+		if err != nil || len(seen) != row.want {
+			t.Errorf("%s: %d entries, want %d: %v", name, len(seen), row.want, err)
 		}
 	}
 }
