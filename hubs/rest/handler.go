@@ -226,12 +226,21 @@ func (h *Handler) noRoute(w http.ResponseWriter, r *http.Request) {
 // told puts what is left of a limit into an answer that no operation gives. Only
 // who may use the tenant is told; others get the same answer without.
 func (h *Handler) told(w http.ResponseWriter, r *http.Request) {
-	c := &call{w: w, r: r}
-	var err error
-	if c.Scope, err = h.scope(r); err == nil {
-		c.limitHeaders()
-		c.done()
+	h.scoped(r, func(scope Scope, err error) {
+		if err == nil {
+			(&call{Scope: scope, w: w, r: r}).limitHeaders()
+		}
+	})
+}
+
+// scoped has a request answered for its Scope, or for the error of who has none, and
+// ends the Scope then. Nothing else asks for one.
+func (h *Handler) scoped(r *http.Request, answer func(Scope, error)) {
+	scope, err := h.scope(r)
+	if scope.Done != nil {
+		defer scope.Done()
 	}
+	answer(scope, err)
 }
 
 // healthy needs no authentication: SDKs send none.
@@ -279,40 +288,31 @@ func (h *Handler) operation(s style, op operation, sends bool, patience time.Dur
 			h.noRoute(w, r)
 			return
 		}
-		c, err := h.call(w, r, s, sends)
-		defer c.done()
-		status := written
-		if err == nil {
-			status, err = op(w, c)
-		}
-		switch {
-		case err != nil:
-			c.refused(err)
-			h.fail(w, r, err)
-		case status == written:
-		case s.legacy || status == http.StatusNoContent || r.Method == http.MethodGet || r.Method == http.MethodHead:
-			w.WriteHeader(status)
-		default:
-			_, _ = writeJSON(w, status, done(status)) // it always marshals
-		}
+		h.scoped(r, func(scope Scope, err error) {
+			h.carryOut(&call{Scope: scope, style: s, r: r, w: w, sends: sends}, op, err)
+		})
 	}
 }
 
-// call authenticates r and checks its names.
-func (h *Handler) call(w http.ResponseWriter, r *http.Request, s style, sends bool) (*call, error) {
-	c := &call{style: s, r: r, w: w, sends: sends}
-	var err error
-	if c.Scope, err = h.scope(r); err != nil {
-		return c, err
+// carryOut checks a call's names and answers it, or err, for which it has no Scope.
+func (h *Handler) carryOut(c *call, op operation, err error) {
+	status := written
+	if err == nil {
+		c.limitHeaders()
+		err = c.names()
 	}
-	c.limitHeaders()
-	return c, c.names()
-}
-
-// done ends the call.
-func (c *call) done() {
-	if c.Done != nil {
-		c.Done()
+	if err == nil {
+		status, err = op(c.w, c)
+	}
+	switch {
+	case err != nil:
+		c.refused(err)
+		h.fail(c.w, c.r, err)
+	case status == written:
+	case c.style.legacy || status == http.StatusNoContent || c.r.Method == http.MethodGet || c.r.Method == http.MethodHead:
+		c.w.WriteHeader(status)
+	default:
+		_, _ = writeJSON(c.w, status, done(status)) // it always marshals
 	}
 }
 

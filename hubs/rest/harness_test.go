@@ -45,6 +45,8 @@ type service struct {
 	queries  []hubs.Query
 	lists    []hubs.ListQuery
 	admitted []int
+	begun    int      // Scopes that were given
+	ended    int      // those that were done
 	refusals []string // hub and code
 }
 
@@ -68,7 +70,15 @@ func (s *service) scope(r *http.Request) (Scope, error) {
 	if r.Header.Get("Authorization") == "" {
 		return Scope{}, fault.New(fault.Unauthenticated, "The token is missing.")
 	}
+	s.mu.Lock()
+	s.begun++
+	s.mu.Unlock()
 	return Scope{
+		Done: func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.ended++
+		},
 		Tenant:   tenant,
 		Limits:   testLimits,
 		Presence: tenants.PresenceLimits{Members: 10, StateBytes: 100},

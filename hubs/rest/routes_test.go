@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -513,4 +514,33 @@ func TestConflation_of_a_membership(t *testing.T) {
 			t.Errorf("%s: %d %s", query, w.Code, w.Body)
 		}
 	}
+}
+
+// What a request's Scope begins ends with the answer, whatever the route and the answer.
+func TestScope_is_ended_on_every_route(t *testing.T) {
+	t.Parallel()
+	s := newService(t)
+	names := strings.NewReplacer("{hub}", "chat", "{user}", "u", "{group}", "g", "{connection}", "c", "{stream}", "s")
+	check := func(method, path string, scoped bool) {
+		t.Helper()
+		before := s.begun
+		s.ServeHTTP(httptest.NewRecorder(), request(method, path, ""))
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.begun != s.ended {
+			t.Errorf("%s %s: %d Scopes begun, %d ended", method, path, s.begun, s.ended)
+		}
+		if scoped != (s.begun == before+1) {
+			t.Errorf("%s %s: %d Scopes", method, path, s.begun-before)
+		}
+	}
+	if err := chi.Walk(s.routes, func(method, path string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
+		check(method, names.Replace(path), !strings.HasSuffix(path, "/health") && !strings.HasSuffix(path, ".yaml"))
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	check("GET", "/api/nowhere", true)
+	check("DELETE", "/api/hubs/chat/:send", true)
+	check("GET", "/api/hubs/chat/users//groups", true)
 }

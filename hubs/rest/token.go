@@ -46,12 +46,12 @@ func (h *Handler) generateToken(w http.ResponseWriter, c *call) (int, error) {
 
 // accessKey answers for what Azure gives to app servers that have no key.
 func (h *Handler) accessKey(w http.ResponseWriter, r *http.Request) {
-	c := &call{w: w, r: r}
-	var err error
-	if c.Scope, err = h.scope(r); err != nil {
-		h.fail(w, r, err)
-		return
-	}
-	c.limitHeaders()
-	h.fail(w, r, fault.New(notSupported, "Access keys are not given out here: app servers connect with a connection string that holds one.").WithCode(codeNotSupported))
+	h.scoped(r, func(scope Scope, err error) {
+		if err != nil {
+			h.fail(w, r, err)
+			return
+		}
+		(&call{Scope: scope, w: w, r: r}).limitHeaders()
+		h.fail(w, r, fault.New(notSupported, "Access keys are not given out here: app servers connect with a connection string that holds one.").WithCode(codeNotSupported))
+	})
 }
