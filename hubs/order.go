@@ -105,7 +105,7 @@ func (p *progress) applied(e *Entry) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	next := p.at.Epoch == e.Epoch && p.at.Number+1 == e.Number
-	if p.at.Epoch != e.Epoch {
+	if p.at.Epoch != "" && p.at.Epoch != e.Epoch { // "": skip has said which was before
 		p.before = p.at.Epoch
 	}
 	p.at = Position{Epoch: e.Epoch, Number: e.Number}

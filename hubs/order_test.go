@@ -278,6 +278,11 @@ func TestGap_releases_what_waits_for_the_lost(t *testing.T) {
 			}
 			w.expect(frame)
 			expect(t, applied, nil)
+			// Nor when what comes next is of another epoch than the lost.
+			s.Apply(&hubs.Entry{Kind: hubs.SendToConnections, Epoch: "another", Number: 1})
+			_, frame = message("later")
+			c.SendAfter(lost, []byte(frame), false)
+			w.expect(frame)
 		})
 	}
 }
