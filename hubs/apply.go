@@ -134,6 +134,7 @@ func (s *Server) deliver(e *Entry) int {
 		return 0
 	}
 	d := delivery{s: s, e: e, excluded: namesOf(e.Excluded), excludedUsers: namesOf(e.ExcludedUsers)}
+	defer s.flushDue() // also when one connection's frame panics: the others have theirs queued
 	switch e.Kind {
 	case SendToAll:
 		s.toAll(d.to)
@@ -152,7 +153,6 @@ func (s *Server) deliver(e *Entry) int {
 			}
 		}
 	}
-	s.flushDue()
 	return d.matched
 }
 
@@ -164,6 +164,7 @@ func (s *Server) deliverToGroups(d *delivery) {
 	}
 	// Who is in one of the groups without conflation gets it as it is.
 	d.dedupe = true
+	defer func() { s.conflating = emptied(s.conflating) }()
 	for _, g := range d.e.Groups {
 		s.toMembers(&s.store.groups, g, (*Connection).in, func(c *Connection) {
 			if c.conflates(g) {
@@ -196,7 +197,6 @@ func (s *Server) deliverToGroups(d *delivery) {
 			d.to(c)
 		}
 	}
-	s.conflating = emptied(s.conflating)
 }
 
 // emptied returns the list to use for the next entry.

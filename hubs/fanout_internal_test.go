@@ -144,3 +144,57 @@ func TestFanOut_leaves_out_who_has_left(t *testing.T) {
 		t.Errorf("%d messages came to the group, %d of %d before the others left", n, had, crowd)
 	}
 }
+
+// What a panic in one connection's protocol leaves of an entry is written to those that
+// have it already, and isn't taken along into the next entry.
+func TestFanOut_leaves_nothing_behind_after_a_panic(t *testing.T) {
+	t.Parallel()
+	s, err := NewServer(Config{Name: "chat"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	member := func(p protocol.Protocol, id string, groups ...string) *Connection {
+		c := silent(t, s, p, id)
+		s.store.add(c)
+		for _, g := range groups {
+			c.join(g, 10, nil)
+		}
+		return c
+	}
+	l := &listening{written: make(chan string, 10)}
+	plain := member(protocol.NewJSON(), "plain", "g")
+	plain.transport, plain.out.held, plain.out.done = l, false, make(chan struct{})
+	conflating := member(protocol.NewJSON(), "conflating", "g")
+	conflating.setConflation("g", Conflation{Every: time.Hour})
+	broken := true
+	member(looking{protocol.NewJSON(), func() {
+		if broken {
+			panic("of the test")
+		}
+	}}, "broken", "g")
+	other := member(protocol.NewJSON(), "other", "other")
+	other.setConflation("other", Conflation{Every: time.Hour})
+
+	e := say(1)
+	e.Groups = []string{"g", "h"}
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("nothing panicked")
+			}
+		}()
+		s.Apply(e)
+	}()
+	broken = false
+	if len(s.due) != 0 || len(s.conflating) != 0 {
+		t.Errorf("%d and %d connections are left of the entry", len(s.due), len(s.conflating))
+	} else {
+		<-l.written
+	}
+	e = say(2)
+	e.Groups = []string{"other", "h"}
+	s.Apply(e)
+	if n := conflating.out.messages; n != 0 {
+		t.Errorf("%d messages came to who isn't in the next entry's groups", n)
+	}
+}
