@@ -59,7 +59,7 @@ func (s *Service) Once(ctx context.Context, c Caller, key string, hash []byte, n
 		if answer == nil {
 			return s.store.DropRequest(ctx, r)
 		}
-		have, err := s.store.CountRequests(ctx, c.User)
+		have, err := s.store.CountRequests(ctx, c.User, now)
 		if err != nil {
 			return err
 		}

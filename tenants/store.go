@@ -151,11 +151,11 @@ type Credentials interface {
 // Requests keeps which requests were carried out under which key.
 type Requests interface {
 	// ClaimRequest notes a request in the unit under way, or returns the one that has
-	// its key. It waits for another one of the same key that is under way. What is
-	// past is forgotten.
+	// its key. It waits for another one of the same key that is under way, and for no
+	// other. One that is past counts no more.
 	ClaimRequest(ctx context.Context, r Request, now time.Time) (former *Request, err error)
-	// CountRequests counts what is kept of a user.
-	CountRequests(ctx context.Context, u UserID) (int, error)
+	// CountRequests counts what is kept of a user and not past.
+	CountRequests(ctx context.Context, u UserID, now time.Time) (int, error)
 	// AnswerRequest keeps the answer of a request that was claimed.
 	AnswerRequest(ctx context.Context, r Request) error
 	DropRequest(ctx context.Context, r Request) error

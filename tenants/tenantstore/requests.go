@@ -16,13 +16,14 @@ import (
 const claimPatience = "5s"
 
 // ClaimRequest implements tenants.Requests. The row of a request that is under way
-// is there, but not committed: whoever inserts the same one waits for it.
+// is there, but not committed: whoever inserts the same one waits for it. No row of
+// another key is touched, so that requests wait for nothing else.
 func (s *Store) ClaimRequest(ctx context.Context, r tenants.Request, now time.Time) (*tenants.Request, error) {
 	if _, err := s.db.Exec(ctx, "SELECT set_config('lock_timeout', $1, true)", claimPatience); err != nil {
 		return nil, postgres.Error("bound the wait for a request", err)
 	}
-	if _, err := s.db.Exec(ctx, "DELETE FROM idempotent_requests WHERE user_id = $1 AND expires_at <= $2", r.User, now); err != nil {
-		return nil, postgres.Error("forget past requests", inProgress(err))
+	if _, err := s.db.Exec(ctx, "DELETE FROM idempotent_requests WHERE user_id = $1 AND account_id = $2 AND key = $3 AND expires_at <= $4", r.User, r.Account, r.Key, now); err != nil {
+		return nil, postgres.Error("forget past request", inProgress(err))
 	}
 	tag, err := s.db.Exec(ctx, `INSERT INTO idempotent_requests (user_id, account_id, key, request_hash, expires_at) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (user_id, account_id, key) DO NOTHING`, r.User, r.Account, r.Key, r.Hash, r.Expires)
@@ -57,8 +58,8 @@ func inProgress(err error) error {
 }
 
 // CountRequests implements tenants.Requests.
-func (s *Store) CountRequests(ctx context.Context, u tenants.UserID) (int, error) {
-	return one(ctx, s, "requests", pgx.RowTo[int], "SELECT count(*) FROM idempotent_requests WHERE user_id = $1", u)
+func (s *Store) CountRequests(ctx context.Context, u tenants.UserID, now time.Time) (int, error) {
+	return one(ctx, s, "requests", pgx.RowTo[int], "SELECT count(*) FROM idempotent_requests WHERE user_id = $1 AND expires_at > $2", u, now)
 }
 
 // AnswerRequest implements tenants.Requests.

@@ -3,6 +3,7 @@ package tenantstore_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -181,6 +182,69 @@ func TestRows_of_another_tenant_are_out_of_reach(t *testing.T) {
 	if keys, _ := s.Keys(ctx, "T2", now); len(keys) != 1 || keys[0].ID != "K-new" {
 		t.Errorf("keys = %v, want the new one in place of the old", keys)
 	}
+}
+
+// TestDeleteTenant_leaves_nothing_but_the_ledger: names of users, groups, methods and
+// hubs go with their tenant.
+func TestDeleteTenant_leaves_nothing_but_the_ledger(t *testing.T) {
+	t.Parallel()
+	s, pool, _ := newStore(t)
+	ctx, now := t.Context(), time.Now()
+	for _, sql := range []string{
+		"INSERT INTO usage_top (tenant_id, dimension, step, at, value, accepted) VALUES ('T1', 'user', 'day', $1, 'ann', 1), ('T2', 'user', 'day', $1, 'bob', 1)",
+		"INSERT INTO usage_hubs (tenant_id, hub, last_used_on) VALUES ('T1', 'chat', $1), ('T2', 'chat', $1)",
+	} {
+		if _, err := pool.Exec(ctx, sql, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.DeleteTenant(ctx, "T1", now); err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range []string{"usage_top", "usage_hubs"} {
+		rows, _ := pool.Query(ctx, "SELECT tenant_id FROM "+table)
+		if left, err := pgx.CollectRows(rows, pgx.RowTo[string]); err != nil || !slices.Equal(left, []string{"T2"}) {
+			t.Errorf("%s has rows of %v, %v; want those of the other tenant", table, left, err)
+		}
+	}
+}
+
+// TestClaimRequest_waits_for_no_other_key: one that is under way holds up no request
+// of another key, though rows of the caller's are past; a key that is past is free.
+func TestClaimRequest_waits_for_no_other_key(t *testing.T) {
+	t.Parallel()
+	s, _, _ := newStore(t)
+	ctx, now := t.Context(), time.Now()
+	if err := s.CreateUser(ctx, tenants.User{ID: "U1", Email: "ada@example.com"}, "ada@example.com", "h"); err != nil {
+		t.Fatal(err)
+	}
+	claim := func(key string, at time.Time, meanwhile func()) {
+		t.Helper()
+		err := s.Unit(ctx, func(ctx context.Context) error {
+			former, err := s.ClaimRequest(ctx, tenants.Request{User: "U1", Key: key, Hash: []byte(key), Expires: at.Add(tenants.RequestLife)}, at)
+			if former != nil {
+				t.Errorf("%s was used before", key)
+			}
+			meanwhile()
+			return err
+		})
+		if err != nil {
+			t.Errorf("%s: %v", key, err)
+		}
+	}
+	count := func(want int) {
+		t.Helper()
+		if have, err := s.CountRequests(ctx, "U1", now); err != nil || have != want {
+			t.Errorf("%d requests count, %v; want %d", have, err, want)
+		}
+	}
+	for _, key := range []string{"a", "b", "c"} {
+		claim(key, now.Add(-2*tenants.RequestLife), func() {})
+	}
+	count(0)
+	claim("new", now, func() { claim("newer", now, func() {}) })
+	claim("a", now, func() { claim("b", now, func() {}) })
+	count(4)
 }
 
 func TestLimits_overrides_end(t *testing.T) {
