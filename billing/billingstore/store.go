@@ -289,8 +289,9 @@ func (s *Store) Watched(ctx context.Context, among []tenants.ID, now time.Time) 
 }
 
 // Forget deletes what is no longer needed: marks of flushes and edges that went
-// silent before, watches that ended before that time, and hubs that are no
-// longer shown as used.
+// silent before, watches that ended before that time, hubs that are no longer shown
+// as used, and what was written of tenants after they were deleted, save what is the
+// ledger's.
 func (s *Store) Forget(ctx context.Context, before time.Time) error {
 	for _, sql := range []string{
 		"DELETE FROM usage_flushes WHERE committed_at < $1",
@@ -302,8 +303,10 @@ func (s *Store) Forget(ctx context.Context, before time.Time) error {
 			return postgres.Error("forget old usage marks", err)
 		}
 	}
-	if _, err := s.pool.Exec(ctx, "DELETE FROM usage_keys u USING tenants t WHERE t.id = u.tenant_id AND t.status = 'deleted'"); err != nil {
-		return postgres.Error("forget keys of deleted tenants", err)
+	for _, table := range []string{"usage_keys", "usage_hubs", "usage_top"} {
+		if _, err := s.pool.Exec(ctx, "DELETE FROM "+table+" u USING tenants t WHERE t.id = u.tenant_id AND t.status = 'deleted'"); err != nil {
+			return postgres.Error("forget "+table+" of deleted tenants", err)
+		}
 	}
 	if _, err := s.pool.Exec(ctx, "DELETE FROM usage_hubs WHERE last_used_on < $1", before.Add(-billing.HubsShownFor)); err != nil {
 		return postgres.Error("forget unused hubs", err)

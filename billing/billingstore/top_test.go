@@ -4,13 +4,45 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/signalbox/signalbox/billing"
 	"github.com/signalbox/signalbox/billing/usage"
 	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/tenants"
 )
+
+// TestForget_of_a_deleted_tenant: what edges hand in after the end is forgotten,
+// except for the ledger.
+func TestForget_of_a_deleted_tenant(t *testing.T) {
+	t.Parallel()
+	s, pool := newStore(t)
+	ctx := t.Context()
+	if _, err := pool.Exec(ctx, "UPDATE tenants SET status = 'deleted', deleted_at = $1 WHERE id = 't1'", noon); err != nil {
+		t.Fatal(err)
+	}
+	f := usage.Flush{EdgeRun: "edge", Sequence: 1, SentAt: noon}
+	for _, id := range []tenants.ID{"t1", "t2"} {
+		f.Accepted = append(f.Accepted, usage.Counter{Tenant: id, Hub: "chat", Epoch: "e", Minute: noon, Total: 3})
+		f.Attributed = append(f.Attributed, usage.Attribution{Tenant: id, Minute: noon, Dimension: usage.ByUser, Value: "ann", Accepted: 3})
+	}
+	if _, err := s.Commit(ctx, f); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Forget(ctx, noon.Add(-time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	for table, want := range map[string][]string{"usage_top": {"t2"}, "usage_hubs": {"t2"}, "usage_open": {"t1", "t2"}} {
+		rows, _ := pool.Query(ctx, "SELECT DISTINCT tenant_id FROM "+table+" ORDER BY 1")
+		if left, err := pgx.CollectRows(rows, pgx.RowTo[string]); err != nil || !slices.Equal(left, want) {
+			t.Errorf("%s has rows of %v, %v; want %v", table, left, err, want)
+		}
+	}
+}
 
 func TestTop_adds_up_to_what_was_accepted(t *testing.T) {
 	t.Parallel()

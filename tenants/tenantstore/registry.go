@@ -139,7 +139,7 @@ func (s *Store) DeleteTenant(ctx context.Context, t tenants.ID, now time.Time) e
 	}
 	for _, table := range []string{
 		"access_keys", "webhook_secrets", "token_issuers", "token_revocations", "hubs", "hub_versions", "tenant_hosts", "tenant_domains", "limit_overrides",
-		"usage_keys", "usage_watches",
+		"usage_keys", "usage_watches", "usage_hubs", "usage_top",
 	} {
 		if _, err := s.db.Exec(ctx, "DELETE FROM "+table+" WHERE tenant_id = $1", t); err != nil {
 			return postgres.Error("empty "+table, err)
