@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/signalbox/signalbox/adminapi"
 	"github.com/signalbox/signalbox/tenants"
 )
@@ -61,7 +63,27 @@ var issuerBody = map[string]any{"issuer": "https://id.example.com/", "jwks_url":
 type operation struct {
 	tenants.Operation
 	id, method, path string
+	query            string // what the document requires, with a question mark
 	body             any
+}
+
+// at is the operation's address for an account and a tenant.
+func (o operation) at(account, tenant string) string {
+	return address(o.path, account, tenant) + o.query
+}
+
+// requiredQuery has the first accepted value of each parameter that op requires.
+func requiredQuery(op *openapi3.Operation) string {
+	query := url.Values{}
+	for _, p := range op.Parameters {
+		if p.Value.In == openapi3.ParameterInQuery && p.Value.Required {
+			query.Set(p.Value.Name, fmt.Sprint(p.Value.Schema.Value.Enum[0]))
+		}
+	}
+	if len(query) == 0 {
+		return ""
+	}
+	return "?" + query.Encode()
 }
 
 // eachOperation calls f with every operation of the document, those that would end
@@ -84,7 +106,7 @@ func eachOperation(t *testing.T, f func(o operation)) {
 			if ok != (op.RequestBody != nil) {
 				t.Errorf("operation %s: a body is known: %t, the document asks for one: %t", op.OperationID, ok, op.RequestBody != nil)
 			}
-			all = append(all, operation{row, op.OperationID, method, path, body})
+			all = append(all, operation{row, op.OperationID, method, path, requiredQuery(op), body})
 		}
 	}
 	last := []string{"deleteTenant", "leaveAccount", "endOtherSessions", "signOut"}
@@ -115,7 +137,7 @@ func TestOperations_without_a_caller_are_unauthenticated(t *testing.T) {
 	_, acme := w.signUp("ada@example.com", "acme")
 	eachOperation(t, func(o operation) {
 		t.Run(o.id, func(t *testing.T) {
-			a := w.browser().call(o.method, address(o.path, acme.at("account", "id"), acme.at("tenant", "id")), o.body)
+			a := w.browser().call(o.method, o.at(acme.at("account", "id"), acme.at("tenant", "id")), o.body)
 			if refused := a.status == http.StatusUnauthorized && a.at("code") == "unauthenticated"; refused == (o.Callers == tenants.Anybody) {
 				t.Errorf("answered %d: %s", a.status, a.text)
 			}
@@ -150,7 +172,7 @@ func TestOperations_on_anothers_account_find_nothing(t *testing.T) {
 					continue
 				}
 				for _, ref := range []string{tenant, "acme"} {
-					foreign, unknown := c.call(o.method, address(o.path, account, ref), o.body), c.call(o.method, address(o.path, "unknown", "unknown"), o.body)
+					foreign, unknown := c.call(o.method, o.at(account, ref), o.body), c.call(o.method, o.at("unknown", "unknown"), o.body)
 					if foreign.status != http.StatusNotFound || foreign.at("code") != "not_found" {
 						t.Errorf("%s answered %d: %s", kind, foreign.status, foreign.text)
 					}
@@ -226,7 +248,7 @@ func TestOperations_follow_the_table_of_roles(t *testing.T) {
 					if o.id == "createTenant" || o.id == "createApiToken" {
 						body = map[string]any{"name": "Another", "account_id": account}
 					}
-					a := c.call(o.method, address(o.path, account, acme.at("tenant", "id")), body)
+					a := c.call(o.method, o.at(account, acme.at("tenant", "id")), body)
 					code := ""
 					switch {
 					case kind != "" && o.Callers == tenants.SignedIn:
@@ -261,7 +283,7 @@ func TestOperations_follow_the_scopes_of_tokens(t *testing.T) {
 					return
 				}
 				t.Run(string(scope)+"/"+kind+"/"+o.id, func(t *testing.T) {
-					a := c.call(o.method, address(o.path, acme.at("account", "id"), acme.at("tenant", "id")), o.body)
+					a := c.call(o.method, o.at(acme.at("account", "id"), acme.at("tenant", "id")), o.body)
 					if refused := a.at("code") == "insufficient_scope"; refused != (o.Scope != "" && o.Scope != scope) {
 						t.Errorf("answered %d: %s", a.status, a.text)
 					}
