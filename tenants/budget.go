@@ -33,6 +33,11 @@ var BudgetActions = []BudgetAction{BudgetNotify, BudgetRefuseConnections, Budget
 const (
 	maxBudget      = 1_000_000_000_000_000
 	maxBudgetSteps = 10
+	// MaxBudgetNotices is how often an account is told of a meter in a period: budgets
+	// may change at any time, and each one has its own steps.
+	MaxBudgetNotices = 50
+	// budgetNoticeEvery is the time between two mails of a meter.
+	budgetNoticeEvery = time.Hour
 )
 
 // defaultSteps are told of when an account has chosen none.
@@ -219,8 +224,10 @@ func checkBudget(b Budget) error {
 }
 
 // TellBudget tells the owners and the billing members of an account of each step
-// that what it used has reached, once in a period.
-func (s *Service) TellBudget(ctx context.Context, sub Subscription, meter BudgetMeter, budget, used int64) error {
+// that what it used has reached, once in a period, at most MaxBudgetNotices times, and
+// not within an hour of the last time, unless the budget is used up since. again is
+// when there will be something to tell, if nothing is used until then; zero = never.
+func (s *Service) TellBudget(ctx context.Context, sub Subscription, meter BudgetMeter, budget, used int64) (again time.Time, err error) {
 	now := s.now()
 	from, to := Period(sub.AnchorDay, now)
 	reached := 0
@@ -230,11 +237,30 @@ func (s *Service) TellBudget(ctx context.Context, sub Subscription, meter Budget
 		}
 	}
 	if reached == 0 {
-		return nil
+		return time.Time{}, nil
 	}
-	return s.store.InTx(ctx, func(tx Store) error {
-		// A step that was jumped over isn't told of.
-		isNew, err := tx.NoteBudget(ctx, sub.Account, BudgetNotice{Period: from, Meter: meter, Budget: budget, Step: reached, Used: used, ToldAt: now})
+	// A step that was jumped over isn't told of.
+	n := BudgetNotice{Period: from, Meter: meter, Budget: budget, Step: reached, Used: used, ToldAt: now}
+	told, err := s.store.BudgetNotices(ctx, sub.Account, from)
+	if err != nil {
+		return time.Time{}, err
+	}
+	if due, again := n.due(told); !due {
+		return again, nil
+	}
+	return again, s.store.InTx(ctx, func(tx Store) error {
+		// Others, who may see the same now, wait.
+		if _, _, err := tx.LockAccount(ctx, sub.Account); err != nil {
+			return err
+		}
+		if told, err = tx.BudgetNotices(ctx, sub.Account, from); err != nil {
+			return err
+		}
+		var due bool
+		if due, again = n.due(told); !due {
+			return nil
+		}
+		isNew, err := tx.NoteBudget(ctx, sub.Account, n)
 		if err != nil || !isNew {
 			return err
 		}
@@ -257,6 +283,34 @@ func (s *Service) TellBudget(ctx context.Context, sub Subscription, meter Budget
 		}
 		return nil
 	})
+}
+
+// due tells whether a notice may go out after those of its period that have; if not,
+// when it may, and zero for never.
+func (n BudgetNotice) due(told []BudgetNotice) (due bool, again time.Time) {
+	count, usedUp := 0, false
+	for _, t := range told {
+		if t.Meter != n.Meter {
+			continue
+		}
+		if t.Budget == n.Budget && t.Step == n.Step {
+			return false, time.Time{}
+		}
+		count++
+		if next := t.ToldAt.Add(budgetNoticeEvery); next.After(n.ToldAt) {
+			usedUp = usedUp || t.Step == 100
+			if next.After(again) {
+				again = next
+			}
+		}
+	}
+	switch {
+	case count >= MaxBudgetNotices:
+		return false, time.Time{}
+	case again.IsZero(), n.Step == 100 && !usedUp:
+		return true, time.Time{}
+	}
+	return false, again
 }
 
 func budgetLetter(a Account, sub Subscription, meter BudgetMeter, budget, used int64, step int, to time.Time, console string) letter {

@@ -45,6 +45,14 @@ type spending struct {
 
 	// Of the goroutine that runs alone: accounts whose budgets are enforced.
 	enforced map[tenants.AccountID]*liveCount
+	// Likewise: accounts that are to be told of something later.
+	waiting map[tenants.AccountID]laterNotice
+}
+
+// laterNotice is when to look after an account though it has used nothing.
+type laterNotice struct {
+	tenant tenants.ID // one of the account's
+	at     time.Time
 }
 
 // liveCount is what edges had counted at a time.
@@ -56,7 +64,10 @@ type liveCount struct {
 }
 
 func newSpending(t *tenants.Service, b *billing.Service, r *redis.Client, logger *slog.Logger) *spending {
-	return &spending{tenants: t, billing: b, redis: r, logger: logger, dirty: make(map[tenants.ID]bool), enforced: make(map[tenants.AccountID]*liveCount)}
+	return &spending{
+		tenants: t, billing: b, redis: r, logger: logger, dirty: make(map[tenants.ID]bool),
+		enforced: make(map[tenants.AccountID]*liveCount), waiting: make(map[tenants.AccountID]laterNotice),
+	}
 }
 
 // changed notes that tenants have used something, or have got a budget. It never
@@ -97,6 +108,12 @@ func (s *spending) round(ctx context.Context, begun time.Time) error {
 	s.mu.Unlock()
 	for _, c := range s.enforced {
 		due[c.tenant] = true
+	}
+	for id, w := range s.waiting {
+		if !w.at.After(begun) {
+			due[w.tenant] = true
+			delete(s.waiting, id)
+		}
 	}
 	var failures []error
 	left := slices.Collect(maps.Keys(due))
@@ -158,11 +175,18 @@ func (s *spending) account(ctx context.Context, clock func() time.Time, a ledger
 	}
 	messages, minutes := sub.Limits()
 	used := billing.Values{ConnectionSeconds: a.ConnectionSeconds}.ConnectionMinutes()
+	later, err := s.tenants.TellBudget(ctx, sub, tenants.MeterMessages, messages, a.Messages)
+	minutesLater, minutesErr := s.tenants.TellBudget(ctx, sub, tenants.MeterConnectionMinutes, minutes, used)
 	// What can't be told is no reason to let the live count be wrong.
-	told := errors.Join(
-		s.tenants.TellBudget(ctx, sub, tenants.MeterMessages, messages, a.Messages),
-		s.tenants.TellBudget(ctx, sub, tenants.MeterConnectionMinutes, minutes, used),
-	)
+	told := errors.Join(err, minutesErr)
+	if later.IsZero() || !minutesLater.IsZero() && minutesLater.Before(later) {
+		later = minutesLater
+	}
+	if later.IsZero() {
+		delete(s.waiting, a.Account)
+	} else {
+		s.waiting[a.Account] = laterNotice{a.Tenant, later}
+	}
 	if !sub.Enforced() {
 		delete(s.enforced, a.Account)
 		return told

@@ -118,7 +118,7 @@ func TestSpending(t *testing.T) {
 	if total, known, err := usage.Spend(t.Context(), a.redis, usage.Report{Account: "A", From: from, Run: "r", Sequence: 1, Spent: usage.Spent{Messages: 7}}); err != nil || !known || total.Messages != 107 {
 		t.Fatal(total, known, err)
 	}
-	const later = trueAfter + time.Minute // a round's own time counts, too
+	const later = trueAfter + time.Hour // a round's own time counts, too
 	now = now.Add(later)
 	round(now)
 	if live() != "107" {
@@ -190,4 +190,79 @@ func TestSpending_goes_on_after_accounts_that_fail(t *testing.T) {
 	if err := a.spending.round(ctx, now); err == nil || len(a.spending.dirty) != accounts {
 		t.Errorf("%d of %d are left, %v", len(a.spending.dirty), accounts, err)
 	}
+}
+
+// TestSpending_tells_once_in_an_hour changes budgets, each of which has reached a step
+// that was never told of.
+func TestSpending_tells_once_in_an_hour(t *testing.T) {
+	t.Parallel()
+	a := openIdle(t)
+	_, err := a.core.pool.Exec(t.Context(), `
+		INSERT INTO users (id, email, email_key, password_hash) VALUES ('U1', 'owner@example.com', 'owner@example.com', '');
+		INSERT INTO accounts (id, name, plan) VALUES ('A', 'Acme', 'pro');
+		INSERT INTO members (account_id, user_id, role) VALUES ('A', 'U1', 'owner');
+		INSERT INTO tenants (id, account_id, slug, name, status) VALUES ('T', 'A', 'acme', 'Acme', 'active');
+		INSERT INTO budgets (account_id, messages, steps, action) VALUES ('A', 1000, '{10,20,100}', 'notify')`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	if _, err := a.ledger.Commit(t.Context(), usage.Flush{EdgeRun: "e", Sequence: 1, SentAt: now, Deltas: []usage.Delta{
+		{Tenant: "T", Hub: "chat", Minute: now, Delivered: 100},
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	do := func(sql string, args ...any) {
+		t.Helper()
+		if _, err := a.core.pool.Exec(t.Context(), sql, args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	look := func(budget int64, mails ...string) {
+		t.Helper()
+		if budget > 0 {
+			do("UPDATE budgets SET messages = $1", budget)
+			a.spending.changed(t.Context(), []tenants.ID{"T"})
+		}
+		if err := a.spending.round(t.Context(), now); err != nil {
+			t.Fatal(err)
+		}
+		sent, err := a.core.store.RecentMail(t.Context(), 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var subjects []string
+		for _, m := range sent {
+			subjects = append(subjects, m.Subject)
+		}
+		if diff := cmp.Diff(mails, subjects); diff != "" {
+			t.Errorf("with a budget of %d: %s", budget, diff)
+		}
+	}
+	const ten, twenty, all = "Acme has used 10 % of its messages", "Acme has used 20 % of its messages", "Acme has used 100 % of its messages"
+	look(1000, ten)
+	look(500, ten) // 20 %, too soon
+	for budget := range int64(5) {
+		look(600+budget, ten)
+	}
+	look(100, all, ten) // which can't wait
+	look(99, all, ten)
+	look(500, all, ten)
+	do("UPDATE budget_notices SET told_at = told_at - interval '1 hour'")
+	look(0, all, ten) // nothing has changed and nobody waits yet
+	now = now.Add(3 * time.Hour)
+	look(0, twenty, all, ten)
+	look(0, twenty, all, ten)
+	if len(a.spending.waiting) != 0 {
+		t.Errorf("%+v wait and have nothing to tell", a.spending.waiting)
+	}
+	do("UPDATE budget_notices SET told_at = told_at - interval '1 hour'")
+	do(`INSERT INTO budget_notices (account_id, period, meter, budget, step, used, told_at)
+		SELECT account_id, period, meter, n, 50, 0, told_at FROM generate_series(1, $1) n, (SELECT * FROM budget_notices LIMIT 1) one`, tenants.MaxBudgetNotices-3)
+	look(98, twenty, all, ten)
+	if len(a.spending.waiting) != 0 {
+		t.Errorf("%+v wait for a period that has been told of often enough", a.spending.waiting)
+	}
+	do("DELETE FROM budget_notices WHERE budget = 1")
+	look(98, all, twenty, all, ten)
 }
