@@ -51,6 +51,9 @@ const (
 	// lookupTimeout bounds the search for a record.
 	lookupTimeout = 5 * time.Second
 
+	// codeUnverified is of a record that isn't there.
+	codeUnverified = "domain_unverified"
+
 	domainRule = "a host name in lower case ASCII with a dot, as rt.example.com; other alphabets as xn--…; no port, no wildcard"
 )
 
@@ -104,7 +107,7 @@ func (s *Service) AddDomain(ctx context.Context, c Caller, ref, name string) (Do
 }
 
 // VerifyDomain looks for the record of a domain. When it is there, edges serve the
-// tenant under the domain.
+// tenant under the domain, also in the place of one whose record is there no more.
 func (s *Service) VerifyDomain(ctx context.Context, c Caller, ref, id string) (Domain, error) {
 	t, err := s.tenantFor(ctx, c, ref, ChangeDomain)
 	if err != nil {
@@ -119,12 +122,66 @@ func (s *Service) VerifyDomain(ctx context.Context, c Caller, ref, id string) (D
 	if missing != nil {
 		return d, errors.Join(s.store.CheckedDomain(ctx, t.ID, d), missing)
 	}
+	former, had, err := s.store.DomainOwner(ctx, d.Name)
+	switch {
+	case isKind(err, fault.NotFound):
+	case err != nil:
+		return d, err
+	case former == t.ID: // another request was faster
+		return had, nil
+	default:
+		if err := s.recordGone(ctx, had); err != nil {
+			return d, err
+		}
+	}
 	d.VerifiedAt = d.CheckedAt
 	_, err = s.changeTold(ctx, c, ref, ChangeDomain, Audit{Action: "domain.verified", Subject: d.Name}, func(tx Store, t *MemberTenant, a *Audit) error {
 		a.Before, a.After = domainState{Domain: d.Name}, domainState{Domain: d.Name, Verified: true}
+		if former != "" {
+			if err := s.loseDomain(ctx, tx, c, former, had); err != nil {
+				return err
+			}
+		}
 		return tx.CheckedDomain(ctx, t.ID, d)
 	})
+	if err == nil && former != "" {
+		s.hurry(ctx, former)
+	}
 	return d, err
+}
+
+// recordGone returns nil when DNS says that the record of a domain isn't there any
+// more.
+func (s *Service) recordGone(ctx context.Context, d Domain) error {
+	err := s.findRecord(ctx, d)
+	if err == nil {
+		return fault.New(fault.Conflict, "This domain was verified for another tenant, whose record is still there. It has to go from the TXT records of "+d.RecordName()+", or the domain from that tenant.").WithCode("domain_taken")
+	}
+	if f, ok := errors.AsType[*fault.Error](err); ok && f.Code == codeUnverified {
+		return nil
+	}
+	return err
+}
+
+// loseDomain takes a domain from a tenant, unless it is gone already. Its audit says
+// nothing of who has it now.
+func (s *Service) loseDomain(ctx context.Context, tx Store, c Caller, former ID, had Domain) error {
+	if err := tx.Touch(ctx, former); isKind(err, fault.NotFound) {
+		return nil // deleted, with its domains
+	} else if err != nil {
+		return err
+	}
+	t, err := tx.Tenant(ctx, former)
+	if err != nil {
+		return err
+	}
+	if lost, err := tx.LoseDomain(ctx, former, had, s.now()); err != nil || !lost {
+		return err
+	}
+	return tx.Audit(ctx, Audit{
+		Caller: Caller{RequestID: c.RequestID}, Account: t.Account, Tenant: former, Action: "domain.lost", Subject: had.Name,
+		Before: domainState{Domain: had.Name, Verified: true}, After: domainState{Domain: had.Name},
+	})
 }
 
 // findRecord returns nil when the record of a domain says what it should, else a
@@ -154,7 +211,7 @@ func (s *Service) findRecord(ctx context.Context, d Domain) error {
 	if found > 0 {
 		text = "The TXT record " + d.RecordName() + " has another value than " + d.RecordValue() + ". DNS may go on showing a former value for as long as its TTL."
 	}
-	return fault.New(fault.Conflict, text).WithCode("domain_unverified")
+	return fault.New(fault.Conflict, text).WithCode(codeUnverified)
 }
 
 // RemoveDomain ends the service of a tenant under a domain.

@@ -231,6 +231,10 @@ type Registry interface {
 	Domain(ctx context.Context, t ID, id string) (Domain, error)
 	// PutDomain answers domain_exists for one that the tenant has.
 	PutDomain(ctx context.Context, t ID, d Domain) error
+	// DomainOwner returns the tenant for which a domain is verified, and its domain.
+	DomainOwner(ctx context.Context, name string) (ID, Domain, error)
+	// LoseDomain makes a domain unverified, if it still is as verified as d says.
+	LoseDomain(ctx context.Context, t ID, d Domain, now time.Time) (lost bool, err error)
 	// CheckedDomain notes when a domain's record was looked for, and whether it was
 	// found; it answers domain_taken for one that is another tenant's.
 	CheckedDomain(ctx context.Context, t ID, d Domain) error

@@ -210,7 +210,7 @@ var consoleCodes = []Code{
 	{"overlap_running", 409, "The slot's former key still is good beside the present one. Replacing the present one with an overlap, too, would end the former at once.", "Wait until it ends, end it (`DELETE /v1/tenants/{tenant}/keys/{slot}/former`), or replace both at once with `overlap_seconds` 0."},
 	{"demo_permissions", 409, "Hubs of the tenant have permissions of the demo, which production tenants can't have.", "Take them out of the settings of the hubs that the message names, then change the environment."},
 	{"domain_exists", 409, "The tenant has this domain already.", "Verify that one."},
-	{"domain_taken", 409, "The domain was verified for another tenant.", "Remove it there first."},
+	{"domain_taken", 409, "The domain was verified for another tenant, and the DNS record that verified it is still there.", "Remove that record from the domain's DNS and verify again, or remove the domain from that tenant."},
 	{"domain_unverified", 409, "The DNS record that verifies the domain isn't there yet, or has another value.", "Make the TXT record that the message names; DNS may go on showing what was for as long as its TTL."},
 	{"dns_unavailable", 503, "The DNS servers of the domain don't answer.", "Try again in a minute; check that the domain's name servers work."},
 	{"max_domains", 409, "The tenant has as many domains as it may.", "Remove one."},

@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/signalbox/signalbox/internal/fault"
+	"github.com/signalbox/signalbox/internal/postgres"
 	"github.com/signalbox/signalbox/tenants"
 )
 
@@ -33,6 +34,26 @@ func (s *Store) Domain(ctx context.Context, t tenants.ID, id string) (tenants.Do
 func (s *Store) PutDomain(ctx context.Context, t tenants.ID, d tenants.Domain) error {
 	return s.exec(ctx, "domain", "INSERT INTO tenant_domains (tenant_id, id, domain, token, created_at) VALUES ($1, $2, $3, $4, $5)",
 		t, d.ID, d.Name, d.Token, d.CreatedAt)
+}
+
+// DomainOwner implements tenants.Registry.
+func (s *Store) DomainOwner(ctx context.Context, name string) (t tenants.ID, d tenants.Domain, err error) {
+	t, err = one(ctx, s, "owner", pgx.RowTo[tenants.ID], "SELECT tenant_id FROM tenant_domains WHERE domain = $1 AND verified_at IS NOT NULL", name)
+	if err != nil {
+		return "", d, err
+	}
+	d, err = one(ctx, s, "domain", scanDomain, "SELECT "+domainColumns+" FROM tenant_domains WHERE tenant_id = $1 AND domain = $2", t, name)
+	return t, d, err
+}
+
+// LoseDomain implements tenants.Registry.
+func (s *Store) LoseDomain(ctx context.Context, t tenants.ID, d tenants.Domain, now time.Time) (bool, error) {
+	tag, err := s.db.Exec(ctx, "UPDATE tenant_domains SET verified_at = NULL, checked_at = $4 WHERE tenant_id = $1 AND id = $2 AND verified_at = $3",
+		t, d.ID, d.VerifiedAt, now)
+	if err != nil {
+		return false, postgres.Error("take domain away", err)
+	}
+	return tag.RowsAffected() > 0, nil
 }
 
 // CheckedDomain implements tenants.Registry.

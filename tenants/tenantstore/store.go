@@ -125,7 +125,7 @@ var taken = map[string]struct{ code, message string }{
 	"tenant_hosts_pkey":   {"host_taken", "This host belongs to a tenant already."},
 
 	"tenant_domains_domain":   {"domain_exists", "The tenant has this domain already."},
-	"tenant_domains_verified": {"domain_taken", "This domain was verified for another tenant. Whoever has that one must remove it first."},
+	"tenant_domains_verified": {"domain_taken", "This domain was verified for another tenant just now."},
 }
 
 // conflict turns the violation of a known unique constraint into a Conflict.

@@ -243,21 +243,41 @@ func TestDomain_is_served_once_its_record_is_there(t *testing.T) {
 		t.Errorf("a neighbour of the domain is answered with %d", got)
 	}
 
-	// Another tenant with a record of its own can't take it away.
+	// Another tenant with a record of its own can't take it away while acme's is there.
 	f.want(http.StatusCreated, "POST", "/v1/tenants", map[string]any{"name": "Rival", "slug": "rival"})
 	theirs := f.want(http.StatusCreated, "POST", "/v1/tenants/rival/domains", map[string]any{"domain": domain})
-	f.dns.set("_signalbox."+domain, at(theirs, "record", "value"))
+	f.dns.set("_signalbox."+domain, at(theirs, "record", "value"), at(made, "record", "value"))
 	if a := f.want(http.StatusConflict, "POST", "/v1/tenants/rival/domains/"+at(theirs, "id")+"/verify", nil); at(a, "code") != "domain_taken" {
 		t.Errorf("a rival's verification: %v", a)
 	}
 	serves(http.StatusOK)
 
-	f.want(http.StatusNoContent, "DELETE", "/v1/tenants/acme/domains/"+at(made, "id"), nil)
-	serves(http.StatusUnauthorized)
+	// Once acme's is gone, whoever has the DNS has given it to the other one.
+	f.dns.set("_signalbox."+domain, at(theirs, "record", "value"))
 	if a := f.want(http.StatusOK, "POST", "/v1/tenants/rival/domains/"+at(theirs, "id")+"/verify", nil); a["verified"] != true {
-		t.Errorf("once it is free: %v", a)
+		t.Errorf("once acme's record is gone: %v", a)
 	}
 	serves(http.StatusUnauthorized) // the token is acme's
+	for tenant, want := range map[string]bool{"acme": false, "rival": true} {
+		shown := f.want(http.StatusOK, "GET", "/v1/tenants/"+tenant, nil)
+		domains := f.want(http.StatusOK, "GET", "/v1/tenants/"+tenant+"/domains", nil)["domains"].([]any)
+		if len(domains) != 1 || domains[0].(map[string]any)["verified"] != want || slices.Contains(shown["hosts"].([]any), any(domain)) != want {
+			t.Errorf("%s has %v and the hosts %v, want verified %t", tenant, domains, shown["hosts"], want)
+		}
+		var lost, verified int
+		err := f.api.app.core.pool.QueryRow(t.Context(), "SELECT count(*) FILTER (WHERE action = 'domain.lost'), count(*) FILTER (WHERE action = 'domain.verified') FROM audit_events WHERE tenant_id = $1", at(shown, "id")).Scan(&lost, &verified)
+		if err != nil || verified != 1 || (lost == 1) == want {
+			t.Errorf("the audit of %s has %d losses and %d verifications, %v", tenant, lost, verified, err)
+		}
+	}
+	// And back in the same way; removed, it is nobody's.
+	f.dns.set("_signalbox."+domain, at(made, "record", "value"))
+	if a := f.want(http.StatusOK, "POST", verify, nil); a["verified"] != true {
+		t.Errorf("with acme's record once more: %v", a)
+	}
+	serves(http.StatusOK)
+	f.want(http.StatusNoContent, "DELETE", "/v1/tenants/acme/domains/"+at(made, "id"), nil)
+	serves(http.StatusUnauthorized)
 }
 
 // TestRotation_under_traffic: with an overlap, no request and no connection of the

@@ -320,14 +320,14 @@ type nameServer struct {
 	addr string
 
 	mu      sync.Mutex
-	records map[string]string // by name with a dot at its end; all else there is not
+	records map[string][]string // by name with a dot at its end; all else there is not
 	failing bool
 }
 
-func (n *nameServer) set(name, value string) {
+func (n *nameServer) set(name string, values ...string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.records[name+"."] = value
+	n.records[name+"."] = values
 }
 
 func (n *nameServer) fail(failing bool) {
@@ -343,7 +343,7 @@ func startDNS(t *testing.T) *nameServer {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { socket.Close() })
-	n := &nameServer{addr: socket.LocalAddr().String(), records: make(map[string]string)}
+	n := &nameServer{addr: socket.LocalAddr().String(), records: make(map[string][]string)}
 	go func() {
 		question := make([]byte, 1500)
 		for {
@@ -371,7 +371,7 @@ func (n *nameServer) answer(question []byte) []byte {
 	}
 	end += 5 // the root, type and class
 	n.mu.Lock()
-	value, there := n.records[strings.ToLower(name.String())]
+	values, there := n.records[strings.ToLower(name.String())]
 	failing := n.failing
 	n.mu.Unlock()
 	out := bytes.Clone(question[:end])
@@ -383,11 +383,13 @@ func (n *nameServer) answer(question []byte) []byte {
 	case !there:
 		out[3] = 3
 	default:
-		out[7] = 1
-		out = append(out, 0xc0, 12, 0, 16, 0, 1, 0, 0, 0, 0) // the question's name, TXT, IN, no TTL
-		out = binary.BigEndian.AppendUint16(out, uint16(len(value)+1))
-		out = append(out, byte(len(value)))
-		out = append(out, value...)
+		out[7] = byte(len(values))
+		for _, value := range values {
+			out = append(out, 0xc0, 12, 0, 16, 0, 1, 0, 0, 0, 0) // the question's name, TXT, IN, no TTL
+			out = binary.BigEndian.AppendUint16(out, uint16(len(value)+1))
+			out = append(out, byte(len(value)))
+			out = append(out, value...)
+		}
 	}
 	return out
 }

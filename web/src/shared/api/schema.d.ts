@@ -937,7 +937,8 @@ export interface paths {
         /**
          * Look for the DNS record of a domain now
          * @description When it is there, the tenant is served under the domain within a second. Else the answer is 409 with the
-         *     code `domain_unverified` and says what was found. The record may go once the domain is verified.
+         *     code `domain_unverified` and says what was found. Leave the record where it is: when it is gone, another tenant
+         *     that shows its own record takes the domain over. While it is there, that one is answered `domain_taken`.
          */
         post: operations["verifyDomain"];
         delete?: never;
