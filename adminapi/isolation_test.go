@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
+
 	"github.com/signalbox/signalbox/adminapi"
 	"github.com/signalbox/signalbox/tenants"
 )
