@@ -261,6 +261,15 @@ var streamTrimmed = &row{
 		}
 		missing, gaps := m.sum(metricEntries, `result="missing"`), m.sum(metricLosses, `reason="trimmed"`)
 		others := t.edgesSum(metricLosses, `reason="trimmed"`) - gaps
+		// They begin anew over some seconds, which may be longer than a phase: publishing
+		// goes on until each has heard of something, or the check below says who hasn't.
+		heard := func() bool {
+			_, never := t.load.firstAfter(resumed, victims)
+			return never == 0
+		}
+		if err := await(t, 15*time.Second, "the clients of the stopped edge to receive again", heard); t.Err() != nil {
+			return err
+		}
 		if err := t.conclude(); err != nil {
 			return err
 		}
