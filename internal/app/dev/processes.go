@@ -119,7 +119,7 @@ var roomy = map[string]int{
 	"requests_per_second": 100_000, "request_burst": 300_000, "connects_per_second": 20_000, "connect_burst": 100_000,
 	"calls_per_second": 10_000, "call_burst": 50_000, "bytes_per_second": 64 << 20, "byte_burst": 256 << 20,
 	"group_publishes_per_second": 100_000, "group_publish_burst": 300_000, "deliveries_per_second": 10_000_000,
-	"max_connections_per_user": 10_000,
+	"max_connections": 200_000, "max_connections_per_user": 10_000,
 }
 
 // seed migrates the database, makes sure that the demo account and its tenants

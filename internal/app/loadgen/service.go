@@ -2,9 +2,12 @@ package loadgen
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"net"
 	"net/http"
+	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/signalbox/signalbox/hubs/protocol"
@@ -36,19 +39,25 @@ type Client struct {
 	Close func()
 }
 
+// userConnections is how many connections one user has: no more than the smallest
+// plan gives to a user.
+const userConnections = 20
+
 // signalboxService is Signalbox.
 type signalboxService struct {
-	*dialer
+	users []*dialer
+	next  atomic.Uint64
 	*publisher
+}
+
+// Open connects the next user.
+func (s *signalboxService) Open(ctx context.Context) (*Client, error) {
+	return s.users[s.next.Add(1)%uint64(len(s.users))].Open(ctx)
 }
 
 // signalbox returns the service that config names; end gives back what it used.
 func signalbox(config Config) (s Service, end func(), err error) {
 	key := tenants.DocKey{ID: "loadgen", Secret: config.Key}
-	token, err := accesstoken.MintClient(key, config.URL, accesstoken.ClientOptions{Hub: config.Hub, UserID: "loadgen"}, time.Now())
-	if err != nil {
-		return nil, nil, fmt.Errorf("make the clients' token: %w", err)
-	}
 	proto, _ := protocol.ByName(config.Protocol)
 	ping, err := proto.Append(nil, &protocol.Message{Type: protocol.Ping})
 	if err != nil {
@@ -59,8 +68,14 @@ func signalbox(config Config) (s Service, end func(), err error) {
 		MaxIdleConnsPerHost: opening + publishers,
 		DisableCompression:  true,
 	}
-	return signalboxService{
-		&dialer{config: config, http: &http.Client{Transport: transport}, token: token.Token, proto: proto, ping: ping},
-		&publisher{config: config, http: &http.Client{Transport: transport, Timeout: time.Minute}},
-	}, transport.CloseIdleConnections, nil
+	service := &signalboxService{publisher: &publisher{config: config, http: &http.Client{Transport: transport, Timeout: time.Minute}}}
+	name := "loadgen-" + rand.Text() + "-" // of its own: others may be at work beside this one
+	for i := range (config.Connections + userConnections - 1) / userConnections {
+		token, err := accesstoken.MintClient(key, config.URL, accesstoken.ClientOptions{Hub: config.Hub, UserID: name + strconv.Itoa(i)}, time.Now())
+		if err != nil {
+			return nil, nil, fmt.Errorf("make the clients' token: %w", err)
+		}
+		service.users = append(service.users, &dialer{config: config, http: &http.Client{Transport: transport}, token: token.Token, proto: proto, ping: ping})
+	}
+	return service, transport.CloseIdleConnections, nil
 }
