@@ -111,6 +111,7 @@ func TestBacklog_of_one_client_is_bounded(t *testing.T) {
 			t.Errorf("refusals: %v", m.refused)
 		}
 	})
+	_ = w.serveReturned() // which gives back what still waited
 	session.forward(show) // and nothing more is kept
 	if got := session.conn.Backlog(); got != 0 {
 		t.Errorf("the backlog of a connection that has ended is %d bytes", got)
