@@ -58,6 +58,17 @@ func (r *recorder) Disconnected(_ context.Context, _ *hubs.Connection, cause err
 	r.disconnected <- cause
 }
 
+// slowToEnd is a recorder for which a connection's end lasts until ended is closed.
+type slowToEnd struct {
+	*recorder
+	ended chan struct{}
+}
+
+func (r *slowToEnd) Disconnected(ctx context.Context, c *hubs.Connection, cause error) {
+	r.recorder.Disconnected(ctx, c, cause)
+	<-r.ended
+}
+
 // refusalMeter is a Meter that counts what was refused, by code.
 type refusalMeter struct {
 	mu       sync.Mutex

@@ -31,6 +31,7 @@ type pollingState struct {
 	seen    time.Time // when the last poll began or ended
 	wake    func()
 	ended   bool
+	aborted bool // ended without a word: to polls from then on the id is unknown
 	tell    sync.Once
 }
 
@@ -63,7 +64,7 @@ func (p *pollingState) Close(hubs.Ending)               { p.over(errEnded) }
 func (p *pollingState) Abort() {
 	p.mu.Lock()
 	if !p.ended {
-		p.early = nil
+		p.early, p.aborted = nil, true
 		p.tell.Do(func() { close(p.told) })
 	}
 	p.mu.Unlock()
@@ -131,12 +132,12 @@ func (p *pollingState) leave() {
 }
 
 // begin opens a poll; an older one ends with 204. It returns nil when the
-// connection is over.
+// connection is over: see refuse.
 func (p *pollingState) begin() *poll {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.answerCurrent(pollAnswer{ended: true})
-	if p.ended && p.early == nil {
+	if p.aborted || p.ended && p.early == nil {
 		p.tell.Do(func() { close(p.told) })
 		return nil
 	}
@@ -197,7 +198,7 @@ func (h *Handler) startPolling(q *request, c *connection, end func()) {
 func (h *Handler) servePoll(q *request, p *pollingState) {
 	own := p.begin()
 	if own == nil {
-		q.w.WriteHeader(http.StatusNoContent)
+		p.refuse(q.w)
 		return
 	}
 	p.wakeWriter()
@@ -242,6 +243,19 @@ func (h *Handler) servePoll(q *request, p *pollingState) {
 		// leave a hole in the middle.
 		p.Abort()
 	}
+}
+
+// refuse answers a poll for a connection that is over. 204 stands for an orderly
+// end; an aborted connection is unknown, as it will be once it is taken down.
+func (p *pollingState) refuse(w http.ResponseWriter) {
+	p.mu.Lock()
+	aborted := p.aborted
+	p.mu.Unlock()
+	if aborted {
+		writeText(w, http.StatusNotFound, textUnknownID)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
 }
 
 func (p *pollingState) wakeWriter() {

@@ -1,6 +1,8 @@
 package transport
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"testing"
 
 	"github.com/signalbox/signalbox/hubs"
@@ -80,6 +82,10 @@ func TestPollsLoseNothing(t *testing.T) {
 		p.Abort()
 		if p.begin() != nil {
 			t.Error("there is a poll after the end")
+		}
+		w := httptest.NewRecorder()
+		if p.refuse(w); w.Code != http.StatusNotFound {
+			t.Errorf("a poll is answered %d", w.Code)
 		}
 	})
 }

@@ -172,6 +172,22 @@ func TestLongPolling(t *testing.T) {
 		}
 		until(t, "404", func() bool { return s.do("GET", "", query, "", nil).status == 404 })
 	})
+	t.Run("a client that was cut off is unknown, also while its end is on its way", func(t *testing.T) {
+		t.Parallel()
+		r := &slowToEnd{recorder: newRecorder(), ended: make(chan struct{})}
+		s := newSite(t, func(s *setup) { s.config.Dispatcher = r })
+		defer close(r.ended)
+		query, id := s.polling("")
+		c, ok := s.hub.Connection(id)
+		if !ok {
+			t.Fatal("there is no connection")
+		}
+		c.Abort()
+		<-r.disconnected
+		for range 2 {
+			s.do("GET", "", query, "", nil).want(t, 404, "No Connection with that ID")
+		}
+	})
 	t.Run("T-33 MessagePack is raw bytes both ways", func(t *testing.T) {
 		t.Parallel()
 		r := newRecorder()
