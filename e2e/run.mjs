@@ -1,9 +1,12 @@
 // Runs all end-to-end tests against one fresh stack, or those of the folders that
-// E2E_FOLDERS names, with commas. An argument names the file that gets the TAP report.
+// E2E_FOLDERS names, with commas. An argument names the file that gets the TAP report;
+// beside it, files with a failure that passed three times by themselves are listed in
+// flaky.json for testsum, and what they said the first time is kept in flaky/.
 // Nothing hangs it: a test has E2E_TEST_SECONDS (limits.mjs), the run E2E_RUN_MINUTES.
 import { spawn } from "node:child_process";
-import { cp, readdir, readFile } from "node:fs/promises";
+import { appendFile, cp, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { createInterface } from "node:readline";
 
 import { startStack } from "./stack.mjs";
 
@@ -13,6 +16,9 @@ const report = process.argv[2];
 const runMinutes = Number(process.env.E2E_RUN_MINUTES ?? 45);
 /** How long the tests have to clean up once they are told to end. */
 const cleanUp = 15_000;
+/** How many files with a failure are tried again, more are no accident; and how often. */
+const mostAgain = 2;
+const tries = 3;
 
 const files = [];
 for (const folder of process.env.E2E_FOLDERS?.split(",") ?? ["conformance", "behind", "upstream", "clients", "browser"]) {
@@ -22,26 +28,74 @@ for (const folder of process.env.E2E_FOLDERS?.split(",") ?? ["conformance", "beh
 
 const stack = await startStack();
 const current = join(dirname(stack.file), "current-test"); // see limits.mjs
-const reporters = ["--test-reporter=spec", "--test-reporter-destination=stdout"];
-if (report) reporters.push("--test-reporter=tap", `--test-reporter-destination=${report}`);
-// One file at a time: they share two cores, and one of them kills edges.
-// What a test that failed has left open would keep its file from ending.
-const tests = spawn(process.execPath, ["--import", join(import.meta.dirname, "limits.mjs"), "--test", "--test-force-exit", "--test-concurrency=1", ...reporters, ...files], {
-  cwd: import.meta.dirname,
-  env: { ...process.env, SIGNALBOX_DEV_JSON: stack.file, E2E_CURRENT: current },
-  stdio: "inherit",
-});
-for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => tests.kill("SIGTERM"));
-const late = setTimeout(async () => {
-  const running = await readFile(current, "utf8").catch(() => "none");
-  console.error(`The end-to-end tests are stopped: they may take ${runMinutes} minutes together (E2E_RUN_MINUTES). The test that began last: ${running}`);
-  tests.kill("SIGTERM");
-  setTimeout(() => tests.kill("SIGKILL"), cleanUp).unref();
-}, runMinutes * 60_000);
-const code = await new Promise((done) => tests.once("exit", done));
-clearTimeout(late);
 
-if (code !== 0 && report) await cp(stack.logs, `${report}.logs`, { recursive: true });
+let stopped = false;
+let running;
+const stop = () => {
+  stopped = true;
+  running?.kill("SIGTERM");
+};
+for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, stop);
+const late = setTimeout(async () => {
+  const test = await readFile(current, "utf8").catch(() => "none");
+  console.error(`The end-to-end tests are stopped: they may take ${runMinutes} minutes together (E2E_RUN_MINUTES). The test that began last: ${test}`);
+  stop();
+  setTimeout(() => running?.kill("SIGKILL"), cleanUp).unref();
+}, runMinutes * 60_000);
+
+/** Runs one file and resolves to its TAP report and whether all went well. */
+async function run(file) {
+  const tap = join(dirname(stack.file), "report.tap");
+  await writeFile(tap, "");
+  const reporters = ["--test-reporter=spec", "--test-reporter-destination=stdout", "--test-reporter=tap", `--test-reporter-destination=${tap}`];
+  // What a test that failed has left open would keep its file from ending.
+  running = spawn(process.execPath, ["--import", join(import.meta.dirname, "limits.mjs"), "--test", "--test-force-exit", ...reporters, file], {
+    cwd: import.meta.dirname,
+    env: { ...process.env, SIGNALBOX_DEV_JSON: stack.file, E2E_CURRENT: current },
+    stdio: ["inherit", "pipe", "inherit"],
+  });
+  createInterface(running.stdout).on("line", (line) => {
+    if (!line.startsWith("ℹ ")) console.log(line); // its sums
+  });
+  const code = await new Promise((done) => running.once("close", done));
+  return { file, ok: code === 0, tap: await readFile(tap, "utf8") };
+}
+
+// One file at a time: they share two cores, and one of them kills edges.
+const results = [];
+for (const file of files) {
+  if (stopped) break;
+  console.log(`==> ${file}`);
+  const began = performance.now();
+  results.push(await run(file));
+  console.log(`    ${results.at(-1).ok ? "ok" : "FAILED"} (${((performance.now() - began) / 1000).toFixed(1)} s)`);
+}
+
+const failed = results.filter(({ ok }) => !ok);
+if (failed.length > 0 && report) await cp(stack.logs, `${report}.logs`, { recursive: true });
+if (failed.length <= mostAgain && report) for (const result of failed) await again(result);
+
+/** Tries a file with a failure again; the result becomes that of the last try. */
+async function again(result) {
+  const first = result.tap;
+  let last;
+  for (let n = 1; n <= tries; n++) {
+    if (stopped) return;
+    console.log(`==> again, ${n} of ${tries}: ${result.file}`);
+    last = await run(result.file);
+    if (!last.ok) return;
+  }
+  const kept = join(dirname(report), "flaky");
+  await mkdir(kept, { recursive: true });
+  const name = `${result.file.replaceAll("/", "-")}.tap`;
+  await writeFile(join(kept, name), first);
+  const names = [...first.matchAll(/^\s*not ok \d+ - (.*)$/gm)].map(([, name]) => name);
+  await appendFile(join(dirname(report), "flaky.json"), `${JSON.stringify({ Suite: "tap", Package: `e2e/${result.file}`, Test: names.join(", "), Kept: join("test-results", "flaky", name) })}\n`);
+  Object.assign(result, last);
+}
+
+clearTimeout(late);
+if (report) await writeFile(report, results.map(({ tap }) => tap).join(""));
 const devCode = await stack.stop();
 if (devCode !== 0) console.error(`dev ended with ${devCode}:\n${stack.said.join("\n")}`);
-process.exitCode = code === 0 && devCode === 0 ? 0 : 1;
+process.exitCode = !stopped && results.every(({ ok }) => ok) && devCode === 0 ? 0 : 1;

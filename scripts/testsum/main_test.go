@@ -39,7 +39,7 @@ func TestReports_are_counted(t *testing.T) {
 				if s.name != test.suite {
 					continue
 				}
-				got := readFile(path, s)
+				got := readFile(path, s, nil)
 				if got.passed != test.passed || got.failed != test.failed || got.skipped != test.skipped {
 					t.Errorf("counts = %+v, want %d passed, %d failed, %d skipped", got, test.passed, test.failed, test.skipped)
 				}
@@ -68,6 +68,27 @@ func TestTotal_ends_with_the_sum(t *testing.T) {
 	out.Reset()
 	if total([]string{"-checks", checks, "-tap", filepath.Join(dir, "missing")}, &out) || !strings.HasSuffix(out.String(), "\n2 passed, 1 failed\n") {
 		t.Errorf("with a missing report, total said %q", out.String())
+	}
+}
+
+func TestTotal_counts_files_of_the_list_as_flaky(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	list, tap := filepath.Join(dir, "list"), filepath.Join(dir, "tap")
+	for path, content := range map[string]string{tap: "ok 1 - a\n", list: `{"Suite":"tap","Package":"e2e/a.test.mjs","Test":"a","Kept":"kept/a.tap"}` + "\n"} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var out strings.Builder
+	if !total([]string{"-tap", tap, "-flaky", list}, &out) || !strings.HasSuffix(out.String(), "\n1 passed, 0 failed, 1 flaky\n") || !strings.Contains(out.String(), "kept/a.tap") {
+		t.Errorf("total said %q", out.String())
+	}
+	if err := os.WriteFile(list, []byte("no JSON\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if total([]string{"-tap", tap, "-flaky", list}, &out) {
+		t.Errorf("with a list that can't be read, total said %q", out.String())
 	}
 }
 

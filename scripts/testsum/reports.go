@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -31,7 +32,7 @@ func lines(r io.Reader) *bufio.Scanner {
 	return scanner
 }
 
-func readChecks(r io.Reader) (c counts, err error) {
+func readChecks(r io.Reader, _ []flaky) (c counts, err error) {
 	scanner := lines(r)
 	for scanner.Scan() {
 		name, outcome, _ := strings.Cut(scanner.Text(), " ")
@@ -54,12 +55,22 @@ type event struct {
 	Output     string
 }
 
+// top is the test that an event's subtest is in, or the test itself.
+func (e *event) top() string {
+	name, _, _ := strings.Cut(e.Test, "/")
+	return name
+}
+
+// isOf reports whether the event is about a flaky test or its subtests.
+func (e *event) isOf(f flaky) bool { return f.Package == e.Package && f.Test == e.top() }
+
 // skipReason finds the text of t.Skip in a test's output: "file.go:12: text".
 var skipReason = regexp.MustCompile(`^\s*\S+\.go:\d+: \S`)
 
 // readGo counts tests and subtests, and packages that failed outside any test
-// (they did not build, panicked or left TestMain with an error).
-func readGo(r io.Reader) (c counts, err error) {
+// (they did not build, panicked or left TestMain with an error). Flaky tests count
+// neither as passed nor as failed, nor do those of their subtests that failed.
+func readGo(r io.Reader, forgiven []flaky) (c counts, err error) {
 	hasReason := map[string]bool{}
 	failedTests := map[string]bool{}
 	scanner := lines(r)
@@ -79,7 +90,9 @@ func readGo(r io.Reader) (c counts, err error) {
 			c.passed++
 		case e.Action == "fail":
 			failedTests[e.Package] = true
-			c = c.fail(name)
+			if !slices.ContainsFunc(forgiven, e.isOf) {
+				c = c.fail(name)
+			}
 		case e.Action == "skip" && hasReason[name]:
 			c.skipped++
 		case e.Action == "skip":
@@ -90,7 +103,7 @@ func readGo(r io.Reader) (c counts, err error) {
 }
 
 // readVitest counts tests; the console's tests have no reason to be skipped.
-func readVitest(r io.Reader) (c counts, err error) {
+func readVitest(r io.Reader, _ []flaky) (c counts, err error) {
 	var report struct {
 		TestResults []struct {
 			Name             string
@@ -125,8 +138,9 @@ func readVitest(r io.Reader) (c counts, err error) {
 var tapPoint = regexp.MustCompile(`^(\s*)(ok|not ok) \d+(?: - (.*))?$`)
 
 // readTAP counts leaves only: node reports a file or describe as a test too,
-// after the indented results of what is in it.
-func readTAP(r io.Reader) (c counts, err error) {
+// after the indented results of what is in it. In the report stands of flaky files
+// the try that passed.
+func readTAP(r io.Reader, _ []flaky) (c counts, err error) {
 	deepest := -1 // indentation of the results seen since the last shallower one
 	scanner := lines(r)
 	for scanner.Scan() {
