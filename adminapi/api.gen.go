@@ -2057,7 +2057,8 @@ type Usage struct {
 }
 
 // UsageDimension A message is of the group that it is for, when that is one; of the user that it is for, else of the
-// one whose client sends it; of the method that it calls; of the key behind its sender's token.
+// one whose client sends it; of the method that it calls; of the key behind its sender's token. A
+// delivery is of the message's group and method, and of the user and the key of who gets it.
 type UsageDimension string
 
 // UsageMonth The present period of the account's subscription. Allowances belong to the account and are shared by its tenants.
@@ -2086,21 +2087,29 @@ type UsageStep string
 // UsageTop defines model for UsageTop.
 type UsageTop struct {
 	// By A message is of the group that it is for, when that is one; of the user that it is for, else of the
-	// one whose client sends it; of the method that it calls; of the key behind its sender's token.
+	// one whose client sends it; of the method that it calls; of the key behind its sender's token. A
+	// delivery is of the message's group and method, and of the user and the key of who gets it.
 	By   UsageDimension `json:"by"`
 	From time.Time      `json:"from"`
 
 	// Other Of values that aren't listed, and what could not be told apart
-	Other  int64           `json:"other"`
+	Other  UsageTopSum     `json:"other"`
 	Step   UsageStep       `json:"step"`
 	To     time.Time       `json:"to"`
-	Total  int64           `json:"total"`
+	Total  UsageTopSum     `json:"total"`
 	Values []UsageTopValue `json:"values"`
+}
+
+// UsageTopSum defines model for UsageTopSum.
+type UsageTopSum struct {
+	MessagesAccepted  int64 `json:"messages_accepted"`
+	MessagesDelivered int64 `json:"messages_delivered"`
 }
 
 // UsageTopValue defines model for UsageTopValue.
 type UsageTopValue struct {
-	MessagesAccepted int64 `json:"messages_accepted"`
+	MessagesAccepted  int64 `json:"messages_accepted"`
+	MessagesDelivered int64 `json:"messages_delivered"`
 
 	// Value Empty = messages of none
 	Value string `json:"value"`
@@ -2817,7 +2826,7 @@ type ServerInterface interface {
 	// GetUsage What a tenant used, over time and against its plan
 	// (GET /v1/tenants/{tenant}/usage)
 	GetUsage(w http.ResponseWriter, r *http.Request, tenant TenantPath, params GetUsageParams)
-	// GetUsageTop What messages were accepted for, by hub, group, user, method or key
+	// GetUsageTop What messages were for, by hub, group, user, method or key
 	// (GET /v1/tenants/{tenant}/usage/top)
 	GetUsageTop(w http.ResponseWriter, r *http.Request, tenant TenantPath, params GetUsageTopParams)
 	// ListWebhookSecrets What signs the requests to upstreams in native mode, without the secrets
@@ -3363,7 +3372,7 @@ func (_ Unimplemented) GetUsage(w http.ResponseWriter, r *http.Request, tenant T
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// GetUsageTop What messages were accepted for, by hub, group, user, method or key
+// GetUsageTop What messages were for, by hub, group, user, method or key
 // (GET /v1/tenants/{tenant}/usage/top)
 func (_ Unimplemented) GetUsageTop(w http.ResponseWriter, r *http.Request, tenant TenantPath, params GetUsageTopParams) {
 	w.WriteHeader(http.StatusNotImplemented)

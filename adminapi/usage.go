@@ -31,13 +31,17 @@ func (s *server) GetUsageTop(w http.ResponseWriter, r *http.Request, ref TenantP
 	q := billing.Query{From: value(params.From), To: value(params.To), Step: billing.Step(value(params.Step))}
 	top, err := s.billing.Top(r.Context(), t.ID, q, billing.Dimension(params.By))
 	answer := UsageTop{
-		From: top.From, To: top.To, Step: UsageStep(top.Step), By: UsageDimension(top.By), Other: top.Other, Total: top.Total,
+		From: top.From, To: top.To, Step: UsageStep(top.Step), By: UsageDimension(top.By), Other: topSum(top.Other), Total: topSum(top.Total),
 		Values: make([]UsageTopValue, 0, len(top.Values)),
 	}
 	for _, v := range top.Values {
-		answer.Values = append(answer.Values, UsageTopValue{Value: v.Value, MessagesAccepted: v.Accepted})
+		answer.Values = append(answer.Values, UsageTopValue{Value: v.Value, MessagesAccepted: v.Accepted, MessagesDelivered: v.Delivered})
 	}
 	s.answer(w, r, http.StatusOK, answer, err)
+}
+
+func topSum(v billing.TopValue) UsageTopSum {
+	return UsageTopSum{MessagesAccepted: v.Accepted, MessagesDelivered: v.Delivered}
 }
 
 // GetActivity implements ServerInterface.

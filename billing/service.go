@@ -31,9 +31,9 @@ type Store interface {
 	// Hubs returns the names of up to most hubs that were used since a day, the
 	// latest first.
 	Hubs(ctx context.Context, t tenants.ID, since time.Time, most int) ([]string, error)
-	// Top returns the most values of a dimension with what was accepted for them, the
-	// largest first, and what was accepted altogether.
-	Top(ctx context.Context, t tenants.ID, q Query, by Dimension, most int) (top []TopValue, total int64, err error)
+	// Top returns the most values of a dimension with what was accepted and delivered
+	// for them, the largest first, and what that was altogether.
+	Top(ctx context.Context, t tenants.ID, q Query, by Dimension, most int) (top []TopValue, total TopValue, err error)
 	// Correct adds a row to the ledger, in the hour of at.
 	Correct(ctx context.Context, c Correction, at time.Time) error
 	// Entries hands out the entries of [from, to), in the order of hour, tenant

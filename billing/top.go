@@ -9,7 +9,7 @@ import (
 	"github.com/signalbox/signalbox/tenants"
 )
 
-// Dimension is what accepted messages are told apart by.
+// Dimension is what messages are told apart by.
 type Dimension string
 
 // The dimensions.
@@ -27,24 +27,27 @@ var TopKept = map[Step]time.Duration{Minute: 24 * time.Hour, Hour: MinutesKept, 
 // topValues is how many values are shown.
 const topValues = 50
 
-// Top is what was accepted in [From, To), by the values of a dimension. What was
-// accepted for a value is at least Accepted, and at most that and Other together.
+// Top is what was accepted and delivered in [From, To), by the values of a dimension.
+// What is counted of a value is at least what it says, and at most that and Other
+// together.
 type Top struct {
 	From, To time.Time
 	Step     Step
 	By       Dimension
-	Values   []TopValue // the largest first
-	Other    int64      // of values that aren't listed, and what nobody could tell apart
-	Total    int64      // the sum of Values and Other
+	Values   []TopValue // the largest sum first
+	// Other is of values that aren't listed, and what nobody could tell apart; Total is
+	// the sum of Values and Other.
+	Other, Total TopValue
 }
 
 // TopValue is a value of a dimension; "" = messages of none.
 type TopValue struct {
-	Value    string
-	Accepted int64
+	Value     string
+	Accepted  int64
+	Delivered int64
 }
 
-// Top returns what a tenant's messages were accepted for.
+// Top returns what a tenant's messages were for.
 func (s *Service) Top(ctx context.Context, t tenants.ID, q Query, by Dimension) (Top, error) {
 	switch by {
 	case ByHub, ByGroup, ByUser, ByMethod, ByKey:
@@ -67,11 +70,12 @@ func (s *Service) Top(ctx context.Context, t tenants.ID, q Query, by Dimension) 
 	}
 	top.Other = top.Total
 	for _, v := range top.Values {
-		top.Other -= v.Accepted
+		top.Other.Accepted -= v.Accepted
+		top.Other.Delivered -= v.Delivered
 	}
-	// An edge may have told what was accepted before all of it is in the totals.
-	if top.Other < 0 {
-		top.Total, top.Other = top.Total-top.Other, 0
-	}
+	// An edge may have told what messages were for before all of them are in the totals.
+	top.Total.Accepted += max(0, -top.Other.Accepted)
+	top.Total.Delivered += max(0, -top.Other.Delivered)
+	top.Other.Accepted, top.Other.Delivered = max(0, top.Other.Accepted), max(0, top.Other.Delivered)
 	return top, nil
 }

@@ -246,14 +246,14 @@ func (d *delivery) item(c *Connection) (queued, bool) {
 				f.broken = true
 				d.s.log.Error("broadcast can't be encoded", "hub", d.s.name, "protocol", name, "error", err)
 			}
-			f.item = queued{frame: frame, units: Units(len(frame)), shared: d.share(frame)}
+			f.item = queued{frame: frame, units: Units(len(frame)), shared: d.share(frame), tally: d.s.tally(d.e)}
 		}
 		if f.protocol == name {
 			return f.item, !f.broken
 		}
 	}
 	frame, err := d.e.Message.Frame(c.proto)
-	return queued{frame: frame, units: Units(len(frame))}, err == nil
+	return queued{frame: frame, units: Units(len(frame)), tally: d.s.tally(d.e)}, err == nil
 }
 
 // eachNamed calls f for the connections with these ids that are here and counts

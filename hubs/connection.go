@@ -35,6 +35,7 @@ type Connection struct {
 	// is a Proxy. Both are set by the handshake.
 	dispatcher Dispatcher
 	proxied    *proxied
+	tally      Tally // of what is delivered to it; nil = the meter tells nothing apart
 	openedAt   time.Time
 	renewed    atomic.Pointer[time.Time] // the end of the authentication, once it was moved
 	ctx        context.Context           // the connection's lifetime

@@ -32,6 +32,73 @@ type Meter interface {
 	Refused(code string)
 }
 
+// Tallies is what a Meter implements that tells deliveries apart by what they were
+// for. What Delivered counts is counted in Tallies as well, right after it: in one of
+// TallyTo, and in one of TallyOf.
+type Tallies interface {
+	// TallyOf returns where the deliveries of an entry's message are counted; nil stands
+	// for what one connection alone is sent, such as completions. It is called for each
+	// entry that reaches a connection.
+	TallyOf(e *Entry) Tally
+	// TallyTo returns where what is delivered to a connection is counted. It is called
+	// once for each connection, before its handshake.
+	TallyTo(c *Connection) Tally
+}
+
+// Tally counts delivered messages, in steps of 64 KiB. It is called by many goroutines
+// on the hot path and must not block.
+type Tally interface{ Add(messages int) }
+
+// tally is where the deliveries of the entry are counted; nil = nowhere.
+func (s *Server) tally(e *Entry) Tally {
+	if s.tallies == nil {
+		return nil
+	}
+	return s.tallies.TallyOf(e)
+}
+
+// meterWritten counts what of items, which have been written, is a delivery.
+func (c *Connection) meterWritten(items []queued) {
+	units, bytes := 0, 0
+	for i := range items {
+		if items[i].units > 0 {
+			units += items[i].units
+			bytes += len(items[i].frame)
+		}
+	}
+	if units == 0 {
+		return
+	}
+	c.server.meter.Delivered(units, bytes)
+	if c.tally == nil {
+		return
+	}
+	c.tally.Add(units)
+	of, n := items[0].tally, 0 // most batches are of few entries
+	for i := range items {
+		if items[i].units <= 0 {
+			continue
+		}
+		if items[i].tally != of {
+			c.addTo(of, n)
+			of, n = items[i].tally, 0
+		}
+		n += items[i].units
+	}
+	c.addTo(of, n)
+}
+
+// addTo adds to the tally of an entry, or of none.
+func (c *Connection) addTo(of Tally, n int) {
+	if n == 0 {
+		return
+	}
+	if of == nil {
+		of = c.server.untold
+	}
+	of.Add(n)
+}
+
 // The codes that this package gives to Meter.Refused.
 const (
 	RefusedHandshake    = "handshake_failed"

@@ -74,22 +74,21 @@ func (r *resumption) recycle(batch []queued) {
 	}
 }
 
-// meter returns what written items count. What is sent again counts nothing.
-func (r *resumption) meter(items []queued) (units, bytes int) {
-	for _, it := range items {
-		if it.units == unnumbered {
+// unmetered returns those of the written items that weren't written before: what is
+// sent again counts nothing.
+func (r *resumption) unmetered(items []queued) []queued {
+	from := len(items)
+	for i := range items {
+		if items[i].units == unnumbered {
 			continue
 		}
 		if r.writing > r.metered {
 			r.metered = r.writing
-			if it.units > 0 {
-				units += it.units
-				bytes += len(it.frame)
-			}
+			from = min(from, i)
 		}
 		r.writing++
 	}
-	return units, bytes
+	return items[from:]
 }
 
 // The ends of clients that number in a way that can't be.

@@ -18,7 +18,8 @@ type queued struct {
 	frame []byte
 	// shared is the frame and what others have of it; nil = it goes to nobody else.
 	shared *Shared
-	units  int // messages to meter; 0 for what is never counted, see also unnumbered
+	tally  Tally // of the entry that it is of; nil = of none
+	units  int   // messages to meter; 0 for what is never counted, see also unnumbered
 	// passed: it comes from the client's hub server, see Connection.Forward. It
 	// counts in the backlog instead of filling the queue.
 	passed bool
@@ -422,20 +423,11 @@ func writeJoined(t Transport, items []queued, size int) error {
 func (c *Connection) written(items []queued, size int) (cut bool) {
 	c.lastWrite.Store(clock())
 	resumable := c.resume != nil && c.resume.on
-	units, metered := 0, 0
+	fresh := items
 	if resumable {
-		units, metered = c.resume.meter(items)
-	} else {
-		for _, it := range items {
-			if it.units > 0 {
-				units += it.units
-				metered += len(it.frame)
-			}
-		}
+		fresh = c.resume.unmetered(items)
 	}
-	if units > 0 {
-		c.server.meter.Delivered(units, metered)
-	}
+	c.meterWritten(fresh)
 	o := &c.out
 	o.mu.Lock()
 	defer o.mu.Unlock()

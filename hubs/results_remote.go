@@ -254,7 +254,7 @@ func (s *Server) askNamed(e *Entry) (matched int) {
 	case err != nil:
 		return 0
 	}
-	if c.enqueue(queued{frame: frame, units: Units(len(frame))}) {
+	if c.enqueue(queued{frame: frame, units: Units(len(frame)), tally: s.tally(e)}) {
 		writers.schedule(c)
 	}
 	return 1

@@ -381,7 +381,7 @@ func (c *Connection) sendEntry(e *Entry) error {
 	if err := c.awaitRoom(c.ctx, streamMessages, streamBytes); err != nil {
 		return err
 	}
-	c.before(queued{frame: frame, units: Units(len(frame))})
+	c.before(queued{frame: frame, units: Units(len(frame)), tally: c.server.tally(e)})
 	return nil
 }
 

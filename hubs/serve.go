@@ -55,6 +55,9 @@ func (s *Server) open(ctx context.Context, info ConnectionInfo, t Transport) (*s
 		info.ID = NewConnectionID()
 	}
 	c := &Connection{server: s, info: info, transport: t, openedAt: time.Now(), born: clock()}
+	if s.tallies != nil {
+		c.tally = s.tallies.TallyTo(c)
+	}
 	c.out.done = make(chan struct{})
 	c.ctx, c.cancel = context.WithCancelCause(ctx)
 	if info.StatefulReconnect && t.Kind() == WebSockets {

@@ -22,6 +22,8 @@ type Server struct {
 	handle    func(context.Context, *Connection, Opening) (Handler, error)
 	backplane atomic.Pointer[Backplane]
 	meter     Meter
+	tallies   Tallies // nil = the meter tells nothing apart
+	untold    Tally   // of what is no entry's
 	share     *Share
 	// memberships bounds the groups of all connections together.
 	memberships Memberships
@@ -105,6 +107,9 @@ func NewServer(cfg Config) (*Server, error) {
 	}
 	if s.meter == nil {
 		s.meter = noMeter{}
+	}
+	if t, ok := s.meter.(Tallies); ok {
+		s.tallies, s.untold = t, t.TallyOf(nil)
 	}
 	if s.share == nil {
 		s.share = NewShare(1)

@@ -21,7 +21,7 @@ import (
 func (s *Store) Commit(ctx context.Context, f usage.Flush) (added bool, err error) {
 	var unattributed error
 	err = postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, "INSERT INTO usage_flushes (edge_run, sequence) VALUES ($1, $2) ON CONFLICT DO NOTHING", f.EdgeRun, f.Sequence)
+		tag, err := tx.Exec(ctx, "INSERT INTO usage_commits (edge_run, sequence) VALUES ($1, $2) ON CONFLICT DO NOTHING", f.EdgeRun, f.Sequence)
 		if err != nil {
 			return fmt.Errorf("mark flush: %w", err)
 		}
@@ -59,13 +59,17 @@ func (s *Store) Commit(ctx context.Context, f usage.Flush) (added bool, err erro
 // be committed, unless its connection is broken.
 func attribute(ctx context.Context, tx pgx.Tx, all []*tenantUsage) error {
 	return pgx.BeginFunc(ctx, tx, func(savepoint pgx.Tx) error {
-		var b pgx.Batch
+		var ids, dimensions, values []string
+		var minutes []time.Time
+		var accepted, delivered []int64
 		for _, t := range all {
 			for _, a := range t.about {
-				b.Queue(addTop, a.Tenant, a.Dimension, minuteOf(a.Minute), a.Value, max(0, a.Accepted))
+				ids, dimensions, minutes, values = append(ids, string(a.Tenant)), append(dimensions, string(a.Dimension)), append(minutes, minuteOf(a.Minute)), append(values, a.Value)
+				accepted, delivered = append(accepted, max(0, a.Accepted)), append(delivered, max(0, a.Delivered))
 			}
 		}
-		return savepoint.SendBatch(ctx, &b).Close()
+		_, err := savepoint.Exec(ctx, addTop, ids, dimensions, minutes, values, accepted, delivered)
+		return err
 	})
 }
 

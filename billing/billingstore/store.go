@@ -294,7 +294,7 @@ func (s *Store) Watched(ctx context.Context, among []tenants.ID, now time.Time) 
 // ledger's.
 func (s *Store) Forget(ctx context.Context, before time.Time) error {
 	for _, sql := range []string{
-		"DELETE FROM usage_flushes WHERE committed_at < $1",
+		"DELETE FROM usage_commits WHERE committed_at < $1",
 		"DELETE FROM usage_edges WHERE seen_at < $1",
 		"DELETE FROM usage_watches WHERE until < $1",
 		"DELETE FROM usage_accepted WHERE minute < $1",

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -73,13 +74,13 @@ func TestAttribute_is_bounded(t *testing.T) {
 	t.Parallel()
 	var a attributions
 	for i := range 3 * mostAttributed / 4 {
-		a.add(acme, int64(i/mostValues)*60, 1, About{User: fmt.Sprint(i)})
+		a.accept(acme, int64(i/mostValues)*60, 1, About{User: fmt.Sprint(i)})
 	}
 	if a.size > mostAttributed {
 		t.Errorf("%d values", a.size)
 	}
 	for i := range 2 * mostValues {
-		a.add(other, 0, 1, About{User: fmt.Sprint(i)})
+		a.accept(other, 0, 1, About{User: fmt.Sprint(i)})
 	}
 	for key, values := range a.counts {
 		if len(values) > mostValues {
@@ -89,6 +90,101 @@ func TestAttribute_is_bounded(t *testing.T) {
 	a.end()
 	if a.take(time.Now()); a.size != 0 {
 		t.Errorf("%d values are left", a.size)
+	}
+}
+
+// Whoever comes first and is small makes room for who comes later and is large.
+func TestAttribute_keeps_the_largest_of_many(t *testing.T) {
+	t.Parallel()
+	var a attributions
+	for i := range 10 * mostValues {
+		a.accept(acme, 0, 1, About{User: fmt.Sprint("few ", i)})
+		a.accept(acme, 0, 1, About{User: fmt.Sprint("many ", i%10)})
+	}
+	a.end()
+	got := map[string]int64{}
+	for _, v := range a.take(time.Now()) {
+		if v.Dimension == ByUser {
+			got[v.Value] = v.Accepted
+		}
+	}
+	for i := range 10 {
+		if name := fmt.Sprint("many ", i); got[name] != mostValues {
+			t.Errorf("%s has %d, want %d", name, got[name], mostValues)
+		}
+	}
+}
+
+// TestTally_adds_up_to_what_was_delivered counts on many goroutines while flushes are
+// made: each tells of every dimension as much as it counts and no more.
+func TestTally_adds_up_to_what_was_delivered(t *testing.T) {
+	t.Parallel()
+	client, _ := startRedis(t)
+	c := newClock()
+	r := NewRecorder(client, "run", quiet())
+	r.now = c.Now
+	minute := c.Now().Truncate(time.Minute)
+	m := r.Hub(acme, "chat")
+	defer m.Close()
+	const each, users = 500, 5
+	var writers sync.WaitGroup
+	for u := range users {
+		writers.Go(func() {
+			to := r.TallyReceived(acme, fmt.Sprint("user ", u), "k1")
+			for i := range each {
+				of := r.TallySent(acme, fmt.Sprint("group ", i%2), "say")
+				m.Delivered(3, 30)
+				to.Add(3)
+				of.Add(3)
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() { defer close(done); writers.Wait() }()
+	for counting := true; counting; {
+		select {
+		case <-done:
+			counting = false
+		default:
+		}
+		if err := r.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Advance(time.Minute + tellAfter)
+	if err := r.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	total, told := int64(0), map[Dimension]map[string]int64{}
+	for _, f := range stream(t, client) {
+		for _, d := range f.Deltas {
+			if total += d.Delivered; !d.Minute.Equal(minute) {
+				t.Errorf("counted in %s", d.Minute)
+			}
+		}
+		for _, a := range f.Attributed {
+			if told[a.Dimension] == nil {
+				told[a.Dimension] = map[string]int64{}
+			}
+			if told[a.Dimension][a.Value] += a.Delivered; !a.Minute.Equal(minute) || a.Accepted != 0 {
+				t.Errorf("%+v", a)
+			}
+		}
+	}
+	if total != 3*each*users {
+		t.Errorf("%d messages are counted", total)
+	}
+	for dimension, want := range map[Dimension]int{ByGroup: 2, ByUser: users, ByMethod: 1, ByKey: 1} {
+		sum := int64(0)
+		for _, n := range told[dimension] {
+			sum += n
+		}
+		if sum != total || len(told[dimension]) != want {
+			t.Errorf("by %s: %v, which are %d of %d", dimension, told[dimension], sum, total)
+		}
+	}
+	if len(r.attributions.tallies.awake) != 0 || len(r.attributions.tallies.sent) != 0 {
+		t.Error("tallies are left")
 	}
 }
 
@@ -106,7 +202,7 @@ func TestAttribute_shortens_long_values_and_keeps_them_apart(t *testing.T) {
 	common := longest()
 	var a attributions
 	for _, group := range []string{common + "a", common + "b", strings.Repeat("g", maxValue), "blue"} {
-		a.add(acme, 0, 1, About{Group: group})
+		a.accept(acme, 0, 1, About{Group: group})
 	}
 	a.end()
 	f := Flush{SentAt: time.Now(), Attributed: a.take(time.Now())}

@@ -210,7 +210,8 @@ func (r *Recorder) Flush(ctx context.Context) error {
 	r.flushingMu.Lock()
 	defer r.flushingMu.Unlock()
 	now := r.now()
-	// Before the totals that they are part of.
+	// Before the totals that they are part of, and of the same minute.
+	r.attributions.gather(minuteBefore(now).Unix())
 	r.attributed = append(r.attributed, r.attributions.take(now)...)
 	if len(r.attributed) > maxBacklog {
 		r.attributed = r.attributed[:maxBacklog] // the rest is in the totals
@@ -253,11 +254,14 @@ func keepPeaks(before, now []Gauge) []Gauge {
 	return now
 }
 
+// minuteBefore returns the minute of what a flush carries: at the first moment of a
+// minute that is what was counted before.
+func minuteBefore(now time.Time) time.Time { return now.Add(-FlushEvery / 2).Truncate(time.Minute) }
+
 // collect moves what the meters have counted to the backlog and returns the
 // gauges.
 func (r *Recorder) collect(now time.Time) []Gauge {
-	// A flush at the first moment of a minute carries what was counted before.
-	minute := now.Add(-FlushEvery / 2).Truncate(time.Minute)
+	minute := minuteBefore(now)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for key, m := range r.hubs {

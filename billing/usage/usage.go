@@ -19,7 +19,7 @@ type Flush struct {
 	SentAt   time.Time `json:"sent_at"`
 	Deltas   []Delta   `json:"deltas,omitempty"`
 	Accepted []Counter `json:"accepted,omitempty"`
-	// Attributed says for what messages were accepted; what isn't said is unknown.
+	// Attributed says what messages were for; what isn't said is unknown.
 	Attributed []Attribution `json:"attributed,omitempty"`
 	// Gauges are the connections open on this edge when the flush was made;
 	// they replace the edge's former ones.

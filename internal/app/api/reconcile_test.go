@@ -513,26 +513,51 @@ func (r *reconciliation) compare(control *running, killed []*edgeProcess, killed
 	if ledger.ConnectionSeconds > seconds {
 		t.Errorf("the ledger has %d connection seconds, the clients %d", ledger.ConnectionSeconds, seconds)
 	}
+	r.compareDimensions(control, ledger)
 	if r.rejected.Load() == 0 || r.delivered.Load() == 0 || onKilled == 0 {
 		t.Errorf("the load doesn't show anything: %d refused, %d delivered, %d by the killed edges", r.rejected.Load(), r.delivered.Load(), onKilled)
 	}
 }
 
+// compareDimensions: values and what is other add up to the ledger, and what the edges
+// that lived have told is there.
+func (r *reconciliation) compareDimensions(control *running, ledger adminapi.LedgerAmounts) {
+	for by, want := range map[string]string{"hub": "chat", "group": "", "user": "u", "method": "m", "key": r.key.ID} {
+		var top adminapi.UsageTop
+		if err := getReconciled(r.t.Context(), control.url+"/v1/tenants/demo/usage/top?step=day&by="+by, &top); err != nil {
+			r.t.Fatal(err)
+		}
+		sum, found := top.Other, false
+		for _, v := range top.Values {
+			sum.MessagesAccepted += v.MessagesAccepted
+			sum.MessagesDelivered += v.MessagesDelivered
+			found = found || v.Value == want && v.MessagesDelivered > 0
+		}
+		if sum != top.Total || sum.MessagesAccepted != ledger.MessagesAccepted || sum.MessagesDelivered != ledger.MessagesDelivered || !found {
+			r.t.Errorf("by %s: %+v; the ledger has %+v", by, top, ledger)
+		}
+	}
+}
+
 func readLedger(ctx context.Context, url string) (adminapi.LedgerAmounts, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/v1/tenants/demo/ledger", nil)
+	var l adminapi.Ledger
+	err := getReconciled(ctx, url+"/v1/tenants/demo/ledger", &l)
+	return l.Totals, err
+}
+
+func getReconciled(ctx context.Context, url string, into any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return adminapi.LedgerAmounts{}, err
+		return err
 	}
 	req.Header.Set("Authorization", "Bearer "+reconcileToken)
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return adminapi.LedgerAmounts{}, err
+		return err
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		return adminapi.LedgerAmounts{}, errors.New(res.Status)
+		return errors.New(res.Status)
 	}
-	var l adminapi.Ledger
-	err = json.NewDecoder(res.Body).Decode(&l)
-	return l.Totals, err
+	return json.NewDecoder(res.Body).Decode(into)
 }

@@ -19,14 +19,19 @@ type meter struct {
 	metrics *telemetry.EdgeMetrics
 	figures *quota.Figures
 	deliver func(n int) // counts against the limit of deliveries
+
+	recorder *usage.Recorder
 }
 
-var _ hubs.Meter = (*meter)(nil)
+var (
+	_ hubs.Meter   = (*meter)(nil)
+	_ hubs.Tallies = (*meter)(nil)
+)
 
 func (g *registry) newMeter(t tenants.ID, hub string) *meter {
 	return &meter{
 		tenant: t, usage: g.recorder.Hub(t, hub), metrics: g.metrics,
-		figures: g.limits.figures, deliver: g.limits.deliveries.Tenant(t),
+		figures: g.limits.figures, deliver: g.limits.deliveries.Tenant(t), recorder: g.recorder,
 	}
 }
 
@@ -54,6 +59,26 @@ func (m *meter) Delivered(messages, bytes int) {
 	m.usage.Delivered(messages, bytes)
 	m.deliver(messages)
 	m.metrics.Delivered(messages, bytes)
+}
+
+// TallyOf implements hubs.Tallies.
+func (m *meter) TallyOf(e *hubs.Entry) hubs.Tally {
+	var group, method string
+	if e != nil {
+		if e.Kind == hubs.SendToGroups && len(e.Groups) == 1 {
+			group = e.Groups[0]
+		}
+		if e.Message != nil {
+			method = e.Message.Target
+		}
+	}
+	return m.recorder.TallySent(m.tenant, group, method)
+}
+
+// TallyTo implements hubs.Tallies.
+func (m *meter) TallyTo(c *hubs.Connection) hubs.Tally {
+	p := c.Principal()
+	return m.recorder.TallyReceived(m.tenant, p.UserID, p.Credential)
 }
 
 // Received implements hubs.Meter.

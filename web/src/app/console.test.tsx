@@ -93,10 +93,10 @@ it("shows a budget, its notices, what messages were for and the corrections", as
   expect(await budget.findByText(/1,200,000 messages and 300 connection minutes/)).toBeVisible();
   expect(budget.getByLabelText("Messages")).toHaveValue("2,000,000");
   expect(budget.getByText(/50 % of 2,000,000 messages reached/)).toBeVisible();
-  const top = await panel("Accepted messages by");
-  expect(await top.findByRole("row", { name: "Other 60" })).toBeVisible();
+  const top = await panel("Messages by");
+  expect(await top.findByRole("row", { name: "Other 60 3" })).toBeVisible();
   await userEvent.click(top.getByText("Group"));
-  expect(await top.findByRole("row", { name: "None 40" })).toBeVisible();
+  expect(await top.findByRole("row", { name: "None 40 7" })).toBeVisible();
   const ledger = await panel("Ledger");
   expect(await ledger.findByText("A test of ours")).toBeVisible();
   expect(ledger.getByRole("link", { name: "Download CSV" })).toHaveAttribute("href", `/v1/tenants/${tenant.slug}/ledger?format=csv`);

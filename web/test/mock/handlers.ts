@@ -255,7 +255,8 @@ export function handlers(state: MockState) {
     })),
     http.get("*/v1/tenants/:tenant/usage/top", guarded((request) => ({
       from: "2026-11-22T00:00:00Z", to: "2026-11-23T00:00:00Z", step: "hour", by: new URL(request.url).searchParams.get("by") ?? "hub",
-      values: [{ value: "chat", messages_accepted: 900 }, { value: "", messages_accepted: 40 }], other: 60, total: 1000,
+      values: [{ value: "chat", messages_accepted: 900, messages_delivered: 5000 }, { value: "", messages_accepted: 40, messages_delivered: 7 }],
+      other: { messages_accepted: 60, messages_delivered: 3 }, total: { messages_accepted: 1000, messages_delivered: 5010 },
     }))),
     http.get("*/v1/tenants/:tenant/ledger", guarded(() => ({
       from: "2026-11-01T00:00:00Z", to: "2026-12-01T00:00:00Z", totals: amounts(-42),

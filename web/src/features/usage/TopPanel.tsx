@@ -3,7 +3,7 @@ import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 
 import { usageTopQuery } from "@/shared/api/queries";
-import type { Tenant, UsageDimension, UsageStep } from "@/shared/api/types";
+import type { Tenant, UsageDimension, UsageStep, UsageTopSum } from "@/shared/api/types";
 import { formatCount } from "@/shared/lib/format";
 import { Panel } from "@/shared/ui/Page";
 import { WideTable } from "@/shared/ui/WideTable";
@@ -17,15 +17,34 @@ const dimensions: readonly { value: UsageDimension; label: string }[] = [
 ];
 const shown = 10;
 
-/** What messages were accepted for: the largest values, and the rest, so that the sum is exact. */
+/** What is in the total and not in values. */
+function rest(total: UsageTopSum, values: readonly UsageTopSum[]): UsageTopSum {
+  return values.reduce(
+    (left, value) => ({
+      messages_accepted: left.messages_accepted - value.messages_accepted,
+      messages_delivered: left.messages_delivered - value.messages_delivered,
+    }),
+    total,
+  );
+}
+
+function Sums({ of }: { of: UsageTopSum }) {
+  return (
+    <>
+      <Table.Td className="tabular">{formatCount(of.messages_accepted)}</Table.Td>
+      <Table.Td className="tabular">{formatCount(of.messages_delivered)}</Table.Td>
+    </>
+  );
+}
+
+/** What messages were for: the largest values, and the rest, so that the sums are exact. */
 export function TopPanel({ tenant, step, words }: { tenant: Tenant; step: UsageStep; words: string }) {
   const [by, setBy] = useState<UsageDimension>("hub");
   const top = useQuery({ ...usageTopQuery(tenant.slug, by, step), refetchInterval: 30_000 });
   const values = top.data?.values.slice(0, shown) ?? [];
-  const rest = (top.data?.total ?? 0) - values.reduce((sum, { messages_accepted }) => sum + messages_accepted, 0);
   return (
     <Panel
-      title="Accepted messages by"
+      title="Messages by"
       description={`In ${words}. A value has at least what is shown, and at most that and what is under "Other".`}
       aside={
         <SegmentedControl
@@ -44,27 +63,28 @@ export function TopPanel({ tenant, step, words }: { tenant: Tenant; step: UsageS
       ) : !top.data ? (
         <Skeleton height={120} radius="md" />
       ) : (
-        <WideTable label={`Accepted messages by ${by}`}>
+        <WideTable label={`Messages by ${by}`}>
           <Table.Thead>
             <Table.Tr>
               <Table.Th>{dimensions.find(({ value }) => value === by)?.label}</Table.Th>
-              <Table.Th>Messages</Table.Th>
+              <Table.Th>Accepted</Table.Th>
+              <Table.Th>Delivered</Table.Th>
             </Table.Tr>
           </Table.Thead>
           <Table.Tbody>
-            {values.map(({ value, messages_accepted }) => (
-              <Table.Tr key={value}>
-                <Table.Td>{value || "None"}</Table.Td>
-                <Table.Td className="tabular">{formatCount(messages_accepted)}</Table.Td>
+            {values.map((one) => (
+              <Table.Tr key={one.value}>
+                <Table.Td>{one.value || "None"}</Table.Td>
+                <Sums of={one} />
               </Table.Tr>
             ))}
             <Table.Tr>
               <Table.Td>Other</Table.Td>
-              <Table.Td className="tabular">{formatCount(rest)}</Table.Td>
+              <Sums of={rest(top.data.total, values)} />
             </Table.Tr>
             <Table.Tr>
               <Table.Th scope="row">All</Table.Th>
-              <Table.Td className="tabular">{formatCount(top.data.total)}</Table.Td>
+              <Sums of={top.data.total} />
             </Table.Tr>
           </Table.Tbody>
         </WideTable>

@@ -1469,9 +1469,9 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * What messages were accepted for, by hub, group, user, method or key
-         * @description The largest values; values and `other` add up to the total. What was accepted for a value is at
-         *     least what is said, and at most that and `other` together. Minutes are told when they are over and
+         * What messages were for, by hub, group, user, method or key
+         * @description The largest values, by messages accepted and delivered; values and `other` add up to the totals. What
+         *     is counted of a value is at least what is said, and at most that and `other` together. Minutes are told when they are over and
          *     kept for a day, hours for 15 days, days for 400 days.
          */
         get: operations["getUsageTop"];
@@ -2777,7 +2777,8 @@ export interface components {
         };
         /**
          * @description A message is of the group that it is for, when that is one; of the user that it is for, else of the
-         *     one whose client sends it; of the method that it calls; of the key behind its sender's token.
+         *     one whose client sends it; of the method that it calls; of the key behind its sender's token. A
+         *     delivery is of the message's group and method, and of the user and the key of who gets it.
          * @enum {string}
          */
         UsageDimension: "hub" | "group" | "user" | "method" | "key";
@@ -2786,6 +2787,8 @@ export interface components {
             value: string;
             /** Format: int64 */
             messages_accepted: number;
+            /** Format: int64 */
+            messages_delivered: number;
         };
         UsageTop: {
             /** Format: date-time */
@@ -2795,13 +2798,15 @@ export interface components {
             step: components["schemas"]["UsageStep"];
             by: components["schemas"]["UsageDimension"];
             values: components["schemas"]["UsageTopValue"][];
-            /**
-             * Format: int64
-             * @description Of values that aren't listed, and what could not be told apart
-             */
-            other: number;
+            /** @description Of values that aren't listed, and what could not be told apart */
+            other: components["schemas"]["UsageTopSum"];
+            total: components["schemas"]["UsageTopSum"];
+        };
+        UsageTopSum: {
             /** Format: int64 */
-            total: number;
+            messages_accepted: number;
+            /** Format: int64 */
+            messages_delivered: number;
         };
         /** @enum {string} */
         LedgerFormat: "json" | "csv";

@@ -46,5 +46,6 @@ export type Activity = Schemas["Activity"];
 export type LiveUsage = Schemas["LiveUsage"];
 export type Mail = Schemas["Mail"];
 export type UsageDimension = Schemas["UsageDimension"];
+export type UsageTopSum = Schemas["UsageTopSum"];
 export type BudgetAction = Schemas["BudgetAction"];
 export type BudgetState = Schemas["BudgetState"];
