@@ -225,6 +225,12 @@ func (r UpstreamRule) problem() string {
 	case u.Fragment != "" || strings.Contains(r.URL, "#"):
 		return "must not have a fragment"
 	}
+	// net/url encodes a path anew that isn't well encoded, and what was filled in
+	// with it: an encoded slash would become a folder.
+	filled, _ := r.Expand("/", "/", "/")
+	if v, err := url.Parse(filled); err != nil || strings.Count(v.EscapedPath(), "/") != strings.Count(u.EscapedPath(), "/") {
+		return "has characters in its path that must be percent-encoded (RFC 3986, 3.3)"
+	}
 	return ""
 }
 

@@ -16,6 +16,7 @@ func FuzzURLTemplate(f *testing.F) {
 		f.Add("https://{event}.example.com/", "chat", event)
 		f.Add("https://example.com{event}/", "chat", event)
 		f.Add("https://a@{event}/", "chat", event)
+		f.Add(`https://example.com/"{event}`, "chat", event)
 	}
 	f.Fuzz(func(t *testing.T, template, hub, event string) {
 		r := UpstreamRule{URL: template}
