@@ -33,6 +33,7 @@ type outbound struct {
 	mu       sync.Mutex
 	queue    []queued
 	spare    []queued // an emptied queue, kept when it is small
+	taken    []queued // what a writer has of it, not with stateful reconnect
 	messages int      // waiting, taken ones included until they are written
 	bytes    int
 	passed   int    // of messages, those that fill no queue
@@ -350,17 +351,17 @@ func (c *Connection) take() []queued {
 	if r := c.resume; r != nil && r.on {
 		return r.take(c, c.server.options.Load().StatefulReconnectBufferSize)
 	}
-	batch := c.out.queue
-	c.out.queue = nil
-	return batch
+	c.out.taken, c.out.queue = c.out.queue, nil
+	return c.out.taken
 }
 
 // recycle keeps a small batch for the next one.
 func (c *Connection) recycle(batch []queued) {
 	o := &c.out
-	clear(batch)
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	clear(batch)
+	o.taken = nil
 	switch r := c.resume; {
 	case r != nil && r.on:
 		r.recycle(batch)

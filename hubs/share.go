@@ -55,6 +55,9 @@ func NewShare(weight int) *Share {
 	return s
 }
 
+// Weight is the weight in force.
+func (s *Share) Weight() int { return int(max(s.weight.Load(), 1)) }
+
 // SetWeight changes the weight from the next turn on.
 func (s *Share) SetWeight(weight int) {
 	s.weight.Store(int32(min(max(weight, 1), MaxShareWeight)))
@@ -62,7 +65,7 @@ func (s *Share) SetWeight(weight int) {
 }
 
 // turn is what one turn is worth.
-func (s *Share) turn() int { return shareTurn * int(max(s.weight.Load(), 1)) }
+func (s *Share) turn() int { return shareTurn * s.Weight() }
 
 // has is how many of its connections wait.
 func (s *Share) has() int { return len(s.ready) - s.next }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -106,4 +107,51 @@ func TestMemory_is_freed_where_most_is_waiting(t *testing.T) {
 	near.want("say", "near")
 	c.send(0, calm, "chat", "say", "far")
 	far.want("say", "far")
+}
+
+// A message that many are still to get is held once: a tenant with a crowd that is a
+// little behind isn't cut off for another who really has the memory.
+func TestMemory_is_freed_where_it_is_held(t *testing.T) {
+	t.Parallel()
+	const crowd, size = 12, 14 << 10 // as frames that are kept in a second form
+	many, one := document("many", 1), document("one", 1)
+	c := startEdges(t, 1, many, one)
+	c.startFront()
+	g := c.edges[0].hubs
+	var behind []*wanderer
+	for n := range crowd {
+		p, _ := c.polling(many, "chat", "user"+strconv.Itoa(n)) // they don't poll again
+		behind = append(behind, p)
+	}
+	alone, _ := c.polling(one, "chat", "alone")
+	text := strings.Repeat("x", size)
+	send := func(d *tenants.Document, path string) {
+		t.Helper()
+		if res, body := c.do(http.MethodPost, c.base(0, d.Slug)+"/api/v1/hubs/chat"+path, d.Keys[0].Secret, `{"target":"x","arguments":["`+text+`"]}`, nil); res.StatusCode != http.StatusAccepted {
+			t.Fatalf("%d %s", res.StatusCode, body)
+		}
+	}
+	waiting := func(d *tenants.Document) int { return g.of(d.ID)["chat"].server.Waiting() }
+	c.eventually("messages wait for the crowd", func() bool {
+		send(many, "")
+		return waiting(many) > 3*size
+	})
+	c.eventually("more waits for one, less than the crowd would have by itself each", func() bool {
+		send(one, "/users/alone")
+		return waiting(one) > 2*waiting(many)
+	})
+	if waiting(one) > crowd*waiting(many) {
+		t.Fatalf("%d and %d bytes wait", waiting(one), waiting(many))
+	}
+	if freed := g.relieve(1); freed <= 2*3*size {
+		t.Errorf("%d bytes were freed", freed)
+	}
+	if status, _ := alone.call(http.MethodGet, ""); status != http.StatusNotFound {
+		t.Errorf("who has most is answered %d", status)
+	}
+	for _, p := range behind {
+		if status, body := p.call(http.MethodGet, ""); status != http.StatusOK || !strings.Contains(body, text) {
+			t.Errorf("of the crowd one is answered %d with %d bytes", status, len(body))
+		}
+	}
 }

@@ -160,17 +160,18 @@ func (e *Edge) newPressure() *pressure {
 	}
 }
 
-// relieve frees bytes of what waits for clients: of the tenant that has most of it,
-// beside its weight, then of the next.
+// relieve frees bytes of what waits for clients: of the tenant that has most of it for
+// its weight, then of the next.
 func (g *registry) relieve(bytes int) (freed int) {
 	type held struct {
 		servers []*hubs.Server
-		bytes   int
+		weight  int
+		bytes   int // for each unit of weight
 	}
 	var list []held
 	g.mu.Lock()
 	for _, th := range g.tenants {
-		var h held
+		h := held{weight: th.share.Weight()}
 		for _, s := range th.served {
 			h.servers = append(h.servers, s.server)
 		}
@@ -181,6 +182,7 @@ func (g *registry) relieve(bytes int) (freed int) {
 		for _, s := range list[i].servers {
 			list[i].bytes += s.Waiting()
 		}
+		list[i].bytes /= list[i].weight
 	}
 	for freed < bytes && len(list) > 0 {
 		most := 0
