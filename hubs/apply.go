@@ -186,6 +186,9 @@ func (s *Server) deliverToGroups(d *delivery) {
 	for _, c := range s.conflating {
 		s.reached++
 		s.slice()
+		if !slices.ContainsFunc(d.e.Groups, c.in) {
+			continue // it has left since
+		}
 		switch c.stamp {
 		case s.applied:
 		case before:

@@ -145,6 +145,70 @@ func TestFanOut_leaves_out_who_has_left(t *testing.T) {
 	}
 }
 
+// The same holds for a message to several groups that are conflated.
+func TestFanOut_leaves_out_who_has_left_with_conflation(t *testing.T) {
+	t.Parallel()
+	const crowd = 8 * sliceOf
+	q := turns.New(turns.Options{Places: 1, MostPlaces: 1, Cost: math.MaxInt, MostCost: math.MaxInt, Turn: fanOutTurn})
+	large := held(t, NewShare(1), q, crowd, protocol.NewJSON())
+	for _, c := range large.store.snapshot() {
+		c.setConflation("g", Conflation{Every: time.Hour})
+	}
+	waits := func(c *Connection) bool {
+		c.out.mu.Lock()
+		defer c.out.mu.Unlock()
+		return c.out.conflation.Load().keys > 0
+	}
+	had, gone := 0, []*Connection(nil)
+	// Its turns come between the slices, first while who is in the groups is collected.
+	small := held(t, NewShare(1), q, 1, looking{protocol.NewJSON(), func() {
+		if had > 0 {
+			return
+		}
+		var others []*Connection
+		for _, c := range large.store.snapshot() {
+			if waits(c) {
+				had++
+			} else {
+				others = append(others, c)
+			}
+		}
+		if had > 0 {
+			gone = others
+		}
+		for _, c := range gone {
+			c.leave("g")
+		}
+	}})
+	var first turns.Party
+	if _, err := q.Enter(t.Context(), &first, turns.Free); err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	all.Go(func() {
+		e := say(1)
+		e.Groups = []string{"g", "h"}
+		large.Apply(e)
+	})
+	awaitWaiting(t, q, 1)
+	all.Go(func() {
+		for n := range 4 * crowd / sliceOf {
+			small.Apply(say(uint64(n + 1)))
+		}
+	})
+	awaitWaiting(t, q, 2)
+	q.Leave(&first, 0, 0)
+	all.Wait()
+	if had == 0 || len(gone) == 0 {
+		t.Fatalf("%d had the message before %d left, want some", had, len(gone))
+	}
+	for _, c := range gone {
+		if c.out.messages != 0 || waits(c) {
+			t.Fatal("one that had left got the message")
+		}
+	}
+}
+
 // What a panic in one connection's protocol leaves of an entry is written to those that
 // have it already, and isn't taken along into the next entry.
 func TestFanOut_leaves_nothing_behind_after_a_panic(t *testing.T) {
