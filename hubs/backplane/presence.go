@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,6 +32,11 @@ const (
 	// reaperLife is how long one process has for the members of a dead edge before
 	// another may begin.
 	reaperLife = 10 * time.Second
+	// presenceRenewal is how often what is written down is kept from expiring, which it
+	// would headLife after a hub's last announcement.
+	presenceRenewal = time.Hour
+	// renewBatch is how many hubs are renewed in one round trip.
+	renewBatch = 200
 	// goneBatch is how many connections one entry ends.
 	goneBatch = 500
 	// settingsField keeps the hub's Settings among its members.
@@ -80,6 +86,7 @@ func (h *hubBackplane) forget(ctx context.Context, run string, fields ...any) {
 // reap ends the presence of edges that are gone, until the backplane closes.
 func (r *Redis) reap() {
 	missing := make(map[string]bool)
+	renewed := time.Now()
 	for {
 		quarter := presenceSweep / 4
 		select {
@@ -90,7 +97,42 @@ func (r *Redis) reap() {
 		if err := r.reapOnce(r.ctx, missing); err != nil && r.ctx.Err() == nil {
 			r.log.Debug("presence of edges that are gone can't be looked after", "error", err)
 		}
+		if time.Since(renewed) < presenceRenewal {
+			continue
+		}
+		if err := r.renewPresence(r.ctx); err == nil {
+			renewed = time.Now()
+		} else if r.ctx.Err() == nil {
+			r.log.Debug("presence can't be renewed", "error", err)
+		}
 	}
+}
+
+// renewPresence keeps what this process has announced for as long again as if it had
+// been now: members may stay for longer than headLife without a word.
+func (r *Redis) renewPresence(ctx context.Context) error {
+	ofRun := redisclient.PresenceHubs(r.run)
+	names, err := r.client.SMembers(ctx, ofRun).Result()
+	if err != nil {
+		return fmt.Errorf("read hubs with presence: %w", err)
+	}
+	for batch := range slices.Chunk(names, renewBatch) {
+		_, err := r.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+			p.PExpire(ctx, ofRun, headLife)
+			for _, name := range batch {
+				tenant, hub, _ := strings.Cut(name, "/")
+				k := redisclient.Hub(tenants.ID(tenant), hub)
+				for _, key := range []string{k.Presence(r.run), k.PresenceCounts(), k.PresenceTold(), k.PresenceDue()} {
+					p.PExpire(ctx, key, headLife)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("renew presence: %w", err)
+		}
+	}
+	return nil
 }
 
 // reapOnce looks once; missing are the edge runs whose lease was missing before.

@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -34,6 +36,8 @@ const (
 	presenceNews = 200
 	// presenceHubs is the most hubs that are looked at in one round.
 	presenceHubs = 100
+	// presenceTellers is the most hubs of which news are taken at once.
+	presenceTellers = 16
 )
 
 // PresenceEvent tells that a member has come to a group or has left it: a user with
@@ -163,22 +167,67 @@ return 1`)
 
 func (id hubID) name() string { return string(id.tenant) + "/" + id.hub }
 
-// tell has news of presence told until the backplane closes.
+// taking is what a process takes up of what there is to tell.
+type taking struct {
+	ctx  context.Context // until no more is taken up
+	stop context.CancelFunc
+	work sync.WaitGroup
+
+	mu   sync.Mutex
+	busy map[hubID]struct{}
+}
+
+func newTaking(ctx context.Context) *taking {
+	n := &taking{busy: make(map[hubID]struct{})}
+	n.ctx, n.stop = context.WithCancel(ctx)
+	return n
+}
+
+// begin reports whether the news of a hub are to be taken now; end has to follow.
+func (n *taking) begin(id hubID) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if _, is := n.busy[id]; is || len(n.busy) >= presenceTellers || n.ctx.Err() != nil {
+		return false
+	}
+	n.busy[id] = struct{}{}
+	n.work.Add(1)
+	return true
+}
+
+func (n *taking) end(id hubID) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.busy, id)
+	n.work.Done()
+}
+
+// StopTelling has no more news of presence taken up, and returns when none are being
+// taken: what a process that ends takes up, another would have to tell again.
+func (r *Redis) StopTelling() {
+	r.taking.mu.Lock()
+	r.taking.stop() // nothing begins from here on
+	r.taking.mu.Unlock()
+	r.taking.work.Wait()
+}
+
+// tell has news of presence told until StopTelling or Close.
 func (r *Redis) tell() {
 	for {
 		quarter := presenceSweep / 4
 		select {
 		case <-time.After(presenceSweep - quarter/2 + mathrand.N(quarter+1)):
-		case <-r.ctx.Done():
+		case <-r.taking.ctx.Done():
 			return
 		}
-		if err := r.tellPresence(r.ctx); err != nil && r.ctx.Err() == nil {
+		if err := r.tellPresence(r.taking.ctx); err != nil && r.taking.ctx.Err() == nil {
 			r.log.Debug("news of presence can't be told", "error", err)
 		}
 	}
 }
 
-// tellPresence has the news of all hubs told that are due.
+// tellPresence has the news told that are due, of each hub by itself: one of which
+// isn't known what to tell holds up no other.
 func (r *Redis) tellPresence(ctx context.Context) error {
 	now, err := r.client.Time(ctx).Result()
 	if err != nil {
@@ -192,25 +241,46 @@ func (r *Redis) tellPresence(ctx context.Context) error {
 	}
 	for _, name := range names {
 		tenant, hub, ok := strings.Cut(name, "/")
-		if !ok {
+		id := hubID{tenants.ID(tenant), hub}
+		if !ok || !r.taking.begin(id) {
 			continue
 		}
-		if err := r.tellHub(ctx, hubID{tenants.ID(tenant), hub}); err != nil {
-			return fmt.Errorf("tell of presence: %w", err)
+		started := r.start(func() {
+			defer r.taking.end(id)
+			if err := r.tellHub(ctx, id); err != nil && ctx.Err() == nil {
+				r.log.Debug("news of presence wait", "tenant_id", id.tenant, "hub", id.hub, "error", err)
+			}
+		})
+		if !started {
+			r.taking.end(id)
 		}
 	}
 	return nil
 }
 
+// postpone has the news of a hub wait for a moment, so that others come to be looked at.
+func (r *Redis) postpone(ctx context.Context, id hubID) error {
+	now, err := r.client.Time(ctx).Result()
+	if err != nil {
+		return err
+	}
+	at := now.Add(presenceLook).UnixMilli()
+	return r.client.ZAddArgs(ctx, redisclient.PresenceNews, redis.ZAddArgs{XX: true, GT: true, Members: []redis.Z{{Score: float64(at), Member: id.name()}}}).Err()
+}
+
 // tellHub has the news of one hub told that are due.
 func (r *Redis) tellHub(ctx context.Context, id hubID) error {
+	tell, err := r.cfg.Presence(ctx, id.tenant, id.hub)
+	if err != nil {
+		return errors.Join(fmt.Errorf("who is to be told: %w", err), r.postpone(ctx, id))
+	}
 	k := redisclient.Hub(id.tenant, id.hub)
 	list, err := takePresence.Run(ctx, r.client,
 		[]string{k.PresenceCounts(), k.PresenceTold(), k.PresenceDue(), redisclient.PresenceNews},
 		headLife.Milliseconds(), id.name(), r.run, redisclient.EdgeLease(""), presenceLook.Milliseconds(),
 		presenceTelling.Milliseconds(), presenceNews, "presence."+rand.Text()+".").StringSlice()
 	if err != nil {
-		return err
+		return fmt.Errorf("take news of presence: %w", err)
 	}
 	for ; len(list) >= 2; list = list[2:] {
 		member, telling := list[0], list[1]
@@ -223,7 +293,7 @@ func (r *Redis) tellHub(ctx context.Context, id hubID) error {
 		}
 		e := PresenceEvent{Joined: what[2] == float64(1), Group: names[0], UserID: names[1], ConnectionID: names[2]}
 		e.ID, _ = what[3].(string)
-		r.cfg.OnPresence(id.tenant, id.hub, e, told)
+		tell(e, told)
 	}
 	return nil
 }

@@ -1,6 +1,8 @@
 package backplane
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -28,17 +30,19 @@ func newTeller(t *testing.T, url string, events bool) *teller {
 	t.Helper()
 	p := &teller{t: t, Redis: process(t, url)}
 	p.hub = p.Hub(tenant, hub, Settings{PresenceEvents: events})
-	p.cfg.OnPresence = func(_ tenants.ID, _ string, e PresenceEvent, told func()) {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		what := "left"
-		if e.Joined {
-			what = "joined"
-		}
-		p.seen = append(p.seen, fmt.Sprintf("%s %s %s%s", what, e.Group, e.UserID, e.ConnectionID))
-		p.told = append(p.told, told)
-	}
+	p.cfg.Presence = func(context.Context, tenants.ID, string) (func(PresenceEvent, func()), error) { return p.note, nil }
 	return p
+}
+
+func (p *teller) note(e PresenceEvent, told func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	what := "left"
+	if e.Joined {
+		what = "joined"
+	}
+	p.seen = append(p.seen, fmt.Sprintf("%s %s %s%s", what, e.Group, e.UserID, e.ConnectionID))
+	p.told = append(p.told, told)
 }
 
 func (p *teller) publish(kind hubs.Kind, user, connection, token string) {
@@ -127,6 +131,7 @@ func TestPresence_events(t *testing.T) {
 	if err := p.tellPresence(t.Context()); err != nil {
 		t.Error(err)
 	}
+	p.StopTelling()
 	if n := p.client.ZCard(t.Context(), redisclient.PresenceNews).Val(); n != 0 {
 		t.Errorf("%d hubs have news", n)
 	}
@@ -148,10 +153,11 @@ func TestPresence_events_of_a_process_that_ends(t *testing.T) {
 	}
 	var ids []string
 	for _, p := range []*teller{one, two} {
-		record := p.cfg.OnPresence
-		p.cfg.OnPresence = func(t tenants.ID, hub string, e PresenceEvent, told func()) {
-			ids = append(ids, e.ID)
-			record(t, hub, e, told)
+		p.cfg.Presence = func(context.Context, tenants.ID, string) (func(PresenceEvent, func()), error) {
+			return func(e PresenceEvent, told func()) {
+				ids = append(ids, e.ID)
+				p.note(e, told)
+			}, nil
 		}
 	}
 	one.publish(hubs.PresenceSet, "ann", "a", "run.1")
@@ -168,6 +174,100 @@ func TestPresence_events_of_a_process_that_ends(t *testing.T) {
 	if len(ids) != 3 || ids[0] != ids[1] || ids[1] == ids[2] {
 		t.Errorf("ids %q, want the first twice and another", ids)
 	}
+}
+
+// A hub of which nothing is known now has its news wait, untaken, and holds up no other;
+// a process that ends takes up no more.
+func TestPresence_events_of_a_hub_that_is_not_known_wait(t *testing.T) {
+	t.Parallel()
+	url := newRedis(t)
+	const other = "other"
+	one, two := newTeller(t, url, true), newTeller(t, url, true)
+	one.publish(hubs.PresenceSet, "ann", "a", "run.1")
+	e := announcement("b", "g", "run.2")
+	if _, err := one.Hub(tenant, other, Settings{PresenceEvents: true}).Publish(t.Context(), e, hubs.PublishOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	due := func() {
+		t.Helper()
+		for _, h := range []string{hub, other} {
+			for _, m := range one.client.ZRange(t.Context(), redisclient.Hub(tenant, h).PresenceDue(), 0, -1).Val() {
+				one.client.ZAdd(t.Context(), redisclient.Hub(tenant, h).PresenceDue(), redis.Z{Member: m})
+			}
+			one.client.ZAdd(t.Context(), redisclient.PresenceNews, redis.Z{Member: string(tenant) + "/" + h})
+		}
+	}
+	told, asked := make(chan string, 10), make(chan struct{}, 10)
+	one.cfg.Presence = func(ctx context.Context, _ tenants.ID, h string) (func(PresenceEvent, func()), error) {
+		if h == hub {
+			asked <- struct{}{}
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		return func(e PresenceEvent, done func()) {
+			told <- e.UserID
+			done()
+		}, nil
+	}
+	due()
+	if err := one.tellPresence(one.taking.ctx); err != nil {
+		t.Fatal(err)
+	}
+	<-asked
+	if user := <-told; user != "u" {
+		t.Errorf("told of %s", user)
+	}
+	if err := one.tellPresence(one.taking.ctx); err != nil { // the one that is being asked for isn't asked for again
+		t.Fatal(err)
+	}
+	one.StopTelling()
+	if len(asked) != 0 {
+		t.Error("asked twice at once")
+	}
+	due()
+	if err := one.tellPresence(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(asked)+len(told) != 0 {
+		t.Error("news were taken up by a process that ends")
+	}
+
+	errUnknown := errors.New("not known now")
+	two.cfg.Presence = func(context.Context, tenants.ID, string) (func(PresenceEvent, func()), error) { return nil, errUnknown }
+	if err := two.tellHub(t.Context(), hubID{tenant, hub}); !errors.Is(err, errUnknown) {
+		t.Errorf("got %v", err)
+	}
+	now := one.client.Time(t.Context()).Val().UnixMilli()
+	if at := one.client.ZScore(t.Context(), redisclient.PresenceNews, string(tenant)+"/"+hub).Val(); at < float64(now-patience.Milliseconds()) {
+		t.Errorf("the hub is to be looked at again at %v, it is %v", at, now)
+	}
+	two.cfg.Presence = func(context.Context, tenants.ID, string) (func(PresenceEvent, func()), error) { return two.note, nil }
+	two.wants("joined g ann")
+}
+
+// Who has been present for longer than anything is kept in silence is told to have left.
+func TestPresence_of_long_ago_is_told_to_have_left(t *testing.T) {
+	t.Parallel()
+	p := newTeller(t, newRedis(t), true)
+	p.publish(hubs.PresenceSet, "ann", "a", "run.1")
+	p.wants("joined g ann")
+	k := redisclient.Hub(tenant, hub)
+	keys := []string{redisclient.PresenceHubs(p.run), k.Presence(p.run), k.PresenceCounts(), k.PresenceTold()}
+	for _, key := range keys {
+		if !p.client.PExpire(t.Context(), key, 2*presenceRenewal).Val() {
+			t.Fatalf("%s isn't there", key)
+		}
+	}
+	if err := p.renewPresence(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range keys {
+		if left := p.client.PTTL(t.Context(), key).Val(); left < headLife-presenceRenewal {
+			t.Errorf("%s ends in %v", key, left)
+		}
+	}
+	p.publish(hubs.PresenceGone, "", "a", "run.1")
+	p.wants("left g ann")
 }
 
 func (p *teller) wantsNothing() {

@@ -36,10 +36,12 @@ type Config struct {
 	// answered. It must not block. Optional.
 	OnUnheard func(tenant tenants.ID, hub string)
 
-	// OnPresence is told who has come to a group or left it, of hubs whose Settings ask
-	// for it: once over all processes that have it, unless one ends before it has called
-	// told; it does so also for what it doesn't tell. It may block for a moment. Optional.
-	OnPresence func(tenant tenants.ID, hub string, e PresenceEvent, told func())
+	// Presence returns what is to be called when somebody has come to a group of a hub
+	// or left it, where its Settings ask for that. It is called for each once over all
+	// processes that have it, unless one ends before it has called told, as it has to also
+	// for what it doesn't tell. Presence may block, its result must not; after an error
+	// the news wait. Optional.
+	Presence func(ctx context.Context, tenant tenants.ID, hub string) (tell func(e PresenceEvent, told func()), err error)
 
 	// Doorbells is the number of Pub/Sub connections that tenants are spread
 	// over, so that one tenant's flood holds up few others. 0 = 4.
@@ -145,7 +147,7 @@ type Settings struct {
 	// GroupIndex keeps an index of the entries of each group, so that reading the
 	// history of one costs what the group has and not what the hub has.
 	GroupIndex bool
-	// PresenceEvents has Config.OnPresence told of who comes from now on, and when
+	// PresenceEvents has Config.Presence asked whom to tell of who comes from now on, and when
 	// those leave.
 	PresenceEvents bool
 }
@@ -181,6 +183,7 @@ type Redis struct {
 	lookups *redisclient.Batch
 
 	publishers atomic.Uint64
+	taking     *taking
 	windows    windows
 	sizes      sizes
 	waits      *waits
@@ -208,6 +211,7 @@ func New(cfg Config) (*Redis, error) {
 		health: newHealth(), waits: newWaits(), room: newRoom(), turns: newTurns(), parties: make(map[tenants.ID]*party), pipelines: make(map[hubID]*publisher), lookups: redisclient.NewBatch(cfg.Redis),
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
+	r.taking = newTaking(r.ctx)
 	r.replies = newReplies(r)
 	var err error
 	if cfg.StreamsOnly {
@@ -231,7 +235,7 @@ func New(cfg Config) (*Redis, error) {
 	r.start(r.watchRoom)
 	r.start(r.sweep)
 	r.start(r.reap)
-	if r.cfg.OnPresence != nil {
+	if r.cfg.Presence != nil {
 		r.start(r.tell)
 	}
 	return r, nil

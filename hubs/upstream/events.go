@@ -72,10 +72,14 @@ func (q *eventQueue) admit(e *event) bool {
 	return true
 }
 
-// lost counts an event that won't be told; by nobody, when told is set.
+// lost counts an event that won't be told; by nobody, when told is set. What another
+// edge is going to tell isn't lost.
 func (q *eventQueue) lost(e *event, told bool) {
 	if e.ended != nil {
 		defer e.ended(told)
+		if !told {
+			return
+		}
 	}
 	q.tenant.g.refused(q.tenant.id, e.post.hub, codeEventLost)
 	d := e.post.delivery(time.Now(), nil, &failure{code: codeEventLost})

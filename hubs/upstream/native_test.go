@@ -1,6 +1,7 @@
 package upstream_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/signalbox/signalbox/hubs/protocol"
+	"github.com/signalbox/signalbox/hubs/upstream"
 	"github.com/signalbox/signalbox/tenants"
 )
 
@@ -353,5 +355,39 @@ func TestNative_signs_with_no_expired_secret(t *testing.T) {
 	w.connect(protocol.NewJSON(), "con1")
 	if got := w.event("connected").header.Get("Webhook-Signature"); len(strings.Fields(got)) != 1 {
 		t.Errorf("signatures %q, want one", got)
+	}
+}
+
+// What an edge that ends can't tell of presence another one tells: it is counted and
+// logged as lost by nobody.
+func TestPresence_that_another_edge_tells_is_not_lost(t *testing.T) {
+	t.Parallel()
+	failing := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }
+	w := newWorld(t, tenants.UpstreamNative, failing, setting{
+		config: func(c *upstream.Config) { c.RetryAfter = []time.Duration{time.Hour} },
+		up:     func(u *tenants.Upstream) { u.Rules[0].Category = tenants.CategoryPresence },
+	})
+	told := make(chan string, 10)
+	news := func(id string) {
+		w.gateway.Presence(w.document(), hubName, upstream.Presence{ID: id, Joined: true, Group: "g", UserID: "ann"}, func() { told <- id })
+	}
+	news("under way")
+	if a := w.next(); a.message(t).ID != "under way" {
+		t.Errorf("got %s", a.body)
+	}
+	w.ledger.until(t, "the attempt to be logged", func(l *ledger) bool { return len(l.deliveries) == 1 })
+	ctx, cancel := context.WithTimeout(t.Context(), wait)
+	defer cancel()
+	if err := w.gateway.Close(ctx); err != nil { // the second attempt is the last one here
+		t.Fatal(err)
+	}
+	news("later")
+	if len(told) != 0 {
+		t.Errorf("%s is said to be told", <-told)
+	}
+	w.ledger.mu.Lock()
+	defer w.ledger.mu.Unlock()
+	if w.ledger.refused["upstream_event_lost"] != 0 || len(w.ledger.deliveries) != 2 {
+		t.Errorf("refused %v, deliveries %+v; want the two attempts alone", w.ledger.refused, w.ledger.deliveries)
 	}
 }

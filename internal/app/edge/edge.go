@@ -140,8 +140,8 @@ func (e *Edge) shared(f *fleet.Fleet) error {
 		},
 	})
 	if e.bus, err = backplane.New(backplane.Config{
-		OnPresence: e.presence,
-		Redis:      e.redis, EdgeRun: e.run, Logger: e.log, StreamsOnly: e.cfg.StreamsOnly,
+		Presence: e.presence,
+		Redis:    e.redis, EdgeRun: e.run, Logger: e.log, StreamsOnly: e.cfg.StreamsOnly,
 		OnAccepted: func(a backplane.Accepted) {
 			e.recorder.Accepted(a.Tenant, a.Hub, a.Epoch, a.Minute, a.Total, a.Charge)
 			e.recorder.Attribute(a.Tenant, a.Minute, a.Charge, usage.About(a.About))

@@ -10,18 +10,19 @@ import (
 	"github.com/signalbox/signalbox/tenants/directory"
 )
 
-// presence has a hub's upstream told of who comes and leaves. When it isn't known now
-// what the tenant wants, it is told later, by whatever edge.
-func (e *Edge) presence(t tenants.ID, hub string, news backplane.PresenceEvent, told func()) {
-	ctx, cancel := context.WithTimeout(context.Background(), documentTimeout)
+// presence is how a hub's upstream is told of who comes and leaves. When it isn't known
+// now what the tenant wants, it is told later, by whatever edge.
+func (e *Edge) presence(ctx context.Context, t tenants.ID, hub string) (func(backplane.PresenceEvent, func()), error) {
+	ctx, cancel := context.WithTimeout(ctx, documentTimeout)
 	defer cancel()
 	doc, err := e.directory.ByID(ctx, t)
 	switch {
 	case errors.Is(err, directory.ErrNotFound):
-		told()
+		return func(_ backplane.PresenceEvent, told func()) { told() }, nil
 	case err != nil:
-		e.log.Debug("news of presence wait", "tenant_id", t, "hub", hub, "error", err)
-	default:
-		e.hubs.upstreams.Presence(doc, hub, upstream.Presence(news), told)
+		return nil, err
 	}
+	return func(news backplane.PresenceEvent, told func()) {
+		e.hubs.upstreams.Presence(doc, hub, upstream.Presence(news), told)
+	}, nil
 }

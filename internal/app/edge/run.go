@@ -85,6 +85,7 @@ func (e *Edge) Run(ctx, forced context.Context) error {
 	e.hubs.servers.Close()
 	e.hubs.pairings.Close() // behind what both had to say to other edges
 	e.transports.Wait()
+	e.bus.StopTelling() // others tell what this edge would have no time for
 	err = errors.Join(err, e.tellUpstreams(forced))
 	rest()
 	err = errors.Join(err, work.Wait())
