@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -28,8 +29,29 @@ type Users struct {
 	figures *Figures
 
 	mu   sync.Mutex
-	open map[userKey]int // on this edge
-	work sync.WaitGroup
+	open map[userKey][]*openConnection // on this edge, those that are being asked for included
+	// owed are members that couldn't be taken out of their sorted set, by its user.
+	owed   map[userKey][]any
+	debts  int  // of owed
+	paying bool // somebody tries again
+	work   sync.WaitGroup
+
+	stop    context.Context // ends with Wait
+	stopped context.CancelFunc
+}
+
+const (
+	// maxOwed is the most members that are remembered as owed; the others are found
+	// by who asks for more than there may be on this edge.
+	maxOwed = 100_000
+	// payEvery is how often is tried to take out those that are owed.
+	payEvery = time.Second
+)
+
+// openConnection is a connection that this edge counts.
+type openConnection struct {
+	hub, id  string
+	admitted bool // else Redis is being asked
 }
 
 type userKey struct {
@@ -51,7 +73,9 @@ func userConnection(member string) UserConnection {
 
 // NewUsers returns a Users of the edge with that run id; figures may be nil.
 func NewUsers(r redis.UniversalClient, run string, figures *Figures, log *slog.Logger) *Users {
-	return &Users{redis: r, run: run, figures: figures, log: log, open: make(map[userKey]int)}
+	u := &Users{redis: r, run: run, figures: figures, log: log, open: make(map[userKey][]*openConnection), owed: make(map[userKey][]any)}
+	u.stop, u.stopped = context.WithCancel(context.Background())
+	return u
 }
 
 // admitUser adds a connection to a user's unless there are as many as may be; with
@@ -77,28 +101,58 @@ return {redis.call('ZCARD', KEYS[1]), 1, out}`)
 func (u *Users) Admit(ctx context.Context, t tenants.ID, user string, l *tenants.Limits, closeOldest bool, c UserConnection) (release func(), closed []UserConnection, err error) {
 	k, most := userKey{t, user}, l.MaxConnectionsPerUser
 	c.Run = u.run
-	added, closed, err := u.ask(ctx, t, user, most, closeOldest, c)
+	mine := &openConnection{hub: c.Hub, id: c.ID}
+	u.mu.Lock()
+	u.open[k] = append(u.open[k], mine) // from here on it is no ghost
+	u.mu.Unlock()
+	added, closed, err := u.ask(ctx, k, most, closeOldest, c)
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if err != nil {
 		// Alone, and the oldest can't be told: this edge's own are bounded.
-		added, closed = u.open[k] < most, nil
+		added, closed = u.admitted(k) < most, nil
 	}
 	if !added {
+		u.forget(k, mine)
+		if err != nil { // it may have been added all the same
+			u.owe(k, c.member())
+		}
 		return nil, nil, refuse(usersRow, most, 0, connectionRetry)
 	}
-	u.open[k]++
-	if l.Tried != nil && l.Tried.MaxConnectionsPerUser > 0 && u.open[k] > l.Tried.MaxConnectionsPerUser {
+	mine.admitted = true
+	if l.Tried != nil && l.Tried.MaxConnectionsPerUser > 0 && u.admitted(k) > l.Tried.MaxConnectionsPerUser {
 		u.figures.Would(t, usersRow.Name)
 	}
-	return sync.OnceFunc(func() { u.release(k, c) }), closed, nil
+	return sync.OnceFunc(func() { u.release(k, mine, c) }), closed, nil
 }
 
-// ask asks Redis; a connection of an edge that is dead doesn't count.
-func (u *Users) ask(ctx context.Context, t tenants.ID, user string, most int, closeOldest bool, c UserConnection) (added bool, out []UserConnection, err error) {
+// admitted is how many of a user's connections this edge has. u.mu is held.
+func (u *Users) admitted(k userKey) (n int) {
+	for _, c := range u.open[k] {
+		if c.admitted {
+			n++
+		}
+	}
+	return n
+}
+
+// forget takes one out. u.mu is held.
+func (u *Users) forget(k userKey, mine *openConnection) {
+	list := u.open[k]
+	if i := slices.Index(list, mine); i >= 0 {
+		list = slices.Delete(list, i, i+1)
+	}
+	if u.open[k] = list; len(list) == 0 {
+		delete(u.open, k)
+	}
+}
+
+// ask asks Redis; a connection of an edge that is dead doesn't count, nor does one of
+// this edge that isn't open here.
+func (u *Users) ask(ctx context.Context, k userKey, most int, closeOldest bool, c UserConnection) (added bool, out []UserConnection, err error) {
 	ctx, cancel := context.WithTimeout(ctx, leaseTimeout)
 	defer cancel()
-	key := redisclient.UserConnections(t, user)
+	key := redisclient.UserConnections(k.tenant, k.user)
 	ends := 0
 	if closeOldest {
 		ends = 1
@@ -118,15 +172,17 @@ func (u *Users) ask(ctx context.Context, t tenants.ID, user string, most int, cl
 		if answer[1] == int64(1) {
 			return true, out, nil
 		}
-		if !u.dropDead(ctx, key, out) {
+		if !u.dropDead(ctx, k, out) {
 			return false, nil, nil
 		}
 	}
 	return false, nil, nil
 }
 
-// dropDead forgets connections of edges that have ended, and reports whether it did.
-func (u *Users) dropDead(ctx context.Context, key string, all []UserConnection) bool {
+// dropDead forgets connections of edges that have ended and those of this edge that
+// aren't open here, and reports whether it did.
+func (u *Users) dropDead(ctx context.Context, k userKey, all []UserConnection) bool {
+	dead := u.ghosts(k, all)
 	pipe := u.redis.Pipeline()
 	leases := make(map[string]*redis.IntCmd)
 	for _, c := range all {
@@ -134,34 +190,109 @@ func (u *Users) dropDead(ctx context.Context, key string, all []UserConnection) 
 			leases[c.Run] = pipe.Exists(ctx, redisclient.EdgeLease(c.Run))
 		}
 	}
-	if len(leases) == 0 {
-		return false
+	if len(leases) > 0 {
+		if _, err := pipe.Exec(ctx); err != nil {
+			return false
+		}
 	}
-	if _, err := pipe.Exec(ctx); err != nil {
-		return false
-	}
-	var dead []any
 	for _, c := range all {
 		if l := leases[c.Run]; l != nil && l.Val() == 0 {
 			dead = append(dead, c.member())
 		}
 	}
-	return len(dead) > 0 && u.redis.ZRem(ctx, key, dead...).Err() == nil
+	return len(dead) > 0 && u.redis.ZRem(ctx, redisclient.UserConnections(k.tenant, k.user), dead...).Err() == nil
 }
 
-func (u *Users) release(k userKey, c UserConnection) {
+// ghosts are the members of this edge that aren't open here.
+func (u *Users) ghosts(k userKey, all []UserConnection) (dead []any) {
 	u.mu.Lock()
-	if u.open[k]--; u.open[k] <= 0 {
-		delete(u.open, k)
+	defer u.mu.Unlock()
+	for _, c := range all {
+		is := func(o *openConnection) bool { return o.hub == c.Hub && o.id == c.ID }
+		if c.Run == u.run && !slices.ContainsFunc(u.open[k], is) {
+			dead = append(dead, c.member())
+		}
 	}
+	return dead
+}
+
+func (u *Users) release(k userKey, mine *openConnection, c UserConnection) {
+	u.mu.Lock()
+	u.forget(k, mine)
 	u.mu.Unlock()
 	u.work.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
-		defer cancel()
-		if err := u.redis.ZRem(ctx, redisclient.UserConnections(k.tenant, k.user), c.member()).Err(); err != nil {
-			u.log.Warn("user's connection not taken back", "tenant_id", k.tenant, "error", err)
+		if err := u.takeOut(k, c.member()); err != nil {
+			u.log.Debug("user's connection not taken back yet", "tenant_id", k.tenant, "error", err)
+			u.mu.Lock()
+			defer u.mu.Unlock()
+			u.owe(k, c.member())
 		}
 	})
+}
+
+func (u *Users) takeOut(k userKey, members ...any) error {
+	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	defer cancel()
+	return u.redis.ZRem(ctx, redisclient.UserConnections(k.tenant, k.user), members...).Err()
+}
+
+// owe has a member taken out as soon as Redis is there. u.mu is held.
+func (u *Users) owe(k userKey, member string) {
+	if u.debts >= maxOwed {
+		u.log.Warn("a user's connection is not taken back", "tenant_id", k.tenant, "limit", maxOwed)
+		return
+	}
+	u.debts++
+	u.owed[k] = append(u.owed[k], member)
+	if !u.paying && u.stop.Err() == nil {
+		u.paying = true
+		u.work.Go(u.pay)
+	}
+}
+
+// pay takes out what is owed, until nothing is or the edge ends, whose connections
+// don't count then.
+func (u *Users) pay() {
+	tick := time.NewTicker(payEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-u.stop.Done():
+			return
+		case <-tick.C:
+		}
+		for {
+			k, members, ok := u.debt()
+			if !ok {
+				return
+			}
+			if u.takeOut(k, members...) != nil {
+				break
+			}
+			u.paid(k, len(members))
+		}
+	}
+}
+
+// debt is something that is owed; false = nothing is, and nobody tries any more.
+func (u *Users) debt() (k userKey, members []any, ok bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for k, members := range u.owed {
+		return k, slices.Clone(members), true
+	}
+	u.paying = false
+	return k, nil, false
+}
+
+// paid forgets the first n that are owed for a user.
+func (u *Users) paid(k userKey, n int) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.debts -= n
+	if u.owed[k] = u.owed[k][n:]; len(u.owed[k]) == 0 {
+		delete(u.owed, k)
+	}
 }
 
 // Full returns the refusal that a further connection of a user would get now where
@@ -169,6 +300,7 @@ func (u *Users) release(k userKey, c UserConnection) {
 func (u *Users) Full(ctx context.Context, t tenants.ID, user string, l *tenants.Limits) error {
 	ctx, cancel := context.WithTimeout(ctx, peekPatience)
 	defer cancel()
+	k := userKey{t, user}
 	key := redisclient.UserConnections(t, user)
 	n, err := u.redis.ZCard(ctx, key).Result()
 	if err != nil || n < int64(l.MaxConnectionsPerUser) {
@@ -182,11 +314,14 @@ func (u *Users) Full(ctx context.Context, t tenants.ID, user string, l *tenants.
 	for i, m := range members {
 		all[i] = userConnection(m)
 	}
-	if u.dropDead(ctx, key, all) {
+	if u.dropDead(ctx, k, all) {
 		return nil
 	}
 	return refuse(usersRow, l.MaxConnectionsPerUser, 0, connectionRetry)
 }
 
-// Wait waits until what was released is told.
-func (u *Users) Wait() { u.work.Wait() }
+// Wait waits until what was released is told, or couldn't be.
+func (u *Users) Wait() {
+	u.stopped()
+	u.work.Wait()
+}
