@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/signalbox/signalbox/internal/redisclient"
@@ -66,10 +67,10 @@ func kinds(keys []string) (all []string) {
 	return all
 }
 
-// TestDeletedTenant_leaves_nothing: messages, history, groups, presence, owners,
+// TestSEC_18_a_deleted_tenant_leaves_nothing: messages, history, groups, presence, owners,
 // idempotency, limits and delivery log are gone from Redis, connections are closed,
 // and whoever takes the name next gets nothing of it.
-func TestDeletedTenant_leaves_nothing(t *testing.T) {
+func TestSEC_18_a_deleted_tenant_leaves_nothing(t *testing.T) {
 	t.Parallel()
 	f := startPlane(t, 2, func(c *Config) {
 		c.purge = purgeTimes{first: 3 * time.Second, ledger: 10 * time.Second, every: time.Second, settled: 6 * time.Second, last: 7 * time.Second}
@@ -163,7 +164,7 @@ func TestDeletedTenant_leaves_nothing(t *testing.T) {
 	}
 }
 
-func TestSuspendedTenant_is_not_served_until_it_is_resumed(t *testing.T) {
+func TestSEC_18_a_suspended_tenant_is_not_served(t *testing.T) {
 	t.Parallel()
 	f := startPlane(t, 2, func(*Config) {})
 	token := f.token(f.key, "ann")
@@ -280,9 +281,9 @@ func TestDomain_is_served_once_its_record_is_there(t *testing.T) {
 	serves(http.StatusUnauthorized)
 }
 
-// TestRotation_under_traffic: with an overlap, no request and no connection of the
+// TestSEC_16_rotation_under_traffic: with an overlap, no request and no connection of the
 // former key is refused until it ends; ended, all of them are.
-func TestRotation_under_traffic(t *testing.T) {
+func TestSEC_16_rotation_under_traffic(t *testing.T) {
 	t.Parallel()
 	f := startPlane(t, 2, func(*Config) {})
 	token := f.token(f.key, "ann")
@@ -367,5 +368,10 @@ func TestRotation_under_traffic(t *testing.T) {
 	}
 	if status, _ := f.negotiate(0, f.token(fresh, "ann"), "", ""); status != http.StatusUnauthorized {
 		t.Errorf("its token is answered with %d", status)
+	}
+	rows, _ := f.api.app.core.pool.Query(t.Context(), "SELECT action || ' ' || subject FROM audit_events WHERE tenant_id = $1 AND action LIKE 'key.%' AND ip <> '' AND request_id <> '' ORDER BY id", f.tenant)
+	audited, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if want := []string{"key.regenerated primary", "key.overlap_ended primary", "key.regenerated primary"}; err != nil || !slices.Equal(audited, want) {
+		t.Errorf("the audit has %v, %v, want %v", audited, err, want)
 	}
 }

@@ -98,6 +98,13 @@ func (c *clients) origins(r *http.Request) []string {
 func (c *clients) resolve(r *http.Request) (*transport.Endpoint, error) {
 	telemetry.SetRoute(r.Context(), "/client")
 	d := destinationOf(r)
+	hub, misnamed := hubOf(r)
+	if misnamed != nil { // whether there is the tenant or not
+		if d.err == nil {
+			c.refused(d.tenant.ID, "", codeInvalid)
+		}
+		return nil, refuse(http.StatusBadRequest, "Bad request: "+misnamed.Error()+".")
+	}
 	switch {
 	case errors.Is(d.err, directory.ErrNotFound):
 		_ = c.auth.nobody(r)
@@ -108,11 +115,6 @@ func (c *clients) resolve(r *http.Request) (*transport.Endpoint, error) {
 		return nil, retryable(refuse(http.StatusServiceUnavailable, "The service can't tell now whose URL this is."), time.Second)
 	}
 	t := d.tenant
-	hub, err := hubOf(r)
-	if err != nil {
-		c.refused(t.ID, "", codeInvalid)
-		return nil, refuse(http.StatusBadRequest, "Bad request: "+err.Error()+".")
-	}
 	in := t.LimitsAt(time.Now())
 	if err := c.limits.arrive(r, t, in); err != nil {
 		return nil, c.refusal(r, t, hub, err)

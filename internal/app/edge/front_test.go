@@ -86,9 +86,9 @@ type wanderer struct {
 }
 
 // negotiated is a wanderer that has no transport yet.
-func (c *cluster) negotiated(d *tenants.Document, hub, user string) *wanderer {
+func (c *cluster) negotiated(d *tenants.Document, hub, token string) *wanderer {
 	c.t.Helper()
-	w := &wanderer{c: c, token: clientJWT(c.t, d, 0, hub, user)}
+	w := &wanderer{c: c, token: token}
 	res, body := c.do(http.MethodPost, c.base(anyEdge, d.Slug)+"/client/negotiate?negotiateVersion=1&hub="+hub, w.token, "", nil)
 	var n struct{ ConnectionID, ConnectionToken string }
 	if err := json.Unmarshal([]byte(body), &n); err != nil || n.ConnectionToken == "" {
@@ -108,7 +108,22 @@ func (w *wanderer) call(method, body string) (int, string) {
 // polling connects by long polling and returns the edge that owns it.
 func (c *cluster) polling(d *tenants.Document, hub, user string) (w *wanderer, owner int) {
 	c.t.Helper()
-	w = c.negotiated(d, hub, user)
+	w = c.negotiated(d, hub, clientJWT(c.t, d, 0, hub, user))
+	return w, w.poll()
+}
+
+// pollingWith is polling with a token.
+func (c *cluster) pollingWith(d *tenants.Document, hub, token string) *wanderer {
+	c.t.Helper()
+	w := c.negotiated(d, hub, token)
+	w.poll()
+	return w
+}
+
+// poll makes the first poll, and returns the edge that owns the connection.
+func (w *wanderer) poll() (owner int) {
+	c := w.c
+	c.t.Helper()
 	w.more = func() string {
 		status, got := w.call(http.MethodGet, "")
 		if status != http.StatusOK {
@@ -119,13 +134,19 @@ func (c *cluster) polling(d *tenants.Document, hub, user string) (w *wanderer, o
 	w.text = w.more()
 	owner = c.front.latest()
 	w.handshake()
-	return w, owner
+	return owner
 }
 
 // streaming connects by Server-Sent Events.
 func (c *cluster) streaming(d *tenants.Document, hub, user string) *wanderer {
 	c.t.Helper()
-	w := c.negotiated(d, hub, user)
+	return c.streamingWith(d, hub, clientJWT(c.t, d, 0, hub, user))
+}
+
+// streamingWith is streaming with a token.
+func (c *cluster) streamingWith(d *tenants.Document, hub, token string) *wanderer {
+	c.t.Helper()
+	w := c.negotiated(d, hub, token)
 	ctx, cancel := context.WithCancel(c.t.Context())
 	c.t.Cleanup(cancel)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.front.url+w.path, nil)

@@ -122,14 +122,14 @@ func (g *registry) apply(t *tenants.Document, name string, s *servedHub) {
 // are closed for good, the others get its limits and settings. It is the
 // directory's OnChange and doesn't block.
 func (g *registry) changed(_, after *tenants.Document) {
-	g.serversChanged(after)
 	g.watchKeys(after)
 	if after.Status == tenants.Deleted {
 		g.mu.Lock()
 		g.deleted[after.ID] = true
 		g.mu.Unlock()
 	}
-	for name, s := range g.of(after.ID) {
+	served := g.of(after.ID)
+	for name, s := range served {
 		closed := 0
 		s.server.Each(func(c *hubs.Connection) {
 			if reason := endReason(after, tokenOf(c).Credential()); reason != "" {
@@ -140,9 +140,14 @@ func (g *registry) changed(_, after *tenants.Document) {
 		if closed > 0 {
 			g.log.Info("connections closed by a change of the tenant", "tenant_id", after.ID, "hub", name, "count", closed, "revision", after.Revision)
 		}
-		if after.Status != tenants.Active {
-			continue
-		}
+	}
+	// After their clients, some of which end with them: these mustn't be told to come
+	// back because they have lost their app server.
+	g.serversChanged(after)
+	if after.Status != tenants.Active {
+		return
+	}
+	for name, s := range served {
 		s.allow(after, name)
 		g.apply(after, name, s)
 		s.handlers.changed()

@@ -52,6 +52,10 @@ func (s *servers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // an error, and nothing else.
 func (s *servers) admission(r *http.Request) (*serverconn.Admission, *transport.Error) {
 	d := destinationOf(r)
+	hub, misnamed := hubOf(r)
+	if misnamed != nil { // whether there is the tenant or not
+		return nil, refuse(http.StatusBadRequest, "Bad request: "+misnamed.Error()+".")
+	}
 	switch {
 	case errors.Is(d.err, directory.ErrNotFound):
 		_ = s.auth.nobody(r)
@@ -62,10 +66,6 @@ func (s *servers) admission(r *http.Request) (*serverconn.Admission, *transport.
 		return nil, retryable(refuse(http.StatusServiceUnavailable, "The service can't tell now whose URL this is."), time.Second)
 	}
 	t := d.tenant
-	hub, err := hubOf(r)
-	if err != nil {
-		return nil, refuse(http.StatusBadRequest, "Bad request: "+err.Error()+".")
-	}
 	p, err := s.auth.server(t, r, hub)
 	switch {
 	case wrongKind(err):
