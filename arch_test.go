@@ -93,7 +93,7 @@ var directions = []struct {
 	may      []string
 }{
 	// What knows nothing of the rest.
-	{[]string{"hubs/protocol", "migrations", "web", "internal/fault", "internal/embedded", "internal/fleet", "internal/outbound", "internal/telemetry", "scripts/...", "deploy/..."}, nil},
+	{[]string{"hubs/protocol", "hubs/connectionstring", "adminapi/client", "migrations", "web", "internal/fault", "internal/embedded", "internal/fleet", "internal/outbound", "internal/telemetry", "scripts/...", "deploy/..."}, nil},
 	{[]string{"internal/httpserver", "internal/postgres"}, leaves},
 	{[]string{"internal/fault/pages", "tenants/limitspage"}, []string{"internal/fault", "tenants"}},
 	{[]string{"internal/redisclient"}, []string{"tenants"}},
@@ -105,7 +105,8 @@ var directions = []struct {
 	{[]string{"hubs/transport", "hubs/backplanetest"}, []string{"hubs", "hubs/protocol", "hubs/internal/..."}},
 	{[]string{"hubs/serviceprotocol"}, []string{"hubs/protocol"}},
 	{[]string{"hubs/serviceprotocol/strict"}, []string{"hubs/serviceprotocol"}},
-	{[]string{"hubs/appserver"}, []string{"hubs", "hubs/protocol", "hubs/values", "hubs/serviceprotocol"}},
+	{[]string{"hubs/client"}, []string{"hubs/protocol"}},
+	{[]string{"hubs/appserver"}, []string{"hubs", "hubs/connectionstring", "hubs/protocol", "hubs/values", "hubs/serviceprotocol"}},
 	{[]string{"hubs/pairing", "hubs/serverconn", "hubs/serverlink", "hubs/upstream"}, append([]string{"hubs", "hubs/protocol", "hubs/values", "hubs/serviceprotocol", "hubs/pairing", "hubs/serverconn", "tenants", "internal/redisclient"}, leaves...)},
 	{[]string{"hubs/clientmethods"}, []string{"hubs", "hubs/protocol", "hubs/values", "tenants/permissions"}},
 	{[]string{"hubs/hubgen/..."}, []string{"hubs", "hubs/protocol", "hubs/hubgen/..."}},
@@ -121,7 +122,7 @@ var directions = []struct {
 	{[]string{"adminapi"}, append([]string{"tenants", "tenants/accesstoken", "tenants/openid", "tenants/permissions", "billing", "billing/usage"}, leaves...)},
 	{[]string{"adminapi/rolespage"}, []string{"adminapi", "tenants"}},
 	// Here things meet.
-	{[]string{"internal/app/..."}, []string{"adminapi", "billing/...", "hubs/...", "internal/...", "migrations", "tenants/...", "web"}},
+	{[]string{"internal/app/..."}, []string{"adminapi/...", "billing/...", "hubs/...", "internal/...", "migrations", "tenants/...", "web"}},
 	{[]string{"cmd/..."}, []string{"internal/app/...", "internal/telemetry"}},
 	{[]string{"e2e/..."}, []string{"hubs", "hubs/appserver", "hubs/protocol", "hubs/transport"}},
 	{[]string{"examples/..."}, []string{"hubs", "hubs/appserver", "hubs/transport", "hubs/filters"}},
@@ -156,7 +157,7 @@ var fences = []struct {
 	library string // and all below
 	only    []string
 }{
-	{"github.com/coder/websocket", []string{"hubs/transport", "hubs/serverconn", "hubs/appserver", "internal/app/loadgen"}},
+	{"github.com/coder/websocket", []string{"hubs/transport", "hubs/serverconn", "hubs/appserver", "hubs/client"}},
 	{"github.com/jackc/pgx", []string{"internal/postgres", "internal/testenv", "*store", "internal/app/api"}},
 	{"github.com/redis/go-redis", []string{"internal/redisclient", "internal/app/...", "hubs/backplane", "hubs/quota", "hubs/serverlink", "hubs/upstream", "tenants/directory", "tenants/deliveries", "billing/usage"}},
 	{"github.com/golang-jwt/jwt", []string{"tenants/accesstoken", "hubs/appserver"}},
@@ -164,6 +165,7 @@ var fences = []struct {
 	{"go.opentelemetry.io/otel/sdk", []string{"internal/telemetry"}},
 	{"github.com/riverqueue/river", []string{"internal/postgres", "internal/app/api", "*store"}},
 	{"github.com/shirou/gopsutil", []string{"internal/app/dev"}},
+	{"github.com/spf13/cobra", []string{"internal/app/cli"}},
 }
 
 func TestLibraries_stay_behind_their_fences(t *testing.T) {

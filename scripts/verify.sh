@@ -24,6 +24,10 @@ sed "s|^output:.*|output: $fresh/api.gen.go|" adminapi/oapi-codegen.yaml >"$fres
 (cd adminapi && "$fresh/oapi-codegen" -config "$fresh/oapi-codegen.yaml" openapi.yaml)
 compare adminapi/api.gen.go "$fresh/api.gen.go"
 
+sed "s|^output:.*|output: $fresh/client.gen.go|" adminapi/client/oapi-codegen.yaml >"$fresh/client.yaml"
+(cd adminapi/client && "$fresh/oapi-codegen" -config "$fresh/client.yaml" ../openapi.yaml)
+compare adminapi/client/client.gen.go "$fresh/client.gen.go"
+
 (cd web && npx --no-install openapi-typescript ../adminapi/openapi.yaml -o "$fresh/schema.d.ts" >/dev/null)
 compare web/src/shared/api/schema.d.ts "$fresh/schema.d.ts"
 

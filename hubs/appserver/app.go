@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/hubs/connectionstring"
 	"github.com/signalbox/signalbox/hubs/serviceprotocol"
 )
 
@@ -21,7 +22,7 @@ type App struct {
 	hub      *hubs.Server
 	hubKey   string // the hub's name to the service
 	serverID string
-	endpoint *endpoint
+	endpoint endpoint
 	opt      Options
 	log      *slog.Logger
 	bus      *bus
@@ -64,7 +65,7 @@ func Connect(ctx context.Context, hub *hubs.Server, connectionString string, o .
 	if err != nil {
 		return nil, fmt.Errorf("connect an app server: %w", err)
 	}
-	e, err := parseConnectionString(connectionString)
+	e, err := connectionstring.Parse(connectionString)
 	if err != nil {
 		return nil, fmt.Errorf("connect an app server: %w", err)
 	}
@@ -76,7 +77,7 @@ func Connect(ctx context.Context, hub *hubs.Server, connectionString string, o .
 		return nil, fmt.Errorf("connect an app server: the service knows no hub of the name %q: a letter and up to 127 letters, digits, - and _", key)
 	}
 	a := &App{
-		hub: hub, hubKey: key, serverID: opt.ServerName + "_" + strings.ToLower(rand.Text()), endpoint: e, opt: opt, log: opt.Logger,
+		hub: hub, hubKey: key, serverID: opt.ServerName + "_" + strings.ToLower(rand.Text()), endpoint: endpoint{e}, opt: opt, log: opt.Logger,
 		done: make(chan struct{}), clients: make(map[string]*client), changed: make(chan struct{}),
 	}
 	a.bus = &bus{app: a}

@@ -67,7 +67,7 @@ func (a *App) dial(ctx context.Context, target string) (*link, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
-	at := strings.Replace(a.endpoint.server, "http", "ws", 1) + "server/?hub=" + url.QueryEscape(a.hubKey) + "&cid=" + hubs.NewConnectionID()
+	at := strings.Replace(a.endpoint.Server, "http", "ws", 1) + "server/?hub=" + url.QueryEscape(a.hubKey) + "&cid=" + hubs.NewConnectionID()
 	if target != "" {
 		at += "&target=" + url.QueryEscape(target)
 	}

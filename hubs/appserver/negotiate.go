@@ -73,7 +73,7 @@ func (a *App) negotiate(w http.ResponseWriter, r *http.Request) {
 func (a *App) clientURL(path string, query url.Values) string {
 	query.Del("access_token")
 	query.Del("hub")
-	text := a.endpoint.client + "client/?hub=" + url.QueryEscape(a.hubKey)
+	text := a.endpoint.Client + "client/?hub=" + url.QueryEscape(a.hubKey)
 	if path != "" {
 		text += "&asrs.op=" + url.QueryEscape(path)
 	}

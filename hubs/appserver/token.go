@@ -8,6 +8,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/hubs/connectionstring"
 	"github.com/signalbox/signalbox/hubs/serviceprotocol"
 )
 
@@ -30,15 +31,18 @@ const (
 	maxHandshakeLimit = 30 * time.Second
 )
 
+// endpoint is where the service is, and the key that signs its tokens.
+type endpoint struct{ *connectionstring.Endpoint }
+
 // serverToken opens server connections of a hub.
-func (e *endpoint) serverToken(hub, serverID string, now time.Time) (string, error) {
+func (e endpoint) serverToken(hub, serverID string, now time.Time) (string, error) {
 	return e.mint(jwt.MapClaims{"nameid": serverID}, "server", hub, now, serverTokenLife)
 }
 
-func (e *endpoint) mint(claims jwt.MapClaims, kind, hub string, now time.Time, life time.Duration) (string, error) {
-	claims["aud"] = e.audience + kind + "/?hub=" + url.QueryEscape(hub)
+func (e endpoint) mint(claims jwt.MapClaims, kind, hub string, now time.Time, life time.Duration) (string, error) {
+	claims["aud"] = e.Audience + kind + "/?hub=" + url.QueryEscape(hub)
 	claims["iat"], claims["nbf"], claims["exp"] = now.Unix(), now.Unix(), now.Add(life).Unix()
-	return jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString(e.key)
+	return jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString(e.Key)
 }
 
 // clientToken lets a client in as p.

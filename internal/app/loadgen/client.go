@@ -10,10 +10,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strings"
 
-	"github.com/coder/websocket"
-
+	"github.com/signalbox/signalbox/hubs/client"
 	"github.com/signalbox/signalbox/hubs/protocol"
 )
 
@@ -33,30 +31,24 @@ type dialer struct {
 func (d *dialer) Open(ctx context.Context) (*Client, error) {
 	address := d.config.URL + "/client/"
 	query := url.Values{"hub": {d.config.Hub}}
-	id := ""
-	if d.config.Negotiate {
-		var answer struct{ ConnectionID, ConnectionToken string }
-		if err := d.post(ctx, address+"negotiate?negotiateVersion=1&"+query.Encode(), nil, &answer); err != nil {
-			return nil, fmt.Errorf("negotiate: %w", err)
-		}
-		id = answer.ConnectionID
-		query.Set("id", answer.ConnectionToken)
+	if d.config.Transport == "websockets" {
+		return d.webSocket(ctx, address+"?"+query.Encode())
 	}
+	var answer struct{ ConnectionID, ConnectionToken string }
+	if err := d.post(ctx, address+"negotiate?negotiateVersion=1&"+query.Encode(), nil, &answer); err != nil {
+		return nil, fmt.Errorf("negotiate: %w", err)
+	}
+	query.Set("id", answer.ConnectionToken)
 	address += "?" + query.Encode()
-	var c *Client
-	var err error
-	switch d.config.Transport {
-	case "websockets":
-		c, err = d.webSocket(ctx, address)
-	case "sse":
-		c, err = d.events(ctx, address)
-	default:
-		c, err = d.polling(ctx, address)
+	open := d.polling
+	if d.config.Transport == "sse" {
+		open = d.events
 	}
+	c, err := open(ctx, address)
 	if err != nil {
 		return nil, err
 	}
-	c.ID = id
+	c.ID = answer.ConnectionID
 	return c, nil
 }
 
@@ -66,48 +58,23 @@ func (d *dialer) handshake() []byte {
 }
 
 func (d *dialer) webSocket(ctx context.Context, address string) (*Client, error) {
-	ws, res, err := websocket.Dial(ctx, address, &websocket.DialOptions{HTTPClient: d.http, HTTPHeader: d.header()}) //nolint:bodyclose // Dial has closed it
+	k, err := client.Dial(ctx, client.Config{URL: address, Token: d.token, Protocol: d.proto, Direct: !d.config.Negotiate, HTTP: d.http})
 	if err != nil {
-		if res != nil {
-			return nil, refusal(res)
-		}
-		return nil, fmt.Errorf("open WebSocket: %w", err)
-	}
-	ws.SetReadLimit(-1)
-	if err := ws.Write(ctx, websocket.MessageText, d.handshake()); err != nil {
-		return nil, fmt.Errorf("send handshake: %w", err)
-	}
-	_, first, err := ws.Read(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("read handshake: %w", err)
-	}
-	rest, err := accepted(first)
-	if err != nil {
-		ws.CloseNow() //nolint:errcheck // it is refused already
 		return nil, err
 	}
-	kind := websocket.MessageText
-	if d.proto.TransferFormat() == protocol.Binary {
-		kind = websocket.MessageBinary
-	}
 	return &Client{
+		ID: k.ID(),
 		Read: func(found func([]byte)) error {
-			found(rest)
-			buf := bytes.NewBuffer(nil)
 			for {
-				_, r, err := ws.Reader(context.Background())
+				frame, err := k.Frame(context.Background())
 				if err != nil {
 					return err
 				}
-				buf.Reset()
-				if _, err := buf.ReadFrom(r); err != nil {
-					return err
-				}
-				found(buf.Bytes())
+				found(frame)
 			}
 		},
-		Ping:  func(ctx context.Context) error { return ws.Write(ctx, kind, d.ping) },
-		Close: func() { _ = ws.CloseNow() },
+		Ping:  func(ctx context.Context) error { return k.Send(ctx, &protocol.Message{Type: protocol.Ping}) },
+		Close: k.Abort,
 	}, nil
 }
 
@@ -228,7 +195,7 @@ func (d *dialer) get(ctx context.Context, address, accept string) (*http.Respons
 	}
 	if res.StatusCode != http.StatusOK {
 		defer func() { _ = res.Body.Close() }()
-		return nil, refusal(res)
+		return nil, client.Refusal(res)
 	}
 	return res, nil
 }
@@ -246,7 +213,7 @@ func (d *dialer) post(ctx context.Context, address string, data []byte, v any) e
 	}
 	defer func() { _ = res.Body.Close() }()
 	if res.StatusCode != http.StatusOK {
-		return refusal(res)
+		return client.Refusal(res)
 	}
 	if v == nil {
 		_, err = io.Copy(io.Discard, res.Body)
@@ -255,25 +222,7 @@ func (d *dialer) post(ctx context.Context, address string, data []byte, v any) e
 	return json.NewDecoder(res.Body).Decode(v)
 }
 
-// Refused is an answer that isn't the one that was asked for.
-type Refused struct {
-	Status     int
-	RetryAfter string // the header
-	Text       string
-}
-
-func (e *Refused) Error() string {
-	return fmt.Sprintf("refused with %d: %s", e.Status, e.Text)
-}
-
-// refusal reads what a refusal says.
-func refusal(res *http.Response) error {
-	text, _ := io.ReadAll(io.LimitReader(res.Body, 300))
-	return &Refused{Status: res.StatusCode, RetryAfter: res.Header.Get("Retry-After"), Text: strings.TrimSpace(string(text))}
-}
-
 // isRefused returns the refusal that err is.
-func isRefused(err error) (*Refused, bool) {
-	var r *Refused
-	return r, errors.As(err, &r)
+func isRefused(err error) (*client.Refused, bool) {
+	return errors.AsType[*client.Refused](err)
 }

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/signalbox/signalbox/hubs/client"
 )
 
 // publisher sends messages over REST with the plain access key.
@@ -67,7 +69,7 @@ func (p *publisher) do(ctx context.Context, method, address, body string, want i
 	}
 	defer func() { _ = res.Body.Close() }()
 	if res.StatusCode != want {
-		return refusal(res)
+		return client.Refusal(res)
 	}
 	_, err = io.Copy(io.Discard, res.Body)
 	return err

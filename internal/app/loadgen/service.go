@@ -16,7 +16,7 @@ import (
 )
 
 // Service is what is put under load. Its methods are called by many goroutines;
-// an error of type *Refused with a status of 429 or 503 is waited out.
+// an error of type *client.Refused with a status of 429 or 503 is waited out.
 type Service interface {
 	// Open connects a client that gets what is published from when it is in a
 	// group, or from now on when there are none.

@@ -1,4 +1,6 @@
-package appserver
+// Package connectionstring reads the connection strings of Azure SignalR Service,
+// which say where a tenant is and with which key.
+package connectionstring
 
 import (
 	"errors"
@@ -9,24 +11,24 @@ import (
 	"strings"
 )
 
-// endpoint is what a connection string says (ConnectionStringParser of the Azure
+// Endpoint is what a connection string says (ConnectionStringParser of the Azure
 // SignalR SDK). String and friends never show the key.
-type endpoint struct {
-	audience string // scheme, host without port, path; ends with a slash
-	client   string // base of the URLs that clients get; ends with a slash
-	server   string // base of the URL for server connections; ends with a slash
-	key      []byte
+type Endpoint struct {
+	Audience string // scheme, host without port, path; ends with a slash
+	Client   string // base of the URLs that clients get; ends with a slash
+	Server   string // base of the URL for server connections and REST; ends with a slash
+	Key      []byte
 }
 
 // String shows where the endpoint is.
-func (e *endpoint) String() string { return e.server }
+func (e *Endpoint) String() string { return e.Server }
 
 // GoString keeps the key out of what %#v prints.
-func (e *endpoint) GoString() string { return e.server }
+func (e *Endpoint) GoString() string { return e.Server }
 
-// parseConnectionString reads
+// Parse reads
 // Endpoint=https://…;AccessKey=…;Version=1.0;[Port=…;][ClientEndpoint=…;][ServerEndpoint=…].
-func parseConnectionString(s string) (*endpoint, error) {
+func Parse(s string) (*Endpoint, error) {
 	values := map[string]string{}
 	for part := range strings.SplitSeq(s, ";") {
 		name, value, ok := strings.Cut(part, "=")
@@ -52,7 +54,7 @@ func parseConnectionString(s string) (*endpoint, error) {
 	if v := values["version"]; v != "" && v != "1" && !strings.HasPrefix(v, "1.") {
 		return nil, fmt.Errorf("connection string: Version is %q, want 1.x", v)
 	}
-	e := &endpoint{audience: base.Scheme + "://" + hostname(base) + base.Path, key: []byte(values["accesskey"])}
+	e := &Endpoint{Audience: base.Scheme + "://" + hostname(base) + base.Path, Key: []byte(values["accesskey"])}
 	if text := values["port"]; text != "" {
 		port, err := strconv.ParseUint(text, 10, 16)
 		if err != nil || port == 0 {
@@ -60,8 +62,8 @@ func parseConnectionString(s string) (*endpoint, error) {
 		}
 		base.Host = net.JoinHostPort(base.Hostname(), text)
 	}
-	e.client, e.server = base.String(), base.String()
-	for name, target := range map[string]*string{"ClientEndpoint": &e.client, "ServerEndpoint": &e.server} {
+	e.Client, e.Server = base.String(), base.String()
+	for name, target := range map[string]*string{"ClientEndpoint": &e.Client, "ServerEndpoint": &e.Server} {
 		text := values[strings.ToLower(name)]
 		if text == "" {
 			continue

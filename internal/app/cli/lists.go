@@ -1,0 +1,71 @@
+package cli
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/signalbox/signalbox/adminapi/client"
+)
+
+// scope finds what a command is about: a tenant, an account, or the caller ("").
+type scope func(ctx context.Context) (*client.ClientWithResponses, string, error)
+
+func (p *program) ofTenants(context.Context) (*client.ClientWithResponses, string, error) {
+	return p.inTenant()
+}
+
+func (p *program) ofCaller(context.Context) (*client.ClientWithResponses, string, error) {
+	api, err := p.api()
+	return api, "", err
+}
+
+// asked is what one page is asked for with.
+type asked struct {
+	context.Context
+	api   *client.ClientWithResponses
+	of    string // the tenant or account
+	args  []string
+	after *string
+	limit *int
+}
+
+// lister is a command that lists things, all pages of them.
+type lister[T any] struct {
+	use, short, example string
+	args                cobra.PositionalArgs // nil = none
+	complete            cobra.CompletionFunc
+	in                  scope
+	page                func(asked) ([]T, *string, error)
+	id                  func(T) string
+	columns             []column[T]
+}
+
+func listing[T any](p *program, l lister[T], calls ...string) *cobra.Command {
+	most := 0
+	c := &cobra.Command{
+		Use: l.use, Short: l.short, Example: l.example, Args: l.args, ValidArgsFunction: l.complete,
+		RunE: func(c *cobra.Command, args []string) error {
+			if most < 0 {
+				return usage("--limit is %d: accepted is 0 or more", most)
+			}
+			ctx := c.Context()
+			api, of, err := l.in(ctx)
+			if err != nil {
+				return err
+			}
+			all, err := pages(most, func(after *string, limit *int) ([]T, *string, error) {
+				return l.page(asked{Context: ctx, api: api, of: of, args: args, after: after, limit: limit})
+			})
+			if err != nil {
+				return err
+			}
+			return list(p, all, l.id, l.columns...)
+		},
+	}
+	if l.args == nil {
+		c.Args = none()
+	}
+	c.Flags().IntVar(&most, "limit", 0, "at most so many; 0: all, page after page")
+	return operations(c, calls...)
+}
