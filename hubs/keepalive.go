@@ -61,8 +61,7 @@ func (c *Connection) checkLife(now int64) time.Duration {
 		if next, away := c.checkAway(now, opt.StatefulReconnectWindow); away {
 			return next
 		}
-		c.checkAck(now)
-		longest = min(idle, acknowledgeEvery)
+		longest = min(idle, c.checkAck(now))
 	}
 	if c.proxied != nil {
 		return longest // the hub server pings, and gives up those that are silent

@@ -96,3 +96,32 @@ func TestPings(t *testing.T) {
 		}
 	})
 }
+
+func TestAck_comes_when_it_is_due(t *testing.T) {
+	t.Parallel()
+	s, err := NewServer(Config{Name: "chat"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &listening{written: make(chan string, 10)}
+	c := &Connection{server: s, transport: l, proto: protocol.NewJSON(), resume: newResumption()}
+	c.open.Store(true)
+	now := clock()
+	c.lastWrite.Store(now)
+	c.resume.on, c.resume.ackAt = true, now // it has just come back
+	c.resume.received.Store(7)
+	now += int64(900 * time.Millisecond)
+	if left := c.check(now); left != 100*time.Millisecond {
+		t.Errorf("the next check is in %v, want 100 ms", left)
+	}
+	if len(l.written) > 0 {
+		t.Errorf("wrote %q too early", <-l.written)
+	}
+	now += int64(100 * time.Millisecond)
+	if left := c.check(now); left != acknowledgeEvery {
+		t.Errorf("the next check is in %v, want %v", left, acknowledgeEvery)
+	}
+	if got := <-l.written; got != `{"type":8,"sequenceId":7}`+"\x1e" {
+		t.Errorf("wrote %q", got)
+	}
+}

@@ -173,10 +173,15 @@ func (c *Connection) checkAway(now int64, window time.Duration) (next time.Durat
 	return maxCheck, true
 }
 
-// checkAck has an Ack sent when something new has come in.
-func (c *Connection) checkAck(now int64) {
+// checkAck has an Ack sent when something new has come in, and returns when to look
+// again: a client whose buffer is full waits for it.
+func (c *Connection) checkAck(now int64) time.Duration {
 	r, o := c.resume, &c.out
+	next := acknowledgeEvery
 	o.mu.Lock()
+	if left := acknowledgeEvery - time.Duration(now-r.ackAt); r.ackAt != 0 && left > 0 {
+		next = left
+	}
 	schedule := false
 	if c.resumable() && r.received.Load() > r.told && (r.ackAt == 0 || now-r.ackAt >= int64(acknowledgeEvery)) {
 		r.ack, r.ackAt = true, now
@@ -186,6 +191,7 @@ func (c *Connection) checkAck(now int64) {
 	if schedule {
 		writers.schedule(c)
 	}
+	return next
 }
 
 // pingAhead has a ping sent even while messages wait for an Ack. It reports

@@ -64,6 +64,7 @@ type patientConn struct {
 	early  []byte // read by net/http before the upgrade
 	frames frames
 	wrong  *frameError // what a frame broke: nothing more is read
+	failed bool        // nothing more comes
 
 	// Who closes the socket reads on until the client's close frame, maybe while
 	// the reader takes note of a message.
@@ -87,6 +88,7 @@ func (c *patientConn) Read(p []byte) (int, error) {
 		return 0, c.wrong
 	}
 	n, err := c.read(p)
+	c.failed = c.failed || err != nil
 	if n > 0 {
 		n, c.wrong = c.frames.pass(p[:n])
 		if c.frames.closed {

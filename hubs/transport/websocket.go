@@ -122,17 +122,22 @@ func (ws *webSocket) Read(p []byte) (int, error) {
 	}
 	n, err := ws.message.Read(p)
 	ended := errors.Is(err, io.EOF)
-	if ws.isText && (!ws.text.valid(p[:n]) || ended && !ws.text.ends()) {
+	switch {
+	case err != nil && !ended:
+		// What came before the socket's end is still masked: nothing can be said of it.
+		return 0, ws.readError(err)
+	case ws.isText && !ws.text.valid(p[:n]):
+		return 0, ws.readError(errInvalidUTF8)
+	case !ended:
+		return n, nil
+	case ws.isText && !ws.text.ends():
+		if ws.net.failed { // its end looks like the message's
+			return 0, ws.readError(io.ErrUnexpectedEOF)
+		}
 		return 0, ws.readError(errInvalidUTF8)
 	}
-	if ended {
-		ws.message = nil
-		ws.net.messageEnds()
-		return n, nil
-	}
-	if err != nil {
-		return 0, ws.readError(err)
-	}
+	ws.message = nil
+	ws.net.messageEnds()
 	return n, nil
 }
 
