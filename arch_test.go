@@ -112,14 +112,14 @@ var directions = []struct {
 	{[]string{"hubs/hubgen/..."}, []string{"hubs", "hubs/protocol", "hubs/hubgen/..."}},
 	{[]string{"hubs/..."}, append([]string{"hubs", "hubs/protocol", "hubs/internal/...", "tenants", "tenants/accesstoken", "internal/redisclient"}, leaves...)},
 	// Tenants know neither money nor hubs; money knows tenants.
-	{[]string{"tenants/permissions"}, nil},
-	{[]string{"tenants"}, []string{"internal/fault", "internal/outbound", "tenants/permissions"}},
+	{[]string{"tenants/permissions", "tenants/audit"}, nil},
+	{[]string{"tenants"}, []string{"internal/fault", "internal/outbound", "tenants/permissions", "tenants/audit"}},
 	{[]string{"tenants/jwks"}, append([]string{"tenants", "tenants/accesstoken"}, leaves...)},
-	{[]string{"tenants/..."}, append([]string{"tenants", "tenants/permissions", "internal/redisclient"}, leaves...)},
+	{[]string{"tenants/..."}, append([]string{"tenants", "tenants/audit", "tenants/permissions", "internal/redisclient"}, leaves...)},
 	{[]string{"billing"}, []string{"tenants", "internal/fault"}},
 	{[]string{"billing/..."}, append([]string{"billing", "billing/usage", "tenants", "internal/redisclient"}, leaves...)},
 	// The control plane's HTTP surface sees services, never stores.
-	{[]string{"adminapi"}, append([]string{"tenants", "tenants/accesstoken", "tenants/openid", "tenants/permissions", "billing", "billing/usage"}, leaves...)},
+	{[]string{"adminapi"}, append([]string{"tenants", "tenants/accesstoken", "tenants/audit", "tenants/openid", "tenants/permissions", "billing", "billing/usage"}, leaves...)},
 	{[]string{"adminapi/rolespage"}, []string{"adminapi", "tenants"}},
 	// Here things meet.
 	{[]string{"internal/app/..."}, []string{"adminapi/...", "billing/...", "hubs/...", "internal/...", "migrations", "tenants/...", "web"}},

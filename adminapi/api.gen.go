@@ -33,6 +33,7 @@ func (e APITokenKind) Valid() bool {
 
 // Defines values for APITokenScope.
 const (
+	AuditRead        APITokenScope = "audit:read"
 	BudgetWrite      APITokenScope = "budget:write"
 	DeliveriesRead   APITokenScope = "deliveries:read"
 	DeliveriesReplay APITokenScope = "deliveries:replay"
@@ -51,6 +52,8 @@ const (
 // Valid indicates whether the value is a known member of the APITokenScope enum.
 func (e APITokenScope) Valid() bool {
 	switch e {
+	case AuditRead:
+		return true
 	case BudgetWrite:
 		return true
 	case DeliveriesRead:
@@ -76,6 +79,51 @@ func (e APITokenScope) Valid() bool {
 	case TokensRevoke:
 		return true
 	case UsageRead:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AuditActor.
+const (
+	AuditActorAPIToken AuditActor = "api_token"
+	AuditActorNobody   AuditActor = "nobody"
+	AuditActorOperator AuditActor = "operator"
+	AuditActorSystem   AuditActor = "system"
+	AuditActorUser     AuditActor = "user"
+)
+
+// Valid indicates whether the value is a known member of the AuditActor enum.
+func (e AuditActor) Valid() bool {
+	switch e {
+	case AuditActorAPIToken:
+		return true
+	case AuditActorNobody:
+		return true
+	case AuditActorOperator:
+		return true
+	case AuditActorSystem:
+		return true
+	case AuditActorUser:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AuditFormat.
+const (
+	AuditFormatCsv   AuditFormat = "csv"
+	AuditFormatJsonl AuditFormat = "jsonl"
+)
+
+// Valid indicates whether the value is a known member of the AuditFormat enum.
+func (e AuditFormat) Valid() bool {
+	switch e {
+	case AuditFormatCsv:
+		return true
+	case AuditFormatJsonl:
 		return true
 	default:
 		return false
@@ -282,16 +330,16 @@ func (e KeySlot) Valid() bool {
 
 // Defines values for LedgerFormat.
 const (
-	Csv  LedgerFormat = "csv"
-	JSON LedgerFormat = "json"
+	LedgerFormatCsv  LedgerFormat = "csv"
+	LedgerFormatJSON LedgerFormat = "json"
 )
 
 // Valid indicates whether the value is a known member of the LedgerFormat enum.
 func (e LedgerFormat) Valid() bool {
 	switch e {
-	case Csv:
+	case LedgerFormatCsv:
 		return true
-	case JSON:
+	case LedgerFormatJSON:
 		return true
 	default:
 		return false
@@ -812,6 +860,77 @@ type APITokenSecret struct {
 
 	// Secret Shown once
 	Secret string `json:"secret"`
+}
+
+// AuditActor What kind of actor: a person in a session, an API token, an operator of the service, the service by itself, or
+// somebody who did not prove who it is; `actor_id` then is the user that was named.
+type AuditActor string
+
+// AuditEvent defines model for AuditEvent.
+type AuditEvent struct {
+	Action string `json:"action"`
+
+	// Actor What kind of actor: a person in a session, an API token, an operator of the service, the service by itself, or
+	// somebody who did not prove who it is; `actor_id` then is the user that was named.
+	Actor AuditActor `json:"actor"`
+
+	// ActorID Of the user or operator
+	ActorID *string `json:"actor_id,omitempty"`
+
+	// ActorName Address of the person, or name of the token or operator, as it was then
+	ActorName *string `json:"actor_name,omitempty"`
+
+	// After What is there since; absent = nothing
+	After      interface{} `json:"after,omitempty"`
+	APITokenID *string     `json:"api_token_id,omitempty"`
+	At         time.Time   `json:"at"`
+
+	// Before What was there; absent = nothing
+	Before interface{} `json:"before,omitempty"`
+
+	// Hash SHA-256 of all fields, see docs/audit.md
+	Hash string `json:"hash"`
+	IP   string `json:"ip"`
+
+	// Number In the chain, from 1, without gaps
+	Number int64 `json:"number"`
+
+	// Previous The hash of the event before
+	Previous  string `json:"previous"`
+	RequestID string `json:"request_id"`
+
+	// Subject What it was done to
+	Subject   string  `json:"subject"`
+	TenantID  *string `json:"tenant_id,omitempty"`
+	UserAgent string  `json:"user_agent"`
+}
+
+// AuditEventList defines model for AuditEventList.
+type AuditEventList struct {
+	Events []AuditEvent `json:"events"`
+
+	// NextCursor Of the page that follows; absent when there is none
+	NextCursor *NextCursor `json:"next_cursor,omitempty"`
+}
+
+// AuditFormat defines model for AuditFormat.
+type AuditFormat string
+
+// AuditVerification defines model for AuditVerification.
+type AuditVerification struct {
+	// BrokenNumber Of the first event that is wrong or missing
+	BrokenNumber *int64  `json:"broken_number,omitempty"`
+	BrokenReason *string `json:"broken_reason,omitempty"`
+
+	// Events How many were verified
+	Events int64 `json:"events"`
+
+	// HeadHash Note it with the number to verify later that nothing before it was changed
+	HeadHash string `json:"head_hash"`
+
+	// HeadNumber Of the last one that is intact
+	HeadNumber int64 `json:"head_number"`
+	Intact     bool  `json:"intact"`
 }
 
 // Authority Who decided: people of the account, or an operator of the service. What an operator has decided the account
@@ -2183,6 +2302,21 @@ type APITokenPath = string
 // AccountPath defines model for AccountPath.
 type AccountPath = string
 
+// AuditAction defines model for AuditAction.
+type AuditAction = string
+
+// AuditBy defines model for AuditBy.
+type AuditBy = string
+
+// AuditFrom defines model for AuditFrom.
+type AuditFrom = time.Time
+
+// AuditTenant defines model for AuditTenant.
+type AuditTenant = string
+
+// AuditTo defines model for AuditTo.
+type AuditTo = time.Time
+
 // DomainPath defines model for DomainPath.
 type DomainPath = string
 
@@ -2262,6 +2396,60 @@ type ListAccountTokensParams struct {
 
 	// Limit The most that a page may have, 50 when left out
 	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// ListAuditEventsParams defines parameters for ListAuditEvents.
+type ListAuditEventsParams struct {
+	// From Events from this time on
+	From *AuditFrom `form:"from,omitempty" json:"from,omitempty"`
+
+	// To Events before this time
+	To *AuditTo `form:"to,omitempty" json:"to,omitempty"`
+
+	// Actor Of one actor, by the id of the user, operator or API token, or by its name as it was then
+	Actor *AuditBy `form:"actor,omitempty" json:"actor,omitempty"`
+
+	// Action One action, as `tenant.suspended`, or all that begin alike, as `tenant`
+	Action *AuditAction `form:"action,omitempty" json:"action,omitempty"`
+
+	// Tenant Of one tenant, by its id
+	Tenant *AuditTenant `form:"tenant,omitempty" json:"tenant,omitempty"`
+
+	// Cursor `next_cursor` of the page before; left out for the first page
+	Cursor *PageCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit The most that a page may have, 50 when left out
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// ExportAuditParams defines parameters for ExportAudit.
+type ExportAuditParams struct {
+	// From Events from this time on
+	From *AuditFrom `form:"from,omitempty" json:"from,omitempty"`
+
+	// To Events before this time
+	To *AuditTo `form:"to,omitempty" json:"to,omitempty"`
+
+	// Actor Of one actor, by the id of the user, operator or API token, or by its name as it was then
+	Actor *AuditBy `form:"actor,omitempty" json:"actor,omitempty"`
+
+	// Action One action, as `tenant.suspended`, or all that begin alike, as `tenant`
+	Action *AuditAction `form:"action,omitempty" json:"action,omitempty"`
+
+	// Tenant Of one tenant, by its id
+	Tenant *AuditTenant `form:"tenant,omitempty" json:"tenant,omitempty"`
+
+	// Format JSON Lines when left out
+	Format *AuditFormat `form:"format,omitempty" json:"format,omitempty"`
+}
+
+// VerifyAuditParams defines parameters for VerifyAudit.
+type VerifyAuditParams struct {
+	// Number The number of a head that was noted before
+	Number *int64 `form:"number,omitempty" json:"number,omitempty"`
+
+	// Hash Its hash
+	Hash *string `form:"hash,omitempty" json:"hash,omitempty"`
 }
 
 // ListInvitationsParams defines parameters for ListInvitations.
@@ -2452,6 +2640,27 @@ type ListWebhookSecretsParams struct {
 	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// ListOwnAuditEventsParams defines parameters for ListOwnAuditEvents.
+type ListOwnAuditEventsParams struct {
+	// From Events from this time on
+	From *AuditFrom `form:"from,omitempty" json:"from,omitempty"`
+
+	// To Events before this time
+	To *AuditTo `form:"to,omitempty" json:"to,omitempty"`
+
+	// Actor Of one actor, by the id of the user, operator or API token, or by its name as it was then
+	Actor *AuditBy `form:"actor,omitempty" json:"actor,omitempty"`
+
+	// Action One action, as `tenant.suspended`, or all that begin alike, as `tenant`
+	Action *AuditAction `form:"action,omitempty" json:"action,omitempty"`
+
+	// Cursor `next_cursor` of the page before; left out for the first page
+	Cursor *PageCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit The most that a page may have, 50 when left out
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
 // ListIdentitiesParams defines parameters for ListIdentities.
 type ListIdentitiesParams struct {
 	// Cursor `next_cursor` of the page before; left out for the first page
@@ -2598,6 +2807,15 @@ type ServerInterface interface {
 	// DeleteAccountToken Revoke any token of an account
 	// (DELETE /v1/accounts/{account}/api-tokens/{api_token})
 	DeleteAccountToken(w http.ResponseWriter, r *http.Request, account AccountPath, apiToken APITokenPath)
+	// ListAuditEvents Who did what in an account, the newest first
+	// (GET /v1/accounts/{account}/audit)
+	ListAuditEvents(w http.ResponseWriter, r *http.Request, account AccountPath, params ListAuditEventsParams)
+	// ExportAudit The audit log to keep, with the hashes by which it can be verified
+	// (GET /v1/accounts/{account}/audit/export)
+	ExportAudit(w http.ResponseWriter, r *http.Request, account AccountPath, params ExportAuditParams)
+	// VerifyAudit Whether the audit log is what it was
+	// (GET /v1/accounts/{account}/audit/verification)
+	VerifyAudit(w http.ResponseWriter, r *http.Request, account AccountPath, params VerifyAuditParams)
 	// GetBudget The account's budget, and how much of it is used in this period
 	// (GET /v1/accounts/{account}/budget)
 	GetBudget(w http.ResponseWriter, r *http.Request, account AccountPath)
@@ -2835,6 +3053,9 @@ type ServerInterface interface {
 	// RotateWebhookSecret Make the webhook secret, or replace it
 	// (POST /v1/tenants/{tenant}/webhook-secrets/rotate)
 	RotateWebhookSecret(w http.ResponseWriter, r *http.Request, tenant TenantPath)
+	// ListOwnAuditEvents What concerns the caller and no account, as signing in, the newest first
+	// (GET /v1/user/audit)
+	ListOwnAuditEvents(w http.ResponseWriter, r *http.Request, params ListOwnAuditEventsParams)
 	// ChangeEmail Ask to change the email address
 	// (POST /v1/user/email)
 	ChangeEmail(w http.ResponseWriter, r *http.Request)
@@ -2913,6 +3134,24 @@ func (_ Unimplemented) CreateServiceToken(w http.ResponseWriter, r *http.Request
 // DeleteAccountToken Revoke any token of an account
 // (DELETE /v1/accounts/{account}/api-tokens/{api_token})
 func (_ Unimplemented) DeleteAccountToken(w http.ResponseWriter, r *http.Request, account AccountPath, apiToken APITokenPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ListAuditEvents Who did what in an account, the newest first
+// (GET /v1/accounts/{account}/audit)
+func (_ Unimplemented) ListAuditEvents(w http.ResponseWriter, r *http.Request, account AccountPath, params ListAuditEventsParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ExportAudit The audit log to keep, with the hashes by which it can be verified
+// (GET /v1/accounts/{account}/audit/export)
+func (_ Unimplemented) ExportAudit(w http.ResponseWriter, r *http.Request, account AccountPath, params ExportAuditParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// VerifyAudit Whether the audit log is what it was
+// (GET /v1/accounts/{account}/audit/verification)
+func (_ Unimplemented) VerifyAudit(w http.ResponseWriter, r *http.Request, account AccountPath, params VerifyAuditParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -3390,6 +3629,12 @@ func (_ Unimplemented) RotateWebhookSecret(w http.ResponseWriter, r *http.Reques
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// ListOwnAuditEvents What concerns the caller and no account, as signing in, the newest first
+// (GET /v1/user/audit)
+func (_ Unimplemented) ListOwnAuditEvents(w http.ResponseWriter, r *http.Request, params ListOwnAuditEventsParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // ChangeEmail Ask to change the email address
 // (POST /v1/user/email)
 func (_ Unimplemented) ChangeEmail(w http.ResponseWriter, r *http.Request) {
@@ -3652,6 +3897,288 @@ func (siw *ServerInterfaceWrapper) DeleteAccountToken(w http.ResponseWriter, r *
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.DeleteAccountToken(w, r, account, apiToken)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListAuditEvents operation middleware
+func (siw *ServerInterfaceWrapper) ListAuditEvents(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "account" -------------
+	var account AccountPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "account", chi.URLParam(r, "account"), &account, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "account", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListAuditEventsParams
+
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", r.URL.Query(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "from"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "from", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "to", r.URL.Query(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "to"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "to", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "actor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "actor", r.URL.Query(), &params.Actor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "actor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "actor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "action" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "action", r.URL.Query(), &params.Action, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "action"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "action", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "tenant" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "tenant", r.URL.Query(), &params.Tenant, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "tenant"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tenant", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListAuditEvents(w, r, account, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ExportAudit operation middleware
+func (siw *ServerInterfaceWrapper) ExportAudit(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "account" -------------
+	var account AccountPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "account", chi.URLParam(r, "account"), &account, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "account", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ExportAuditParams
+
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", r.URL.Query(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "from"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "from", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "to", r.URL.Query(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "to"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "to", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "actor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "actor", r.URL.Query(), &params.Actor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "actor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "actor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "action" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "action", r.URL.Query(), &params.Action, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "action"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "action", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "tenant" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "tenant", r.URL.Query(), &params.Tenant, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "tenant"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tenant", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "format" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "format", r.URL.Query(), &params.Format, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "format"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "format", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ExportAudit(w, r, account, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// VerifyAudit operation middleware
+func (siw *ServerInterfaceWrapper) VerifyAudit(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "account" -------------
+	var account AccountPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "account", chi.URLParam(r, "account"), &account, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "account", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params VerifyAuditParams
+
+	// ------------- Optional query parameter "number" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "number", r.URL.Query(), &params.Number, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "number"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "number", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "hash" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "hash", r.URL.Query(), &params.Hash, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "hash"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "hash", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.VerifyAudit(w, r, account, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -6409,6 +6936,104 @@ func (siw *ServerInterfaceWrapper) RotateWebhookSecret(w http.ResponseWriter, r 
 	handler.ServeHTTP(w, r)
 }
 
+// ListOwnAuditEvents operation middleware
+func (siw *ServerInterfaceWrapper) ListOwnAuditEvents(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListOwnAuditEventsParams
+
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", r.URL.Query(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "from"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "from", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "to", r.URL.Query(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "to"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "to", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "actor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "actor", r.URL.Query(), &params.Actor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "actor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "actor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "action" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "action", r.URL.Query(), &params.Action, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "action"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "action", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListOwnAuditEvents(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ChangeEmail operation middleware
 func (siw *ServerInterfaceWrapper) ChangeEmail(w http.ResponseWriter, r *http.Request) {
 
@@ -6818,6 +7443,18 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/accounts/{account}/ledger", wrapper.GetAccountLedger)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/accounts/{account}/audit", wrapper.ListAuditEvents)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/accounts/{account}/audit/export", wrapper.ExportAudit)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/accounts/{account}/audit/verification", wrapper.VerifyAudit)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/user/audit", wrapper.ListOwnAuditEvents)
 	})
 	r.Group(func(r chi.Router) {
 		r.Post(options.BaseURL+"/v1/accounts/{account}/leave", wrapper.LeaveAccount)

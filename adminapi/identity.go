@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/alexedwards/scs/v2"
 	"github.com/oklog/ulid/v2"
@@ -84,9 +85,23 @@ func (s *server) identify(next http.Handler) http.Handler {
 			}
 		}
 		caller.RequestID = httpserver.RequestID(r.Context())
-		caller.IP = remoteIP(r)
+		caller.IP, caller.UserAgent = remoteIP(r), userAgent(r)
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), identityKey{}, caller)))
 	})
+}
+
+// maxUserAgent is how much of a User-Agent the audit has, in characters.
+const maxUserAgent = 200
+
+// userAgent is what the caller's program says it is.
+func userAgent(r *http.Request) string {
+	text := []rune(strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) {
+			return -1
+		}
+		return c
+	}, strings.ToValidUTF8(r.UserAgent(), "")))
+	return string(text[:min(len(text), maxUserAgent)])
 }
 
 // remoteIP is the caller's address, as httpserver.Forwarded found it.

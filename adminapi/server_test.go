@@ -34,6 +34,11 @@ import (
 	"github.com/signalbox/signalbox/tenants/tenantstore"
 )
 
+// The validator knows no JSON Lines.
+func init() {
+	openapi3filter.RegisterBodyDecoder("application/jsonl", openapi3filter.RegisteredBodyDecoder("text/plain"))
+}
+
 // world is an api over a database of its own. Every answer is checked against
 // the document.
 type world struct {

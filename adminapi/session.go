@@ -152,9 +152,10 @@ func (s *server) answerWho(w http.ResponseWriter, r *http.Request, c tenants.Cal
 func (s *server) SignOut(w http.ResponseWriter, r *http.Request) {
 	err := s.sessions.Destroy(r.Context())
 	if err != nil {
-		err = fault.Wrap(fault.Unavailable, "Signing out is not possible right now.", err)
+		s.problem(w, r, fault.Wrap(fault.Unavailable, "Signing out is not possible right now.", err))
+		return
 	}
-	s.done(w, r, err)
+	s.done(w, r, s.tenants.SignedOut(r.Context(), callerOf(r)))
 }
 
 // ListSessions implements ServerInterface.

@@ -31,6 +31,11 @@ func TestSignUp_that_is_confirmed_first_tells_nothing(t *testing.T) {
 		t.Errorf("made %s", made.text)
 	}
 	status(t, ada.call("GET", "/v1/tenants/acme", nil), http.StatusOK)
+	for id, actions := range map[string]string{first.header.Get("X-Request-Id"): "signup.requested", made.header.Get("X-Request-Id"): "tenant.created"} {
+		if events := w.audited(id); len(events) != 1 || events[0].Action != actions {
+			t.Errorf("%s left %+v", actions, events)
+		}
+	}
 	want(t, ada.call("POST", "/v1/signup/confirmation", map[string]any{"token": token}), http.StatusNotFound, "link_expired")
 	again := status(t, signUp("ADA@example.com"), http.StatusAccepted)
 	for _, h := range []string{"X-Request-Id", "Date"} {

@@ -275,7 +275,7 @@ func TestAudit_has_who_what_and_from_where(t *testing.T) {
 		t.Errorf("%d events of the token in its account, %v, want 2", tokenEvents, err)
 	}
 	var account, user, subject, request, ip string
-	err := w.pool.QueryRow(t.Context(), "SELECT account_id, user_id, subject, request_id, ip FROM audit_events WHERE action = 'hub.put' AND tenant_id = $1",
+	err := w.pool.QueryRow(t.Context(), "SELECT account_id, actor_id, subject, request_id, ip FROM audit_events WHERE action = 'hub.put' AND tenant_id = $1",
 		acme.at("tenant", "id")).Scan(&account, &user, &subject, &request, &ip)
 	if err != nil || account != acme.at("account", "id") || user != acme.at("user", "id") || subject != "game" ||
 		request != a.header.Get("X-Request-Id") || ip != "127.0.0.1" {

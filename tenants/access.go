@@ -58,6 +58,8 @@ const (
 	ManageTokens Permission = "manage_tokens"
 	// ManageBudget says what the account wants to use.
 	ManageBudget Permission = "manage_budget"
+	// SeeAudit shows who did what, from which address.
+	SeeAudit Permission = "see_audit"
 )
 
 // rolesWith is the one table of who may do what; Operations says which operation
@@ -88,6 +90,7 @@ var rolesWith = map[Permission][]Role{
 	ManageOwners:        {Owner},
 	ManageTokens:        {Owner, Admin},
 	ManageBudget:        {Owner, Admin, Billing},
+	SeeAudit:            {Owner, Admin},
 }
 
 // Allows tells whether the role has a permission.
@@ -125,9 +128,14 @@ type Caller struct {
 	Scopes []Scope
 	// Session is the id of the session; "" = an API token, or nobody.
 	Session string
-	// RequestID and IP are for the audit.
+	// Operator is who of the service asks; nil = nobody of them.
+	Operator *Operator
+	// System tells that the service does it by itself.
+	System bool
+	// RequestID, IP and UserAgent are for the audit.
 	RequestID string
 	IP        string
+	UserAgent string
 }
 
 // inAccount tells whether the caller may act in the account at all.

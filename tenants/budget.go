@@ -272,6 +272,11 @@ func (s *Service) TellBudget(ctx context.Context, sub Subscription, meter Budget
 		if err != nil {
 			return err
 		}
+		if err := tx.Audit(ctx, Audit{
+			Caller: Caller{System: true}, Account: sub.Account, Action: "budget.step_reached", Subject: string(meter), After: map[string]any{"step": reached, "used": used, "budget": budget, "action": sub.Budget.Action},
+		}); err != nil {
+			return err
+		}
 		mail := budgetLetter(account, sub, meter, budget, used, reached, to, s.consoleURL)
 		for _, m := range members {
 			if m.Role != Owner && m.Role != Billing {

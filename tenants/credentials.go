@@ -51,7 +51,7 @@ func (s *Service) RequestReset(ctx context.Context, c Caller, email string) erro
 				return err
 			}
 		}
-		return tx.Audit(ctx, Audit{Caller: c, Action: "password.reset_requested", Subject: string(user.ID)})
+		return tx.Audit(ctx, Audit{Caller: c, Action: "password.reset_requested", Subject: string(user.ID), Unproved: true})
 	})
 }
 
@@ -230,7 +230,12 @@ func (s *Service) ResendVerification(ctx context.Context, c Caller) error {
 	if err := s.mailAttempt(ctx, c, u.Email); err != nil {
 		return err
 	}
-	return s.store.InTx(ctx, func(tx Store) error { return s.queueVerification(ctx, tx, u) })
+	return s.store.InTx(ctx, func(tx Store) error {
+		if err := s.queueVerification(ctx, tx, u); err != nil {
+			return err
+		}
+		return tx.Audit(ctx, Audit{Caller: c, Action: "email.verification_sent", Subject: string(c.User), After: map[string]any{"email": u.Email}})
+	})
 }
 
 // mailAttempt bounds the mails that a user has sent, and that an address gets.

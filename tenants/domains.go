@@ -92,7 +92,7 @@ func (s *Service) AddDomain(ctx context.Context, c Caller, ref, name string) (Do
 		return Domain{}, fault.InvalidFields(fault.Field{Name: "domain", Message: "is not a domain that can be added", Accepted: domainRule})
 	}
 	made := Domain{ID: newID(), Name: clean, Token: strings.ToLower(rand.Text()), CreatedAt: s.now()}
-	_, err := s.changeTold(ctx, c, ref, ChangeDomain, Audit{Action: "domain.added", Subject: clean}, func(tx Store, t *MemberTenant, a *Audit) error {
+	_, err := s.change(ctx, c, ref, ChangeDomain, Audit{Action: "domain.added", Subject: clean}, func(tx Store, t *MemberTenant, a *Audit) error {
 		have, err := tx.Domains(ctx, t.ID)
 		if err != nil {
 			return err
@@ -135,7 +135,7 @@ func (s *Service) VerifyDomain(ctx context.Context, c Caller, ref, id string) (D
 		}
 	}
 	d.VerifiedAt = d.CheckedAt
-	_, err = s.changeTold(ctx, c, ref, ChangeDomain, Audit{Action: "domain.verified", Subject: d.Name}, func(tx Store, t *MemberTenant, a *Audit) error {
+	_, err = s.change(ctx, c, ref, ChangeDomain, Audit{Action: "domain.verified", Subject: d.Name}, func(tx Store, t *MemberTenant, a *Audit) error {
 		a.Before, a.After = domainState{Domain: d.Name}, domainState{Domain: d.Name, Verified: true}
 		if former != "" {
 			if err := s.loseDomain(ctx, tx, c, former, had); err != nil {
@@ -179,7 +179,7 @@ func (s *Service) loseDomain(ctx context.Context, tx Store, c Caller, former ID,
 		return err
 	}
 	return tx.Audit(ctx, Audit{
-		Caller: Caller{RequestID: c.RequestID}, Account: t.Account, Tenant: former, Action: "domain.lost", Subject: had.Name,
+		Caller: Caller{System: true, RequestID: c.RequestID}, Account: t.Account, Tenant: former, Action: "domain.lost", Subject: had.Name,
 		Before: domainState{Domain: had.Name, Verified: true}, After: domainState{Domain: had.Name},
 	})
 }
@@ -216,7 +216,7 @@ func (s *Service) findRecord(ctx context.Context, d Domain) error {
 
 // RemoveDomain ends the service of a tenant under a domain.
 func (s *Service) RemoveDomain(ctx context.Context, c Caller, ref, id string) error {
-	_, err := s.changeTold(ctx, c, ref, ChangeDomain, Audit{Action: "domain.removed", Subject: id}, func(tx Store, t *MemberTenant, a *Audit) error {
+	_, err := s.change(ctx, c, ref, ChangeDomain, Audit{Action: "domain.removed", Subject: id}, func(tx Store, t *MemberTenant, a *Audit) error {
 		d, err := tx.Domain(ctx, t.ID, id)
 		if err != nil {
 			return err

@@ -101,7 +101,7 @@ func (s *Service) PutHub(ctx context.Context, c Caller, ref, name string, p HubP
 	if err := s.checkUpstream(ctx, c, ref, name, p.Upstream); err != nil {
 		return MemberTenant{}, Hub{}, false, err
 	}
-	t, err = s.changeTold(ctx, c, ref, ChangeHub, Audit{Action: "hub.put", Subject: name}, func(tx Store, t *MemberTenant, a *Audit) error {
+	t, err = s.change(ctx, c, ref, ChangeHub, Audit{Action: "hub.put", Subject: name}, func(tx Store, t *MemberTenant, a *Audit) error {
 		was, err := tx.Hub(ctx, t.ID, name)
 		if created = isKind(err, fault.NotFound); created {
 			err = s.roomForHub(ctx, tx, t.ID)
@@ -183,7 +183,7 @@ func (s *Service) PatchHub(ctx context.Context, c Caller, ref, name string, p Hu
 		return MemberTenant{}, Hub{}, err
 	}
 	var h Hub
-	t, err := s.changeTold(ctx, c, ref, ChangeHub, Audit{Action: "hub.patched", Subject: name}, func(tx Store, t *MemberTenant, a *Audit) error {
+	t, err := s.change(ctx, c, ref, ChangeHub, Audit{Action: "hub.patched", Subject: name}, func(tx Store, t *MemberTenant, a *Audit) error {
 		now := s.now()
 		was, err := tx.Hub(ctx, t.ID, name)
 		if isKind(err, fault.NotFound) {

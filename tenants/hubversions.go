@@ -67,7 +67,7 @@ func (s *Service) ReturnHub(ctx context.Context, c Caller, ref, name string, ver
 		return MemberTenant{}, Hub{}, err
 	}
 	var h Hub
-	t, err = s.changeTold(ctx, c, ref, ChangeHub, Audit{Action: "hub.returned", Subject: name}, func(tx Store, t *MemberTenant, a *Audit) error {
+	t, err = s.change(ctx, c, ref, ChangeHub, Audit{Action: "hub.returned", Subject: name}, func(tx Store, t *MemberTenant, a *Audit) error {
 		now := s.now()
 		was, err := tx.Hub(ctx, t.ID, name)
 		if isKind(err, fault.NotFound) {
@@ -85,7 +85,7 @@ func (s *Service) ReturnHub(ctx context.Context, c Caller, ref, name string, ver
 // forgetHub takes the settings of a hub away; returnedTo is the version that had
 // none, 0 = there is no such.
 func (s *Service) forgetHub(ctx context.Context, c Caller, ref, name string, returnedTo int64) error {
-	_, err := s.changeTold(ctx, c, ref, ChangeHub, Audit{Action: "hub.deleted", Subject: name}, func(tx Store, t *MemberTenant, a *Audit) error {
+	_, err := s.change(ctx, c, ref, ChangeHub, Audit{Action: "hub.deleted", Subject: name}, func(tx Store, t *MemberTenant, a *Audit) error {
 		was, err := tx.Hub(ctx, t.ID, name)
 		if err != nil {
 			return err

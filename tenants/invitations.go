@@ -175,7 +175,7 @@ func (s *Service) ResendInvitation(ctx context.Context, c Caller, account Accoun
 		if err := s.sendInvitation(ctx, tx, m, &i); err != nil {
 			return err
 		}
-		return tx.Audit(ctx, Audit{Caller: c, Account: m.ID, Action: "invitation.resent", Subject: id})
+		return tx.Audit(ctx, Audit{Caller: c, Account: m.ID, Action: "invitation.resent", Subject: id, After: map[string]any{"email": i.Email, "role": i.Role}})
 	})
 	return i, err
 }

@@ -143,7 +143,7 @@ func (s *Service) CreateIssuer(ctx context.Context, c Caller, ref string, settin
 	}
 	now := s.now()
 	made := Issuer{ID: newID(), IssuerSettings: settings, CreatedAt: now, UpdatedAt: now}
-	_, err := s.change(ctx, c, ref, ChangeIssuer, "issuer.created", made.ID, func(tx Store, t MemberTenant) error {
+	_, err := s.change(ctx, c, ref, ChangeIssuer, Audit{Action: "issuer.created", Subject: made.ID, After: settings}, func(tx Store, t *MemberTenant, _ *Audit) error {
 		have, err := tx.Issuers(ctx, t.ID)
 		if err != nil {
 			return err
@@ -163,7 +163,7 @@ func (s *Service) ReplaceIssuer(ctx context.Context, c Caller, ref, id string, s
 		return Issuer{}, err
 	}
 	var made Issuer
-	_, err := s.change(ctx, c, ref, ChangeIssuer, "issuer.replaced", id, func(tx Store, t MemberTenant) error {
+	_, err := s.change(ctx, c, ref, ChangeIssuer, Audit{Action: "issuer.replaced", Subject: id, After: settings}, func(tx Store, t *MemberTenant, a *Audit) error {
 		have, err := tx.Issuers(ctx, t.ID)
 		if err != nil {
 			return err
@@ -172,6 +172,7 @@ func (s *Service) ReplaceIssuer(ctx context.Context, c Caller, ref, id string, s
 		if i < 0 {
 			return fault.New(fault.NotFound, "There is no such issuer.")
 		}
+		a.Before = have[i].IssuerSettings
 		made = Issuer{ID: id, IssuerSettings: settings, CreatedAt: have[i].CreatedAt, UpdatedAt: s.now()}
 		return putIssuer(ctx, tx, t.ID, have, made)
 	})
@@ -190,7 +191,14 @@ func putIssuer(ctx context.Context, tx Store, t ID, have []Issuer, made Issuer) 
 // DeleteIssuer ends the use of an issuer: connections that its tokens made are
 // closed.
 func (s *Service) DeleteIssuer(ctx context.Context, c Caller, ref, id string) error {
-	_, err := s.change(ctx, c, ref, ChangeIssuer, "issuer.deleted", id, func(tx Store, t MemberTenant) error {
+	_, err := s.change(ctx, c, ref, ChangeIssuer, Audit{Action: "issuer.deleted", Subject: id}, func(tx Store, t *MemberTenant, a *Audit) error {
+		have, err := tx.Issuers(ctx, t.ID)
+		if err != nil {
+			return err
+		}
+		if i := slices.IndexFunc(have, func(i Issuer) bool { return i.ID == id }); i >= 0 {
+			a.Before = have[i].IssuerSettings
+		}
 		return tx.DeleteIssuer(ctx, t.ID, id)
 	})
 	return err

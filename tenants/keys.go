@@ -34,7 +34,7 @@ func (s *Service) RegenerateKey(ctx context.Context, c Caller, ref string, slot 
 		return MemberTenant{}, NewKey{}, fault.InvalidFields(fields...)
 	}
 	var key NewKey
-	t, err := s.changeTold(ctx, c, ref, RegenerateKey, Audit{Action: "key.regenerated", Subject: string(slot)}, func(tx Store, t *MemberTenant, a *Audit) error {
+	t, err := s.change(ctx, c, ref, RegenerateKey, Audit{Action: "key.regenerated", Subject: string(slot)}, func(tx Store, t *MemberTenant, a *Audit) error {
 		now := s.now()
 		all, err := tx.Keys(ctx, t.ID, now)
 		if err != nil {
@@ -72,7 +72,7 @@ func (s *Service) EndFormerKey(ctx context.Context, c Caller, ref string, slot K
 	if !validSlot(slot) {
 		return fault.InvalidFields(slotField())
 	}
-	_, err := s.changeTold(ctx, c, ref, RegenerateKey, Audit{Action: "key.overlap_ended", Subject: string(slot)}, func(tx Store, t *MemberTenant, a *Audit) error {
+	_, err := s.change(ctx, c, ref, RegenerateKey, Audit{Action: "key.overlap_ended", Subject: string(slot)}, func(tx Store, t *MemberTenant, a *Audit) error {
 		ended, err := tx.EndFormerKey(ctx, t.ID, slot, s.now())
 		if err != nil {
 			return err

@@ -47,7 +47,7 @@ func (s *Service) UpdateTenant(ctx context.Context, c Caller, ref string, p Tena
 	if len(fields) > 0 {
 		return MemberTenant{}, fault.InvalidFields(fields...)
 	}
-	return s.changeTold(ctx, c, ref, ChangeTenant, a, func(tx Store, t *MemberTenant, a *Audit) error {
+	return s.change(ctx, c, ref, ChangeTenant, a, func(tx Store, t *MemberTenant, a *Audit) error {
 		was := t.Tenant
 		if p.Name != nil {
 			t.Name = *p.Name
@@ -74,7 +74,7 @@ func (s *Service) UpdateTenant(ctx context.Context, c Caller, ref string, p Tena
 // closed, its keys are refused, and all that it has stays. One that is suspended
 // stays so.
 func (s *Service) SuspendTenant(ctx context.Context, c Caller, ref string) (MemberTenant, error) {
-	return s.changeTold(ctx, c, ref, SuspendTenant, Audit{Action: "tenant.suspended", Subject: ref}, func(tx Store, t *MemberTenant, a *Audit) error {
+	return s.change(ctx, c, ref, SuspendTenant, Audit{Action: "tenant.suspended", Subject: ref}, func(tx Store, t *MemberTenant, a *Audit) error {
 		a.Before = stateOf(t.Tenant)
 		if !t.suspend(ByAccount, s.now()) {
 			return errUnchanged
@@ -86,7 +86,7 @@ func (s *Service) SuspendTenant(ctx context.Context, c Caller, ref string) (Memb
 
 // ResumeTenant serves a suspended tenant again, unless an operator has suspended it.
 func (s *Service) ResumeTenant(ctx context.Context, c Caller, ref string) (MemberTenant, error) {
-	return s.changeTold(ctx, c, ref, SuspendTenant, Audit{Action: "tenant.resumed", Subject: ref}, func(tx Store, t *MemberTenant, a *Audit) error {
+	return s.change(ctx, c, ref, SuspendTenant, Audit{Action: "tenant.resumed", Subject: ref}, func(tx Store, t *MemberTenant, a *Audit) error {
 		if t.Status == Active {
 			return errUnchanged
 		}
@@ -115,10 +115,19 @@ func (t *Tenant) suspend(by Authority, now time.Time) bool {
 
 func (t *Tenant) resume() { t.Status, t.SuspendedAt, t.SuspendedBy = Active, time.Time{}, "" }
 
+// Purged notes that nothing is left of what edges have kept of a deleted tenant.
+func (s *Service) Purged(ctx context.Context, id ID) error {
+	t, err := s.store.Tenant(ctx, id)
+	if err != nil {
+		return err
+	}
+	return s.store.Audit(ctx, Audit{Caller: Caller{System: true}, Account: t.Account, Tenant: t.ID, Action: "tenant.purged", Subject: t.Slug})
+}
+
 // DeleteTenant ends a tenant: edges drop it with all that they keep of it, and its
 // slug becomes free. What it has used stays in the ledger.
 func (s *Service) DeleteTenant(ctx context.Context, c Caller, ref string) error {
-	_, err := s.changeTold(ctx, c, ref, DeleteTenant, Audit{Action: "tenant.deleted", Subject: ref}, func(tx Store, t *MemberTenant, a *Audit) error {
+	_, err := s.change(ctx, c, ref, DeleteTenant, Audit{Action: "tenant.deleted", Subject: ref}, func(tx Store, t *MemberTenant, a *Audit) error {
 		a.Before = stateOf(t.Tenant)
 		return tx.DeleteTenant(ctx, t.ID, s.now())
 	})

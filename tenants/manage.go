@@ -116,20 +116,15 @@ func (s *Service) Tenant(ctx context.Context, c Caller, ref string) (MemberTenan
 	return s.tenantFor(ctx, c, ref, SeeTenant)
 }
 
-// change runs one change of a tenant: it checks the permission, and in one
-// transaction bumps the revision, queues the document, calls f and writes the audit;
-// then it hurries the document to the data plane.
-func (s *Service) change(ctx context.Context, c Caller, ref string, p Permission, action, subject string, f func(Store, MemberTenant) error) (MemberTenant, error) {
-	return s.changeTold(ctx, c, ref, p, Audit{Action: action, Subject: subject}, func(tx Store, t *MemberTenant, _ *Audit) error { return f(tx, *t) })
-}
-
 // errUnchanged ends a change that would change nothing.
 var errUnchanged = errors.New("nothing to change")
 
-// changeTold is change for an f that says what was there before and after, and what
-// the tenant has become. The tenant is as it is behind the lock. errUnchanged of f
-// takes everything back and is no error.
-func (s *Service) changeTold(ctx context.Context, c Caller, ref string, p Permission, a Audit, f func(tx Store, t *MemberTenant, a *Audit) error) (MemberTenant, error) {
+// change runs one change of a tenant: it checks the permission, and in one
+// transaction bumps the revision, queues the document, calls f and writes the audit;
+// then it hurries the document to the data plane. f says what was there before and
+// after, and what the tenant has become, which is as it is behind the lock.
+// errUnchanged of f takes everything back and is no error.
+func (s *Service) change(ctx context.Context, c Caller, ref string, p Permission, a Audit, f func(tx Store, t *MemberTenant, a *Audit) error) (MemberTenant, error) {
 	t, err := s.tenantFor(ctx, c, ref, p)
 	if err != nil {
 		return MemberTenant{}, err

@@ -24,11 +24,12 @@ const (
 	ReadMembers      Scope = "members:read"
 	WriteMembers     Scope = "members:write"
 	WriteBudget      Scope = "budget:write"
+	ReadAudit        Scope = "audit:read"
 )
 
 // Scopes lists the scopes.
 var Scopes = []Scope{
-	ReadTenants, WriteTenants, WriteHubs, ReadKeys, WriteKeys, MintTokens, RevokeTokens, ReadDeliveries, ReplayDeliveries, ReadUsage, ReadMembers, WriteMembers, WriteBudget,
+	ReadTenants, WriteTenants, WriteHubs, ReadKeys, WriteKeys, MintTokens, RevokeTokens, ReadDeliveries, ReplayDeliveries, ReadUsage, ReadMembers, WriteMembers, WriteBudget, ReadAudit,
 }
 
 // Callers says who may call an operation at all.
@@ -104,6 +105,11 @@ var Operations = map[string]Operation{
 	"listAccountTokens":  {SignedIn, ManageTokens, ""},
 	"createServiceToken": {SignedIn, ManageTokens, ""},
 	"deleteAccountToken": {SignedIn, ManageTokens, ""},
+
+	"listAuditEvents":    {WithToken, SeeAudit, ReadAudit},
+	"exportAudit":        {WithToken, SeeAudit, ReadAudit},
+	"verifyAudit":        {WithToken, SeeAudit, ReadAudit},
+	"listOwnAuditEvents": {Callers: SignedIn},
 
 	"listTenants":   {WithToken, "", ReadTenants},
 	"createTenant":  {WithToken, CreateTenant, WriteTenants},

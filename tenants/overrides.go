@@ -1,6 +1,7 @@
 package tenants
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -39,7 +40,7 @@ func (s *Service) OverrideLimit(ctx context.Context, c Caller, ref string, o Ove
 		return MemberTenant{}, Limit{}, noSuchLimit()
 	}
 	var out Limit
-	t, err := s.change(ctx, c, ref, ChangeLimits, "limit.overridden", o.Limit, func(tx Store, t MemberTenant) error {
+	t, err := s.change(ctx, c, ref, ChangeLimits, Audit{Action: "limit.overridden", Subject: o.Limit}, func(tx Store, t *MemberTenant, a *Audit) error {
 		plan, overrides, err := tx.Limits(ctx, t.ID, s.now())
 		if err != nil {
 			return err
@@ -50,6 +51,7 @@ func (s *Service) OverrideLimit(ctx context.Context, c Caller, ref string, o Ove
 		if err := o.check(r, r.Of(&plan), s.now()); err != nil {
 			return err
 		}
+		a.Before, a.After = overrideState(overrides, o.Limit), o.audited()
 		if err := tx.PutOverride(ctx, t.ID, o); err != nil {
 			return err
 		}
@@ -90,7 +92,7 @@ func (s *Service) ResetLimit(ctx context.Context, c Caller, ref, name string) er
 	if _, known := Row(name); !known {
 		return noSuchLimit()
 	}
-	_, err := s.change(ctx, c, ref, ChangeLimits, "limit.reset", name, func(tx Store, t MemberTenant) error {
+	_, err := s.change(ctx, c, ref, ChangeLimits, Audit{Action: "limit.reset", Subject: name}, func(tx Store, t *MemberTenant, a *Audit) error {
 		_, overrides, err := tx.Limits(ctx, t.ID, s.now())
 		if err != nil {
 			return err
@@ -98,9 +100,61 @@ func (s *Service) ResetLimit(ctx context.Context, c Caller, ref, name string) er
 		if err := notImposed(overrides, name); err != nil {
 			return err
 		}
+		a.Before = overrideState(overrides, name)
 		return tx.DeleteOverride(ctx, t.ID, name)
 	})
 	return err
+}
+
+// ExpireOverrides forgets overrides that are over, which nobody goes by any more, and
+// says so in the audit.
+func (s *Service) ExpireOverrides(ctx context.Context) error {
+	const batch = 100
+	for {
+		ids, err := s.store.ExpiredOverrides(ctx, s.now(), batch)
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			if err := s.expireOverrides(ctx, id); err != nil {
+				return err
+			}
+		}
+		if len(ids) < batch {
+			return nil
+		}
+	}
+}
+
+func (s *Service) expireOverrides(ctx context.Context, id ID) error {
+	return s.store.InTx(ctx, func(tx Store) error {
+		t, err := tx.Tenant(ctx, id)
+		if err != nil {
+			return err
+		}
+		over, err := tx.DropOverrides(ctx, id, s.now())
+		if err != nil {
+			return err
+		}
+		for _, o := range over {
+			if err := tx.Audit(ctx, Audit{Caller: Caller{System: true}, Account: t.Account, Tenant: t.ID, Action: "limit.override_expired", Subject: o.Limit, Before: o.audited()}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// overrideState is what the audit has of the override of a limit; nil = there is none.
+func overrideState(overrides []Override, limit string) any {
+	if i := slices.IndexFunc(overrides, func(o Override) bool { return o.Limit == limit }); i >= 0 {
+		return overrides[i].audited()
+	}
+	return nil
+}
+
+func (o Override) audited() any {
+	return map[string]any{"max": o.Value, "dry_run": o.DryRun, "expires_at": o.Expires, "set_by": cmp.Or(o.By, ByAccount)}
 }
 
 // notImposed returns an error when an operator's override of a limit is in force.

@@ -140,7 +140,7 @@ func (s *Service) Revoke(ctx context.Context, c Caller, ref string, kind Revocat
 		expires = now.AddDate(keyRevocationYears, 0, 0)
 	}
 	made := Revocation{ID: newID(), Kind: kind, Value: value, IssuedBefore: now, ExpiresAt: expires, CreatedAt: now}
-	_, err := s.change(ctx, c, ref, RevokeToken, "token.revoked", string(kind)+":"+value, func(tx Store, t MemberTenant) error {
+	_, err := s.change(ctx, c, ref, RevokeToken, Audit{Action: "token.revoked", Subject: string(kind) + ":" + value, After: made.audited()}, func(tx Store, t *MemberTenant, _ *Audit) error {
 		if err := tx.DropRevocations(ctx, t.ID, now); err != nil {
 			return err
 		}
@@ -177,10 +177,21 @@ func forgetKey(ctx context.Context, tx Store, t ID, key string, now time.Time) e
 
 // LiftRevocation ends a revocation: tokens that it concerned are good again.
 func (s *Service) LiftRevocation(ctx context.Context, c Caller, ref, id string) error {
-	_, err := s.change(ctx, c, ref, RevokeToken, "token.revocation_lifted", id, func(tx Store, t MemberTenant) error {
+	_, err := s.change(ctx, c, ref, RevokeToken, Audit{Action: "token.revocation_lifted", Subject: id}, func(tx Store, t *MemberTenant, a *Audit) error {
+		have, err := tx.Revocations(ctx, t.ID, s.now())
+		if err != nil {
+			return err
+		}
+		if i := slices.IndexFunc(have, func(r Revocation) bool { return r.ID == id }); i >= 0 {
+			a.Before = have[i].audited()
+		}
 		return tx.DeleteRevocation(ctx, t.ID, id)
 	})
 	return err
+}
+
+func (r Revocation) audited() any {
+	return map[string]any{"kind": r.Kind, "value": r.Value, "issued_before": r.IssuedBefore.UTC(), "expires_at": r.ExpiresAt.UTC()}
 }
 
 // docRevocations puts revocations into the order of documents.

@@ -69,7 +69,12 @@ func (s *Service) BeginSecondFactor(ctx context.Context, c Caller, password Secr
 		return SecondFactorSetup{}, fmt.Errorf("make TOTP secret: %w", err)
 	}
 	sealed := s.sealer.Seal(factorScope(c.User), factorKey, Secret(key.Secret()))
-	err = s.store.PutSecondFactor(ctx, c.User, sealed, s.now())
+	err = s.store.InTx(ctx, func(tx Store) error {
+		if err := tx.PutSecondFactor(ctx, c.User, sealed, s.now()); err != nil {
+			return err
+		}
+		return tx.Audit(ctx, Audit{Caller: c, Action: "second_factor.begun", Subject: string(c.User)})
+	})
 	return SecondFactorSetup{Secret: Secret(key.Secret()), URI: Secret(key.URL())}, err
 }
 
@@ -212,7 +217,7 @@ func (s *Service) checkCode(ctx context.Context, c Caller, u User, code Secret, 
 		return err
 	}
 	if !ok {
-		if err := s.store.Audit(ctx, Audit{Caller: c, Action: "second_factor.refused", Subject: string(u.ID)}); err != nil {
+		if err := s.store.Audit(ctx, Audit{Caller: c, Action: "second_factor.refused", Subject: string(u.ID), Unproved: c.Session == ""}); err != nil {
 			return err
 		}
 		return fault.New(fault.Unauthenticated, "The code is not right, or was used already.").WithCode("wrong_code")

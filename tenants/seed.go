@@ -51,7 +51,7 @@ func (s *Service) Seed(ctx context.Context, in Seed) (Seeded, error) {
 		if out, err = s.seedAccount(ctx, tx, in, hash); err != nil {
 			return err
 		}
-		c := Caller{User: out.User.ID, RequestID: "seed"}
+		c := Caller{User: out.User.ID, System: true, RequestID: "seed"}
 		for _, t := range in.Tenants {
 			seeded, err := s.seedTenant(ctx, tx, c, out.Account, t)
 			if err != nil {

@@ -32,6 +32,14 @@ func (s *Service) Sessions(ctx context.Context, c Caller) ([]Session, error) {
 	return s.store.Sessions(ctx, c.User)
 }
 
+// SignedOut notes that the caller has ended the own session, if there was one.
+func (s *Service) SignedOut(ctx context.Context, c Caller) error {
+	if c.Session == "" {
+		return nil
+	}
+	return s.store.Audit(ctx, Audit{Caller: c, Action: "session.ended", Subject: c.Session})
+}
+
 // EndSession ends one of the caller's sessions at once.
 func (s *Service) EndSession(ctx context.Context, c Caller, id string) error {
 	return s.store.InTx(ctx, func(tx Store) error {

@@ -50,7 +50,7 @@ func (s *Service) SignIn(ctx context.Context, c Caller, email string, password S
 	}
 	if !ok {
 		// What was typed is not kept: it may be a password in the wrong field.
-		if err := s.store.Audit(ctx, Audit{Caller: c, Action: "session.refused", Subject: string(user.ID)}); err != nil {
+		if err := s.store.Audit(ctx, Audit{Caller: c, Action: "session.refused", Subject: string(user.ID), Unproved: true}); err != nil {
 			return User{}, err
 		}
 		return User{}, fault.New(fault.Unauthenticated, "Email address and password don't match.").WithCode("wrong_credentials")
@@ -108,7 +108,7 @@ func (s *Service) guess(ctx context.Context, c Caller, u User, subject string) e
 				return err
 			}
 		}
-		return tx.Audit(ctx, Audit{Caller: c, Action: "session.locked", Subject: string(u.ID)})
+		return tx.Audit(ctx, Audit{Caller: c, Action: "session.locked", Subject: string(u.ID), Unproved: c.Session == ""})
 	}); failed != nil {
 		return failed
 	}

@@ -69,7 +69,7 @@ func (s *Service) SignUp(ctx context.Context, c Caller, in SignUp) (made *Signed
 	}
 	if s.confirmSignUps {
 		token := rand.Text()
-		return nil, signUpID(token), s.store.InTx(ctx, func(tx Store) error { return s.queueSignUp(ctx, tx, in, hash, token) })
+		return nil, signUpID(token), s.store.InTx(ctx, func(tx Store) error { return s.queueSignUp(ctx, tx, c, in, hash, token) })
 	}
 	var out SignedUp
 	err = s.store.InTx(ctx, func(tx Store) error {
@@ -90,9 +90,13 @@ func signUpID(token string) string { return hex.EncodeToString(tokenHash(token))
 
 // queueSignUp keeps a sign-up until its address is confirmed. Whoever has a user
 // already is told so by mail, and nobody else is.
-func (s *Service) queueSignUp(ctx context.Context, tx Store, in SignUp, hash, token string) error {
+func (s *Service) queueSignUp(ctx context.Context, tx Store, c Caller, in SignUp, hash, token string) error {
 	until := s.now().Add(verificationLife)
 	if err := tx.PutSignUp(ctx, in, hash, tokenHash(token), until); err != nil {
+		return err
+	}
+	// Whose the address is, nobody has proved.
+	if err := tx.Audit(ctx, Audit{Caller: Caller{RequestID: c.RequestID, IP: c.IP, UserAgent: c.UserAgent}, Action: "signup.requested"}); err != nil {
 		return err
 	}
 	_, _, err := tx.UserByEmail(ctx, emailKey(in.Email))

@@ -19,6 +19,7 @@ type Store interface {
 	Requests
 	Registry
 	Budgets
+	Trail
 	// Unit runs f with a context that makes everything this store does with it one
 	// transaction, which commits when f returns nil. It is for one goroutine.
 	Unit(ctx context.Context, f func(context.Context) error) error
@@ -214,9 +215,6 @@ type Registry interface {
 	// Touch begins every change of a tenant: it locks its row, bumps its revision and
 	// queues the publication of its document.
 	Touch(ctx context.Context, t ID) error
-	// Audit writes an audit row.
-	Audit(ctx context.Context, a Audit) error
-
 	// PutKey puts a key in use in its slot; the one that was is good until
 	// formerUntil, and one before that no longer.
 	PutKey(ctx context.Context, t ID, k AccessKey, formerUntil time.Time) error
@@ -285,17 +283,10 @@ type Registry interface {
 	Limits(ctx context.Context, t ID, now time.Time) (Limits, []Override, error)
 	// PutOverride creates or replaces the override of a limit.
 	PutOverride(ctx context.Context, t ID, o Override) error
+	// ExpiredOverrides lists tenants that have overrides which are over.
+	ExpiredOverrides(ctx context.Context, now time.Time, limit int) ([]ID, error)
+	// DropOverrides forgets those of a tenant that are over, and returns them.
+	DropOverrides(ctx context.Context, t ID, now time.Time) ([]Override, error)
 	// DeleteOverride answers not_found when there is none in force.
 	DeleteOverride(ctx context.Context, t ID, limit string) error
-}
-
-// Audit is one entry of the audit trail.
-type Audit struct {
-	Caller  Caller
-	Account AccountID
-	Tenant  ID // "" = none
-	Action  string
-	Subject string // what it was done to
-	// Before and After are what was and is there, for JSON; nil = nothing. No secrets.
-	Before, After any
 }

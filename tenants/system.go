@@ -22,7 +22,7 @@ func (s *Service) SystemTenant(ctx context.Context) (Tenant, error) {
 		if err := tx.CreateAccount(ctx, account); err != nil {
 			return err
 		}
-		made, err := s.createTenant(ctx, tx, Caller{RequestID: "system"}, newTenant{account: account, slug: SystemSlug, name: "Signalbox", env: Production})
+		made, err := s.createTenant(ctx, tx, Caller{System: true, RequestID: "system"}, newTenant{account: account, slug: SystemSlug, name: "Signalbox", env: Production})
 		t = made.tenant
 		return err
 	})

@@ -60,12 +60,20 @@ func (s *Service) RotateWebhookSecret(ctx context.Context, c Caller, ref string,
 		return NewWebhookSecret{}, fault.InvalidFields(fault.Field{Name: "overlap_seconds", Message: "is out of range", Accepted: fmt.Sprintf("0 to %d", maxOverlapSeconds)})
 	}
 	var made NewWebhookSecret
-	_, err := s.change(ctx, c, ref, RegenerateKey, "webhook_secret.rotated", "", func(tx Store, t MemberTenant) error {
+	_, err := s.change(ctx, c, ref, RegenerateKey, Audit{Action: "webhook_secret.rotated"}, func(tx Store, t *MemberTenant, a *Audit) error {
 		now := s.now()
+		former, err := tx.WebhookSecrets(ctx, t.ID, now)
+		if err != nil {
+			return err
+		}
+		if len(former) > 0 {
+			a.Before = keyState{ID: former[0].ID, Hint: former[0].Hint}
+		}
 		id, secret := newID(), newWebhookSecret()
 		made = NewWebhookSecret{Secret: secret, WebhookSecret: WebhookSecret{
 			ID: id, Sealed: s.sealer.Seal(t.ID, id, secret), Hint: hint(secret), CreatedAt: now,
 		}}
+		a.Subject, a.After = id, keyState{ID: id, Hint: made.Hint, Overlap: overlapSeconds}
 		return tx.RotateWebhookSecret(ctx, t.ID, made.WebhookSecret, now.Add(time.Duration(overlapSeconds)*time.Second))
 	})
 	return made, err

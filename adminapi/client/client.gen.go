@@ -37,6 +37,7 @@ func (e APITokenKind) Valid() bool {
 
 // Defines values for APITokenScope.
 const (
+	AuditRead        APITokenScope = "audit:read"
 	BudgetWrite      APITokenScope = "budget:write"
 	DeliveriesRead   APITokenScope = "deliveries:read"
 	DeliveriesReplay APITokenScope = "deliveries:replay"
@@ -55,6 +56,8 @@ const (
 // Valid indicates whether the value is a known member of the APITokenScope enum.
 func (e APITokenScope) Valid() bool {
 	switch e {
+	case AuditRead:
+		return true
 	case BudgetWrite:
 		return true
 	case DeliveriesRead:
@@ -80,6 +83,51 @@ func (e APITokenScope) Valid() bool {
 	case TokensRevoke:
 		return true
 	case UsageRead:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AuditActor.
+const (
+	AuditActorAPIToken AuditActor = "api_token"
+	AuditActorNobody   AuditActor = "nobody"
+	AuditActorOperator AuditActor = "operator"
+	AuditActorSystem   AuditActor = "system"
+	AuditActorUser     AuditActor = "user"
+)
+
+// Valid indicates whether the value is a known member of the AuditActor enum.
+func (e AuditActor) Valid() bool {
+	switch e {
+	case AuditActorAPIToken:
+		return true
+	case AuditActorNobody:
+		return true
+	case AuditActorOperator:
+		return true
+	case AuditActorSystem:
+		return true
+	case AuditActorUser:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AuditFormat.
+const (
+	AuditFormatCsv   AuditFormat = "csv"
+	AuditFormatJsonl AuditFormat = "jsonl"
+)
+
+// Valid indicates whether the value is a known member of the AuditFormat enum.
+func (e AuditFormat) Valid() bool {
+	switch e {
+	case AuditFormatCsv:
+		return true
+	case AuditFormatJsonl:
 		return true
 	default:
 		return false
@@ -286,16 +334,16 @@ func (e KeySlot) Valid() bool {
 
 // Defines values for LedgerFormat.
 const (
-	Csv  LedgerFormat = "csv"
-	JSON LedgerFormat = "json"
+	LedgerFormatCsv  LedgerFormat = "csv"
+	LedgerFormatJSON LedgerFormat = "json"
 )
 
 // Valid indicates whether the value is a known member of the LedgerFormat enum.
 func (e LedgerFormat) Valid() bool {
 	switch e {
-	case Csv:
+	case LedgerFormatCsv:
 		return true
-	case JSON:
+	case LedgerFormatJSON:
 		return true
 	default:
 		return false
@@ -816,6 +864,77 @@ type APITokenSecret struct {
 
 	// Secret Shown once
 	Secret string `json:"secret"`
+}
+
+// AuditActor What kind of actor: a person in a session, an API token, an operator of the service, the service by itself, or
+// somebody who did not prove who it is; `actor_id` then is the user that was named.
+type AuditActor string
+
+// AuditEvent defines model for AuditEvent.
+type AuditEvent struct {
+	Action string `json:"action"`
+
+	// Actor What kind of actor: a person in a session, an API token, an operator of the service, the service by itself, or
+	// somebody who did not prove who it is; `actor_id` then is the user that was named.
+	Actor AuditActor `json:"actor"`
+
+	// ActorID Of the user or operator
+	ActorID *string `json:"actor_id,omitempty"`
+
+	// ActorName Address of the person, or name of the token or operator, as it was then
+	ActorName *string `json:"actor_name,omitempty"`
+
+	// After What is there since; absent = nothing
+	After      interface{} `json:"after,omitempty"`
+	APITokenID *string     `json:"api_token_id,omitempty"`
+	At         time.Time   `json:"at"`
+
+	// Before What was there; absent = nothing
+	Before interface{} `json:"before,omitempty"`
+
+	// Hash SHA-256 of all fields, see docs/audit.md
+	Hash string `json:"hash"`
+	IP   string `json:"ip"`
+
+	// Number In the chain, from 1, without gaps
+	Number int64 `json:"number"`
+
+	// Previous The hash of the event before
+	Previous  string `json:"previous"`
+	RequestID string `json:"request_id"`
+
+	// Subject What it was done to
+	Subject   string  `json:"subject"`
+	TenantID  *string `json:"tenant_id,omitempty"`
+	UserAgent string  `json:"user_agent"`
+}
+
+// AuditEventList defines model for AuditEventList.
+type AuditEventList struct {
+	Events []AuditEvent `json:"events"`
+
+	// NextCursor Of the page that follows; absent when there is none
+	NextCursor *NextCursor `json:"next_cursor,omitempty"`
+}
+
+// AuditFormat defines model for AuditFormat.
+type AuditFormat string
+
+// AuditVerification defines model for AuditVerification.
+type AuditVerification struct {
+	// BrokenNumber Of the first event that is wrong or missing
+	BrokenNumber *int64  `json:"broken_number,omitempty"`
+	BrokenReason *string `json:"broken_reason,omitempty"`
+
+	// Events How many were verified
+	Events int64 `json:"events"`
+
+	// HeadHash Note it with the number to verify later that nothing before it was changed
+	HeadHash string `json:"head_hash"`
+
+	// HeadNumber Of the last one that is intact
+	HeadNumber int64 `json:"head_number"`
+	Intact     bool  `json:"intact"`
 }
 
 // Authority Who decided: people of the account, or an operator of the service. What an operator has decided the account
@@ -2061,7 +2180,8 @@ type Usage struct {
 }
 
 // UsageDimension A message is of the group that it is for, when that is one; of the user that it is for, else of the
-// one whose client sends it; of the method that it calls; of the key behind its sender's token.
+// one whose client sends it; of the method that it calls; of the key behind its sender's token. A
+// delivery is of the message's group and method, and of the user and the key of who gets it.
 type UsageDimension string
 
 // UsageMonth The present period of the account's subscription. Allowances belong to the account and are shared by its tenants.
@@ -2090,21 +2210,29 @@ type UsageStep string
 // UsageTop defines model for UsageTop.
 type UsageTop struct {
 	// By A message is of the group that it is for, when that is one; of the user that it is for, else of the
-	// one whose client sends it; of the method that it calls; of the key behind its sender's token.
+	// one whose client sends it; of the method that it calls; of the key behind its sender's token. A
+	// delivery is of the message's group and method, and of the user and the key of who gets it.
 	By   UsageDimension `json:"by"`
 	From time.Time      `json:"from"`
 
 	// Other Of values that aren't listed, and what could not be told apart
-	Other  int64           `json:"other"`
+	Other  UsageTopSum     `json:"other"`
 	Step   UsageStep       `json:"step"`
 	To     time.Time       `json:"to"`
-	Total  int64           `json:"total"`
+	Total  UsageTopSum     `json:"total"`
 	Values []UsageTopValue `json:"values"`
+}
+
+// UsageTopSum defines model for UsageTopSum.
+type UsageTopSum struct {
+	MessagesAccepted  int64 `json:"messages_accepted"`
+	MessagesDelivered int64 `json:"messages_delivered"`
 }
 
 // UsageTopValue defines model for UsageTopValue.
 type UsageTopValue struct {
-	MessagesAccepted int64 `json:"messages_accepted"`
+	MessagesAccepted  int64 `json:"messages_accepted"`
+	MessagesDelivered int64 `json:"messages_delivered"`
 
 	// Value Empty = messages of none
 	Value string `json:"value"`
@@ -2177,6 +2305,21 @@ type APITokenPath = string
 
 // AccountPath defines model for AccountPath.
 type AccountPath = string
+
+// AuditAction defines model for AuditAction.
+type AuditAction = string
+
+// AuditBy defines model for AuditBy.
+type AuditBy = string
+
+// AuditFrom defines model for AuditFrom.
+type AuditFrom = time.Time
+
+// AuditTenant defines model for AuditTenant.
+type AuditTenant = string
+
+// AuditTo defines model for AuditTo.
+type AuditTo = time.Time
 
 // DomainPath defines model for DomainPath.
 type DomainPath = string
@@ -2257,6 +2400,60 @@ type ListAccountTokensParams struct {
 
 	// Limit The most that a page may have, 50 when left out
 	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// ListAuditEventsParams defines parameters for ListAuditEvents.
+type ListAuditEventsParams struct {
+	// From Events from this time on
+	From *AuditFrom `form:"from,omitempty" json:"from,omitempty"`
+
+	// To Events before this time
+	To *AuditTo `form:"to,omitempty" json:"to,omitempty"`
+
+	// Actor Of one actor, by the id of the user, operator or API token, or by its name as it was then
+	Actor *AuditBy `form:"actor,omitempty" json:"actor,omitempty"`
+
+	// Action One action, as `tenant.suspended`, or all that begin alike, as `tenant`
+	Action *AuditAction `form:"action,omitempty" json:"action,omitempty"`
+
+	// Tenant Of one tenant, by its id
+	Tenant *AuditTenant `form:"tenant,omitempty" json:"tenant,omitempty"`
+
+	// Cursor `next_cursor` of the page before; left out for the first page
+	Cursor *PageCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit The most that a page may have, 50 when left out
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// ExportAuditParams defines parameters for ExportAudit.
+type ExportAuditParams struct {
+	// From Events from this time on
+	From *AuditFrom `form:"from,omitempty" json:"from,omitempty"`
+
+	// To Events before this time
+	To *AuditTo `form:"to,omitempty" json:"to,omitempty"`
+
+	// Actor Of one actor, by the id of the user, operator or API token, or by its name as it was then
+	Actor *AuditBy `form:"actor,omitempty" json:"actor,omitempty"`
+
+	// Action One action, as `tenant.suspended`, or all that begin alike, as `tenant`
+	Action *AuditAction `form:"action,omitempty" json:"action,omitempty"`
+
+	// Tenant Of one tenant, by its id
+	Tenant *AuditTenant `form:"tenant,omitempty" json:"tenant,omitempty"`
+
+	// Format JSON Lines when left out
+	Format *AuditFormat `form:"format,omitempty" json:"format,omitempty"`
+}
+
+// VerifyAuditParams defines parameters for VerifyAudit.
+type VerifyAuditParams struct {
+	// Number The number of a head that was noted before
+	Number *int64 `form:"number,omitempty" json:"number,omitempty"`
+
+	// Hash Its hash
+	Hash *string `form:"hash,omitempty" json:"hash,omitempty"`
 }
 
 // ListInvitationsParams defines parameters for ListInvitations.
@@ -2440,6 +2637,27 @@ type GetUsageTopParams struct {
 
 // ListWebhookSecretsParams defines parameters for ListWebhookSecrets.
 type ListWebhookSecretsParams struct {
+	// Cursor `next_cursor` of the page before; left out for the first page
+	Cursor *PageCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit The most that a page may have, 50 when left out
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// ListOwnAuditEventsParams defines parameters for ListOwnAuditEvents.
+type ListOwnAuditEventsParams struct {
+	// From Events from this time on
+	From *AuditFrom `form:"from,omitempty" json:"from,omitempty"`
+
+	// To Events before this time
+	To *AuditTo `form:"to,omitempty" json:"to,omitempty"`
+
+	// Actor Of one actor, by the id of the user, operator or API token, or by its name as it was then
+	Actor *AuditBy `form:"actor,omitempty" json:"actor,omitempty"`
+
+	// Action One action, as `tenant.suspended`, or all that begin alike, as `tenant`
+	Action *AuditAction `form:"action,omitempty" json:"action,omitempty"`
+
 	// Cursor `next_cursor` of the page before; left out for the first page
 	Cursor *PageCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
@@ -2717,6 +2935,27 @@ type ClientInterface interface {
 	//
 	// Corresponds with DELETE /v1/accounts/{account}/api-tokens/{api_token} (the `DeleteAccountToken` operationId).
 	DeleteAccountToken(ctx context.Context, account AccountPath, apiToken APITokenPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListAuditEvents Who did what in an account, the newest first
+	//
+	// Corresponds with GET /v1/accounts/{account}/audit (the `ListAuditEvents` operationId).
+	ListAuditEvents(ctx context.Context, account AccountPath, params *ListAuditEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ExportAudit The audit log to keep, with the hashes by which it can be verified
+	//
+	// In the order of the chain. JSON Lines begin with a line that has the head of the chain and end with one that
+	// has the number of events. With a filter events are left out, and what is there is verified by itself.
+	//
+	// Corresponds with GET /v1/accounts/{account}/audit/export (the `ExportAudit` operationId).
+	ExportAudit(ctx context.Context, account AccountPath, params *ExportAuditParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// VerifyAudit Whether the audit log is what it was
+	//
+	// Every event is read and hashed. With the `number` and `hash` of a head that was noted before, it is verified that
+	// the chain still holds it, and so everything before it.
+	//
+	// Corresponds with GET /v1/accounts/{account}/audit/verification (the `VerifyAudit` operationId).
+	VerifyAudit(ctx context.Context, account AccountPath, params *VerifyAuditParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetBudget The account's budget, and how much of it is used in this period
 	//
@@ -3528,10 +3767,10 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/tenants/{tenant}/usage (the `GetUsage` operationId).
 	GetUsage(ctx context.Context, tenant TenantPath, params *GetUsageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetUsageTop What messages were accepted for, by hub, group, user, method or key
+	// GetUsageTop What messages were for, by hub, group, user, method or key
 	//
-	// The largest values; values and `other` add up to the total. What was accepted for a value is at
-	// least what is said, and at most that and `other` together. Minutes are told when they are over and
+	// The largest values, by messages accepted and delivered; values and `other` add up to the totals. What
+	// is counted of a value is at least what is said, and at most that and `other` together. Minutes are told when they are over and
 	// kept for a day, hours for 15 days, days for 400 days.
 	//
 	// Corresponds with GET /v1/tenants/{tenant}/usage/top (the `GetUsageTop` operationId).
@@ -3561,6 +3800,11 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/webhook-secrets/rotate (the `RotateWebhookSecret` operationId).
 	RotateWebhookSecret(ctx context.Context, tenant TenantPath, body RotateWebhookSecretJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListOwnAuditEvents What concerns the caller and no account, as signing in, the newest first
+	//
+	// Corresponds with GET /v1/user/audit (the `ListOwnAuditEvents` operationId).
+	ListOwnAuditEvents(ctx context.Context, params *ListOwnAuditEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ChangeEmailWithBody Ask to change the email address
 	//
@@ -3861,6 +4105,57 @@ func (c *Client) CreateServiceToken(ctx context.Context, account AccountPath, bo
 // Corresponds with DELETE /v1/accounts/{account}/api-tokens/{api_token} (the `DeleteAccountToken` operationId).
 func (c *Client) DeleteAccountToken(ctx context.Context, account AccountPath, apiToken APITokenPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewDeleteAccountTokenRequest(c.Server, account, apiToken)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListAuditEvents Who did what in an account, the newest first
+//
+// Corresponds with GET /v1/accounts/{account}/audit (the `ListAuditEvents` operationId).
+func (c *Client) ListAuditEvents(ctx context.Context, account AccountPath, params *ListAuditEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListAuditEventsRequest(c.Server, account, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ExportAudit The audit log to keep, with the hashes by which it can be verified
+//
+// In the order of the chain. JSON Lines begin with a line that has the head of the chain and end with one that
+// has the number of events. With a filter events are left out, and what is there is verified by itself.
+//
+// Corresponds with GET /v1/accounts/{account}/audit/export (the `ExportAudit` operationId).
+func (c *Client) ExportAudit(ctx context.Context, account AccountPath, params *ExportAuditParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewExportAuditRequest(c.Server, account, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// VerifyAudit Whether the audit log is what it was
+//
+// Every event is read and hashed. With the `number` and `hash` of a head that was noted before, it is verified that
+// the chain still holds it, and so everything before it.
+//
+// Corresponds with GET /v1/accounts/{account}/audit/verification (the `VerifyAudit` operationId).
+func (c *Client) VerifyAudit(ctx context.Context, account AccountPath, params *VerifyAuditParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewVerifyAuditRequest(c.Server, account, params)
 	if err != nil {
 		return nil, err
 	}
@@ -5711,10 +6006,10 @@ func (c *Client) GetUsage(ctx context.Context, tenant TenantPath, params *GetUsa
 	return c.Client.Do(req)
 }
 
-// GetUsageTop What messages were accepted for, by hub, group, user, method or key
+// GetUsageTop What messages were for, by hub, group, user, method or key
 //
-// The largest values; values and `other` add up to the total. What was accepted for a value is at
-// least what is said, and at most that and `other` together. Minutes are told when they are over and
+// The largest values, by messages accepted and delivered; values and `other` add up to the totals. What
+// is counted of a value is at least what is said, and at most that and `other` together. Minutes are told when they are over and
 // kept for a day, hours for 15 days, days for 400 days.
 //
 // Corresponds with GET /v1/tenants/{tenant}/usage/top (the `GetUsageTop` operationId).
@@ -5775,6 +6070,21 @@ func (c *Client) RotateWebhookSecretWithBody(ctx context.Context, tenant TenantP
 // Corresponds with POST /v1/tenants/{tenant}/webhook-secrets/rotate (the `RotateWebhookSecret` operationId).
 func (c *Client) RotateWebhookSecret(ctx context.Context, tenant TenantPath, body RotateWebhookSecretJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRotateWebhookSecretRequest(c.Server, tenant, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListOwnAuditEvents What concerns the caller and no account, as signing in, the newest first
+//
+// Corresponds with GET /v1/user/audit (the `ListOwnAuditEvents` operationId).
+func (c *Client) ListOwnAuditEvents(ctx context.Context, params *ListOwnAuditEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListOwnAuditEventsRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -6401,6 +6711,333 @@ func NewDeleteAccountTokenRequest(server string, account AccountPath, apiToken A
 	}
 
 	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListAuditEventsRequest constructs an http.Request for the ListAuditEvents method
+func NewListAuditEventsRequest(server string, account AccountPath, params *ListAuditEventsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "account", account, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/accounts/%s/audit", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.From != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "from", *params.From, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.To != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "to", *params.To, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Actor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "actor", *params.Actor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Action != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "action", *params.Action, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Tenant != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "tenant", *params.Tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewExportAuditRequest constructs an http.Request for the ExportAudit method
+func NewExportAuditRequest(server string, account AccountPath, params *ExportAuditParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "account", account, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/accounts/%s/audit/export", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.From != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "from", *params.From, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.To != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "to", *params.To, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Actor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "actor", *params.Actor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Action != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "action", *params.Action, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Tenant != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "tenant", *params.Tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Format != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "format", *params.Format, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewVerifyAuditRequest constructs an http.Request for the VerifyAudit method
+func NewVerifyAuditRequest(server string, account AccountPath, params *VerifyAuditParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "account", account, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/accounts/%s/audit/verification", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Number != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "number", *params.Number, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Hash != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "hash", *params.Hash, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -10385,6 +11022,120 @@ func NewRotateWebhookSecretRequestWithBody(server string, tenant TenantPath, con
 	return req, nil
 }
 
+// NewListOwnAuditEventsRequest constructs an http.Request for the ListOwnAuditEvents method
+func NewListOwnAuditEventsRequest(server string, params *ListOwnAuditEventsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/user/audit")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.From != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "from", *params.From, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.To != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "to", *params.To, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Actor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "actor", *params.Actor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Action != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "action", *params.Action, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewChangeEmailRequest calls the generic ChangeEmail builder with application/json body
 func NewChangeEmailRequest(server string, body ChangeEmailJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -10944,6 +11695,33 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with DELETE /v1/accounts/{account}/api-tokens/{api_token} (the `DeleteAccountToken` operationId).
 	DeleteAccountTokenWithResponse(ctx context.Context, account AccountPath, apiToken APITokenPath, reqEditors ...RequestEditorFn) (*DeleteAccountTokenResponse, error)
+
+	// ListAuditEventsWithResponse Who did what in an account, the newest first
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/accounts/{account}/audit (the `ListAuditEvents` operationId).
+	ListAuditEventsWithResponse(ctx context.Context, account AccountPath, params *ListAuditEventsParams, reqEditors ...RequestEditorFn) (*ListAuditEventsResponse, error)
+
+	// ExportAuditWithResponse The audit log to keep, with the hashes by which it can be verified
+	//
+	// In the order of the chain. JSON Lines begin with a line that has the head of the chain and end with one that
+	// has the number of events. With a filter events are left out, and what is there is verified by itself.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/accounts/{account}/audit/export (the `ExportAudit` operationId).
+	ExportAuditWithResponse(ctx context.Context, account AccountPath, params *ExportAuditParams, reqEditors ...RequestEditorFn) (*ExportAuditResponse, error)
+
+	// VerifyAuditWithResponse Whether the audit log is what it was
+	//
+	// Every event is read and hashed. With the `number` and `hash` of a head that was noted before, it is verified that
+	// the chain still holds it, and so everything before it.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/accounts/{account}/audit/verification (the `VerifyAudit` operationId).
+	VerifyAuditWithResponse(ctx context.Context, account AccountPath, params *VerifyAuditParams, reqEditors ...RequestEditorFn) (*VerifyAuditResponse, error)
 
 	// GetBudgetWithResponse The account's budget, and how much of it is used in this period
 	//
@@ -11853,10 +12631,10 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/tenants/{tenant}/usage (the `GetUsage` operationId).
 	GetUsageWithResponse(ctx context.Context, tenant TenantPath, params *GetUsageParams, reqEditors ...RequestEditorFn) (*GetUsageResponse, error)
 
-	// GetUsageTopWithResponse What messages were accepted for, by hub, group, user, method or key
+	// GetUsageTopWithResponse What messages were for, by hub, group, user, method or key
 	//
-	// The largest values; values and `other` add up to the total. What was accepted for a value is at
-	// least what is said, and at most that and `other` together. Minutes are told when they are over and
+	// The largest values, by messages accepted and delivered; values and `other` add up to the totals. What
+	// is counted of a value is at least what is said, and at most that and `other` together. Minutes are told when they are over and
 	// kept for a day, hours for 15 days, days for 400 days.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -11890,6 +12668,13 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/webhook-secrets/rotate (the `RotateWebhookSecret` operationId).
 	RotateWebhookSecretWithResponse(ctx context.Context, tenant TenantPath, body RotateWebhookSecretJSONRequestBody, reqEditors ...RequestEditorFn) (*RotateWebhookSecretResponse, error)
+
+	// ListOwnAuditEventsWithResponse What concerns the caller and no account, as signing in, the newest first
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/user/audit (the `ListOwnAuditEvents` operationId).
+	ListOwnAuditEventsWithResponse(ctx context.Context, params *ListOwnAuditEventsParams, reqEditors ...RequestEditorFn) (*ListOwnAuditEventsResponse, error)
 
 	// ChangeEmailWithBodyWithResponse Ask to change the email address
 	//
@@ -12187,6 +12972,73 @@ func (r DeleteAccountTokenResponse) Status() string {
 
 // StatusCode returns HTTPResponse.StatusCode
 func (r DeleteAccountTokenResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+type ListAuditEventsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AuditEventList
+}
+
+// Status returns HTTPResponse.Status
+func (r ListAuditEventsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListAuditEventsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+type ExportAuditResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+}
+
+// Status returns HTTPResponse.Status
+func (r ExportAuditResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ExportAuditResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+type VerifyAuditResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AuditVerification
+}
+
+// Status returns HTTPResponse.Status
+func (r VerifyAuditResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r VerifyAuditResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -13980,6 +14832,29 @@ func (r RotateWebhookSecretResponse) StatusCode() int {
 	return 0
 }
 
+type ListOwnAuditEventsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AuditEventList
+}
+
+// Status returns HTTPResponse.Status
+func (r ListOwnAuditEventsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListOwnAuditEventsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
 type ChangeEmailResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -14363,6 +15238,51 @@ func (c *ClientWithResponses) DeleteAccountTokenWithResponse(ctx context.Context
 		return nil, err
 	}
 	return ParseDeleteAccountTokenResponse(rsp)
+}
+
+// ListAuditEventsWithResponse Who did what in an account, the newest first
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/accounts/{account}/audit (the `ListAuditEvents` operationId).
+func (c *ClientWithResponses) ListAuditEventsWithResponse(ctx context.Context, account AccountPath, params *ListAuditEventsParams, reqEditors ...RequestEditorFn) (*ListAuditEventsResponse, error) {
+	rsp, err := c.ListAuditEvents(ctx, account, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListAuditEventsResponse(rsp)
+}
+
+// ExportAuditWithResponse The audit log to keep, with the hashes by which it can be verified
+//
+// In the order of the chain. JSON Lines begin with a line that has the head of the chain and end with one that
+// has the number of events. With a filter events are left out, and what is there is verified by itself.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/accounts/{account}/audit/export (the `ExportAudit` operationId).
+func (c *ClientWithResponses) ExportAuditWithResponse(ctx context.Context, account AccountPath, params *ExportAuditParams, reqEditors ...RequestEditorFn) (*ExportAuditResponse, error) {
+	rsp, err := c.ExportAudit(ctx, account, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseExportAuditResponse(rsp)
+}
+
+// VerifyAuditWithResponse Whether the audit log is what it was
+//
+// Every event is read and hashed. With the `number` and `hash` of a head that was noted before, it is verified that
+// the chain still holds it, and so everything before it.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/accounts/{account}/audit/verification (the `VerifyAudit` operationId).
+func (c *ClientWithResponses) VerifyAuditWithResponse(ctx context.Context, account AccountPath, params *VerifyAuditParams, reqEditors ...RequestEditorFn) (*VerifyAuditResponse, error) {
+	rsp, err := c.VerifyAudit(ctx, account, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseVerifyAuditResponse(rsp)
 }
 
 // GetBudgetWithResponse The account's budget, and how much of it is used in this period
@@ -15891,10 +16811,10 @@ func (c *ClientWithResponses) GetUsageWithResponse(ctx context.Context, tenant T
 	return ParseGetUsageResponse(rsp)
 }
 
-// GetUsageTopWithResponse What messages were accepted for, by hub, group, user, method or key
+// GetUsageTopWithResponse What messages were for, by hub, group, user, method or key
 //
-// The largest values; values and `other` add up to the total. What was accepted for a value is at
-// least what is said, and at most that and `other` together. Minutes are told when they are over and
+// The largest values, by messages accepted and delivered; values and `other` add up to the totals. What
+// is counted of a value is at least what is said, and at most that and `other` together. Minutes are told when they are over and
 // kept for a day, hours for 15 days, days for 400 days.
 //
 // Returns a wrapper object for the known response body format(s).
@@ -15951,6 +16871,19 @@ func (c *ClientWithResponses) RotateWebhookSecretWithResponse(ctx context.Contex
 		return nil, err
 	}
 	return ParseRotateWebhookSecretResponse(rsp)
+}
+
+// ListOwnAuditEventsWithResponse What concerns the caller and no account, as signing in, the newest first
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/user/audit (the `ListOwnAuditEvents` operationId).
+func (c *ClientWithResponses) ListOwnAuditEventsWithResponse(ctx context.Context, params *ListOwnAuditEventsParams, reqEditors ...RequestEditorFn) (*ListOwnAuditEventsResponse, error) {
+	rsp, err := c.ListOwnAuditEvents(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListOwnAuditEventsResponse(rsp)
 }
 
 // ChangeEmailWithBodyWithResponse Ask to change the email address
@@ -16370,6 +17303,74 @@ func ParseDeleteAccountTokenResponse(rsp *http.Response) (*DeleteAccountTokenRes
 	response := &DeleteAccountTokenResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
+	}
+
+	return response, nil
+}
+
+// ParseListAuditEventsResponse parses an HTTP response from a ListAuditEventsWithResponse call
+func ParseListAuditEventsResponse(rsp *http.Response) (*ListAuditEventsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListAuditEventsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AuditEventList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseExportAuditResponse parses an HTTP response from a ExportAuditWithResponse call
+func ParseExportAuditResponse(rsp *http.Response) (*ExportAuditResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ExportAuditResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	return response, nil
+}
+
+// ParseVerifyAuditResponse parses an HTTP response from a VerifyAuditWithResponse call
+func ParseVerifyAuditResponse(rsp *http.Response) (*VerifyAuditResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &VerifyAuditResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AuditVerification
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
 	}
 
 	return response, nil
@@ -18276,6 +19277,32 @@ func ParseRotateWebhookSecretResponse(rsp *http.Response) (*RotateWebhookSecretR
 			return nil, err
 		}
 		response.JSON201 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListOwnAuditEventsResponse parses an HTTP response from a ListOwnAuditEventsWithResponse call
+func ParseListOwnAuditEventsResponse(rsp *http.Response) (*ListOwnAuditEventsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListOwnAuditEventsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AuditEventList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
 
 	}
 

@@ -5,6 +5,7 @@
 //	api migrate   bring the database to the newest version and end
 //	api seed      make an account with tenants as JSON on stdin says, and end
 //	api correct   add the correction on stdin, as JSON, to the usage ledger, and end
+//	api audit verify   verify the chains of the audit log, and end
 package main
 
 import (
@@ -49,7 +50,9 @@ func run(ctx context.Context, args []string, in io.Reader, out, problems io.Writ
 		return api.Seed(ctx, config, in, out, logger)
 	case len(args) == 1 && args[0] == "correct":
 		return api.Correct(ctx, config, in)
+	case len(args) == 2 && args[0] == "audit" && args[1] == "verify":
+		return api.VerifyAudit(ctx, config, out, logger)
 	default:
-		return fmt.Errorf("unknown arguments %q: use none, migrate, seed or correct", args)
+		return fmt.Errorf("unknown arguments %q: use none, migrate, seed, correct or audit verify", args)
 	}
 }

@@ -141,3 +141,14 @@ func (s *Store) PutOverride(ctx context.Context, t tenants.ID, o tenants.Overrid
 func (s *Store) DeleteOverride(ctx context.Context, t tenants.ID, limit string) error {
 	return s.exec(ctx, "override of this limit", "DELETE FROM limit_overrides WHERE tenant_id = $1 AND code = $2", t, limit)
 }
+
+// ExpiredOverrides implements tenants.Registry.
+func (s *Store) ExpiredOverrides(ctx context.Context, now time.Time, limit int) ([]tenants.ID, error) {
+	return many(ctx, s, "limit overrides", pgx.RowTo[tenants.ID], "SELECT DISTINCT tenant_id FROM limit_overrides WHERE expires_at <= $1 ORDER BY tenant_id LIMIT $2", now, limit)
+}
+
+// DropOverrides implements tenants.Registry.
+func (s *Store) DropOverrides(ctx context.Context, t tenants.ID, now time.Time) ([]tenants.Override, error) {
+	return many(ctx, s, "limit overrides", pgx.RowToStructByPos[tenants.Override],
+		"DELETE FROM limit_overrides WHERE tenant_id = $1 AND expires_at <= $2 RETURNING code, value, dry_run, expires_at, set_by", t, now)
+}

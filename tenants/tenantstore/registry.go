@@ -155,11 +155,3 @@ func (s *Store) Touch(ctx context.Context, t tenants.ID) error {
 	}
 	return s.insertJob(ctx, PublishDocument{Tenant: t})
 }
-
-// Audit implements tenants.Registry.
-func (s *Store) Audit(ctx context.Context, a tenants.Audit) error {
-	return s.exec(ctx, "audit", `
-		INSERT INTO audit_events (account_id, tenant_id, user_id, token_id, action, subject, request_id, ip, before, after)
-		VALUES (nullif($1, ''), nullif($2, ''), nullif($3, ''), nullif($4, ''), $5, $6, $7, $8, $9, $10)`,
-		a.Account, a.Tenant, a.Caller.User, a.Caller.TokenID, a.Action, a.Subject, a.Caller.RequestID, a.Caller.IP, a.Before, a.After)
-}

@@ -27,6 +27,8 @@ type Store struct {
 	begin postgres.Beginner
 	tx    pgx.Tx // nil outside of a transaction
 	queue Queue
+	// audits are those of the transaction so far; nil outside of one.
+	audits *[]tenants.Audit
 }
 
 var _ tenants.Store = (*Store)(nil)
@@ -51,13 +53,23 @@ func (s *Store) AfterCommit(ctx context.Context, f func(context.Context)) {
 }
 
 // InTx implements tenants.Store. Within a transaction it makes a savepoint. The
-// check of a guarded context comes first.
+// check of a guarded context comes first. Audits are written last: chains have rows
+// that everybody who writes to them waits for, so they are locked for as short as can
+// be, in one order, and nothing is waited for while they are.
 func (s *Store) InTx(ctx context.Context, f func(tenants.Store) error) error {
 	return postgres.InTx(ctx, s.begin, func(tx pgx.Tx) error {
 		if err := tenants.CheckGuard(ctx, postgres.Within(ctx, tx)); err != nil {
 			return err
 		}
-		return f(&Store{db: tx, begin: tx, tx: tx, queue: s.queue})
+		within := &Store{db: tx, begin: tx, tx: tx, queue: s.queue, audits: new([]tenants.Audit)}
+		if err := f(within); err != nil {
+			return err
+		}
+		if s.audits != nil {
+			*s.audits = append(*s.audits, *within.audits...)
+			return nil
+		}
+		return within.writeAudits(ctx)
 	})
 }
 

@@ -154,3 +154,34 @@ func explained(err error) error {
 	}
 	return err
 }
+
+// errAuditBroken ends VerifyAudit when a chain isn't what it was.
+var errAuditBroken = errors.New("the audit log was tampered with")
+
+// VerifyAudit verifies all chains of the audit log and writes a line for each: its
+// name, how many events it has, its head, and the first event that is wrong or
+// missing, if there is one.
+func VerifyAudit(ctx context.Context, c Config, out io.Writer, logger *slog.Logger) error {
+	pool, err := postgres.Open(ctx, c.DatabaseURL, nil)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	k, err := newCore(c, pool, logger, reach{publish: func(context.Context, tenants.ID) error { return nil }})
+	if err != nil {
+		return err
+	}
+	broken := false
+	err = k.service.VerifyAllAudits(ctx, func(chain string, v tenants.AuditVerification) error {
+		verdict := "intact"
+		if v.Broken != nil {
+			broken, verdict = true, "BROKEN at "+v.Broken.Error()
+		}
+		_, err := fmt.Fprintf(out, "%s\t%d events\thead %d %s\t%s\n", chain, v.Events, v.Head.Number, v.Head.Hash, verdict)
+		return err
+	})
+	if err == nil && broken {
+		err = errAuditBroken
+	}
+	return err
+}

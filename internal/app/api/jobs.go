@@ -102,14 +102,18 @@ func (cleanUp) Kind() string { return "clean_up" }
 
 type cleanUpWorker struct {
 	river.WorkerDefaults[cleanUp]
-	people *tenantstore.Store
-	ledger *billingstore.Store
+	people  *tenantstore.Store
+	service *tenants.Service
+	ledger  *billingstore.Store
 }
 
 // Work implements river.Worker.
 func (w *cleanUpWorker) Work(ctx context.Context, _ *river.Job[cleanUp]) error {
 	before := time.Now().Add(-marksKept)
 	if err := w.people.Forget(ctx, before); err != nil {
+		return err
+	}
+	if err := w.service.ExpireOverrides(ctx); err != nil {
 		return err
 	}
 	if err := w.ledger.Forget(ctx, before); err != nil {
@@ -127,7 +131,7 @@ func newJobs(k *core, ledger *billingstore.Store, purge *purgeWorker, publish fu
 	river.AddWorker(workers, &publishWorker{publish: publish})
 	river.AddWorker(workers, purge)
 	river.AddWorker(workers, &mailWorker{store: k.store, send: send, keep: keepMails})
-	river.AddWorker(workers, &cleanUpWorker{people: k.store, ledger: ledger})
+	river.AddWorker(workers, &cleanUpWorker{people: k.store, service: k.service, ledger: ledger})
 	client, err := river.NewClient(riverpgxv5.New(k.pool), &river.Config{
 		Logger:            slog.New(quiet{logger.Handler()}),
 		Workers:           workers,

@@ -44,6 +44,8 @@ type purgeWorker struct {
 	sweep   func(context.Context, tenants.ID) error
 	times   purgeTimes
 	publish func(context.Context, tenants.ID) error
+	// purged notes that nothing is left.
+	purged func(context.Context, tenants.ID) error
 }
 
 // Work implements river.Worker.
@@ -78,7 +80,7 @@ func (w *purgeWorker) Work(ctx context.Context, job *river.Job[tenantstore.Purge
 	case age < w.times.last:
 		return river.JobSnooze(w.times.last - age)
 	}
-	return nil
+	return w.purged(ctx, job.Args.Tenant)
 }
 
 // Timeout implements river.Worker.

@@ -145,7 +145,7 @@ func open(ctx context.Context, c Config, logger *slog.Logger, console io.Writer,
 	sweep := func(ctx context.Context, t tenants.ID) error {
 		return usage.NewSweeper(a.redis, ledger, nil, logger).SweepTenant(ctx, t)
 	}
-	purge := &purgeWorker{purger: purger{redis: a.redis}, sweep: sweep, times: cmp.Or(c.purge, usualPurge), publish: a.documents.publish}
+	purge := &purgeWorker{purger: purger{redis: a.redis}, sweep: sweep, times: cmp.Or(c.purge, usualPurge), publish: a.documents.publish, purged: a.core.service.Purged}
 	if a.jobs, err = newJobs(a.core, ledger, purge, a.documents.publish, send, c.Dev, logger); err != nil {
 		return nil, err
 	}
@@ -215,13 +215,24 @@ func outer(c Config, next http.Handler) http.Handler {
 func patient(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		patience := changePatience
-		if reads := r.Method == http.MethodGet || r.Method == http.MethodHead; reads && !strings.HasSuffix(r.URL.Path, "/ledger") { // which is a download
+		if reads := r.Method == http.MethodGet || r.Method == http.MethodHead; reads && !long(r.URL.Path) {
 			patience = readPatience
 		}
 		ctx, cancel := context.WithTimeout(r.Context(), patience)
 		defer cancel()
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
+}
+
+// long tells whether what is read there may be much: downloads, and chains that are
+// verified.
+func long(path string) bool {
+	for _, end := range []string{"/ledger", "/audit/export", "/audit/verification"} {
+		if strings.HasSuffix(path, end) {
+			return true
+		}
+	}
+	return false
 }
 
 // reach makes what the service reaches edges and upstreams with.

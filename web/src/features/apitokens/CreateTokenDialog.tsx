@@ -17,7 +17,7 @@ const fields = { name: "name", role: "role", scopes: "scopes", expires_in_days: 
 
 const scopes: readonly ApiTokenScope[] = [
   "tenants:read", "tenants:write", "hubs:write", "keys:read", "keys:write", "tokens:mint", "tokens:revoke",
-  "deliveries:read", "deliveries:replay", "usage:read", "members:read", "members:write", "budget:write",
+  "deliveries:read", "deliveries:replay", "usage:read", "members:read", "members:write", "budget:write", "audit:read",
 ];
 
 const lives = [

@@ -531,6 +531,91 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/accounts/{account}/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The account's id */
+                account: components["parameters"]["AccountPath"];
+            };
+            cookie?: never;
+        };
+        /** Who did what in an account, the newest first */
+        get: operations["listAuditEvents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/accounts/{account}/audit/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The account's id */
+                account: components["parameters"]["AccountPath"];
+            };
+            cookie?: never;
+        };
+        /**
+         * The audit log to keep, with the hashes by which it can be verified
+         * @description In the order of the chain. JSON Lines begin with a line that has the head of the chain and end with one that
+         *     has the number of events. With a filter events are left out, and what is there is verified by itself.
+         */
+        get: operations["exportAudit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/accounts/{account}/audit/verification": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The account's id */
+                account: components["parameters"]["AccountPath"];
+            };
+            cookie?: never;
+        };
+        /**
+         * Whether the audit log is what it was
+         * @description Every event is read and hashed. With the `number` and `hash` of a head that was noted before, it is verified that
+         *     the chain still holds it, and so everything before it.
+         */
+        get: operations["verifyAudit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/user/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What concerns the caller and no account, as signing in, the newest first */
+        get: operations["listOwnAuditEvents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/accounts/{account}/leave": {
         parameters: {
             query?: never;
@@ -2809,6 +2894,70 @@ export interface components {
             messages_delivered: number;
         };
         /** @enum {string} */
+        AuditFormat: "jsonl" | "csv";
+        /**
+         * @description What kind of actor: a person in a session, an API token, an operator of the service, the service by itself, or
+         *     somebody who did not prove who it is; `actor_id` then is the user that was named.
+         * @enum {string}
+         */
+        AuditActor: "user" | "api_token" | "operator" | "system" | "nobody";
+        AuditEvent: {
+            /**
+             * Format: int64
+             * @description In the chain, from 1, without gaps
+             */
+            number: number;
+            /** Format: date-time */
+            at: string;
+            actor: components["schemas"]["AuditActor"];
+            /** @description Of the user or operator */
+            actor_id?: string;
+            api_token_id?: string;
+            /** @description Address of the person, or name of the token or operator, as it was then */
+            actor_name?: string;
+            tenant_id?: string;
+            /** @example tenant.suspended */
+            action: string;
+            /** @description What it was done to */
+            subject: string;
+            request_id: string;
+            ip: string;
+            user_agent: string;
+            /** @description What was there; absent = nothing */
+            before?: unknown;
+            /** @description What is there since; absent = nothing */
+            after?: unknown;
+            /** @description The hash of the event before */
+            previous: string;
+            /** @description SHA-256 of all fields, see docs/audit.md */
+            hash: string;
+        };
+        AuditEventList: {
+            events: components["schemas"]["AuditEvent"][];
+            next_cursor?: components["schemas"]["NextCursor"];
+        };
+        AuditVerification: {
+            intact: boolean;
+            /**
+             * Format: int64
+             * @description How many were verified
+             */
+            events: number;
+            /**
+             * Format: int64
+             * @description Of the last one that is intact
+             */
+            head_number: number;
+            /** @description Note it with the number to verify later that nothing before it was changed */
+            head_hash: string;
+            /**
+             * Format: int64
+             * @description Of the first event that is wrong or missing
+             */
+            broken_number?: number;
+            broken_reason?: string;
+        };
+        /** @enum {string} */
         LedgerFormat: "json" | "csv";
         /** @enum {string} */
         LedgerKind: "usage" | "correction";
@@ -2916,7 +3065,7 @@ export interface components {
         /** @enum {string} */
         ApiTokenKind: "personal" | "service";
         /** @enum {string} */
-        ApiTokenScope: "tenants:read" | "tenants:write" | "hubs:write" | "keys:read" | "keys:write" | "tokens:mint" | "tokens:revoke" | "deliveries:read" | "deliveries:replay" | "usage:read" | "members:read" | "members:write" | "budget:write";
+        ApiTokenScope: "tenants:read" | "tenants:write" | "hubs:write" | "keys:read" | "keys:write" | "tokens:mint" | "tokens:revoke" | "deliveries:read" | "deliveries:replay" | "usage:read" | "members:read" | "members:write" | "budget:write" | "audit:read";
         ApiTokenList: {
             api_tokens: components["schemas"]["ApiToken"][];
             next_cursor?: components["schemas"]["NextCursor"];
@@ -3091,6 +3240,16 @@ export interface components {
         IfMatch: string;
         /** @description The `ETag` of what the caller has already; when it is still the same, the answer is 304 without content. */
         IfNoneMatch: string;
+        /** @description Events from this time on */
+        AuditFrom: string;
+        /** @description Events before this time */
+        AuditTo: string;
+        /** @description Of one actor, by the id of the user, operator or API token, or by its name as it was then */
+        AuditBy: string;
+        /** @description One action, as `tenant.suspended`, or all that begin alike, as `tenant` */
+        AuditAction: string;
+        /** @description Of one tenant, by its id */
+        AuditTenant: string;
         /** @description The account's id */
         AccountPath: string;
         /** @description The user's id */
@@ -4088,6 +4247,161 @@ export interface operations {
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthenticated"];
             404: components["responses"]["NotFound"];
+            default: components["responses"]["Unexpected"];
+        };
+    };
+    listAuditEvents: {
+        parameters: {
+            query?: {
+                /** @description Events from this time on */
+                from?: components["parameters"]["AuditFrom"];
+                /** @description Events before this time */
+                to?: components["parameters"]["AuditTo"];
+                /** @description Of one actor, by the id of the user, operator or API token, or by its name as it was then */
+                actor?: components["parameters"]["AuditBy"];
+                /** @description One action, as `tenant.suspended`, or all that begin alike, as `tenant` */
+                action?: components["parameters"]["AuditAction"];
+                /** @description Of one tenant, by its id */
+                tenant?: components["parameters"]["AuditTenant"];
+                /** @description `next_cursor` of the page before; left out for the first page */
+                cursor?: components["parameters"]["PageCursor"];
+                /** @description The most that a page may have, 50 when left out */
+                limit?: components["parameters"]["PageLimit"];
+            };
+            header?: never;
+            path: {
+                /** @description The account's id */
+                account: components["parameters"]["AccountPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One page */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditEventList"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            default: components["responses"]["Unexpected"];
+        };
+    };
+    exportAudit: {
+        parameters: {
+            query?: {
+                /** @description Events from this time on */
+                from?: components["parameters"]["AuditFrom"];
+                /** @description Events before this time */
+                to?: components["parameters"]["AuditTo"];
+                /** @description Of one actor, by the id of the user, operator or API token, or by its name as it was then */
+                actor?: components["parameters"]["AuditBy"];
+                /** @description One action, as `tenant.suspended`, or all that begin alike, as `tenant` */
+                action?: components["parameters"]["AuditAction"];
+                /** @description Of one tenant, by its id */
+                tenant?: components["parameters"]["AuditTenant"];
+                /** @description JSON Lines when left out */
+                format?: components["schemas"]["AuditFormat"];
+            };
+            header?: never;
+            path: {
+                /** @description The account's id */
+                account: components["parameters"]["AccountPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The events */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/jsonl": string;
+                    "text/csv": string;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            default: components["responses"]["Unexpected"];
+        };
+    };
+    verifyAudit: {
+        parameters: {
+            query?: {
+                /** @description The number of a head that was noted before */
+                number?: number;
+                /** @description Its hash */
+                hash?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The account's id */
+                account: components["parameters"]["AccountPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What was found */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditVerification"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            default: components["responses"]["Unexpected"];
+        };
+    };
+    listOwnAuditEvents: {
+        parameters: {
+            query?: {
+                /** @description Events from this time on */
+                from?: components["parameters"]["AuditFrom"];
+                /** @description Events before this time */
+                to?: components["parameters"]["AuditTo"];
+                /** @description Of one actor, by the id of the user, operator or API token, or by its name as it was then */
+                actor?: components["parameters"]["AuditBy"];
+                /** @description One action, as `tenant.suspended`, or all that begin alike, as `tenant` */
+                action?: components["parameters"]["AuditAction"];
+                /** @description `next_cursor` of the page before; left out for the first page */
+                cursor?: components["parameters"]["PageCursor"];
+                /** @description The most that a page may have, 50 when left out */
+                limit?: components["parameters"]["PageLimit"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One page */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditEventList"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
             default: components["responses"]["Unexpected"];
         };
     };

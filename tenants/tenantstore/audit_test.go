@@ -1,0 +1,274 @@
+package tenantstore_test
+
+import (
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math"
+	"sync"
+	"testing"
+	"testing/fstest"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/signalbox/signalbox/internal/postgres"
+	"github.com/signalbox/signalbox/internal/testenv"
+	"github.com/signalbox/signalbox/migrations"
+	"github.com/signalbox/signalbox/tenants"
+	"github.com/signalbox/signalbox/tenants/audit"
+	"github.com/signalbox/signalbox/tenants/tenantstore"
+)
+
+// verify verifies a chain as it is in the database.
+func verify(t *testing.T, s *tenantstore.Store, chain string) (events int64, err error) {
+	t.Helper()
+	head, err := s.AuditHead(t.Context(), chain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := s.AuditEvents(t.Context(), chain, tenants.AuditFilter{}, 0, false, math.MaxInt32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := audit.Chain{Kept: []audit.Head{head}}
+	for i := range all {
+		if err := c.Add(&all[i]); err != nil {
+			return c.Events(), err
+		}
+	}
+	return c.Events(), c.End()
+}
+
+// odd are entries whose text is easily changed on its way.
+func odd() []tenants.Audit {
+	caller := tenants.Caller{User: "U1", RequestID: "r", IP: "2001:db8::1", UserAgent: "Ünïcode/1 <\"'&,\\>"}
+	return []tenants.Audit{
+		{Caller: caller, Account: "A", Tenant: "T1", Action: "hub.put", Subject: "é😀", Before: map[string]any{"b": 1.50, "a": "<&>\u2028\x00"}, After: []int{}},
+		{Caller: tenants.Caller{System: true}, Account: "A", Action: "x", After: map[string]any{}},
+		{Caller: tenants.Caller{Operator: &tenants.Operator{ID: "O", Name: "Grace"}}, Account: "A", Action: "x"},
+		{Caller: tenants.Caller{User: "U1", TokenID: "none"}, Account: "A", Action: "x"},
+		{Caller: caller, Action: "session.refused", Unproved: true},
+		{Action: "session.refused"},
+	}
+}
+
+func TestAudit_is_a_chain_that_the_database_and_the_program_agree_on(t *testing.T) {
+	t.Parallel()
+	s, pool, _ := newStore(t)
+	for _, a := range odd() {
+		if err := s.Audit(t.Context(), a); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for chain, want := range map[string]int64{"account:A": 4, "user:U1": 1, "service": 1, "account:none": 0} {
+		if events, err := verify(t, s, chain); err != nil || events != want {
+			t.Errorf("%s: %d events, %v; want %d", chain, events, err, want)
+		}
+	}
+	for _, sql := range []string{"UPDATE audit_events SET ip = 'x'", "DELETE FROM audit_events", "TRUNCATE audit_events"} {
+		if _, err := pool.Exec(t.Context(), sql); err == nil {
+			t.Errorf("%s was taken", sql)
+		}
+	}
+	// The place in the chain is not the writer's to say.
+	if _, err := pool.Exec(t.Context(), `INSERT INTO audit_events (chain, number, previous, hash, created_at, actor, action, subject, request_id, ip)
+		VALUES ('account:A', 99, 'p', 'h', '2001-01-01', 'user', 'x', '', '', '')`); err != nil {
+		t.Fatal(err)
+	}
+	if events, err := verify(t, s, "account:A"); err != nil || events != 5 {
+		t.Errorf("%d events, %v", events, err)
+	}
+}
+
+func TestAudit_chain_has_no_gap_whoever_writes_and_fails(t *testing.T) {
+	t.Parallel()
+	s, _, _ := newStore(t)
+	const writers, each = 8, 10
+	var all sync.WaitGroup
+	for w := range writers {
+		all.Go(func() {
+			for n := range each {
+				err := s.InTx(t.Context(), func(tx tenants.Store) error {
+					// In the other order as others: chains are locked in one all the same.
+					accounts := []tenants.AccountID{"A", "B"}
+					for i := range accounts {
+						a := tenants.Audit{Caller: tenants.Caller{User: "U"}, Account: accounts[(i+w)%2], Action: "x", Subject: fmt.Sprint(w, n)}
+						if err := tx.Audit(t.Context(), a); err != nil {
+							return err
+						}
+					}
+					failed := tx.InTx(t.Context(), func(tx tenants.Store) error {
+						return fmt.Errorf("undone: %w", tx.Audit(t.Context(), tenants.Audit{Account: "A", Action: "never"}))
+					})
+					if n%3 == 0 {
+						return failed
+					}
+					return nil
+				})
+				if (err != nil) != (n%3 == 0) {
+					t.Errorf("writer %d, %d: %v", w, n, err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	for _, chain := range []string{"account:A", "account:B"} {
+		if events, err := verify(t, s, chain); err != nil || events != writers*6 {
+			t.Errorf("%s: %d events, %v; want %d", chain, events, err, writers*6)
+		}
+	}
+}
+
+// SEC-44: whoever owns the database changes what is there behind its triggers.
+func TestAudit_shows_what_was_tampered_with_SEC_44(t *testing.T) {
+	t.Parallel()
+	s, pool, _ := newStore(t)
+	for n := range 6 {
+		if err := s.Audit(t.Context(), tenants.Audit{Caller: tenants.Caller{User: "U"}, Account: "A", Action: "x", Subject: fmt.Sprint(n), After: map[string]any{"n": n}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	noted, err := s.AuditHead(t.Context(), "account:A")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const shift = `ALTER TABLE audit_events DROP CONSTRAINT audit_events_place; `
+	const copyOf = `INSERT INTO audit_events (chain, number, previous, hash, created_at, actor, action, subject, request_id, ip)
+		SELECT chain, 4, previous, hash, created_at, actor, action, subject, request_id, ip FROM audit_events WHERE number = 3`
+	// The whole chain from an event on, with hashes that fit and a head that fits.
+	const forge = `DO $$ DECLARE e audit_events; p bytea := decode(repeat('00', 32), 'hex'); n bigint := 0;
+		BEGIN FOR e IN SELECT * FROM audit_events WHERE chain = 'account:A' ORDER BY number LOOP
+			n := n + 1; e.number := n; e.previous := p; p := audit_event_hash(e);
+			UPDATE audit_events SET number = n, previous = e.previous, hash = p WHERE id = e.id;
+		END LOOP; UPDATE audit_chains SET number = n, hash = p WHERE chain = 'account:A'; END $$`
+	for name, row := range map[string]struct {
+		sql    string
+		broken int64
+		noted  bool // found by a head that was noted outside alone
+	}{
+		"changed":                   {"UPDATE audit_events SET ip = 'x' WHERE number = 3", 3, false},
+		"its content changed":       {`UPDATE audit_events SET after = '{"n":7}' WHERE number = 3`, 3, false},
+		"its time changed":          {"UPDATE audit_events SET created_at = created_at + interval '1 microsecond' WHERE number = 3", 3, false},
+		"changed with its hash":     {"UPDATE audit_events SET ip = 'x' WHERE number = 3; UPDATE audit_events e SET hash = audit_event_hash(e) WHERE number = 3", 4, false},
+		"deleted in the middle":     {"DELETE FROM audit_events WHERE number = 3", 3, false},
+		"the first deleted":         {"DELETE FROM audit_events WHERE number = 1", 1, false},
+		"the tail deleted":          {"DELETE FROM audit_events WHERE number > 4", 5, false},
+		"all deleted":               {"DELETE FROM audit_events", 1, false},
+		"two changed places":        {shift + "UPDATE audit_events SET number = 7 - number WHERE number IN (3, 4)", 3, false},
+		"one put in":                {shift + "UPDATE audit_events SET number = number + 1 WHERE number > 3; " + copyOf, 4, false},
+		"moved to another account":  {"UPDATE audit_events SET chain = 'account:B' WHERE number = 3", 3, false},
+		"the head put back":         {"DELETE FROM audit_events WHERE number > 4; UPDATE audit_chains SET number = 4, hash = (SELECT hash FROM audit_events WHERE number = 4)", 5, true},
+		"all written anew":          {"UPDATE audit_events SET ip = 'x' WHERE number = 3;" + forge, 6, true},
+		"one deleted, written anew": {shift + "DELETE FROM audit_events WHERE number = 3;" + forge, 6, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tx, err := pool.Begin(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer tx.Rollback(t.Context()) //nolint:errcheck // all of it is undone
+			if _, err := tx.Exec(t.Context(), "ALTER TABLE audit_events DISABLE TRIGGER ALL; "+row.sql); err != nil {
+				t.Fatal(err)
+			}
+			within := postgres.Within(t.Context(), tx)
+			check := func(kept ...audit.Head) error {
+				head, err := s.AuditHead(within, "account:A")
+				if err != nil {
+					t.Fatal(err)
+				}
+				all, err := s.AuditEvents(within, "account:A", tenants.AuditFilter{}, 0, false, math.MaxInt32)
+				if err != nil {
+					t.Fatal(err)
+				}
+				c := audit.Chain{Kept: append(kept, head)}
+				for i := range all {
+					if err := c.Add(&all[i]); err != nil {
+						return err
+					}
+				}
+				return c.End()
+			}
+			found, _ := check(noted).(*audit.Break) //nolint:errorlint // made above
+			if found == nil || found.Number != row.broken {
+				t.Errorf("found %v, want a break at %d", found, row.broken)
+			}
+			if err := check(); (err == nil) != row.noted {
+				t.Errorf("without a noted head: %v", err)
+			}
+		})
+	}
+	if err := s.Audit(t.Context(), tenants.Audit{Account: "A", Action: "x"}); err != nil {
+		t.Fatal(err)
+	}
+	if events, err := verify(t, s, "account:A"); err != nil || events != 7 {
+		t.Errorf("%d events, %v", events, err)
+	}
+}
+
+// upTo are the migrations before the one with that name.
+func upTo(t *testing.T, name string) fs.FS {
+	t.Helper()
+	files, err := migrations.Files.ReadDir(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	some := make(fstest.MapFS)
+	for _, f := range files {
+		if f.Name() >= name {
+			break
+		}
+		text, err := migrations.Files.ReadFile(f.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		some[f.Name()] = &fstest.MapFile{Data: text}
+	}
+	return some
+}
+
+func TestMigration_chains_what_there_is(t *testing.T) {
+	t.Parallel()
+	url := testenv.EmptyPostgres(t)
+	logger := slog.New(slog.DiscardHandler)
+	if err := postgres.Migrate(t.Context(), url, upTo(t, auditMigration), logger); err != nil {
+		t.Fatal(err)
+	}
+	pool, err := pgxpool.New(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	if _, err := pool.Exec(t.Context(), `INSERT INTO audit_events (account_id, tenant_id, user_id, token_id, action, subject, request_id, ip, before, after)
+		SELECT CASE WHEN n % 3 > 0 THEN 'A' || n % 2 END, 'T', CASE WHEN n % 4 > 0 THEN 'U' END, CASE WHEN n % 5 = 0 THEN 'K' END, 'x', 'ü' || n, 'r', '::1',
+			jsonb_build_object('n', n, 'text', 'ü"<'), CASE WHEN n % 2 = 0 THEN '{}'::jsonb END FROM generate_series(1, 60) n`); err != nil {
+		t.Fatal(err)
+	}
+	if err := postgres.Migrate(t.Context(), url, migrations.Files, logger); err != nil {
+		t.Fatal(err)
+	}
+	s := tenantstore.New(pool, new(queue))
+	var total int64
+	chains, err := s.AuditChains(t.Context(), "", 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, chain := range chains {
+		events, err := verify(t, s, chain)
+		if err != nil {
+			t.Errorf("%s: %v", chain, err)
+		}
+		total += events
+	}
+	if total != 60 || len(chains) != 4 {
+		t.Errorf("%d events in the chains %v, want 60 in 4", total, chains)
+	}
+	if err := s.Audit(t.Context(), tenants.Audit{Account: "A1", Action: "x"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := verify(t, s, "account:A1"); err != nil {
+		t.Error(err)
+	}
+}
+
+// auditMigration is the file that makes chains.
+const auditMigration = "00023_audit_chain.sql"
