@@ -3,10 +3,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { clientToken, connect, eventually, patience } from "../service.mjs";
+import { call, signUp } from "../account.mjs";
+import { clientToken, connect, eventually, patience, within } from "../service.mjs";
 import { stack } from "../stack.mjs";
 
-const { edge_urls: edges, tenants: [demo] } = await stack();
+const { api_url: api, edge_urls: edges, tenants: [demo] } = await stack();
 const hub = "presence";
 const group = "room";
 const permissions = ["joinGroup", "leaveGroup", "readPresence"];
@@ -92,4 +93,51 @@ test("presence over three edges, one of which is killed", async (t) => {
   await left[1].stop();
   await eventually(() => early.members().size === left.length - 2 && late.members().size === left.length - 2, "those who left to vanish");
   await eventually(async () => (await stack()).pids.edges[0] !== pids.edges[0], "the edge to be started again");
+});
+
+/** Fails with this code. */
+const refused = (promise, code) => assert.rejects(within(promise, `a refusal with ${code}`), new RegExp(`HubException: ${code}[: ]`));
+
+test("who would be one too many, or has too large a state, is refused", async (t) => {
+  const { session, tenant } = await signUp(api);
+  const limit = (name, max) => call(api, session, "PUT", `/v1/tenants/${tenant.slug}/limits/${name}`, { max });
+  await limit("max_presence_members", 2);
+  await limit("max_presence_state_bytes", 16);
+  const token = (user) => clientToken(tenant, { hub: "chat", user, "sbx.permissions": permissions, "sbx.groups": group });
+  const all = await Promise.all(
+    [["json", 0], ["messagepack", 1], ["json", 1], ["messagepack", 2]].map(([protocol, i]) => connect(t, edges[i], tenant, { hub: "chat", token: token(protocol), protocol })),
+  );
+  // The limits are in force on every edge within a moment.
+  await eventually(() => all[0].connection.invoke("$setPresence", group, "x".repeat(20)).then(() => false, (error) => error.message.includes("state_too_large")), "the limit of the state");
+  for (const c of all.slice(0, 2)) await c.connection.invoke("$setPresence", group, 1);
+  for (const c of all) await eventually(() => c.connection.invoke("$setPresence", group, "x".repeat(20)).then(() => false, (error) => error.message.includes("state_too_large")), "the limit on every edge");
+  for (const c of all.slice(2)) await refused(c.connection.invoke("$setPresence", group, 1), "presence_full");
+  await all[0].connection.invoke("$setPresence", group, 2); // who is present may change its state
+  await all[1].connection.invoke("$clearPresence", group);
+  await all[2].connection.invoke("$setPresence", group, 1);
+  await refused(all[3].connection.invoke("$setPresence", group, 1), "presence_full");
+  const { count: present } = await all[3].connection.invoke("$readPresence", group);
+  assert.equal(present, 2);
+});
+
+test("while an edge can't answer, nobody is told a list without those on it", async (t) => {
+  const { pids } = await stack();
+  const there = await member(t, edges[2], "there");
+  await there.connection.invoke("$setPresence", group);
+  // Calls of one connection wait for each other: one each.
+  const calls = ["json", "messagepack"].flatMap((protocol) => [["$readPresence", protocol], ["$watchPresence", protocol]]);
+  const asking = await Promise.all(calls.map(([method, protocol]) => member(t, edges[1], `${method} ${protocol}`, "WebSockets", protocol).then((c) => Object.assign(c, { method }))));
+  for (const { connection } of asking) assert.equal((await connection.invoke("$readPresence", group)).count, 1);
+  process.kill(pids.edges[2], "SIGSTOP");
+  try {
+    // The signal takes a moment.
+    const stopped = () => asking[0].connection.invoke("$readPresence", group).then(() => false, () => true);
+    await eventually(stopped, "the edge to be stopped");
+    await Promise.all(asking.map(({ connection, method }) => refused(connection.invoke(method, group), "presence_unavailable")));
+  } finally {
+    process.kill(pids.edges[2], "SIGCONT");
+  }
+  for (const { connection, method } of asking) {
+    await eventually(() => connection.invoke(method, group).then(({ count }) => count === 1, () => false), "the list to be there again");
+  }
 });
