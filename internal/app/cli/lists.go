@@ -69,3 +69,22 @@ func listing[T any](p *program, l lister[T], calls ...string) *cobra.Command {
 	c.Flags().IntVar(&most, "limit", 0, "at most so many; 0: all, page after page")
 	return operations(c, calls...)
 }
+
+// acting is a command in a scope that isn't a list.
+func (p *program) acting(in scope, use, short, example string, check cobra.PositionalArgs, run func(asked) error, calls ...string) *cobra.Command {
+	return operations(&cobra.Command{
+		Use: use, Short: short, Example: example, Args: check,
+		RunE: func(c *cobra.Command, args []string) error {
+			api, of, err := in(c.Context())
+			if err != nil {
+				return err
+			}
+			return run(asked{Context: c.Context(), api: api, of: of, args: args})
+		},
+	}, calls...)
+}
+
+func (p *program) ofAnybody(context.Context) (*client.ClientWithResponses, string, error) {
+	api, err := p.anybody()
+	return api, "", err
+}

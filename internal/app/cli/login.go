@@ -22,7 +22,7 @@ read, and ends when you sign out, or after 14 days without a request.
 
 Scripts and people who sign in with an OpenID provider use an API token: set
 ` + envToken + `, or keep one in the profile with --token - (from the standard input).`,
-		Example: "  signalbox login --email ada@example.com --password-stdin\n  signalbox login --token -",
+		Example: "  signalbox login --email ada@example.com --password-stdin --code 123456\n  signalbox login --token -",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if token != "" {
 				return p.loginWithToken(c.Context(), token)

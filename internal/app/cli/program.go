@@ -161,10 +161,18 @@ and it shows messages as they arrive.
 		&cobra.Group{ID: groupTenant, Title: "A tenant:"}, &cobra.Group{ID: groupAccount, Title: "An account and its people:"},
 	)
 	for group, commands := range map[string][]*cobra.Command{
-		groupStart:   {p.signupCommand(), p.loginCommand(), p.logoutCommand(), p.whoamiCommand(), p.profilesCommand(), p.apiCommand()},
-		groupMessage: {p.publishCommand(), p.listenCommand()},
-		groupTenant:  {p.tenantsCommand(), p.keysCommand(), p.hubsCommand(), p.tokensCommand(), p.limitsCommand()},
-		groupAccount: {},
+		groupStart: {p.signupCommand(), p.loginCommand(), p.logoutCommand(), p.whoamiCommand(), p.profilesCommand(), p.apiCommand(), p.mailboxCommand()},
+		groupMessage: {
+			p.publishCommand(), p.listenCommand(), p.historyCommand(), p.invokeCommand(),
+			p.connectionsCommand(), p.usersCommand(), p.groupsCommand(), p.presenceCommand(),
+		},
+		groupTenant: {
+			p.tenantsCommand(), p.keysCommand(), p.hubsCommand(), p.tokensCommand(), p.revocationsCommand(), p.issuersCommand(), p.domainsCommand(),
+			p.webhookSecretsCommand(), p.deliveriesCommand(), p.limitsCommand(), p.usageCommand(),
+		},
+		groupAccount: {
+			p.accountsCommand(), p.membersCommand(), p.invitationsCommand(), p.apiTokensCommand(), p.serviceTokensCommand(), p.userCommand(), p.budgetCommand(), p.plansCommand(),
+		},
 	} {
 		for _, c := range commands {
 			c.GroupID = group

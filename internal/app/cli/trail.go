@@ -133,7 +133,8 @@ func (t *trail) each(ctx context.Context, query url.Values, page func([]historyI
 		if err := page(items, position); err != nil || !more {
 			return err
 		}
-		query = url.Values{"after": {position}}
+		query.Del("since")
+		query.Set("after", position)
 	}
 	return nil // the next time goes on from there
 }
@@ -170,33 +171,47 @@ func (t *trail) newest(ctx context.Context, most int) ([]historyItem, error) {
 		return nil, err
 	}
 	var found []historyItem
-	query := url.Values{}
-	for range maxBehind {
-		query.Set("order", "desc")
-		query.Set("limit", strconv.Itoa(historyPage))
-		items, position, more, err := t.page(ctx, query)
-		if err != nil {
-			return nil, err
-		}
-		if len(found) == 0 && len(items) > 0 && !query.Has("before") {
-			t.base = items[0].Position // what came since head isn't read again
+	err := t.back(ctx, url.Values{}, func(items []historyItem, first bool) bool {
+		if first && len(items) > 0 {
+			t.base = items[0].Position // what has come since head isn't read again
 		}
 		for _, item := range items {
-			if t.mine(item) {
+			if t.mine(item) && len(found) < most {
 				found = append(found, item)
 			}
-			if len(found) == most {
-				more = false
-				break
-			}
 		}
-		if !more {
-			break
-		}
-		query = url.Values{"before": {position}}
-	}
+		return len(found) < most
+	})
 	slices.Reverse(found)
-	return found, nil
+	return found, err
+}
+
+// last reads the last so many messages, oldest first.
+func (t *trail) last(ctx context.Context, query url.Values, most int) ([]historyItem, error) {
+	var found []historyItem
+	err := t.back(ctx, query, func(items []historyItem, _ bool) bool {
+		found = append(found, items[:min(len(items), most-len(found))]...)
+		return len(found) < most
+	})
+	slices.Reverse(found)
+	return found, err
+}
+
+// back walks through the pages of the history, newest first, while more says so.
+func (t *trail) back(ctx context.Context, query url.Values, more func(items []historyItem, first bool) bool) error {
+	query.Set("order", "desc")
+	query.Set("limit", strconv.Itoa(historyPage))
+	for i := range maxBehind {
+		items, position, left, err := t.page(ctx, query)
+		if err != nil {
+			return err
+		}
+		if !more(items, i == 0) || !left {
+			return nil
+		}
+		query.Set("before", position)
+	}
+	return nil
 }
 
 // advance moves the base on over what has arrived, so that neither the way back nor
