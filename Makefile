@@ -113,6 +113,7 @@ gen: web/node_modules/.stamp ## Make generated code, the tables of tests in docs
 	go run ./internal/fault/pages
 	go run ./adminapi/rolespage
 	go run ./tenants/limitspage
+	go run ./cmd/signalbox reference docs/cli.md
 
 .PHONY: verify
 verify: ## Check that what make gen makes is fresh

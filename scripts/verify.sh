@@ -2,7 +2,7 @@
 # Checks that what is generated and committed is what its generator makes: code
 # from adminapi/openapi.yaml, docs/conformance.md and docs/security-tests.md from
 # the names of tests, docs/errors from the table of codes, docs/roles.md from the
-# table of operations, docs/limits.md from the table of limits. Nothing in the checkout is changed.
+# table of operations, docs/limits.md from the table of limits, docs/cli.md from the commands. Nothing in the checkout is changed.
 set -eu
 
 fresh=$(mktemp -d)
@@ -40,6 +40,9 @@ compare docs/roles.md "$fresh/roles.md"
 
 go run ./tenants/limitspage -o "$fresh"
 compare docs/limits.md "$fresh/limits.md"
+
+go run ./cmd/signalbox reference docs/cli.md --to "$fresh/cli.md"
+compare docs/cli.md "$fresh/cli.md"
 
 go run ./internal/fault/pages -o "$fresh/errors"
 for page in docs/errors/*.md "$fresh"/errors/*.md; do

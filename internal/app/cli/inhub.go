@@ -91,7 +91,7 @@ func (o *ofWhom) add(c *cobra.Command) *cobra.Command {
 	c.Flags().StringVarP(&o.group, "group", "g", "", "those in this `group`")
 	c.Flags().StringVarP(&o.user, "user", "u", "", "those of this `user`")
 	c.MarkFlagsMutuallyExclusive("group", "user")
-	c.Flags().IntVar(&o.most, "limit", 0, "at most so many; 0: all, page after page")
+	c.Flags().IntVar(&o.most, "limit", 0, "at most so `many`; 0: all, page after page")
 	c.Flags().BoolVar(&o.counted, "count", false, "only how many there are")
 	return c
 }
@@ -264,7 +264,7 @@ func (p *program) presenceCommand() *cobra.Command {
 		}
 		return list(p, found, connectionOf, connectionColumn, userColumn, stateColumn)
 	})
-	lists.Flags().IntVar(&most, "limit", 0, "at most so many; 0: all, page after page")
+	lists.Flags().IntVar(&most, "limit", 0, "at most so `many`; 0: all, page after page")
 	lists.Flags().BoolVar(&counted, "count", false, "only how many there are")
 	lists.Flags().BoolVar(&byUser, "by-user", false, "the users instead of the connections")
 	change := func(method string, m *member) func(ctx context.Context, d *dataPlane, hub string, args []string) error {

@@ -66,7 +66,7 @@ func listing[T any](p *program, l lister[T], calls ...string) *cobra.Command {
 	if l.args == nil {
 		c.Args = none()
 	}
-	c.Flags().IntVar(&most, "limit", 0, "at most so many; 0: all, page after page")
+	c.Flags().IntVar(&most, "limit", 0, "at most so `many`; 0: all, page after page")
 	return operations(c, calls...)
 }
 

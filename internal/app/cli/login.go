@@ -243,7 +243,7 @@ func (p *program) signupConfirmCommand() *cobra.Command {
 	var passwordIn bool
 	c := &cobra.Command{
 		Use: "confirm LINK", Short: "Finish a sign-up with the link of the mail, or its token", Args: exactly(1),
-		Example: "  signalbox signup confirm --password-stdin https://console.example.com/confirm#token=abc",
+		Example: "  signalbox signup confirm --password-stdin 'https://console.example.com/confirm-sign-up?token=abc'",
 		RunE: func(c *cobra.Command, args []string) error {
 			password, err := p.password(passwordIn)
 			if err != nil {

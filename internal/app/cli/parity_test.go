@@ -92,6 +92,9 @@ func (c *contract) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		return answer(code, "application/json", string(body)), nil
 	}
+	if content.Get("application/jsonl") != nil {
+		return answer(code, "application/jsonl", "{}\n"), nil
+	}
 	return answer(code, "", ""), nil
 }
 

@@ -55,21 +55,25 @@ func reference(root *cobra.Command) string {
 		if c == root {
 			return
 		}
-		fmt.Fprintf(&b, "### %s\n\n%s.\n\n", c.CommandPath(), strings.TrimSuffix(c.Short, "."))
-		if c.Long != "" {
-			fmt.Fprintf(&b, "%s\n\n", escaped(c.Long))
+		if c.HasAvailableSubCommands() {
+			fmt.Fprintf(&b, "### %s\n\n%s.\n\n", c.CommandPath(), strings.TrimSuffix(c.Short, "."))
+			if !c.HasParent() || c.Example == "" {
+				return
+			}
 		}
-		if c.Runnable() && !c.HasAvailableSubCommands() || c.HasAvailableLocalFlags() {
-			fmt.Fprintf(&b, "```sh\n%s\n```\n\n", c.UseLine())
+		fmt.Fprintf(&b, "#### `%s`\n\n", strings.TrimSuffix(c.UseLine(), " [flags]"))
+		switch {
+		case c.Long != "":
+			fmt.Fprintf(&b, "%s\n\n", escaped(c.Long))
+		case !c.HasAvailableSubCommands():
+			fmt.Fprintf(&b, "%s.\n\n", strings.TrimSuffix(c.Short, "."))
 		}
 		writeFlags(&b, c.LocalNonPersistentFlags())
-		if c.Example != "" {
-			lines := strings.Split(c.Example, "\n")
-			for i := range lines {
-				lines[i] = strings.TrimPrefix(lines[i], "  ")
-			}
-			fmt.Fprintf(&b, "```sh\n%s\n```\n\n", strings.Join(lines, "\n"))
+		lines := strings.Split(c.Example, "\n")
+		for i := range lines {
+			lines[i] = strings.TrimPrefix(lines[i], "  ")
 		}
+		fmt.Fprintf(&b, "```sh\n%s\n```\n\n", strings.Join(lines, "\n"))
 		if ids := operationsOf(c); len(ids) > 0 {
 			fmt.Fprintf(&b, "Operations: `%s`.\n\n", strings.Join(ids, "`, `"))
 		}
@@ -89,7 +93,6 @@ func writeFlags(b *strings.Builder, flags *pflag.FlagSet) {
 	if !flags.HasAvailableFlags() {
 		return
 	}
-	b.WriteString("| flag | |\n|---|---|\n")
 	flags.VisitAll(func(f *pflag.Flag) {
 		if f.Hidden || f.Name == "help" {
 			return
@@ -102,11 +105,10 @@ func writeFlags(b *strings.Builder, flags *pflag.FlagSet) {
 		if name != "" && f.Value.Type() != "bool" {
 			text += " " + name
 		}
-		use = strings.ReplaceAll(use, "|", "\\|")
 		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0" && f.DefValue != "[]" && f.DefValue != "0s" {
 			use += "; " + f.DefValue + " when left out"
 		}
-		fmt.Fprintf(b, "| %s` | %s |\n", text, use)
+		fmt.Fprintf(b, "- %s`: %s\n", text, use)
 	})
 	b.WriteString("\n")
 }
