@@ -5,9 +5,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -126,40 +123,16 @@ func TestPresence_webhooks(t *testing.T) {
 // startProcess starts an edge as a process of its own; kill is SIGKILL.
 func (c *cluster) startProcess() (address string, kill func()) {
 	c.t.Helper()
-	program := filepath.Join(c.t.TempDir(), "edge")
-	if out, err := exec.CommandContext(c.t.Context(), "go", "build", "-o", program, "github.com/signalbox/signalbox/cmd/edge").CombinedOutput(); err != nil {
-		c.t.Fatalf("build: %v\n%s", err, out)
-	}
-	p := exec.CommandContext(c.t.Context(), program)
-	p.Env = append(os.Environ(),
-		"REDIS_URL="+c.redisURL, "SIGNALBOX_FLEET_SECRET="+secret, "SIGNALBOX_EDGE_ADDR=127.0.0.1:0",
-		"SIGNALBOX_EDGE_ADMIN_ADDR=127.0.0.1:0", "SIGNALBOX_EDGE_INTERNAL_ADDR=127.0.0.1:0", "SIGNALBOX_OUTBOUND_ALLOW=127.0.0.0/8",
-		"SIGNALBOX_SERVICE_HOSTS=127.0.0.1,localhost")
-	logs := new(syncBuffer)
-	p.Stderr = logs
-	if err := p.Start(); err != nil {
-		c.t.Fatal(err)
-	}
+	p := c.program(c.t, buildEdge(c.t), "SIGNALBOX_OUTBOUND_ALLOW=127.0.0.0/8")
 	kill = sync.OnceFunc(func() {
-		_ = p.Process.Kill()
-		_ = p.Wait()
+		_ = p.cmd.Process.Kill()
+		<-p.ended
 	})
 	c.t.Cleanup(func() {
 		kill()
 		if c.t.Failed() {
-			c.t.Log(logs.String())
+			c.t.Log(p.logs.String())
 		}
 	})
-	c.eventually("the program is ready", func() bool {
-		listens := make(map[string]string)
-		for line := range strings.Lines(logs.String()) {
-			var said struct{ Server, Addr string }
-			if json.Unmarshal([]byte(line), &said) == nil && said.Server != "" {
-				listens[said.Server] = said.Addr
-			}
-		}
-		address = listens["public"]
-		return address != "" && c.status("http://"+listens["admin"]+"/readyz") == http.StatusOK
-	})
-	return address, kill
+	return p.listens("public"), kill
 }
