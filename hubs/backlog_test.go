@@ -221,7 +221,7 @@ func TestAwaitBacklog(t *testing.T) {
 		for sips := 0; ; sips++ {
 			select {
 			case err := <-done:
-				if !errors.Is(err, hubs.ErrSlowConsumer) || sips == 0 {
+				if !errors.Is(err, hubs.ErrSlowConsumer) { // before the first sip when the machine stood still
 					t.Errorf("got %v after %d sips", err, sips)
 				}
 				w.stall(false)

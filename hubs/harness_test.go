@@ -28,6 +28,8 @@ type wire struct {
 	mu      sync.Mutex
 	cond    *sync.Cond
 	in      []byte // from the client
+	held    []byte // of the client's, until all of it is there; see together
+	holding bool
 	out     []byte // to the client, not yet read
 	writes  int
 	inEnd   error // what Wait returns when in is empty
@@ -132,7 +134,24 @@ func (w *wire) letOne() {
 func (w *wire) send(text string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.holding {
+		w.held = append(w.held, text...)
+		return
+	}
 	w.in = append(w.in, text...)
+	w.cond.Broadcast()
+}
+
+// together has all that f sends arrive at once.
+func (w *wire) together(f func()) {
+	w.mu.Lock()
+	w.holding = true
+	w.mu.Unlock()
+	f()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.in = append(w.in, w.held...)
+	w.held, w.holding = nil, false
 	w.cond.Broadcast()
 }
 

@@ -80,15 +80,26 @@ func TestKeepAlive(t *testing.T) {
 	})
 	t.Run("K-06 any message counts as life", func(t *testing.T) {
 		t.Parallel()
-		w := connect(t, newServer(t, hubs.Config{Options: hubs.Options{ClientTimeoutInterval: 2 * time.Second}}), "", "")
-		w.send(ping)
-		for range 16 { // longer than the time-out in all
-			time.Sleep(150 * time.Millisecond) // the very subject: silence shorter than the time-out
-			w.send(invocation("1", "M"))
-			if got, ok := w.read(); !ok || !strings.HasPrefix(got, `{"type":3`) {
-				t.Fatalf("got %q", got)
+		const timeout, step = 2 * time.Second, 150 * time.Millisecond
+		s := newServer(t, hubs.Config{Options: hubs.Options{ClientTimeoutInterval: timeout}})
+		for range 5 {
+			w := connect(t, s, "", "")
+			w.send(ping)
+			stoodStill := false
+			for silent, began := 0, time.Now(); silent < 16 && !stoodStill; silent++ { // longer than the time-out in all
+				time.Sleep(step) // the very subject: silence shorter than the time-out
+				w.send(invocation("1", "M"))
+				got, ok := w.read()
+				stoodStill = time.Since(began) > timeout/2 // then the machine made it longer
+				if began = time.Now(); !stoodStill && (!ok || !strings.HasPrefix(got, `{"type":3`)) {
+					t.Fatalf("got %q", got)
+				}
+			}
+			if !stoodStill {
+				return
 			}
 		}
+		t.Skip("the machine stood still for a second, five times")
 	})
 }
 

@@ -139,10 +139,14 @@ func (c *peer) next() *protocol.Message {
 	}
 }
 
-// want returns the next message, which must be of this type and for this id.
+// want returns the next message that is no Ack, which comes when it is due. It must
+// be of this type and for this id.
 func (c *peer) want(typ protocol.Type, id string) *protocol.Message {
 	c.t.Helper()
 	m := c.next()
+	for m != nil && m.Type == protocol.Ack {
+		m = c.next()
+	}
 	if m == nil {
 		c.t.Fatalf("the connection ended, want a message of type %d for %q", typ, id)
 	}
