@@ -193,7 +193,7 @@ func TestSEC_17_tokens_that_expire(t *testing.T) {
 	c := startEdges(t, 2, demo)
 	c.startFront()
 	c.endsAtOnce()
-	expires := time.Now().Add(5 * time.Second).Truncate(time.Second)
+	expires := time.Now().Add(8 * time.Second).Truncate(time.Second)
 	token := func(user string, closes bool) string {
 		return mintClientAt(t, demo, accesstoken.ClientOptions{UserID: user, Life: time.Hour, CloseOnExpiry: closes}, expires.Add(-time.Hour))
 	}

@@ -15,8 +15,8 @@ import (
 func TestDrain(t *testing.T) {
 	t.Parallel()
 	demo := document("demo", 1)
-	c := startEdgesWith(t, 3, func(cfg *Config) { cfg.DrainGrace, cfg.DrainOver = 300*time.Millisecond, 1500*time.Millisecond }, demo)
-	c.startFront()
+	c := startEdgesWith(t, 3, func(cfg *Config) { cfg.DrainGrace, cfg.DrainOver = 3*time.Second, 5*time.Second }, demo)
+	c.startFront() // the times are such that a machine may stand still for two seconds
 	w, owner := c.polling(demo, "chat", "ann")
 	var sockets []*client
 	for range 20 {

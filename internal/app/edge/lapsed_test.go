@@ -63,7 +63,7 @@ func TestRequestsAfterARefresh(t *testing.T) {
 		return m.Token
 	}
 	// They are good for some seconds more, by the leeway for clocks.
-	almost := time.Now().Add(-time.Hour - accesstoken.Leeway + 3*time.Second)
+	almost := time.Now().Add(-time.Hour - accesstoken.Leeway + 7*time.Second)
 	first, others := mint("ann", almost), mint("bob", almost)
 	waiting := c.poll(0, demo, first)
 	goes, stays := c.poll(0, demo, first), c.poll(1, demo, first)

@@ -155,14 +155,14 @@ func TestLimits_are_told_in_the_same_words(t *testing.T) {
 		{limit: "connects_per_ip_per_second", set: func(l *tenants.Limits) { l.ConnectsPerIPPerSecond, l.ConnectPerIPBurst = 1, 2 }, hit: negotiated(100, "203.0.113.7")},
 		{limit: "messages_per_second", set: func(l *tenants.Limits) { l.MessagesPerSecond, l.MessageBurst = 1, 3 }, hit: called(100, "echo")},
 		{limit: "messages_per_second", set: func(l *tenants.Limits) { l.MessagesPerSecond, l.MessageBurst = 1, 3 }, hit: posted(100, "/:send", `{"target":"t","arguments":[]}`)},
-		{limit: "deliveries_per_second", set: func(l *tenants.Limits) { l.DeliveriesPerSecond = 10 }, hit: func(c *cluster, d *tenants.Document) told {
+		{limit: "deliveries_per_second", set: func(l *tenants.Limits) { l.DeliveriesPerSecond = 1 }, hit: func(c *cluster, d *tenants.Document) told {
 			for i := range 5 {
 				c.connect(i%2, d, "chat", "")
 			}
-			return posted(1000, "/:send", `{"target":"t","arguments":[]}`)(c, d)
+			return posted(100, "/:send", `{"target":"t","arguments":[]}`)(c, d)
 		}},
 		{limit: "requests_per_second", set: func(l *tenants.Limits) { l.RequestsPerSecond, l.RequestBurst = 1, 3 }, hit: posted(100, "/:send", `{"target":"t","arguments":[]}`)},
-		{limit: "token_issues_per_second", set: func(l *tenants.Limits) { l.TokenIssuesPerSecond = 2 }, hit: posted(100, "/:generateToken", "")},
+		{limit: "token_issues_per_second", set: func(l *tenants.Limits) { l.TokenIssuesPerSecond = 1 }, hit: posted(100, "/:generateToken", "")},
 		{limit: "max_group_memberships", set: func(l *tenants.Limits) { l.MaxMemberships = 2 }, hit: called(5, "$joinGroup", "room-#")},
 		{limit: "calls_per_second", set: func(l *tenants.Limits) { l.CallsPerSecond, l.CallBurst = 1, 3 }, hit: called(100, "echo")},
 		{limit: "bytes_per_second", set: func(l *tenants.Limits) { l.BytesPerSecond, l.ByteBurst = 1024, 1024 }, hit: called(3, "echo", strings.Repeat("x", 20<<10))},
@@ -368,7 +368,7 @@ func TestMethodRates(t *testing.T) {
 	c := startEdges(t, 1, d)
 	k := c.connect(0, d, "chat", "ann")
 	var f frame
-	for range 5 {
+	for range 100 {
 		if f = k.call("Move"); strings.Contains(f.Error, "see=") {
 			break
 		}

@@ -191,7 +191,7 @@ func TestRefreshOfAToken(t *testing.T) {
 	t.Parallel()
 	demo := document("demo", 1)
 	c := startCluster(t, demo)
-	first := mintClient(t, demo, accesstoken.ClientOptions{UserID: "ann", Life: 4 * time.Second, CloseOnExpiry: true})
+	first := mintClient(t, demo, accesstoken.ClientOptions{UserID: "ann", Life: 7 * time.Second, CloseOnExpiry: true})
 	stays, goes := c.with(0, demo, first.Token), c.with(1, demo, first.Token)
 	stays.refused("permission_denied", "$joinGroup", "room")
 	stays.refused("wrong_user", "$refreshToken", mintClient(t, demo, accesstoken.ClientOptions{UserID: "bob"}).Token)

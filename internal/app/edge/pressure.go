@@ -131,9 +131,10 @@ func memoryInUse(collect bool) uint64 {
 }
 
 // memoryLimit is what this process may use, 0 = as much as there is: GOMEMLIMIT, or
-// most of what its container has, which the collector is told then.
-func memoryLimit(files func(string) ([]byte, error)) uint64 {
-	if limit := debug.SetMemoryLimit(-1); limit < math.MaxInt64 {
+// most of what its container has, which the collector is told then. files is
+// os.ReadFile, and set debug.SetMemoryLimit.
+func memoryLimit(files func(string) ([]byte, error), set func(int64) int64) uint64 {
+	if limit := set(-1); limit < math.MaxInt64 {
 		return uint64(limit)
 	}
 	for _, name := range []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"} {
@@ -146,7 +147,7 @@ func memoryLimit(files func(string) ([]byte, error)) uint64 {
 			return 0
 		}
 		limit := n / 100 * containerPercent
-		debug.SetMemoryLimit(int64(limit))
+		set(int64(limit))
 		return limit
 	}
 	return 0
@@ -155,7 +156,7 @@ func memoryLimit(files func(string) ([]byte, error)) uint64 {
 // newPressure watches for an edge.
 func (e *Edge) newPressure() *pressure {
 	return &pressure{
-		limit: memoryLimit(os.ReadFile), used: memoryInUse, log: e.log,
+		limit: memoryLimit(os.ReadFile, debug.SetMemoryLimit), used: memoryInUse, log: e.log,
 		relieve: func(bytes uint64) uint64 { return uint64(e.hubs.relieve(int(bytes))) },
 	}
 }

@@ -3,6 +3,7 @@ package edge
 import (
 	"io/fs"
 	"log/slog"
+	"math"
 	"testing"
 	"time"
 )
@@ -66,13 +67,31 @@ func TestPressure_by_what_is_in_use(t *testing.T) {
 }
 
 func TestMemoryLimit_of_a_container(t *testing.T) {
-	none := func(string) ([]byte, error) { return nil, fs.ErrNotExist }
-	for text, want := range map[string]uint64{"max\n": 0, "9223372036854771712\n": 0, "x": 0} {
-		if got := memoryLimit(func(string) ([]byte, error) { return []byte(text), nil }); got != want {
-			t.Errorf("%q: got %d, want %d", text, got, want)
+	t.Parallel()
+	const none, gib = math.MaxInt64, 1 << 30
+	for _, row := range []struct {
+		file      string // "" = there is none
+		env       int64
+		want, set uint64
+	}{
+		{"max\n", none, 0, 0}, {"9223372036854771712\n", none, 0, 0}, {"x", none, 0, 0}, {"", none, 0, 0},
+		{"107374182400\n", none, gib * containerPercent, gib * containerPercent},
+		{"107374182400\n", gib, gib, 0}, {"", gib, gib, 0},
+	} {
+		var told uint64
+		got := memoryLimit(func(string) ([]byte, error) {
+			if row.file == "" {
+				return nil, fs.ErrNotExist
+			}
+			return []byte(row.file), nil
+		}, func(limit int64) int64 {
+			if limit >= 0 {
+				told = uint64(limit)
+			}
+			return row.env
+		})
+		if got != row.want || told != row.set {
+			t.Errorf("%q with GOMEMLIMIT %d: got %d and told the collector %d, want %d and %d", row.file, row.env, got, told, row.want, row.set)
 		}
-	}
-	if got := memoryLimit(none); got != 0 {
-		t.Errorf("outside of a container: got %d", got)
 	}
 }
