@@ -30,6 +30,10 @@ const (
 // patience bounds every wait for an event.
 const patience = 20 * time.Second
 
+// shortPatience is for those who wait in vain: long enough for the answers that do come
+// to a machine that stands still for a while.
+const shortPatience = 3 * time.Second
+
 // testConfig makes sweeps fast, so that tests of repairs are.
 func testConfig(t *testing.T, client *redis.Client) Config {
 	return Config{

@@ -3,7 +3,6 @@ package backplane
 import (
 	"errors"
 	"testing"
-	"time"
 
 	"github.com/signalbox/signalbox/hubs"
 	"github.com/signalbox/signalbox/internal/redisclient"
@@ -65,6 +64,7 @@ func TestInbox_outlives_its_reader(t *testing.T) {
 // A process that others have taken for dead, since its inbox was lost, makes it
 // again and is asked again; one that is dead is forgotten and not waited for.
 func TestInbox_lost_is_made_again(t *testing.T) {
+	t.Parallel()
 	url := newRedis(t)
 	client := newClient(t, url)
 	a, b := process(t, url, without), process(t, url, without)
@@ -93,7 +93,7 @@ func TestInbox_lost_is_made_again(t *testing.T) {
 		t.Errorf("edges unknown: %d, %v", got, err)
 	}
 	// An edge that lives by its lease but can't be asked isn't passed over.
-	c := process(t, url, without, func(c *Config) { c.AnswerPatience = 200 * time.Millisecond })
+	c := process(t, url, without, func(c *Config) { c.AnswerPatience = shortPatience })
 	if err := errors.Join(client.SAdd(t.Context(), edges, "deaf").Err(), client.HSet(t.Context(), redisclient.EdgeLease("deaf"), "addr", "-").Err()); err != nil {
 		t.Fatal(err)
 	}

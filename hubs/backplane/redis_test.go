@@ -191,9 +191,10 @@ func TestCommand_sums_the_matches_of_all_processes(t *testing.T) {
 }
 
 func TestCommand_names_a_node_that_does_not_answer(t *testing.T) {
+	t.Parallel()
 	inBothModes(t, func(t *testing.T) {
 		url := newRedis(t)
-		a, b := process(t, url, func(c *Config) { c.AnswerPatience = 200 * time.Millisecond }), process(t, url)
+		a, b := process(t, url, func(c *Config) { c.AnswerPatience = shortPatience }), process(t, url)
 		n := newNode()
 		n.matched = 5
 		subscribe(t, a, n)
@@ -353,9 +354,10 @@ func TestNew_lists_every_problem(t *testing.T) {
 }
 
 func TestList_is_never_silently_short(t *testing.T) {
+	t.Parallel()
 	inBothModes(t, func(t *testing.T) {
 		url := newRedis(t)
-		a, b := process(t, url, func(c *Config) { c.AnswerPatience = 200 * time.Millisecond }), process(t, url)
+		a, b := process(t, url, func(c *Config) { c.AnswerPatience = shortPatience }), process(t, url)
 		n := newNode()
 		n.list = func() hubs.Page { return hubs.Page{Items: []hubs.Listed{{Name: "c", Connections: 1}}} }
 		subscribe(t, a, n)

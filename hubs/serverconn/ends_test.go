@@ -242,7 +242,7 @@ func TestStalled(t *testing.T) {
 
 func TestSilent(t *testing.T) {
 	t.Parallel()
-	s := newStand(t, nil, timing(func(t *serverconn.Timing) { t.Silent = 200 * time.Millisecond }))
+	s := newStand(t, nil, timing(func(t *serverconn.Timing) { t.Silent = 3 * time.Second }))
 	a := s.connect("one", sp.ConnectionDefault, 0)
 	_, d := s.open(a, client("c1"))
 	d.expect("lost")

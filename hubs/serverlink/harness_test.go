@@ -237,6 +237,18 @@ func (n *node) mustOpen(c *pairing.Client) (pairing.Session, *client) {
 	return s, d
 }
 
+// openSoon is mustOpen on links that take a machine that stands still for an edge that
+// hangs.
+func (n *node) openSoon(id string) (s pairing.Session, d *client) {
+	n.t.Helper()
+	var err error
+	eventually(n.t, "pairing", func() bool {
+		s, d, err = n.open(newClient(id))
+		return err == nil
+	})
+	return s, d
+}
+
 func newClient(id string) *pairing.Client {
 	return &pairing.Client{
 		Hub: chat, ConnectionID: id, Protocol: "json", Handshake: []byte("{\"protocol\":\"json\",\"version\":1}\x1e"),

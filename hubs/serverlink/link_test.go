@@ -237,7 +237,7 @@ func TestLink_to_an_edge_that_hangs(t *testing.T) {
 	a, b, app := two(t, func(o *options) {
 		o.timing = serverlink.Timing{PingEvery: 100 * time.Millisecond, DeadAfter: 400 * time.Millisecond}
 	})
-	_, d := a.mustOpen(newClient("c1"))
+	_, d := a.openSoon("c1")
 	p := get(t, "pairing", app.opened)
 	b.proxy.stall()
 	hung := time.Now()
@@ -257,7 +257,7 @@ func TestLink_to_an_edge_that_hangs(t *testing.T) {
 func TestLink_default_times_keep_the_promise(t *testing.T) {
 	t.Parallel()
 	a, b, app := two(t, func(o *options) { o.timing = serverlink.Timing{} })
-	_, d := a.mustOpen(newClient("c1"))
+	_, d := a.openSoon("c1")
 	get(t, "pairing", app.opened)
 	b.proxy.stall()
 	hung := time.Now()

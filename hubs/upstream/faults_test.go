@@ -62,7 +62,11 @@ func TestUpstream_that_misbehaves_is_an_error_F_19(t *testing.T) {
 		for _, mode := range tenants.UpstreamModes {
 			t.Run(row.name+" in mode "+string(mode), func(t *testing.T) {
 				t.Parallel()
-				w := newWorld(t, mode, answers(row.handle), oneSecond)
+				var change setting // only who is to be out of time has little, and that enough for a slow machine
+				if row.code == "upstream_timeout" {
+					change.up = func(u *tenants.Upstream) { u.TimeoutSeconds = 3 }
+				}
+				w := newWorld(t, mode, answers(row.handle), change)
 				c := w.connect(protocol.NewJSON(), "con1")
 				c.invoke("1", "send", `[]`)
 				want := failedText(row.native)
@@ -94,7 +98,7 @@ func TestBreaker_leaves_a_failing_upstream_alone_for_a_moment(t *testing.T) {
 			return
 		}
 		w.WriteHeader(http.StatusInternalServerError)
-	}), setting{config: func(c *upstream.Config) { c.BreakerPause = 300 * time.Millisecond }})
+	}), setting{config: func(c *upstream.Config) { c.BreakerPause = 3 * time.Second }})
 	c := w.connect(protocol.NewJSON(), "con1")
 	w.event("connected")
 	for range 10 {
