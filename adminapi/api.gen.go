@@ -502,6 +502,24 @@ func (e PermissionRuleSource) Valid() bool {
 	}
 }
 
+// Defines values for PlanEffective.
+const (
+	Now       PlanEffective = "now"
+	PeriodEnd PlanEffective = "period_end"
+)
+
+// Valid indicates whether the value is a known member of the PlanEffective enum.
+func (e PlanEffective) Valid() bool {
+	switch e {
+	case Now:
+		return true
+	case PeriodEnd:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for PlanLimitScope.
 const (
 	PlanLimitScopeAccount    PlanLimitScope = "account"
@@ -1739,6 +1757,18 @@ type Plan struct {
 	Name                      string      `json:"name"`
 }
 
+// PlanChange defines model for PlanChange.
+type PlanChange struct {
+	// Effective The default is now.
+	Effective *PlanEffective `json:"effective,omitempty"`
+
+	// Plan The id of one of GET /v1/plans
+	Plan string `json:"plan"`
+}
+
+// PlanEffective defines model for PlanEffective.
+type PlanEffective string
+
 // PlanLimit defines model for PlanLimit.
 type PlanLimit struct {
 	Limit string         `json:"limit"`
@@ -1756,6 +1786,25 @@ type PlanList struct {
 	// NextCursor Of the page that follows; absent when there is none
 	NextCursor *NextCursor `json:"next_cursor,omitempty"`
 	Plans      []Plan      `json:"plans"`
+}
+
+// PlanState defines model for PlanState.
+type PlanState struct {
+	// From When the present period began
+	From       time.Time `json:"from"`
+	MaxTenants int       `json:"max_tenants"`
+
+	// NextPlan The plan that follows at next_plan_at
+	NextPlan   *string    `json:"next_plan,omitempty"`
+	NextPlanAt *time.Time `json:"next_plan_at,omitempty"`
+	Plan       string     `json:"plan"`
+	Since      time.Time  `json:"since"`
+
+	// Tenants Tenants that there are; when they are more than max_tenants no new ones are made
+	Tenants int `json:"tenants"`
+
+	// To When it ends
+	To time.Time `json:"to"`
 }
 
 // Problem RFC 9457
@@ -2688,6 +2737,9 @@ type CreateInvitationJSONRequestBody = CreateInvitationRequest
 // UpdateMemberJSONRequestBody defines body for UpdateMember for application/json ContentType.
 type UpdateMemberJSONRequestBody = UpdateMemberRequest
 
+// PutPlanJSONRequestBody defines body for PutPlan for application/json ContentType.
+type PutPlanJSONRequestBody = PlanChange
+
 // CreateAPITokenJSONRequestBody defines body for CreateAPIToken for application/json ContentType.
 type CreateAPITokenJSONRequestBody = CreateAPITokenRequest
 
@@ -2852,6 +2904,12 @@ type ServerInterface interface {
 	// UpdateMember Change a member's role
 	// (PATCH /v1/accounts/{account}/members/{user})
 	UpdateMember(w http.ResponseWriter, r *http.Request, account AccountPath, user UserPath)
+	// GetPlan The plan that an account has, and the one that it will have
+	// (GET /v1/accounts/{account}/plan)
+	GetPlan(w http.ResponseWriter, r *http.Request, account AccountPath)
+	// PutPlan Change an account's plan
+	// (PUT /v1/accounts/{account}/plan)
+	PutPlan(w http.ResponseWriter, r *http.Request, account AccountPath)
 	// GetStatement What an account used in a period of its subscription, and what that costs
 	// (GET /v1/accounts/{account}/statement)
 	GetStatement(w http.ResponseWriter, r *http.Request, account AccountPath, params GetStatementParams)
@@ -3224,6 +3282,18 @@ func (_ Unimplemented) GetMember(w http.ResponseWriter, r *http.Request, account
 // UpdateMember Change a member's role
 // (PATCH /v1/accounts/{account}/members/{user})
 func (_ Unimplemented) UpdateMember(w http.ResponseWriter, r *http.Request, account AccountPath, user UserPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetPlan The plan that an account has, and the one that it will have
+// (GET /v1/accounts/{account}/plan)
+func (_ Unimplemented) GetPlan(w http.ResponseWriter, r *http.Request, account AccountPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// PutPlan Change an account's plan
+// (PUT /v1/accounts/{account}/plan)
+func (_ Unimplemented) PutPlan(w http.ResponseWriter, r *http.Request, account AccountPath) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -4649,6 +4719,58 @@ func (siw *ServerInterfaceWrapper) UpdateMember(w http.ResponseWriter, r *http.R
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.UpdateMember(w, r, account, user)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetPlan operation middleware
+func (siw *ServerInterfaceWrapper) GetPlan(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "account" -------------
+	var account AccountPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "account", chi.URLParam(r, "account"), &account, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "account", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetPlan(w, r, account)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// PutPlan operation middleware
+func (siw *ServerInterfaceWrapper) PutPlan(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "account" -------------
+	var account AccountPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "account", chi.URLParam(r, "account"), &account, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "account", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.PutPlan(w, r, account)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -7437,6 +7559,12 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Put(options.BaseURL+"/v1/accounts/{account}/budget", wrapper.PutBudget)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/accounts/{account}/plan", wrapper.GetPlan)
+	})
+	r.Group(func(r chi.Router) {
+		r.Put(options.BaseURL+"/v1/accounts/{account}/plan", wrapper.PutPlan)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/accounts/{account}/statement", wrapper.GetStatement)

@@ -234,6 +234,9 @@ var changes = map[string]func(s *stage) change{
 	"putBudget": func(s *stage) change {
 		return change{body: map[string]any{"action": "notify", "messages": 1000}, has: "before after"}
 	},
+	"putPlan": func(s *stage) change {
+		return change{body: map[string]any{"plan": "free", "effective": "period_end"}, has: "before after"}
+	},
 	"createTenant": func(s *stage) change {
 		return change{body: map[string]any{"name": "Another", "slug": "another", "account_id": s.account}, subject: "another", has: "after"}
 	},

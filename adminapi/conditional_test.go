@@ -93,6 +93,7 @@ func TestIfMatch_lets_one_of_many_through(t *testing.T) {
 // What replaces something as a whole that can't be read by itself.
 var unconditional = map[string]string{
 	"changePassword": "a person has only one, and proves it with each change",
+	"putPlan":        "a change of the plan names the plan that is to be, whatever there is",
 	"putBudget":      "what is shown of a budget has its use, which changes all the time",
 	"putLimit":       "what is shown of a limit has its use, which changes all the time",
 }

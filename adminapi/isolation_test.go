@@ -38,6 +38,7 @@ var bodies = map[string]any{
 	"linkIdentity":         map[string]any{"password": password},
 	"updateAccount":        map[string]any{"name": "Renamed"},
 	"putBudget":            map[string]any{"action": "notify"},
+	"putPlan":              map[string]any{"plan": "free"},
 	"updateMember":         map[string]any{"role": "viewer"},
 	"createInvitation":     map[string]any{"email": "invited@example.com", "role": "viewer"},
 	"createServiceToken":   map[string]any{"name": "CI", "role": "viewer"},

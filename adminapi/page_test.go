@@ -95,6 +95,7 @@ var unpaged = map[string]string{
 	"getLedger":        "a download, bounded in time and entries",
 	"getAccountLedger": "a download, bounded in time and entries",
 	"getIssuer":        "one thing",
+	"getPlan":          "one thing",
 	"getBudget":        "the steps of one budget",
 	"getStatement":     "the lines of one statement, one of each meter and tenant",
 	"getDevMailbox":    "for development, at most 100",

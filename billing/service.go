@@ -13,10 +13,11 @@ type Store interface {
 	// Points returns the steps of [from, to) in which something was used, in
 	// order.
 	Points(ctx context.Context, t tenants.ID, from, to time.Time, step Step) ([]Point, error)
-	// Subscribed returns the day of the month on which an account's periods begin, and
-	// the plans that it has had, in order.
-	Subscribed(ctx context.Context, account tenants.AccountID) (anchorDay int, plans []PlanSince, err error)
-	// AccountAmounts sums the ledger over [from, to), by tenant.
+	// Subscribed returns the period of an account that a time is in, and the plans that
+	// it has had, in order, with what they asked and allowed when the period, or the
+	// plan in it, began.
+	Subscribed(ctx context.Context, account tenants.AccountID, at time.Time) (from, to time.Time, plans []PlanSince, err error)
+	// AccountAmounts sums the ledger over the days of [from, to), by tenant.
 	AccountAmounts(ctx context.Context, account tenants.AccountID, from, to time.Time) ([]TenantAmounts, error)
 	// AnchorDay is that of the account of a tenant.
 	AnchorDay(ctx context.Context, t tenants.ID) (int, error)

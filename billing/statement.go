@@ -75,7 +75,8 @@ const (
 type Charge struct {
 	Kind ChargeKind
 	Plan string
-	// Quantity is seconds of the plan, or what was used beyond the allowance.
+	// Quantity is seconds of the plan, or its part of what was used beyond the
+	// allowance.
 	Quantity int64
 	Price    int64 // cents for a whole period, or for a million
 	Amount   int64 // cents, rounded down
@@ -96,11 +97,10 @@ func (s *Service) Statement(ctx context.Context, account tenants.AccountID, at t
 	if _, _, err := whole(at, at.Add(time.Hour), time.Hour, now); err != nil {
 		return Statement{}, err
 	}
-	anchor, plans, err := s.store.Subscribed(ctx, account)
+	from, to, plans, err := s.store.Subscribed(ctx, account, at)
 	if err != nil {
 		return Statement{}, err
 	}
-	from, to := tenants.Period(anchor, at)
 	used, err := s.store.AccountAmounts(ctx, account, from, to)
 	if err != nil {
 		return Statement{}, err
@@ -137,32 +137,45 @@ func spans(plans []PlanSince, from, to time.Time) []PlanSpan {
 
 // rate says what the statement's usage costs. A plan that lasted for a part of the
 // period costs and allows that part, to the second, rounded down. The parts of the
-// allowance add up; what is beyond them costs what the last plan of the period asks.
+// allowance add up. What is beyond them is divided over the plans by time as well, each
+// part at its plan's price: a change in the last minute makes nothing cheaper.
 func (st *Statement) rate() {
 	length := int64(st.To.Sub(st.From) / time.Second)
-	for _, p := range st.Plans {
+	seconds := make([]int64, len(st.Plans))
+	for i, p := range st.Plans {
 		// Plans change between two seconds; the spans' seconds must add up.
-		seconds := p.To.Unix() - p.From.Unix()
-		st.MessagesAllowed += part(p.Plan.MessagesPerMonth, seconds, length)
-		st.ConnectionMinutesAllowed += part(p.Plan.ConnectionMinutesPerMonth, seconds, length)
+		seconds[i] = p.To.Unix() - p.From.Unix()
+		st.MessagesAllowed += part(p.Plan.MessagesPerMonth, seconds[i], length)
+		st.ConnectionMinutesAllowed += part(p.Plan.ConnectionMinutesPerMonth, seconds[i], length)
 		if p.Plan.Price > 0 {
-			st.charge(Charge{Kind: ChargePlan, Plan: p.Plan.ID, Quantity: seconds, Price: p.Plan.Price, Amount: part(p.Plan.Price, seconds, length)})
+			st.charge(Charge{Kind: ChargePlan, Plan: p.Plan.ID, Quantity: seconds[i], Price: p.Plan.Price, Amount: part(p.Plan.Price, seconds[i], length)})
 		}
 	}
 	if len(st.Plans) == 0 {
 		return
 	}
-	last := st.Plans[len(st.Plans)-1].Plan
-	st.Currency = last.Currency
+	st.Currency = st.Plans[len(st.Plans)-1].Plan.Currency
 	used := Values{Accepted: st.Totals.Accepted, Delivered: st.Totals.Delivered, ConnectionSeconds: st.Totals.ConnectionSeconds}
 	st.ExtraMessages = max(0, used.Messages()-st.MessagesAllowed)
 	st.ExtraConnectionMinutes = max(0, used.ConnectionMinutes()-st.ConnectionMinutesAllowed)
+	st.extra(ChargeMessages, st.ExtraMessages, seconds, length, func(p Plan) int64 { return p.ExtraMessagesPrice })
+	st.extra(ChargeMinutes, st.ExtraConnectionMinutes, seconds, length, func(p Plan) int64 { return p.ExtraMinutesPrice })
+}
+
+// extra charges what was used beyond the allowance. The last plan has what rounding
+// leaves of it.
+func (st *Statement) extra(kind ChargeKind, quantity int64, seconds []int64, length int64, price func(Plan) int64) {
 	const million = 1_000_000
-	if price := last.ExtraMessagesPrice; price > 0 && st.ExtraMessages > 0 {
-		st.charge(Charge{Kind: ChargeMessages, Plan: last.ID, Quantity: st.ExtraMessages, Price: price, Amount: part(price, st.ExtraMessages, million)})
-	}
-	if price := last.ExtraMinutesPrice; price > 0 && st.ExtraConnectionMinutes > 0 {
-		st.charge(Charge{Kind: ChargeMinutes, Plan: last.ID, Quantity: st.ExtraConnectionMinutes, Price: price, Amount: part(price, st.ExtraConnectionMinutes, million)})
+	left := quantity
+	for i, p := range st.Plans {
+		of := left
+		if i < len(st.Plans)-1 {
+			of = part(quantity, seconds[i], length)
+		}
+		left -= of
+		if price := price(p.Plan); price > 0 && of > 0 {
+			st.charge(Charge{Kind: kind, Plan: p.Plan.ID, Quantity: of, Price: price, Amount: part(price, of, million)})
+		}
 	}
 }
 

@@ -42,13 +42,22 @@ func TestRate(t *testing.T) {
 		},
 		"changed in the middle": {
 			[]PlanSince{{pro, day(-100)}, {scale, day(15)}}, Amounts{Accepted: 262_500_000 + 3_000_000},
-			want{Allowed: 262_500_000, Minutes: 275_000_000, Extra: 3_000_000, Total: 2450 + 24_950 + 300, Charges: []Charge{
-				{ChargePlan, "pro", 15 * 86400, 4900, 2450}, {ChargePlan, "scale", 15 * 86400, 49_900, 24_950}, {ChargeMessages, "scale", 3_000_000, 100, 300},
+			want{Allowed: 262_500_000, Minutes: 275_000_000, Extra: 3_000_000, Total: 2450 + 24_950 + 450, Charges: []Charge{
+				{ChargePlan, "pro", 15 * 86400, 4900, 2450}, {ChargePlan, "scale", 15 * 86400, 49_900, 24_950},
+				{ChargeMessages, "pro", 1_500_000, 200, 300}, {ChargeMessages, "scale", 1_500_000, 100, 150},
 			}},
 		},
-		"back to free in the middle: nothing more is charged": {
+		"back to free at the end: what is beyond is still pro's": {
+			[]PlanSince{{pro, day(-100)}, {free, to.Add(-time.Second)}}, Amounts{Accepted: 125_000_000},
+			want{Allowed: 24_999_990 + 1, Minutes: 49_999_980 + 0, Extra: 100_000_009, Total: 4899 + 19_999, Charges: []Charge{
+				{ChargePlan, "pro", 30*86400 - 1, 4900, 4899}, {ChargeMessages, "pro", 99_999_970, 200, 19_999},
+			}},
+		},
+		"back to free in the middle: of what is beyond one half is pro's": {
 			[]PlanSince{{pro, day(-100)}, {free, day(15)}}, Amounts{Accepted: 20_000_000},
-			want{Allowed: 14_000_000, Minutes: 25_500_000, Extra: 6_000_000, Total: 2450, Charges: []Charge{{ChargePlan, "pro", 15 * 86400, 4900, 2450}}},
+			want{Allowed: 14_000_000, Minutes: 25_500_000, Extra: 6_000_000, Total: 2450 + 600, Charges: []Charge{
+				{ChargePlan, "pro", 15 * 86400, 4900, 2450}, {ChargeMessages, "pro", 3_000_000, 200, 600},
+			}},
 		},
 		"two changes in one second": {
 			[]PlanSince{{free, day(-1)}, {scale, day(10).Add(300 * time.Millisecond)}, {pro, day(10).Add(600 * time.Millisecond)}}, Amounts{},

@@ -60,6 +60,8 @@ const (
 	ManageBudget Permission = "manage_budget"
 	// SeeAudit shows who did what, from which address.
 	SeeAudit Permission = "see_audit"
+	// ChangePlan says what the account buys.
+	ChangePlan Permission = "change_plan"
 )
 
 // rolesWith is the one table of who may do what; Operations says which operation
@@ -91,6 +93,7 @@ var rolesWith = map[Permission][]Role{
 	ManageTokens:        {Owner, Admin},
 	ManageBudget:        {Owner, Admin, Billing},
 	SeeAudit:            {Owner, Admin},
+	ChangePlan:          {Owner, Admin, Billing},
 }
 
 // Allows tells whether the role has a permission.

@@ -55,11 +55,17 @@ type Budget struct {
 type Subscription struct {
 	Account   AccountID
 	Plan      string
-	AnchorDay int // of the month, see Period
-	Budget    Budget
+	PlanSince time.Time
+	// PlanChanged says that there was another one before.
+	PlanChanged bool
+	Next        *NextPlan // nil = the plan stays
+	AnchorDay   int       // of the month, see Period
+	Budget      Budget
 	// The plan's allowances for a period.
 	MessagesAllowed          int64
 	ConnectionMinutesAllowed int64
+	// How many tenants the plan allows, and how many there are.
+	MaxTenants, Tenants int
 }
 
 // Limits are the amounts whose parts are told of.
@@ -93,6 +99,39 @@ func (s Subscription) enforced() *DocBudget {
 		return nil
 	}
 	return &DocBudget{Account: s.Account, AnchorDay: s.AnchorDay, Messages: b.Messages, ConnectionMinutes: b.ConnectionMinutes, Action: b.Action}
+}
+
+// DocBudgetNotice is what edges tell webhooks of a budget.
+type DocBudgetNotice struct {
+	Meter  BudgetMeter  `json:"meter"`
+	Budget int64        `json:"budget"`
+	Step   int          `json:"step"` // percent
+	Used   int64        `json:"used"`
+	Action BudgetAction `json:"action"`
+	From   time.Time    `json:"from"` // of the period
+	To     time.Time    `json:"to"`
+	ToldAt time.Time    `json:"told_at"`
+}
+
+// NoticeFresh is how long webhooks are told of a notice.
+const NoticeFresh = time.Hour
+
+// ID is of the notice among those of its tenant.
+func (n DocBudgetNotice) ID() string {
+	return fmt.Sprintf("budget.%s.%s.%d.%d", n.From.Format("20060102"), n.Meter, n.Budget, n.Step)
+}
+
+// docNotices are the notices of a period that webhooks are to be told of.
+func (s Subscription) docNotices(told []BudgetNotice, now time.Time) (fresh []DocBudgetNotice) {
+	from, to := Period(s.AnchorDay, now)
+	for _, n := range told {
+		if now.Sub(n.ToldAt) < NoticeFresh {
+			fresh = append(fresh, DocBudgetNotice{
+				Meter: n.Meter, Budget: n.Budget, Step: n.Step, Used: n.Used, Action: s.Budget.Action, From: from, To: to, ToldAt: n.ToldAt,
+			})
+		}
+	}
+	return fresh
 }
 
 // BudgetMeter is what a budget limits.
@@ -172,15 +211,8 @@ func (s *Service) SetBudget(ctx context.Context, c Caller, id AccountID, b Budge
 		if sub, err = tx.Subscription(ctx, m.ID); err != nil {
 			return err
 		}
-		if concerned, err = tx.AccountTenants(ctx, m.ID); err != nil {
-			return err
-		}
-		for _, t := range concerned {
-			if err := tx.Touch(ctx, t); err != nil {
-				return err
-			}
-		}
-		return nil
+		concerned, err = touchAll(ctx, tx, m.ID)
+		return err
 	})
 	if err != nil {
 		return Subscription{}, err
@@ -248,7 +280,8 @@ func (s *Service) TellBudget(ctx context.Context, sub Subscription, meter Budget
 	if due, again := n.due(told); !due {
 		return again, nil
 	}
-	return again, s.store.InTx(ctx, func(tx Store) error {
+	var concerned []ID
+	err = s.store.InTx(ctx, func(tx Store) error {
 		// Others, who may see the same now, wait.
 		if _, _, err := tx.LockAccount(ctx, sub.Account); err != nil {
 			return err
@@ -286,8 +319,30 @@ func (s *Service) TellBudget(ctx context.Context, sub Subscription, meter Budget
 				return err
 			}
 		}
-		return nil
+		// Webhooks are told by edges.
+		concerned, err = touchAll(ctx, tx, sub.Account)
+		return err
 	})
+	if err == nil {
+		for _, t := range concerned {
+			s.hurry(ctx, t)
+		}
+	}
+	return again, err
+}
+
+// touchAll has the documents of an account's tenants published again.
+func touchAll(ctx context.Context, tx Store, a AccountID) ([]ID, error) {
+	concerned, err := tx.AccountTenants(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range concerned {
+		if err := tx.Touch(ctx, t); err != nil {
+			return nil, err
+		}
+	}
+	return concerned, nil
 }
 
 // due tells whether a notice may go out after those of its period that have; if not,

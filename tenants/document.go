@@ -25,6 +25,9 @@ type Document struct {
 	// LaterLimits counts; see LimitsAt.
 	Limits      Limits       `json:"limits"`
 	LaterLimits []LimitsFrom `json:"later_limits,omitempty"`
+	// GraceEnds is when connections beyond the limit of a plan that the account has
+	// changed to are closed, in seconds since 1970; 0 = they stay.
+	GraceEnds int64 `json:"grace_ends,omitempty"`
 	// Hubs has the hubs with settings of their own, by lower-case name; others
 	// use the zero HubSettings.
 	Hubs map[string]HubSettings `json:"hubs,omitempty"`
@@ -34,6 +37,8 @@ type Document struct {
 	Revocations []DocRevocation `json:"revocations,omitempty"`
 	// Budget is what its account wants to use, where edges are to enforce that.
 	Budget *DocBudget `json:"budget,omitempty"`
+	// BudgetNotices are steps of the budget that were reached lately.
+	BudgetNotices []DocBudgetNotice `json:"budget_notices,omitempty"`
 	// WebhookSecrets sign what is posted to upstreams in native mode, the one in
 	// use first.
 	WebhookSecrets []DocWebhookSecret `json:"webhook_secrets,omitempty"`

@@ -93,6 +93,8 @@ var Operations = map[string]Operation{
 	"createAccount":      {Callers: SignedIn},
 	"getAccount":         {WithToken, SeeAccount, ReadMembers},
 	"updateAccount":      {SignedIn, ChangeAccount, ""},
+	"getPlan":            {WithToken, SeeAccount, ReadUsage},
+	"putPlan":            {SignedIn, ChangePlan, ""},
 	"leaveAccount":       {SignedIn, SeeAccount, ""},
 	"listMembers":        {WithToken, SeeAccount, ReadMembers},
 	"getMember":          {WithToken, SeeAccount, ReadMembers},

@@ -36,6 +36,15 @@ func (s *Service) Document(ctx context.Context, id ID) (Document, error) {
 		return Document{}, err
 	}
 	doc.Budget = sub.enforced()
+	period, _ := Period(sub.AnchorDay, now)
+	told, err := s.store.BudgetNotices(ctx, t.Account, period)
+	if err != nil {
+		return Document{}, err
+	}
+	doc.BudgetNotices = sub.docNotices(told, now)
+	if ends := sub.PlanSince.Add(PlanGrace); sub.PlanChanged && now.Before(ends) {
+		doc.GraceEnds = ends.Unix()
+	}
 	hubs, err := s.store.Hubs(ctx, id)
 	if err != nil {
 		return Document{}, err

@@ -100,7 +100,7 @@ func (s *Service) seedAccount(ctx context.Context, tx Store, in Seed, hash strin
 		}
 	}
 	if in.Plan != "" && in.Plan != account.Plan {
-		if err := tx.SetPlan(ctx, account.ID, in.Plan); err != nil {
+		if err := tx.SetPlan(ctx, account.ID, in.Plan, s.now()); err != nil {
 			return Seeded{}, err
 		}
 		account.Plan = in.Plan

@@ -20,6 +20,7 @@ type Store interface {
 	Registry
 	Budgets
 	Trail
+	Subscriptions
 	// Unit runs f with a context that makes everything this store does with it one
 	// transaction, which commits when f returns nil. It is for one goroutine.
 	Unit(ctx context.Context, f func(context.Context) error) error
@@ -46,7 +47,6 @@ type People interface {
 	CreateAccount(ctx context.Context, a Account) error
 	Account(ctx context.Context, a AccountID) (Account, error)
 	UpdateAccount(ctx context.Context, a Account) error
-	SetPlan(ctx context.Context, a AccountID, plan string) error
 
 	// Attempt records an attempt by each subject, forgets those before since,
 	// and counts what is left for each, this one included.

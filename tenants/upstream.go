@@ -65,6 +65,7 @@ const (
 	CategoryLimits    = "limits"
 	EventLimitWarning = "warning" // 80 % are in use
 	EventLimitReached = "reached" // all is, or something was refused
+	EventBudget       = "budget"  // a step of the account's budget was reached
 )
 
 // The defaults and bounds of upstreams.

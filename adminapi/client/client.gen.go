@@ -506,6 +506,24 @@ func (e PermissionRuleSource) Valid() bool {
 	}
 }
 
+// Defines values for PlanEffective.
+const (
+	Now       PlanEffective = "now"
+	PeriodEnd PlanEffective = "period_end"
+)
+
+// Valid indicates whether the value is a known member of the PlanEffective enum.
+func (e PlanEffective) Valid() bool {
+	switch e {
+	case Now:
+		return true
+	case PeriodEnd:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for PlanLimitScope.
 const (
 	PlanLimitScopeAccount    PlanLimitScope = "account"
@@ -1743,6 +1761,18 @@ type Plan struct {
 	Name                      string      `json:"name"`
 }
 
+// PlanChange defines model for PlanChange.
+type PlanChange struct {
+	// Effective The default is now.
+	Effective *PlanEffective `json:"effective,omitempty"`
+
+	// Plan The id of one of GET /v1/plans
+	Plan string `json:"plan"`
+}
+
+// PlanEffective defines model for PlanEffective.
+type PlanEffective string
+
 // PlanLimit defines model for PlanLimit.
 type PlanLimit struct {
 	Limit string         `json:"limit"`
@@ -1760,6 +1790,25 @@ type PlanList struct {
 	// NextCursor Of the page that follows; absent when there is none
 	NextCursor *NextCursor `json:"next_cursor,omitempty"`
 	Plans      []Plan      `json:"plans"`
+}
+
+// PlanState defines model for PlanState.
+type PlanState struct {
+	// From When the present period began
+	From       time.Time `json:"from"`
+	MaxTenants int       `json:"max_tenants"`
+
+	// NextPlan The plan that follows at next_plan_at
+	NextPlan   *string    `json:"next_plan,omitempty"`
+	NextPlanAt *time.Time `json:"next_plan_at,omitempty"`
+	Plan       string     `json:"plan"`
+	Since      time.Time  `json:"since"`
+
+	// Tenants Tenants that there are; when they are more than max_tenants no new ones are made
+	Tenants int `json:"tenants"`
+
+	// To When it ends
+	To time.Time `json:"to"`
 }
 
 // Problem RFC 9457
@@ -2692,6 +2741,9 @@ type CreateInvitationJSONRequestBody = CreateInvitationRequest
 // UpdateMemberJSONRequestBody defines body for UpdateMember for application/json ContentType.
 type UpdateMemberJSONRequestBody = UpdateMemberRequest
 
+// PutPlanJSONRequestBody defines body for PutPlan for application/json ContentType.
+type PutPlanJSONRequestBody = PlanChange
+
 // CreateAPITokenJSONRequestBody defines body for CreateAPIToken for application/json ContentType.
 type CreateAPITokenJSONRequestBody = CreateAPITokenRequest
 
@@ -3063,6 +3115,39 @@ type ClientInterface interface {
 	//
 	// Corresponds with PATCH /v1/accounts/{account}/members/{user} (the `UpdateMember` operationId).
 	UpdateMember(ctx context.Context, account AccountPath, user UserPath, body UpdateMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetPlan The plan that an account has, and the one that it will have
+	//
+	// Corresponds with GET /v1/accounts/{account}/plan (the `GetPlan` operationId).
+	GetPlan(ctx context.Context, account AccountPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PutPlanWithBody Change an account's plan
+	//
+	// With `effective: now` the limits of the new plan are in force on all edges within a second, and the
+	// period is shared by time: each plan costs and allows its part, to the second, and what is used
+	// beyond the allowance is divided in the same way, each part at its plan's price. With `period_end`
+	// the new plan begins with the next period. The plan that the account has takes back a change that
+	// is to come. Tenants and settings beyond a smaller plan's limits stay, and nothing new is taken until
+	// there is room; connections beyond them stay for 24 hours.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/accounts/{account}/plan (the `PutPlan` operationId).
+	PutPlanWithBody(ctx context.Context, account AccountPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PutPlan Change an account's plan
+	//
+	// With `effective: now` the limits of the new plan are in force on all edges within a second, and the
+	// period is shared by time: each plan costs and allows its part, to the second, and what is used
+	// beyond the allowance is divided in the same way, each part at its plan's price. With `period_end`
+	// the new plan begins with the next period. The plan that the account has takes back a change that
+	// is to come. Tenants and settings beyond a smaller plan's limits stay, and nothing new is taken until
+	// there is room; connections beyond them stay for 24 hours.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /v1/accounts/{account}/plan (the `PutPlan` operationId).
+	PutPlan(ctx context.Context, account AccountPath, body PutPlanJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetStatement What an account used in a period of its subscription, and what that costs
 	//
@@ -4413,6 +4498,69 @@ func (c *Client) UpdateMemberWithBody(ctx context.Context, account AccountPath, 
 // Corresponds with PATCH /v1/accounts/{account}/members/{user} (the `UpdateMember` operationId).
 func (c *Client) UpdateMember(ctx context.Context, account AccountPath, user UserPath, body UpdateMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewUpdateMemberRequest(c.Server, account, user, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetPlan The plan that an account has, and the one that it will have
+//
+// Corresponds with GET /v1/accounts/{account}/plan (the `GetPlan` operationId).
+func (c *Client) GetPlan(ctx context.Context, account AccountPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetPlanRequest(c.Server, account)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PutPlanWithBody Change an account's plan
+//
+// With `effective: now` the limits of the new plan are in force on all edges within a second, and the
+// period is shared by time: each plan costs and allows its part, to the second, and what is used
+// beyond the allowance is divided in the same way, each part at its plan's price. With `period_end`
+// the new plan begins with the next period. The plan that the account has takes back a change that
+// is to come. Tenants and settings beyond a smaller plan's limits stay, and nothing new is taken until
+// there is room; connections beyond them stay for 24 hours.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/accounts/{account}/plan (the `PutPlan` operationId).
+func (c *Client) PutPlanWithBody(ctx context.Context, account AccountPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPutPlanRequestWithBody(c.Server, account, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PutPlan Change an account's plan
+//
+// With `effective: now` the limits of the new plan are in force on all edges within a second, and the
+// period is shared by time: each plan costs and allows its part, to the second, and what is used
+// beyond the allowance is divided in the same way, each part at its plan's price. With `period_end`
+// the new plan begins with the next period. The plan that the account has takes back a change that
+// is to come. Tenants and settings beyond a smaller plan's limits stay, and nothing new is taken until
+// there is room; connections beyond them stay for 24 hours.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /v1/accounts/{account}/plan (the `PutPlan` operationId).
+func (c *Client) PutPlan(ctx context.Context, account AccountPath, body PutPlanJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPutPlanRequest(c.Server, account, body)
 	if err != nil {
 		return nil, err
 	}
@@ -7659,6 +7807,87 @@ func NewUpdateMemberRequestWithBody(server string, account AccountPath, user Use
 	}
 
 	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewGetPlanRequest constructs an http.Request for the GetPlan method
+func NewGetPlanRequest(server string, account AccountPath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "account", account, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/accounts/%s/plan", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewPutPlanRequest calls the generic PutPlan builder with application/json body
+func NewPutPlanRequest(server string, account AccountPath, body PutPlanJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPutPlanRequestWithBody(server, account, "application/json", bodyReader)
+}
+
+// NewPutPlanRequestWithBody constructs an http.Request for the PutPlan method, with any body, and a specified content type
+func NewPutPlanRequestWithBody(server string, account AccountPath, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "account", account, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/accounts/%s/plan", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
 	if err != nil {
 		return nil, err
 	}
@@ -11848,6 +12077,41 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with PATCH /v1/accounts/{account}/members/{user} (the `UpdateMember` operationId).
 	UpdateMemberWithResponse(ctx context.Context, account AccountPath, user UserPath, body UpdateMemberJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateMemberResponse, error)
 
+	// GetPlanWithResponse The plan that an account has, and the one that it will have
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/accounts/{account}/plan (the `GetPlan` operationId).
+	GetPlanWithResponse(ctx context.Context, account AccountPath, reqEditors ...RequestEditorFn) (*GetPlanResponse, error)
+
+	// PutPlanWithBodyWithResponse Change an account's plan
+	//
+	// With `effective: now` the limits of the new plan are in force on all edges within a second, and the
+	// period is shared by time: each plan costs and allows its part, to the second, and what is used
+	// beyond the allowance is divided in the same way, each part at its plan's price. With `period_end`
+	// the new plan begins with the next period. The plan that the account has takes back a change that
+	// is to come. Tenants and settings beyond a smaller plan's limits stay, and nothing new is taken until
+	// there is room; connections beyond them stay for 24 hours.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/accounts/{account}/plan (the `PutPlan` operationId).
+	PutPlanWithBodyWithResponse(ctx context.Context, account AccountPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PutPlanResponse, error)
+
+	// PutPlanWithResponse Change an account's plan
+	//
+	// With `effective: now` the limits of the new plan are in force on all edges within a second, and the
+	// period is shared by time: each plan costs and allows its part, to the second, and what is used
+	// beyond the allowance is divided in the same way, each part at its plan's price. With `period_end`
+	// the new plan begins with the next period. The plan that the account has takes back a change that
+	// is to come. Tenants and settings beyond a smaller plan's limits stay, and nothing new is taken until
+	// there is room; connections beyond them stay for 24 hours.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/accounts/{account}/plan (the `PutPlan` operationId).
+	PutPlanWithResponse(ctx context.Context, account AccountPath, body PutPlanJSONRequestBody, reqEditors ...RequestEditorFn) (*PutPlanResponse, error)
+
 	// GetStatementWithResponse What an account used in a period of its subscription, and what that costs
 	//
 	// Rated from the ledger, whose entries in the period add up to the totals. A period is final 73 hours
@@ -13309,6 +13573,52 @@ func (r UpdateMemberResponse) Status() string {
 
 // StatusCode returns HTTPResponse.StatusCode
 func (r UpdateMemberResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+type GetPlanResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PlanState
+}
+
+// Status returns HTTPResponse.Status
+func (r GetPlanResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetPlanResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+type PutPlanResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PlanState
+}
+
+// Status returns HTTPResponse.Status
+func (r PutPlanResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PutPlanResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -15500,6 +15810,59 @@ func (c *ClientWithResponses) UpdateMemberWithResponse(ctx context.Context, acco
 	return ParseUpdateMemberResponse(rsp)
 }
 
+// GetPlanWithResponse The plan that an account has, and the one that it will have
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/accounts/{account}/plan (the `GetPlan` operationId).
+func (c *ClientWithResponses) GetPlanWithResponse(ctx context.Context, account AccountPath, reqEditors ...RequestEditorFn) (*GetPlanResponse, error) {
+	rsp, err := c.GetPlan(ctx, account, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetPlanResponse(rsp)
+}
+
+// PutPlanWithBodyWithResponse Change an account's plan
+//
+// With `effective: now` the limits of the new plan are in force on all edges within a second, and the
+// period is shared by time: each plan costs and allows its part, to the second, and what is used
+// beyond the allowance is divided in the same way, each part at its plan's price. With `period_end`
+// the new plan begins with the next period. The plan that the account has takes back a change that
+// is to come. Tenants and settings beyond a smaller plan's limits stay, and nothing new is taken until
+// there is room; connections beyond them stay for 24 hours.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/accounts/{account}/plan (the `PutPlan` operationId).
+func (c *ClientWithResponses) PutPlanWithBodyWithResponse(ctx context.Context, account AccountPath, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PutPlanResponse, error) {
+	rsp, err := c.PutPlanWithBody(ctx, account, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePutPlanResponse(rsp)
+}
+
+// PutPlanWithResponse Change an account's plan
+//
+// With `effective: now` the limits of the new plan are in force on all edges within a second, and the
+// period is shared by time: each plan costs and allows its part, to the second, and what is used
+// beyond the allowance is divided in the same way, each part at its plan's price. With `period_end`
+// the new plan begins with the next period. The plan that the account has takes back a change that
+// is to come. Tenants and settings beyond a smaller plan's limits stay, and nothing new is taken until
+// there is room; connections beyond them stay for 24 hours.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/accounts/{account}/plan (the `PutPlan` operationId).
+func (c *ClientWithResponses) PutPlanWithResponse(ctx context.Context, account AccountPath, body PutPlanJSONRequestBody, reqEditors ...RequestEditorFn) (*PutPlanResponse, error) {
+	rsp, err := c.PutPlan(ctx, account, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePutPlanResponse(rsp)
+}
+
 // GetStatementWithResponse What an account used in a period of its subscription, and what that costs
 //
 // Rated from the ledger, whose entries in the period add up to the totals. A period is final 73 hours
@@ -17651,6 +18014,58 @@ func ParseUpdateMemberResponse(rsp *http.Response) (*UpdateMemberResponse, error
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest Member
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetPlanResponse parses an HTTP response from a GetPlanWithResponse call
+func ParseGetPlanResponse(rsp *http.Response) (*GetPlanResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetPlanResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PlanState
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParsePutPlanResponse parses an HTTP response from a PutPlanWithResponse call
+func ParsePutPlanResponse(rsp *http.Response) (*PutPlanResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PutPlanResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PlanState
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

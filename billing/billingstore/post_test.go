@@ -323,6 +323,18 @@ func TestStatement_is_rated_from_the_ledger_and_follows_plans(t *testing.T) {
 	if diff := cmp.Diff(late, after); diff != "" {
 		t.Errorf("a final statement has changed: %s", diff)
 	}
+	// What plans ask later is for periods that begin later.
+	if _, err := pool.Exec(t.Context(), `
+		INSERT INTO plan_terms (plan, since, currency, price, extra_messages_price, extra_minutes_price, messages_per_month, connection_minutes_per_month)
+		SELECT id, '2026-11-25 12:00:01Z', currency, price * 2, extra_messages_price, extra_minutes_price, 7, connection_minutes_per_month FROM plans`); err != nil {
+		t.Fatal(err)
+	}
+	if after, err = service.Statement(t.Context(), "A", noon); err != nil || !cmp.Equal(late, after) {
+		t.Errorf("a period's statement follows later prices: %s, %v", cmp.Diff(late, after), err)
+	}
+	if next, err := service.Statement(t.Context(), "A", st.To); err != nil || next.Total != 2*4900 || next.MessagesAllowed != 7 {
+		t.Errorf("the next statement is %+v, %v", next, err)
+	}
 	if _, err := service.Statement(t.Context(), "nobody", noon); fault.KindOf(err) != fault.NotFound {
 		t.Errorf("an account that never was: %v", err)
 	}

@@ -73,16 +73,17 @@ func (p *planRow) fields() []any {
 }
 
 // Subscribed implements billing.Store.
-func (s *Store) Subscribed(ctx context.Context, account tenants.AccountID) (int, []billing.PlanSince, error) {
+func (s *Store) Subscribed(ctx context.Context, account tenants.AccountID, at time.Time) (from, to time.Time, plans []billing.PlanSince, err error) {
 	var anchor int
-	err := s.pool.QueryRow(ctx, "SELECT extract(day FROM anchor_on)::int FROM accounts WHERE id = $1", account).Scan(&anchor)
+	err = s.pool.QueryRow(ctx, "SELECT extract(day FROM anchor_on)::int FROM accounts WHERE id = $1", account).Scan(&anchor)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return 0, nil, fault.New(fault.NotFound, "There is no such account.")
+		return from, to, nil, fault.New(fault.NotFound, "There is no such account.")
 	}
 	if err != nil {
-		return 0, nil, postgres.Error("read anchor", err)
+		return from, to, nil, postgres.Error("read anchor", err)
 	}
-	plans, err := many(ctx, s, "plans", func(row pgx.CollectableRow) (v billing.PlanSince, err error) {
+	from, to = tenants.Period(anchor, at)
+	plans, err = many(ctx, s, "plans", func(row pgx.CollectableRow) (v billing.PlanSince, err error) {
 		var p planRow
 		if err := row.Scan(append(p.fields(), &v.Since)...); err != nil {
 			return v, err
@@ -90,8 +91,13 @@ func (s *Store) Subscribed(ctx context.Context, account tenants.AccountID) (int,
 		v.Since = v.Since.UTC()
 		v.Plan, err = p.plan()
 		return v, err
-	}, "SELECT "+planColumns+", h.since FROM account_plans h JOIN plans p ON p.id = h.plan WHERE h.account_id = $1 ORDER BY h.since, h.id", account)
-	return anchor, plans, err
+	}, `SELECT p.id, p.name, t.messages_per_month, t.connection_minutes_per_month, p.max_tenants, p.limits,
+			t.currency, t.price, coalesce(t.extra_messages_price, 0), coalesce(t.extra_minutes_price, 0), h.since
+		FROM account_plans h JOIN plans p ON p.id = h.plan JOIN LATERAL (
+			SELECT * FROM plan_terms t WHERE t.plan = h.plan AND t.since <= greatest(h.since, $2) ORDER BY t.since DESC, t.id DESC LIMIT 1
+		) t ON true
+		WHERE h.account_id = $1 ORDER BY h.since, h.id`, account, from)
+	return from, to, plans, err
 }
 
 // AnchorDay implements billing.Store.
@@ -117,7 +123,7 @@ func (s *Store) AccountAmounts(ctx context.Context, account tenants.AccountID, f
 			sum(connection_seconds)::bigint, sum(opened)::bigint
 		FROM (
 			SELECT tenant_id, accepted, delivered, delivered_bytes, received_bytes, connection_seconds, opened
-			FROM usage_ledger WHERE account_id = $1 AND hour >= $2 AND hour < $3
+			FROM usage_ledger_days WHERE account_id = $1 AND day >= ($2::timestamptz AT TIME ZONE 'UTC')::date AND day < ($3::timestamptz AT TIME ZONE 'UTC')::date
 			UNION ALL
 			SELECT tenant_id, accepted, delivered, delivered_bytes, received_bytes, connection_seconds, opened
 			FROM usage_open WHERE account_id = $1 AND hour >= $2 AND hour < $3

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -115,6 +116,34 @@ func (c *Connections) Open(id tenants.ID) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.open
+}
+
+// Excess returns how many of this edge's connections have to go so that a tenant has no
+// more than limit over all edges, each of which closes its part.
+func (c *Connections) Excess(ctx context.Context, id tenants.ID, limit int) (int, error) {
+	open := c.Open(id)
+	if open == 0 {
+		return 0, nil
+	}
+	key := redisclient.ConnectionCounts(id)
+	dropDead(c.redis, key, c.run)
+	counts, err := c.redis.HGetAll(ctx, key).Result()
+	if err != nil {
+		return 0, fmt.Errorf("count connections: %w", err)
+	}
+	delete(counts, c.run) // which may be a moment old
+	total := open
+	for _, text := range counts {
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			return 0, fmt.Errorf("count connections: %w", err)
+		}
+		total += n
+	}
+	if total <= limit {
+		return 0, nil
+	}
+	return (open*(total-limit) + total - 1) / total, nil
 }
 
 // locked returns the tenant's tally with t.mu held, so that it can't be

@@ -38,6 +38,43 @@ func (g *Gateway) TellLimit(doc *tenants.Document, e LimitEvent) {
 	if e.Reached {
 		kind = tenants.EventLimitReached
 	}
+	g.tell(doc, kind, func() (string, any) {
+		id := "limit." + strings.ToLower(rand.Text())
+		return id, limitMessage{
+			Type: "limit." + kind, ID: id, Tenant: doc.Slug, At: time.Now().UTC().Format(time.RFC3339Nano), Limit: e.Limit, Used: e.Used,
+		}
+	})
+}
+
+// budgetMessage is the body of a request that tells of a budget.
+type budgetMessage struct {
+	Type   string               `json:"type"`
+	ID     string               `json:"id"`
+	Tenant string               `json:"tenant"`
+	At     time.Time            `json:"at"`
+	Meter  tenants.BudgetMeter  `json:"meter"`
+	Budget int64                `json:"budget"`
+	Step   int                  `json:"step"` // percent
+	Used   int64                `json:"used"`
+	Action tenants.BudgetAction `json:"action"`
+	From   time.Time            `json:"from"`
+	To     time.Time            `json:"to"`
+}
+
+// TellBudget tells a tenant's upstreams, as TellLimit does, that a step of its account's
+// budget was reached. Told again, the event has the same id.
+func (g *Gateway) TellBudget(doc *tenants.Document, n tenants.DocBudgetNotice) {
+	g.tell(doc, tenants.EventBudget, func() (string, any) {
+		return n.ID(), budgetMessage{
+			Type: "budget.reached", ID: n.ID(), Tenant: doc.Slug, At: n.ToldAt, Meter: n.Meter, Budget: n.Budget, Step: n.Step, Used: n.Used,
+			Action: n.Action, From: n.From, To: n.To,
+		}
+	})
+}
+
+// tell posts what message makes, an id and a body, to each URL that a native upstream's
+// rule names for an event of limits.
+func (g *Gateway) tell(doc *tenants.Document, kind string, message func() (string, any)) {
 	told := make(map[string]bool)
 	for hub, settings := range doc.Hubs {
 		settings = settings.WithDefaults()
@@ -54,15 +91,12 @@ func (g *Gateway) TellLimit(doc *tenants.Document, e LimitEvent) {
 			continue
 		}
 		told[url] = true
-		g.tellLimit(doc, hub, kind, url, time.Duration(u.TimeoutSeconds)*time.Second, e)
+		id, body := message()
+		g.tellNative(doc, hub, kind, url, time.Duration(u.TimeoutSeconds)*time.Second, id, body)
 	}
 }
 
-func (g *Gateway) tellLimit(doc *tenants.Document, hub, kind, url string, timeout time.Duration, e LimitEvent) {
-	m := limitMessage{
-		Type: "limit." + kind, ID: "limit." + strings.ToLower(rand.Text()), Tenant: doc.Slug,
-		At: time.Now().UTC().Format(time.RFC3339Nano), Limit: e.Limit, Used: e.Used,
-	}
+func (g *Gateway) tellNative(doc *tenants.Document, hub, kind, url string, timeout time.Duration, id string, m any) {
 	var body bytes.Buffer
 	if err := json.NewEncoder(&body).Encode(m); err != nil {
 		g.logger.Error("event of a limit not encoded", "tenant_id", doc.ID, "error", err)
@@ -74,7 +108,7 @@ func (g *Gateway) tellLimit(doc *tenants.Document, hub, kind, url string, timeou
 	t := g.tenantOf(doc.ID)
 	defer g.leave(t)
 	t.events.add(&event{post: &post{
-		hub: hub, category: tenants.CategoryLimits, event: kind, mode: tenants.UpstreamNative, messageID: m.ID,
-		url: url, header: h, sign: nativeSignature(doc, m.ID, text), body: text, timeout: timeout, limit: maxEventResponse, attempt: 1, retries: true,
+		hub: hub, category: tenants.CategoryLimits, event: kind, mode: tenants.UpstreamNative, messageID: id,
+		url: url, header: h, sign: nativeSignature(doc, id, text), body: text, timeout: timeout, limit: maxEventResponse, attempt: 1, retries: true,
 	}, native: true})
 }

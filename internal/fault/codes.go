@@ -246,5 +246,6 @@ var consoleCodes = []Code{
 	{"max_members", 409, "The account has as many members as it may.", "Ask its owner to remove somebody."},
 	{"max_invitations", 409, "The account has as many open invitations as it may.", "Withdraw some."},
 	{"max_accounts", 409, "The user owns as many accounts as one person may.", "Make somebody else owner of one."},
+	{"max_plan_changes", 409, "The plan was changed at once as often as it may be in one period.", "Let the change count from the period's end (`effective: period_end`)."},
 	{"wrong_credentials", 401, "Mail address and password don't match.", "Try again, or set a new password."},
 }

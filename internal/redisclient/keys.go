@@ -220,6 +220,11 @@ func Spending(a tenants.AccountID) string { return prefix + "{" + string(a) + "}
 // SpendingReport is the number of the last report of an edge's run that Spending has.
 func SpendingReport(a tenants.AccountID, run string) string { return Spending(a) + ":" + run }
 
+// BudgetNotice says that an edge has taken on to tell a tenant's webhooks of a notice.
+func BudgetNotice(t tenants.ID, id string) string {
+	return prefix + "{" + string(t) + "}:" + id
+}
+
 // UsageHubs is the sorted set of the hubs that were published to, by the minute of
 // the last time.
 const UsageHubs = prefix + "usage:hubs"

@@ -80,11 +80,6 @@ func (s *Store) UpdateAccount(ctx context.Context, a tenants.Account) error {
 	return s.exec(ctx, "account", "UPDATE accounts SET name = $2, require_second_factor = $3 WHERE id = $1", a.ID, a.Name, a.RequireSecondFactor)
 }
 
-// SetPlan implements tenants.People.
-func (s *Store) SetPlan(ctx context.Context, a tenants.AccountID, plan string) error {
-	return s.exec(ctx, "account", "UPDATE accounts SET plan = $2 WHERE id = $1", a, plan)
-}
-
 // Attempt implements tenants.People.
 func (s *Store) Attempt(ctx context.Context, now, since time.Time, subjects ...string) ([]int, error) {
 	counts := make([]int, len(subjects))

@@ -171,7 +171,7 @@ and it shows messages as they arrive.
 			p.webhookSecretsCommand(), p.deliveriesCommand(), p.limitsCommand(), p.usageCommand(),
 		},
 		groupAccount: {
-			p.accountsCommand(), p.membersCommand(), p.invitationsCommand(), p.apiTokensCommand(), p.serviceTokensCommand(), p.userCommand(), p.budgetCommand(), p.plansCommand(), p.auditCommand(),
+			p.accountsCommand(), p.membersCommand(), p.invitationsCommand(), p.apiTokensCommand(), p.serviceTokensCommand(), p.userCommand(), p.planCommand(), p.budgetCommand(), p.plansCommand(), p.auditCommand(),
 		},
 	} {
 		for _, c := range commands {

@@ -46,7 +46,7 @@ func (e *budgetError) Unwrap() error { return hubs.NewError(e.Error()) }
 // is counted in Redis, by all edges, several times a second; between two words each
 // edge adds what it has seen itself. While Redis is away, edges go on with that.
 type budgets struct {
-	redis    redis.Scripter
+	redis    spendingRedis
 	edgeRun  string
 	recorder *usage.Recorder
 	hubs     *registry
@@ -57,7 +57,14 @@ type budgets struct {
 	mu       sync.Mutex
 	accounts map[tenants.AccountID]*spending
 	reports  int64 // made so far
+	notices  map[noticeKey]notice
 	away     bool
+}
+
+// spendingRedis is what budgets need of Redis.
+type spendingRedis interface {
+	redis.Scripter
+	SetNX(ctx context.Context, key string, value any, life time.Duration) *redis.BoolCmd
 }
 
 // spending is what an edge knows of an account.
@@ -72,7 +79,7 @@ type spending struct {
 	asked  time.Time
 }
 
-func newBudgets(r redis.Scripter, run string, recorder *usage.Recorder, hubs *registry, log *slog.Logger) *budgets {
+func newBudgets(r spendingRedis, run string, recorder *usage.Recorder, hubs *registry, log *slog.Logger) *budgets {
 	return &budgets{
 		redis: r, edgeRun: run, recorder: recorder, hubs: hubs, log: log, now: time.Now,
 		wake: make(chan struct{}, 1), accounts: make(map[tenants.AccountID]*spending),
@@ -169,6 +176,7 @@ func (b *budgets) run(ctx context.Context) error {
 		}
 		b.exchange(ctx)
 		b.stop()
+		b.tellNotices(ctx)
 	}
 }
 

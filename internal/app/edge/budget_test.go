@@ -143,12 +143,12 @@ func TestBudget_overshoot(t *testing.T) {
 
 // deaf loses the answers of Redis, which has done what it was asked for.
 type deaf struct {
-	redis.Scripter
+	spendingRedis
 	lost int
 }
 
 func (d *deaf) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
-	c := d.Scripter.EvalSha(ctx, sha, keys, args...)
+	c := d.spendingRedis.EvalSha(ctx, sha, keys, args...)
 	if c.Err() == nil && d.lost > 0 {
 		d.lost--
 		c.SetErr(context.DeadlineExceeded)
@@ -163,7 +163,7 @@ func TestBudget_counts_once_what_was_told_without_an_answer(t *testing.T) {
 	if _, err := c.edges[0].directory.BySlug(t.Context(), d.Slug); err != nil {
 		t.Fatal(err)
 	}
-	r := &deaf{Scripter: c.redis}
+	r := &deaf{spendingRedis: c.redis}
 	recorder := usage.NewRecorder(c.redis, "run", slog.New(slog.DiscardHandler))
 	b := newBudgets(r, "run", recorder, c.edges[0].hubs, c.edges[0].log)
 	b.now = func() time.Time { return time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC) } // not the cluster's own period

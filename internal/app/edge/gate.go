@@ -123,6 +123,10 @@ func (g *registry) apply(t *tenants.Document, name string, s *servedHub) {
 // directory's OnChange and doesn't block.
 func (g *registry) changed(_, after *tenants.Document) {
 	g.watchKeys(after)
+	g.budgets.note(after)
+	g.mu.Lock()
+	g.watchGrace(after)
+	g.mu.Unlock()
 	if after.Status == tenants.Deleted {
 		g.mu.Lock()
 		g.deleted[after.ID] = true

@@ -74,6 +74,7 @@ type registry struct {
 	pressure *pressure   // of memory
 	tenants  map[tenants.ID]*tenantHubs
 	keyEnds  map[tenants.ID]*time.Timer // of the next key that stops being good
+	graces   map[tenants.ID]*time.Timer // of the end of a smaller plan's grace
 	deleted  map[tenants.ID]bool        // tenants whose hubs shall go
 	ended    bool                       // nothing more begins
 }
@@ -220,6 +221,7 @@ func (g *registry) get(t *tenants.Document, hub string) (*servedHub, error) {
 	s.handlers.start(server)
 	th.served[hub] = s
 	g.watch(t)
+	g.watchGrace(t)
 	return s, nil
 }
 
@@ -408,8 +410,10 @@ func (g *registry) hubServers() (all []*hubs.Server) {
 func (g *registry) close(ctx context.Context) {
 	g.mu.Lock()
 	g.draining, g.ended = true, true
-	for _, timer := range g.keyEnds {
-		timer.Stop()
+	for _, timers := range []map[tenants.ID]*time.Timer{g.keyEnds, g.graces} {
+		for _, timer := range timers {
+			timer.Stop()
+		}
 	}
 	all := g.tenants
 	g.tenants = make(map[tenants.ID]*tenantHubs)

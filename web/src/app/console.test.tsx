@@ -102,6 +102,19 @@ it("shows a budget, its notices, what messages were for and the corrections", as
   expect(ledger.getByRole("link", { name: "Download CSV" })).toHaveAttribute("href", `/v1/tenants/${tenant.slug}/ledger?format=csv`);
 });
 
+it("changes the plan at the period's end, and takes that back", async () => {
+  renderConsole(`${base}/usage`);
+  const plan = await panel("Plan");
+  expect(await plan.findByText(/Free since November 22\. The period ends on December 22\./)).toBeVisible();
+  await userEvent.click(plan.getByText("At the period's end"));
+  await userEvent.click(plan.getByLabelText("Change to"));
+  await userEvent.click(await screen.findByRole("option", { name: "Pro", hidden: true }));
+  await userEvent.click(plan.getByRole("button", { name: "Change plan" }));
+  expect(await plan.findByText(/Pro follows on December 22\./)).toBeVisible();
+  await userEvent.click(plan.getByRole("button", { name: "Keep this plan" }));
+  expect(await plan.findByText(/The period ends on December 22\./)).toBeVisible();
+});
+
 describe("hubs", () => {
   it("creates a hub from the empty list", async () => {
     state.hubs = [];

@@ -24,7 +24,13 @@ export interface MockState {
   /** Sign-ups are confirmed by mail first. */
   confirmSignUps?: boolean;
   invitations?: Schemas["Invitation"][];
+  /** The account's plan. */
+  plan?: Schemas["PlanState"];
 }
+
+const freePlan: Schemas["PlanState"] = {
+  plan: "free", since: "2026-11-22T00:00:00Z", from: "2026-11-22T00:00:00Z", to: "2026-12-22T00:00:00Z", tenants: 2, max_tenants: 3,
+};
 
 /** What is there before anybody has done anything. */
 export const credentials = () => ({ issuers: [issuer], revocations: [...revocations] });
@@ -140,7 +146,7 @@ export function handlers(state: MockState) {
     http.post("*/v1/email-verification", () => HttpResponse.json({ email: session.user.email })),
     http.get("*/v1/plans", () =>
       HttpResponse.json({
-        plans: [{ id: "free", name: "Free", messages_per_month: 1e6, connection_minutes_per_month: 5e4, limits: [] }],
+        plans: [{ id: "free", name: "Free", messages_per_month: 1e6, connection_minutes_per_month: 5e4, limits: [] }, { id: "pro", name: "Pro", messages_per_month: 25e6, connection_minutes_per_month: 5e7, limits: [] }],
       }),
     ),
     http.get("*/v1/tenants", guarded(() => ({ tenants: [tenant, { ...tenant, id: "2", slug: "other", name: "Other" }] }))),
@@ -265,6 +271,15 @@ export function handlers(state: MockState) {
         concerns: "2026-11-20T09:00:00Z", reason: "A test of ours", actor: "ops@example.com",
       }],
     }))),
+    http.get("*/v1/accounts/:account/plan", guarded(() => state.plan ?? freePlan)),
+    http.put("*/v1/accounts/:account/plan", guarded(async (request) => {
+      const change = await request.json() as Schemas["PlanChange"];
+      const { next_plan: _, next_plan_at: __, ...now } = state.plan ?? freePlan;
+      if (change.plan === now.plan) state.plan = now;
+      else if (change.effective === "period_end") state.plan = { ...now, next_plan: change.plan, next_plan_at: now.to };
+      else state.plan = { ...now, plan: change.plan };
+      return state.plan;
+    })),
     http.get("*/v1/accounts/:account/budget", guarded(() => ({
       budget: { action: "notify", messages: 2_000_000, steps: [50, 80, 100] }, from: "2026-11-22T00:00:00Z", to: "2026-12-22T00:00:00Z", plan: "free",
       messages_used: 1_200_000, connection_minutes_used: 300, messages_allowed: 3_000_000, connection_minutes_allowed: 1_000_000, exceeded: false,

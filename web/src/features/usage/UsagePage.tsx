@@ -16,6 +16,7 @@ import { Tag } from "@/shared/ui/Tag";
 import { BudgetPanel } from "./BudgetPanel";
 import { Chart } from "./Chart";
 import { LedgerPanel } from "./LedgerPanel";
+import { PlanPanel } from "./PlanPanel";
 import { rangeInfo, ranges, type Range } from "./ranges";
 import { refusals, toColumns, type Series } from "./series";
 import { TopPanel } from "./TopPanel";
@@ -74,6 +75,7 @@ export function UsagePage({ tenant, range, onRange }: Props) {
           <Charts usage={usage.data} range={range} />
           <TopPanel tenant={tenant} step={step} words={words} />
           {usage.data && <Refusals refused={usage.data.totals.refused} />}
+          <PlanPanel tenant={tenant} />
           <BudgetPanel tenant={tenant} />
           <LedgerPanel tenant={tenant} />
         </>

@@ -49,7 +49,7 @@ export const usageQuery = (tenant: string, step: "minute" | "hour" | "day") =>
     params: { path: { tenant }, query: { step } },
   });
 
-/** What a tenant's messages were accepted for. */
+/** What a tenant's messages were for. */
 export const usageTopQuery = (tenant: string, by: UsageDimension, step: UsageStep) =>
   query.queryOptions("get", "/v1/tenants/{tenant}/usage/top", { params: { path: { tenant }, query: { by, step } } });
 
@@ -60,6 +60,10 @@ export const correctionsQuery = (tenant: string) =>
 /** An account's budget and how much of it is used. */
 export const budgetQuery = (account: string) =>
   query.queryOptions("get", "/v1/accounts/{account}/budget", { params: { path: { account } } });
+
+/** The plan that an account has. */
+export const planQuery = (account: string) =>
+  query.queryOptions("get", "/v1/accounts/{account}/plan", { params: { path: { account } } });
 
 /** The plans on offer. */
 export const plansQuery = () => query.queryOptions("get", "/v1/plans", {}, { staleTime: 3_600_000 });

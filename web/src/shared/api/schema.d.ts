@@ -483,6 +483,35 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/accounts/{account}/plan": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The account's id */
+                account: components["parameters"]["AccountPath"];
+            };
+            cookie?: never;
+        };
+        /** The plan that an account has, and the one that it will have */
+        get: operations["getPlan"];
+        /**
+         * Change an account's plan
+         * @description With `effective: now` the limits of the new plan are in force on all edges within a second, and the
+         *     period is shared by time: each plan costs and allows its part, to the second, and what is used
+         *     beyond the allowance is divided in the same way, each part at its plan's price. With `period_end`
+         *     the new plan begins with the next period. The plan that the account has takes back a change that
+         *     is to come. Tenants and settings beyond a smaller plan's limits stay, and nothing new is taken until
+         *     there is room; connections beyond them stay for 24 hours.
+         */
+        put: operations["putPlan"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/accounts/{account}/statement": {
         parameters: {
             query?: never;
@@ -2867,6 +2896,36 @@ export interface components {
          * @enum {string}
          */
         UsageDimension: "hub" | "group" | "user" | "method" | "key";
+        /** @enum {string} */
+        PlanEffective: "now" | "period_end";
+        PlanChange: {
+            /** @description The id of one of GET /v1/plans */
+            plan: string;
+            /** @description The default is now. */
+            effective?: components["schemas"]["PlanEffective"];
+        };
+        PlanState: {
+            plan: string;
+            /** Format: date-time */
+            since: string;
+            /** @description The plan that follows at next_plan_at */
+            next_plan?: string;
+            /** Format: date-time */
+            next_plan_at?: string;
+            /**
+             * Format: date-time
+             * @description When the present period began
+             */
+            from: string;
+            /**
+             * Format: date-time
+             * @description When it ends
+             */
+            to: string;
+            /** @description Tenants that there are; when they are more than max_tenants no new ones are made */
+            tenants: number;
+            max_tenants: number;
+        };
         UsageTopValue: {
             /** @description Empty = messages of none */
             value: string;
@@ -4181,6 +4240,65 @@ export interface operations {
             401: components["responses"]["Unauthenticated"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            default: components["responses"]["Unexpected"];
+        };
+    };
+    getPlan: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The account's id */
+                account: components["parameters"]["AccountPath"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The plan */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlanState"];
+                };
+            };
+            401: components["responses"]["Unauthenticated"];
+            404: components["responses"]["NotFound"];
+            default: components["responses"]["Unexpected"];
+        };
+    };
+    putPlan: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The account's id */
+                account: components["parameters"]["AccountPath"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PlanChange"];
+            };
+        };
+        responses: {
+            /** @description The plan as it is now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlanState"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
             default: components["responses"]["Unexpected"];
         };
     };

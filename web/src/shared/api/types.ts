@@ -48,4 +48,7 @@ export type Mail = Schemas["Mail"];
 export type UsageDimension = Schemas["UsageDimension"];
 export type UsageTopSum = Schemas["UsageTopSum"];
 export type BudgetAction = Schemas["BudgetAction"];
+export type Plan = Schemas["Plan"];
+export type PlanEffective = Schemas["PlanEffective"];
+export type PlanState = Schemas["PlanState"];
 export type BudgetState = Schemas["BudgetState"];

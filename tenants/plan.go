@@ -1,0 +1,186 @@
+package tenants
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/signalbox/signalbox/internal/fault"
+)
+
+// PlanFrom says from when on a change of the plan counts.
+type PlanFrom string
+
+// The times.
+const (
+	// PlanNow shares the present period by time: what the old plan costs and allows
+	// until now, and the new one from now on.
+	PlanNow PlanFrom = "now"
+	// PlanAtPeriodEnd leaves the present period as it is.
+	PlanAtPeriodEnd PlanFrom = "period_end"
+)
+
+// PlanGrace is how long connections beyond the limit of a plan stay that the account has
+// changed to.
+const PlanGrace = 24 * time.Hour
+
+// maxPlanChanges is how often the plan can change at once in a period.
+const maxPlanChanges = 20
+
+// NextPlan is the plan that an account will have.
+type NextPlan struct {
+	Plan string
+	At   time.Time
+}
+
+// Subscriptions keeps which plan accounts have, had and will have.
+type Subscriptions interface {
+	// PlanIDs lists the plans, smallest first.
+	PlanIDs(ctx context.Context) ([]string, error)
+	// SetPlan changes the plan from a time on, and forgets the next one.
+	SetPlan(ctx context.Context, a AccountID, plan string, since time.Time) error
+	// SetNextPlan says which plan comes next; nil = none.
+	SetNextPlan(ctx context.Context, a AccountID, next *NextPlan) error
+	// PlanChanges counts how often the plan has changed since a time.
+	PlanChanges(ctx context.Context, a AccountID, since time.Time) (int, error)
+	// DuePlans lists accounts whose next plan counts by now.
+	DuePlans(ctx context.Context, now time.Time, most int) ([]AccountID, error)
+}
+
+// ChangePlan gives an account another plan, now or from the next period on; the plan
+// that it has takes a change back that is to come. What there is beyond a smaller
+// plan's limits stays, and nothing new is taken until it is below them; connections
+// are kept for PlanGrace.
+func (s *Service) ChangePlan(ctx context.Context, c Caller, id AccountID, plan string, from PlanFrom) (Subscription, error) {
+	if from != PlanNow && from != PlanAtPeriodEnd {
+		return Subscription{}, fault.InvalidFields(fault.Field{Name: "effective", Message: "is not a time", Accepted: "now, period_end"})
+	}
+	var sub Subscription
+	var concerned []ID
+	err := s.changeAccount(ctx, c, id, ChangePlan, func(tx Store, m Membership) error {
+		known, err := tx.PlanIDs(ctx)
+		if err != nil {
+			return err
+		}
+		if !slices.Contains(known, plan) {
+			return fault.InvalidFields(fault.Field{Name: "plan", Message: "is not a plan", Accepted: strings.Join(known, ", ")})
+		}
+		before, err := tx.Subscription(ctx, m.ID)
+		if err != nil {
+			return err
+		}
+		now := s.now()
+		begins, ends := Period(before.AnchorDay, now)
+		action := "plan.changed"
+		switch {
+		case plan == before.Plan && before.Next == nil:
+			sub = before
+			return nil
+		case plan == before.Plan:
+			action = "plan.change_withdrawn"
+			err = tx.SetNextPlan(ctx, m.ID, nil)
+		case from == PlanAtPeriodEnd:
+			action = "plan.change_scheduled"
+			err = tx.SetNextPlan(ctx, m.ID, &NextPlan{Plan: plan, At: ends})
+		default:
+			changes, err := tx.PlanChanges(ctx, m.ID, begins)
+			if err != nil {
+				return err
+			}
+			if changes >= maxPlanChanges {
+				return fault.New(fault.QuotaExceeded, fmt.Sprintf("The plan was changed %d times in this period, which is the most. It can still change at the period's end.", changes)).WithCode("max_plan_changes")
+			}
+			concerned, err = setPlan(ctx, tx, m.ID, plan, now)
+			if err != nil {
+				return err
+			}
+		}
+		if err != nil {
+			return err
+		}
+		if sub, err = tx.Subscription(ctx, m.ID); err != nil {
+			return err
+		}
+		return tx.Audit(ctx, Audit{Caller: c, Account: m.ID, Action: action, Subject: string(m.ID), Before: before.auditedPlan(), After: sub.auditedPlan()})
+	})
+	if err != nil {
+		return Subscription{}, err
+	}
+	for _, t := range concerned {
+		s.hurry(ctx, t)
+	}
+	return sub, nil
+}
+
+// setPlan gives an account a plan, and tells which tenants have new limits by that.
+func setPlan(ctx context.Context, tx Store, a AccountID, plan string, since time.Time) ([]ID, error) {
+	if err := tx.SetPlan(ctx, a, plan, since); err != nil {
+		return nil, err
+	}
+	return touchAll(ctx, tx, a)
+}
+
+// dueAtOnce is how many changes ApplyPlans looks for at a time.
+const dueAtOnce = 100
+
+// ApplyPlans carries out the changes of plans whose time has come. They count from
+// that time, however late it is. Any number of processes may do it.
+func (s *Service) ApplyPlans(ctx context.Context) error {
+	for {
+		due, err := s.store.DuePlans(ctx, s.now(), dueAtOnce)
+		if err != nil || len(due) == 0 {
+			return err
+		}
+		var failed error
+		for _, a := range due {
+			if err := s.applyPlan(ctx, a); err != nil { // which keeps no other account from its plan
+				failed = errors.Join(failed, fmt.Errorf("change plan of account %s: %w", a, err))
+			}
+		}
+		if failed != nil {
+			return failed
+		}
+	}
+}
+
+func (s *Service) applyPlan(ctx context.Context, a AccountID) error {
+	var concerned []ID
+	err := s.store.InTx(ctx, func(tx Store) error {
+		if _, _, err := tx.LockAccount(ctx, a); err != nil {
+			return err
+		}
+		before, err := tx.Subscription(ctx, a)
+		if err != nil {
+			return err
+		}
+		if before.Next == nil || before.Next.At.After(s.now()) {
+			return nil // somebody else has done it
+		}
+		if concerned, err = setPlan(ctx, tx, a, before.Next.Plan, before.Next.At); err != nil {
+			return err
+		}
+		after, err := tx.Subscription(ctx, a)
+		if err != nil {
+			return err
+		}
+		return tx.Audit(ctx, Audit{Caller: Caller{System: true, RequestID: "period"}, Account: a, Action: "plan.changed", Subject: string(a), Before: before.auditedPlan(), After: after.auditedPlan()})
+	})
+	if err != nil {
+		return err
+	}
+	for _, t := range concerned {
+		s.hurry(ctx, t)
+	}
+	return nil
+}
+
+func (s Subscription) auditedPlan() any {
+	shown := map[string]any{"plan": s.Plan, "since": s.PlanSince}
+	if s.Next != nil {
+		shown["next_plan"], shown["next_plan_at"] = s.Next.Plan, s.Next.At
+	}
+	return shown
+}

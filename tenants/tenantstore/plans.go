@@ -1,0 +1,40 @@
+package tenantstore
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/signalbox/signalbox/tenants"
+)
+
+// PlanIDs implements tenants.Subscriptions.
+func (s *Store) PlanIDs(ctx context.Context) ([]string, error) {
+	return many(ctx, s, "plans", pgx.RowTo[string], "SELECT id FROM plans ORDER BY position, id")
+}
+
+// SetPlan implements tenants.Subscriptions.
+func (s *Store) SetPlan(ctx context.Context, a tenants.AccountID, plan string, since time.Time) error {
+	return s.exec(ctx, "account", "UPDATE accounts SET plan = $2, plan_since = $3, next_plan = NULL, next_plan_at = NULL WHERE id = $1", a, plan, since)
+}
+
+// SetNextPlan implements tenants.Subscriptions.
+func (s *Store) SetNextPlan(ctx context.Context, a tenants.AccountID, next *tenants.NextPlan) error {
+	var plan *string
+	var at *time.Time
+	if next != nil {
+		plan, at = &next.Plan, &next.At
+	}
+	return s.exec(ctx, "account", "UPDATE accounts SET next_plan = $2, next_plan_at = $3 WHERE id = $1", a, plan, at)
+}
+
+// PlanChanges implements tenants.Subscriptions.
+func (s *Store) PlanChanges(ctx context.Context, a tenants.AccountID, since time.Time) (int, error) {
+	return one(ctx, s, "changes of plans", pgx.RowTo[int], "SELECT count(*) FROM account_plans WHERE account_id = $1 AND since >= $2", a, since)
+}
+
+// DuePlans implements tenants.Subscriptions.
+func (s *Store) DuePlans(ctx context.Context, now time.Time, most int) ([]tenants.AccountID, error) {
+	return many(ctx, s, "plans that are due", pgx.RowTo[tenants.AccountID], "SELECT id FROM accounts WHERE next_plan_at <= $1 ORDER BY next_plan_at, id LIMIT $2", now, most)
+}
