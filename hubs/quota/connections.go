@@ -16,8 +16,10 @@ import (
 	"github.com/signalbox/signalbox/tenants"
 )
 
+// askTimeout bounds a question to Redis that no message waits for.
+var askTimeout = time.Second
+
 const (
-	askTimeout = time.Second
 	// resyncEvery is the time between writing all counts again, which repairs
 	// what a lost Redis has forgotten.
 	resyncEvery = 30 * time.Second

@@ -26,11 +26,13 @@ const (
 	shareWindow = 10 * time.Second
 	// mostRounds bounds how often one Take waits for an answer.
 	mostRounds = 8
-	// leaseTimeout bounds a question: messages wait for it, and then for the backplane.
-	leaseTimeout = 250 * time.Millisecond
 	// redisPause is how long an edge goes on alone before it asks Redis again.
 	redisPause = time.Second
 )
+
+// leaseTimeout bounds a question: messages wait for it, and then for the backplane. Tests
+// have more time, as they have for askTimeout.
+var leaseTimeout = 250 * time.Millisecond
 
 // leaseMessages takes tokens out of the tenant's bucket, which fills with time,
 // and returns {granted, milliseconds until there is one more, what is left}.
