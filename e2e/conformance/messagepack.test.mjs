@@ -51,19 +51,22 @@ test("M-02 M-04 P-02 invocations and completions: a value, nothing, an error", a
 });
 
 test("M-03 stream invocations, items, cancels, pings and Close", async (t) => {
-  const { send, next, socket } = await speak(t, "/brief");
+  const { send, next: any, socket } = await speak(t, "/brief");
+  const next = async () => {
+    for (;;) {
+      const message = await any();
+      if (message[0] !== 6) return message; // a ping comes whenever there was silence
+    }
+  };
   send(frame(4, {}, "s", "Count", [2], []));
   assert.deepEqual([await next(), await next(), await next()], [[2, {}, "s", 0], [2, {}, "s", 1], [3, {}, "s", 2]]);
   send(frame(4, {}, "e", "Endless", ["messagepack"], []));
   assert.deepEqual([await next(), await next(), await next()], [[2, {}, "e", 0], [2, {}, "e", 1], [2, {}, "e", 2]]);
   send(frame(5, {}, "e"));
   assert.deepEqual(await next(), [3, {}, "e", 2]);
-  assert.deepEqual(await next(), [6]);
+  assert.deepEqual(await any(), [6]);
   send(frame(1, {}, null, "Close", ["done", true]));
-  let last;
-  do last = await next();
-  while (last[0] === 6);
-  assert.deepEqual(last, [7, "done", true]);
+  assert.deepEqual(await next(), [7, "done", true]);
   assert.equal(await socket.end(), 1000);
 });
 

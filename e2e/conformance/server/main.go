@@ -63,12 +63,12 @@ var mounts = map[string]struct {
 }{
 	"hub":       {},
 	"detailed":  {options: hubs.Options{EnableDetailedErrors: true}},
-	"brief":     {options: hubs.Options{KeepAliveInterval: 300 * time.Millisecond, ClientTimeoutInterval: 2 * time.Second, HandshakeTimeout: 500 * time.Millisecond}},
+	"brief":     {options: hubs.Options{KeepAliveInterval: 300 * time.Millisecond, ClientTimeoutInterval: 2 * time.Second, HandshakeTimeout: 2 * time.Second}},
 	"secure":    {secure: true},
 	"websocket": {endpoint: transport.Endpoint{Transports: []hubs.TransportKind{hubs.WebSockets}}},
 	"events":    {endpoint: transport.Endpoint{Transports: []hubs.TransportKind{hubs.ServerSentEvents}}},
 	"polling":   {endpoint: transport.Endpoint{Transports: []hubs.TransportKind{hubs.LongPolling}}},
-	"stateful":  {options: hubs.Options{StatefulReconnectWindow: 3 * time.Second}, endpoint: transport.Endpoint{StatefulReconnect: true}},
+	"stateful":  {endpoint: transport.Endpoint{StatefulReconnect: true}},
 	"strict":    {endpoint: transport.Endpoint{RequireNegotiation: true}},
 }
 
