@@ -140,7 +140,13 @@ and it shows messages as they arrive.
 	root.SetIn(p.In)
 	root.SetOut(p.Out)
 	root.SetErr(p.Err)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%s", err) })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		hint := ""
+		if strings.HasPrefix(err.Error(), "unknown shorthand flag") {
+			hint = " (what begins with - and is no flag goes behind --)"
+		}
+		return usage("%s%s", err, hint)
+	})
 	f := root.PersistentFlags()
 	f.StringVar(&p.flags.profile, "profile", "", "`name` of the profile with address, sign-in and defaults ($"+envProfile+")")
 	f.StringVar(&p.flags.api, "api-url", "", "`address` of the control plane ($"+envAPI+"; of the profile; "+defaultAPI+")")
