@@ -102,7 +102,7 @@ func TestHubVersions_say_who_and_lead_back(t *testing.T) {
 	want(t, viewer.call("POST", hub+"/versions/1/return", nil), http.StatusForbidden, "forbidden")
 	var before, after string
 	err := w.pool.QueryRow(t.Context(), "SELECT before::text, after::text FROM audit_events WHERE action = 'hub.patched' AND subject = 'game' ORDER BY id LIMIT 1").Scan(&before, &after)
-	if err != nil || !strings.Contains(after, `"keep_alive_seconds": 5`) || strings.Contains(before+after, "secret") {
+	if err != nil || !strings.Contains(after, `"keep_alive_seconds":5`) || strings.Contains(before+after, "secret") {
 		t.Errorf("the audit has %s, %s, %v", before, after, err)
 	}
 	for i := range tenants.MaxHubVersions + 5 {

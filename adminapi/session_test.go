@@ -192,7 +192,7 @@ func TestSignIn_that_fails_is_in_the_audit(t *testing.T) {
 		w.browser().call("POST", "/v1/session", map[string]string{"email": email, "password": "wrong"})
 	}
 	var ofAda, ofNobody, typed int
-	err := w.pool.QueryRow(t.Context(), `SELECT count(*) FILTER (WHERE user_id = $1 AND subject = $1 AND ip = '127.0.0.1'), count(*) FILTER (WHERE user_id IS NULL),
+	err := w.pool.QueryRow(t.Context(), `SELECT count(*) FILTER (WHERE actor_id = $1 AND subject = $1 AND ip = '127.0.0.1'), count(*) FILTER (WHERE actor_id IS NULL),
 		count(*) FILTER (WHERE audit_events::text LIKE '%hunter2%') FROM audit_events WHERE action = 'session.refused'`, acme.at("user", "id")).
 		Scan(&ofAda, &ofNobody, &typed)
 	if err != nil || ofAda != 1 || ofNobody != 1 || typed != 0 {
