@@ -364,6 +364,27 @@ func (e LedgerKind) Valid() bool {
 	}
 }
 
+// Defines values for LimitCounted.
+const (
+	Edge  LimitCounted = "edge"
+	Fleet LimitCounted = "fleet"
+	One   LimitCounted = "one"
+)
+
+// Valid indicates whether the value is a known member of the LimitCounted enum.
+func (e LimitCounted) Valid() bool {
+	switch e {
+	case Edge:
+		return true
+	case Fleet:
+		return true
+	case One:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for LimitKind.
 const (
 	Burst    LimitKind = "burst"
@@ -1515,6 +1536,10 @@ type Limit struct {
 	// Code That of refusals; absent where nothing is refused
 	Code *string `json:"code,omitempty"`
 
+	// Counted Where: over all edges together; on each edge by itself, so that over several edges more is let
+	// through, at most the limit on each; or for one thing, which one edge has or judges at a time
+	Counted LimitCounted `json:"counted"`
+
 	// Doc Address of the code's page
 	Doc *string `json:"doc,omitempty"`
 
@@ -1543,7 +1568,7 @@ type Limit struct {
 	// can't undo (`set_by_operator`). Absent where nothing was.
 	OverrideBy *Authority `json:"override_by,omitempty"`
 
-	// Peak The most of today (UTC); absent where used is
+	// Peak The most of today (UTC), see shown; absent where it is not kept
 	Peak    *int64 `json:"peak,omitempty"`
 	PlanMax int64  `json:"plan_max"`
 
@@ -1552,6 +1577,9 @@ type Limit struct {
 
 	// Scope What is counted
 	Scope LimitScope `json:"scope"`
+
+	// Shown Which use is shown in used and peak, or why none is
+	Shown string `json:"shown"`
 
 	// Source Where max comes from: plan, too, while an override says more than the plan lets it
 	Source LimitSource `json:"source"`
@@ -1564,6 +1592,10 @@ type Limit struct {
 	// WouldRefuse What dry runs would have refused today
 	WouldRefuse *int64 `json:"would_refuse,omitempty"`
 }
+
+// LimitCounted Where: over all edges together; on each edge by itself, so that over several edges more is let
+// through, at most the limit on each; or for one thing, which one edge has or judges at a time
+type LimitCounted string
 
 // LimitKind What becomes of what is beyond it
 type LimitKind string

@@ -13,20 +13,21 @@ import (
 type LimitFigures struct {
 	Used, Peak           int64 // when Known
 	Known                bool
+	Largest              bool // Peak is the most that one user or address had
 	Refused, WouldRefuse int64
 	LastHit              time.Time // zero = never
 }
 
 // GetLimits implements ServerInterface.
 func (s *server) GetLimits(w http.ResponseWriter, r *http.Request, ref TenantPath) {
-	t, limits, hubs, err := s.tenants.Limits(r.Context(), callerOf(r), ref)
+	t, limits, used, err := s.tenants.Limits(r.Context(), callerOf(r), ref)
 	if err != nil {
 		s.problem(w, r, err)
 		return
 	}
 	figures := s.figuresOf(r.Context(), t.ID)
 	activity, err := s.billing.Activity(r.Context(), t.ID)
-	used := map[string]int64{"max_hubs": int64(hubs), "max_connections": activity.ConnectionsNow}
+	used["max_connections"] = activity.ConnectionsNow
 	if s.streamBytes != nil {
 		// Without Redis nobody knows, and the number is left out.
 		if bytes, err := s.streamBytes(r.Context(), t.ID); err == nil {
@@ -87,11 +88,14 @@ func (s *server) DeleteLimit(w http.ResponseWriter, r *http.Request, ref TenantP
 func limit(l tenants.Limit, f LimitFigures) Limit {
 	shown := Limit{
 		Limit: l.Name, Title: l.Title, Max: int64(l.Value), PlanMax: int64(l.Plan), Unit: l.Unit, Scope: LimitScope(l.Scope), Kind: LimitKind(l.Kind),
-		Source: LimitSource(l.Source), Lowest: int64(l.Lowest), Highest: int64(l.Highest), CanDryRun: !l.NoDryRun,
+		Source: LimitSource(l.Source), Lowest: int64(l.Lowest), Highest: int64(l.Highest), CanDryRun: !l.NoDryRun, Counted: LimitCounted(l.Counted()), Shown: l.Shown(),
 		LastHitAt: optional(f.LastHit),
 	}
 	if f.Known {
-		shown.Used, shown.Peak = &f.Used, &f.Peak
+		shown.Used = &f.Used
+	}
+	if f.Known || f.Largest {
+		shown.Peak = &f.Peak
 	}
 	if l.Code != "" {
 		doc := fault.PagesURL + l.Code

@@ -12,8 +12,8 @@ func LimitOfCode(code string) string {
 		return ""
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "**Limit:** `%s` (%s), counted per %s. Free %s, Pro %s, Scale %s %s. At the limit: %s.",
-		r.Name, r.Title, r.Scope, grouped(r.Free), grouped(r.Pro), grouped(r.Scale), r.Unit, r.At)
+	fmt.Fprintf(&b, "**Limit:** `%s` (%s), counted per %s%s. Free %s, Pro %s, Scale %s %s. At the limit: %s.",
+		r.Name, r.Title, r.Scope, r.where(), grouped(r.Free), grouped(r.Pro), grouped(r.Scale), r.Unit, r.At)
 	if burst, ok := burstOf[r.Name]; ok {
 		n := limitRows[burst]
 		fmt.Fprintf(&b, " At once (`%s`): %s, %s, %s.", n.Name, grouped(n.Free), grouped(n.Pro), grouped(n.Scale))
@@ -22,10 +22,22 @@ func LimitOfCode(code string) string {
 	return b.String()
 }
 
+// where says more of what a limit is counted per.
+func (r LimitRow) where() string {
+	switch r.Counted() {
+	case CountedFleet:
+		return ", over all edges"
+	case CountedEdge:
+		return ", on each edge by itself"
+	default:
+		return ""
+	}
+}
+
 // LimitsTable is the table of limits as Markdown.
 func LimitsTable() string {
 	var b strings.Builder
-	b.WriteString("| limit | counted per | kind | Free | Pro | Scale | can be set to | at the limit |\n|---|---|---|---|---|---|---|---|\n")
+	b.WriteString("| limit | counted per | kind | Free | Pro | Scale | can be set to | use that is shown | at the limit |\n|---|---|---|---|---|---|---|---|---|\n")
 	for _, r := range limitRows {
 		at := r.At
 		switch {
@@ -38,8 +50,8 @@ func LimitsTable() string {
 		if !r.NoDryRun {
 			dry = ", dry run"
 		}
-		fmt.Fprintf(&b, "| `%s`: %s | %s | %s | %s | %s | %s | %s to %s%s | %s |\n", r.Name, strings.ToLower(r.Title[:1])+r.Title[1:], r.Scope, r.Kind,
-			grouped(r.Free), grouped(r.Pro), grouped(r.Scale), grouped(r.Least), grouped(r.Most), dry, at)
+		fmt.Fprintf(&b, "| `%s`: %s | %s | %s | %s | %s | %s | %s to %s%s | %s | %s |\n", r.Name, r.Title, string(r.Scope)+r.where(), r.Kind,
+			grouped(r.Free), grouped(r.Pro), grouped(r.Scale), grouped(r.Least), grouped(r.Most), dry, r.Shown(), at)
 	}
 	return b.String()
 }

@@ -73,6 +73,55 @@ type LimitRow struct {
 	of func(*Limits) *int
 }
 
+// CountedWhere says where what a limit bounds is counted.
+type CountedWhere string
+
+// The places.
+const (
+	CountedFleet CountedWhere = "fleet" // over all edges together
+	// CountedEdge is on each edge by itself: over several edges more is let through, at
+	// most the limit on each.
+	CountedEdge CountedWhere = "edge"
+	// CountedOne is for one thing, which one edge has or judges at a time.
+	CountedOne CountedWhere = "one"
+)
+
+// Counted says where what the limit bounds is counted.
+func (r LimitRow) Counted() CountedWhere {
+	switch {
+	case r.Scope == ScopeIP, r.Name == "group_publishes_per_second", r.Name == "group_publish_burst":
+		return CountedEdge
+	case r.Scope == ScopeTenant, r.Scope == ScopeUser, r.Name == "max_presence_members":
+		return CountedFleet
+	default:
+		return CountedOne
+	}
+}
+
+// Shown says which use of the limit is shown beside it, or why none is.
+func (r LimitRow) Shown() string {
+	switch {
+	case r.Rate != "":
+		return "none: it is how much of the rate may come at once"
+	case r.Name == "max_hubs", r.Name == "history_bytes":
+		return "now"
+	case r.Name == "max_method_limits", r.Name == "max_parallel_calls":
+		return "now, of the hub whose settings say most"
+	case r.Name == "max_connections_per_user":
+		return "today's largest, over all edges"
+	case r.Name == "max_connections_per_ip":
+		return "today's largest on one edge"
+	case r.Scope == ScopeTenant:
+		return "now and today's peak"
+	case r.Kind == SettingLimit, r.Kind == TrimLimit:
+		return "none: nothing is used up"
+	case r.Scope == ScopeMessage, r.Scope == ScopeRequest, r.Name == "max_presence_state_bytes":
+		return "none: each is judged by itself, refusals are counted"
+	default:
+		return "none: each " + string(r.Scope) + " has its own, refusals are counted"
+	}
+}
+
 // Row returns the row of a limit.
 func Row(name string) (LimitRow, bool) {
 	i, ok := rowByName[name]

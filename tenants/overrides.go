@@ -18,18 +18,28 @@ const (
 	leastOverride = time.Second
 )
 
-// Limits returns the limits of a tenant in force, and how many hubs it has.
-func (s *Service) Limits(ctx context.Context, c Caller, ref string) (t MemberTenant, limits []Limit, hubs int, err error) {
+// Limits returns the limits of a tenant in force, and what its hubs and their settings
+// use of those that are about them.
+func (s *Service) Limits(ctx context.Context, c Caller, ref string) (t MemberTenant, limits []Limit, used map[string]int64, err error) {
 	t, err = s.tenantFor(ctx, c, ref, SeeTenant)
 	if err != nil {
-		return MemberTenant{}, nil, 0, err
+		return MemberTenant{}, nil, nil, err
 	}
 	of, overrides, err := s.store.Limits(ctx, t.ID, s.now())
 	if err != nil {
-		return MemberTenant{}, nil, 0, err
+		return MemberTenant{}, nil, nil, err
 	}
-	hubs, err = s.store.CountHubs(ctx, t.ID)
-	return t, of.List(overrides, s.now()), hubs, err
+	hubs, err := s.store.Hubs(ctx, t.ID)
+	if err != nil {
+		return MemberTenant{}, nil, nil, err
+	}
+	count, err := s.store.CountHubs(ctx, t.ID)
+	used = map[string]int64{"max_hubs": int64(count), "max_method_limits": 0, "max_parallel_calls": 1}
+	for _, h := range hubs {
+		used["max_method_limits"] = max(used["max_method_limits"], int64(len(h.Settings.MethodRates)))
+		used["max_parallel_calls"] = max(used["max_parallel_calls"], int64(h.Settings.ParallelCalls))
+	}
+	return t, of.List(overrides, s.now()), used, err
 }
 
 // OverrideLimit puts a value of the tenant's own in the place of the plan's, or has

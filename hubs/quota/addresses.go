@@ -98,6 +98,7 @@ func (s *Addresses) Open(t tenants.ID, a netip.Addr, l *tenants.Limits) (release
 		return nil, refuse(ipOpenRow, l.MaxConnectionsPerIP, 0, connectionRetry)
 	}
 	o.open++
+	s.figures.Largest(t, ipOpenRow.Name, o.open)
 	return sync.OnceFunc(func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()

@@ -66,8 +66,9 @@ type Figures struct {
 type figuresOf struct {
 	hits, would map[string]int64
 	use         map[string]int64
-	shown       bool // the last flush had use, so the next says that it is over
-	ask         bool // who is kept out
+	largest     map[string]int64 // of one user or address
+	shown       bool             // the last flush had use, so the next says that it is over
+	ask         bool             // who is kept out
 }
 
 // NewFigures returns the Figures of the edge with that run id.
@@ -119,6 +120,20 @@ func (f *Figures) Use(t tenants.ID, limit string, n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.of(t).use[limit] += int64(n)
+}
+
+// Largest notes that one of those that a limit is for has n.
+func (f *Figures) Largest(t tenants.ID, limit string, n int) {
+	if f == nil {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	o := f.of(t)
+	if o.largest == nil {
+		o.largest = make(map[string]int64)
+	}
+	o.largest[limit] = max(o.largest[limit], int64(n))
 }
 
 // Seen has the next flush count the tenant's connections and ask who is kept out.
@@ -196,6 +211,9 @@ for limit, n in pairs(sums) do
     if n >= most then tell(limit, true, n, most) elseif n * 100 >= most * ` + strconv.Itoa(warnAt) + ` then tell(limit, false, n, most) end
   end
 end
+for limit, n in pairs(c.largest or {}) do
+  if n > tonumber(redis.call('HGET', day, 'p:' .. limit) or '0') then redis.call('HSET', day, 'p:' .. limit, n) end
+end
 for limit in pairs(c.hits) do tell(limit, true, sums[limit] or 0, c.max[limit] or 0) end
 redis.call('EXPIRE', day, ARGV[3])
 redis.call('EXPIRE', uses, 60)
@@ -213,6 +231,8 @@ type counted struct {
 	Would map[string]int64 `json:"would"`
 	Use   map[string]int64 `json:"use"`
 	Max   map[string]int64 `json:"max"`
+	// Largest has what one user or address has.
+	Largest map[string]int64 `json:"largest,omitempty"`
 }
 
 // take returns what was counted of all tenants, and forgets it.
@@ -223,14 +243,14 @@ func (f *Figures) take(now time.Time) map[tenants.ID]counted {
 	f.flushed = now
 	all := make(map[tenants.ID]counted)
 	for id, o := range f.tenants {
-		c := counted{Hits: o.hits, Would: o.would, Use: make(map[string]int64), Max: make(map[string]int64)}
+		c := counted{Hits: o.hits, Would: o.would, Largest: o.largest, Use: make(map[string]int64), Max: make(map[string]int64)}
 		for limit, n := range o.use {
 			c.Use[limit] = int64(float64(n)/passed + 0.5)
 		}
 		if open := f.Open(id); open > 0 {
 			c.Use["max_connections"] = int64(open)
 		}
-		if len(c.Hits) == 0 && len(c.Would) == 0 && len(c.Use) == 0 && !o.shown && !o.ask {
+		if len(c.Hits) == 0 && len(c.Would) == 0 && len(c.Use) == 0 && len(c.Largest) == 0 && !o.shown && !o.ask {
 			delete(f.tenants, id)
 			continue
 		}
@@ -259,6 +279,12 @@ func (f *Figures) giveBack(id tenants.ID, c counted) {
 	}
 	for limit, n := range c.Would {
 		o.would[limit] += n
+	}
+	for limit, n := range c.Largest {
+		if o.largest == nil {
+			o.largest = make(map[string]int64)
+		}
+		o.largest[limit] = max(o.largest[limit], n)
 	}
 }
 
@@ -328,12 +354,16 @@ func dayOf(t time.Time) string { return t.UTC().Format("20060102") }
 type Figure struct {
 	Used, Peak           int64 // when Known
 	Known                bool  // the limit's use is a number that is kept
+	Largest              bool  // Peak is the most that one user or address had; Used isn't kept
 	Refused, WouldRefuse int64
 	LastHit              time.Time // zero = never
 }
 
 // known are the limits whose use is kept.
 var known = []string{"max_connections", "connects_per_second", "messages_per_second", "deliveries_per_second", "requests_per_second", "token_issues_per_second", "max_group_memberships"}
+
+// largest are the limits of which the most that one has had is kept.
+var largest = []string{"max_connections_per_user", "max_connections_per_ip"}
 
 // ReadFigures returns what the fleet has counted of a tenant's limits today, by name.
 func ReadFigures(ctx context.Context, r redis.UniversalClient, t tenants.ID, now time.Time) (map[string]Figure, error) {
@@ -348,6 +378,9 @@ func ReadFigures(ctx context.Context, r redis.UniversalClient, t tenants.ID, now
 	figures := make(map[string]Figure)
 	for _, name := range known {
 		figures[name] = Figure{Known: true}
+	}
+	for _, name := range largest {
+		figures[name] = Figure{Largest: true}
 	}
 	for field, value := range day.Val() {
 		kind, limit, _ := strings.Cut(field, ":")

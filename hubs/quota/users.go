@@ -170,6 +170,9 @@ func (u *Users) ask(ctx context.Context, k userKey, most int, closeOldest bool, 
 			}
 		}
 		if answer[1] == int64(1) {
+			if n, ok := answer[0].(int64); ok {
+				u.figures.Largest(k.tenant, usersRow.Name, int(n))
+			}
 			return true, out, nil
 		}
 		if !u.dropDead(ctx, k, out) {

@@ -180,8 +180,8 @@ export function usage(step: Schemas["UsageStep"], quiet: boolean): Schemas["Usag
   };
 }
 
-const throttled = { kind: "throttle", source: "plan", lowest: 1, can_dry_run: true } as const;
-const plain = { kind: "hard", source: "plan", lowest: 1, can_dry_run: false } as const;
+const throttled = { kind: "throttle", source: "plan", lowest: 1, can_dry_run: true, counted: "fleet", shown: "now and today's peak" } as const;
+const plain = { kind: "hard", source: "plan", lowest: 1, can_dry_run: false, counted: "fleet", shown: "now and today's peak" } as const;
 
 /** Some limits of the free plan: one is all but reached, one refuses, one is overridden, one tried out. */
 export const limits: Schemas["LimitList"] = {

@@ -25,7 +25,7 @@ export function LimitsPage({ tenant }: { tenant: Tenant }) {
   return (
     <Page
       title="Limits"
-      description="What is enforced for this tenant, over all edges. A refusal names its limit on every surface: in completions, Close messages, answers of the REST API and webhooks."
+      description="What is enforced for this tenant. A refusal names its limit on every surface: in completions, Close messages, answers of the REST API and webhooks."
     >
       <Panel flush={limits.isSuccess}>
         {limits.isPending && <SkeletonRows rows={10} height={44} />}
@@ -65,12 +65,17 @@ function LimitRow({ limit, onEdit }: { limit: Limit; onEdit: (() => void) | unde
         <Text size="xs" c="dimmed" ff="monospace" style={{ overflowWrap: "anywhere" }}>
           {limit.limit}
         </Text>
+        {limit.counted === "edge" && (
+          <Text size="xs" c="dimmed">
+            on each edge by itself
+          </Text>
+        )}
       </Table.Td>
       <Table.Td>
         {formatLimit(limit.max, limit.unit)} <Source limit={limit} />
       </Table.Td>
-      <Table.Td>{limit.used === undefined ? "–" : <Use limit={limit} used={limit.used} />}</Table.Td>
-      <Table.Td className={secondaryCell}>{limit.peak === undefined ? "–" : formatCount(limit.peak)}</Table.Td>
+      <Table.Td title={limit.shown}>{limit.used === undefined ? "–" : <Use limit={limit} used={limit.used} />}</Table.Td>
+      <Table.Td className={secondaryCell} title={limit.shown}>{limit.peak === undefined ? "–" : formatCount(limit.peak)}</Table.Td>
       <Table.Td>
         <Refusals limit={limit} />
       </Table.Td>

@@ -2440,6 +2440,14 @@ export interface components {
              */
             scope: "account" | "ip" | "user" | "group" | "hub" | "tenant" | "connection" | "message" | "request";
             /**
+             * @description Where: over all edges together; on each edge by itself, so that over several edges more is let
+             *     through, at most the limit on each; or for one thing, which one edge has or judges at a time
+             * @enum {string}
+             */
+            counted: "fleet" | "edge" | "one";
+            /** @description Which use is shown in used and peak, or why none is */
+            shown: string;
+            /**
              * @description What becomes of what is beyond it
              * @enum {string}
              */
@@ -2477,7 +2485,7 @@ export interface components {
             used?: number;
             /**
              * Format: int64
-             * @description The most of today (UTC); absent where used is
+             * @description The most of today (UTC), see shown; absent where it is not kept
              */
             peak?: number;
             /**
