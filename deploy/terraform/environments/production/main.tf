@@ -37,6 +37,7 @@ module "platform" {
   domains      = var.domains
   certificates = var.certificates
   secrets      = var.secrets
+  sign_in      = var.sign_in
   images       = var.images
 
   network = {
@@ -70,10 +71,12 @@ module "platform" {
   }
 
   edge = {
-    cpu       = 4096
-    memory    = 8192
-    min_tasks = 3
-    max_tasks = 30
+    cpu             = 4096
+    memory          = 8192
+    min_tasks       = 3
+    max_tasks       = 30
+    ip_limit_exempt = var.ip_limit_exempt
+    streams_only    = var.streams_only
   }
 
   observability = {

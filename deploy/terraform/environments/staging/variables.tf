@@ -40,6 +40,26 @@ variable "redis_user_id" {
   type        = string
 }
 
+variable "sign_in" {
+  description = "OpenID provider with which people may sign in: issuer (empty = none), client id, name on the page, ARN of the client secret."
+  type = object({
+    oidc_issuer        = string
+    oidc_client_id     = string
+    oidc_name          = string
+    oidc_client_secret = string
+  })
+}
+
+variable "ip_limit_exempt" {
+  description = "Address ranges whose connections are not bounded by address."
+  type        = list(string)
+}
+
+variable "streams_only" {
+  description = "Do without Pub/Sub of Redis."
+  type        = bool
+}
+
 variable "images" {
   description = "The images of one release, by digest or immutable tag, and the architecture they are for (ARM64 or X86_64)."
   type = object({

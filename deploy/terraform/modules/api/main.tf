@@ -16,15 +16,21 @@ locals {
     OTEL_RESOURCE_ATTRIBUTES    = "deployment.environment.name=${var.environment}"
     }, var.otlp_endpoint == "" ? {} : {
     OTEL_EXPORTER_OTLP_ENDPOINT = var.otlp_endpoint
+    }, var.oidc_issuer == "" ? {} : {
+    SIGNALBOX_OIDC_ISSUER    = var.oidc_issuer
+    SIGNALBOX_OIDC_CLIENT_ID = var.oidc_client_id
+    SIGNALBOX_OIDC_NAME      = var.oidc_name
   })
 
-  secrets = {
+  secrets = merge({
     PGPASSWORD             = "${var.database_password_secret_arn}:password::"
     REDIS_URL              = var.redis_url_secret_arn
     SIGNALBOX_FLEET_SECRET = var.fleet_secret_arn
     SIGNALBOX_SEALING_KEY  = var.sealing_key_secret_arn
     SIGNALBOX_SMTP_URL     = var.smtp_url_secret_arn
-  }
+    }, var.oidc_issuer == "" ? {} : {
+    SIGNALBOX_OIDC_CLIENT_SECRET = var.oidc_client_secret_arn
+  })
 }
 
 data "aws_region" "current" {}

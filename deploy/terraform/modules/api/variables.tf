@@ -157,3 +157,23 @@ variable "trusted_proxies" {
   description = "Address ranges of the load balancer, whose X-Forwarded-For is believed: limits and the audit go by the caller's address."
   type        = list(string)
 }
+
+variable "oidc_issuer" {
+  description = "Issuer of the OpenID provider with which people may sign in; empty = none."
+  type        = string
+}
+
+variable "oidc_client_id" {
+  description = "What the provider knows the console as."
+  type        = string
+}
+
+variable "oidc_name" {
+  description = "The provider's name on the sign-in page."
+  type        = string
+}
+
+variable "oidc_client_secret_arn" {
+  description = "Secret that holds SIGNALBOX_OIDC_CLIENT_SECRET, made out of band; empty when there is no provider."
+  type        = string
+}

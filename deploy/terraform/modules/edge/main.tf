@@ -5,15 +5,17 @@ locals {
   port = var.target
 
   environment = merge({
-    SIGNALBOX_EDGE_ADDR          = ":${local.port.public}"
-    SIGNALBOX_EDGE_ADMIN_ADDR    = ":${local.port.admin}"
-    SIGNALBOX_EDGE_INTERNAL_ADDR = ":${local.port.internal}"
-    SIGNALBOX_API_INTERNAL_URL   = var.api_internal_url
-    SIGNALBOX_SERVICE_HOSTS      = var.service_domain
-    SIGNALBOX_TRUSTED_PROXIES    = join(",", var.trusted_proxies)
-    SIGNALBOX_EDGE_DRAIN_GRACE   = "10s"
-    SIGNALBOX_EDGE_DRAIN         = "${var.drain_seconds - 40}s" # the rest is for the grace before and last words after
-    OTEL_RESOURCE_ATTRIBUTES     = "deployment.environment.name=${var.environment}"
+    SIGNALBOX_EDGE_ADDR            = ":${local.port.public}"
+    SIGNALBOX_EDGE_ADMIN_ADDR      = ":${local.port.admin}"
+    SIGNALBOX_EDGE_INTERNAL_ADDR   = ":${local.port.internal}"
+    SIGNALBOX_API_INTERNAL_URL     = var.api_internal_url
+    SIGNALBOX_SERVICE_HOSTS        = var.service_domain
+    SIGNALBOX_TRUSTED_PROXIES      = join(",", var.trusted_proxies)
+    SIGNALBOX_EDGE_IP_LIMIT_EXEMPT = join(",", var.ip_limit_exempt)
+    SIGNALBOX_STREAMS_ONLY         = tostring(var.streams_only)
+    SIGNALBOX_EDGE_DRAIN_GRACE     = "10s"
+    SIGNALBOX_EDGE_DRAIN           = "${var.drain_seconds - 40}s" # the rest is for the grace before and last words after
+    OTEL_RESOURCE_ATTRIBUTES       = "deployment.environment.name=${var.environment}"
     }, var.otlp_endpoint == "" ? {} : {
     OTEL_EXPORTER_OTLP_ENDPOINT = var.otlp_endpoint
   })

@@ -161,3 +161,13 @@ variable "trusted_proxies" {
   description = "Address ranges of the load balancer, whose X-Forwarded headers are believed."
   type        = list(string)
 }
+
+variable "ip_limit_exempt" {
+  description = "Address ranges whose connections are not bounded by address: offices and proxies behind which many clients are."
+  type        = list(string)
+}
+
+variable "streams_only" {
+  description = "Do without Pub/Sub of Redis: every promise holds, at up to three times its CPU per message."
+  type        = bool
+}

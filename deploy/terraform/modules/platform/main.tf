@@ -92,6 +92,10 @@ module "api" {
   fleet_secret_arn             = var.secrets.fleet
   sealing_key_secret_arn       = var.secrets.sealing_key
   smtp_url_secret_arn          = var.secrets.smtp_url
+  oidc_issuer                  = var.sign_in.oidc_issuer
+  oidc_client_id               = var.sign_in.oidc_client_id
+  oidc_name                    = var.sign_in.oidc_name
+  oidc_client_secret_arn       = var.sign_in.oidc_client_secret
   restart_schedule             = "cron(30 4 ? * SUN#1 *)" # after the rotation and its window of one hour
   log_retention_days           = var.observability.log_retention_days
   otlp_endpoint                = var.observability.otlp_endpoint
@@ -118,6 +122,8 @@ module "edge" {
   memory               = var.edge.memory
   min_tasks            = var.edge.min_tasks
   max_tasks            = var.edge.max_tasks
+  ip_limit_exempt      = var.edge.ip_limit_exempt
+  streams_only         = var.edge.streams_only
   redis_url_secret_arn = var.secrets.redis_url
   fleet_secret_arn     = var.secrets.fleet
   api_internal_url     = module.api.internal_url

@@ -35,6 +35,16 @@ variable "secrets" {
   })
 }
 
+variable "sign_in" {
+  description = "OpenID provider with which people may sign in: issuer (empty = none), client id, name on the page, ARN of the client secret."
+  type = object({
+    oidc_issuer        = string
+    oidc_client_id     = string
+    oidc_name          = string
+    oidc_client_secret = string
+  })
+}
+
 variable "images" {
   description = "The images of one release, by digest or immutable tag, and the architecture they are for."
   type = object({
@@ -87,12 +97,14 @@ variable "api" {
 }
 
 variable "edge" {
-  description = "Size of the data plane: CPU units and MiB of a task, and between how many tasks it scales."
+  description = "Size of the data plane: CPU units and MiB of a task, and between how many tasks it scales; ranges whose addresses are not bounded, and whether it does without Pub/Sub."
   type = object({
-    cpu       = number
-    memory    = number
-    min_tasks = number
-    max_tasks = number
+    cpu             = number
+    memory          = number
+    min_tasks       = number
+    max_tasks       = number
+    ip_limit_exempt = list(string)
+    streams_only    = bool
   })
 }
 
