@@ -107,6 +107,7 @@ const pages = [
   { name: "keys", path: `/tenants/${demo.slug}/keys`, heading: "Keys" },
   { name: "tokens", path: `/tenants/${demo.slug}/tokens`, heading: "Tokens" },
   { name: "usage", path: `/tenants/${demo.slug}/usage`, heading: "Usage" },
+  { name: "limits", path: `/tenants/${demo.slug}/limits`, heading: "Limits" },
   { name: "members", link: "/members", heading: "Members" },
   { name: "tokens", link: "/tokens", heading: "API tokens" },
   { name: "security", path: "/security", heading: "Security" },
