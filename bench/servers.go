@@ -157,7 +157,7 @@ func startProductWith(ctx context.Context, programs string, edges int, redisURL 
 	cmd := pinned(ctx, serverCore, filepath.Join(programs, "dev"))
 	state := filepath.Join(dir, "dev")
 	cmd.Env = append(os.Environ(), "DEV_DIR="+state, "DEV_PORT="+strconv.Itoa(port), "DEV_EDGE_PORT="+strconv.Itoa(edgePort),
-		"DEV_EDGES="+strconv.Itoa(edges), "DEV_FEED=0", "DATABASE_URL=", "REDIS_URL="+redisURL)
+		"DEV_EDGES="+strconv.Itoa(edges), "DEV_FEED=0", "DEV_ROOMY=true", "DATABASE_URL=", "REDIS_URL="+redisURL)
 	out, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()

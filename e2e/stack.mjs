@@ -40,7 +40,7 @@ export async function startStack({ edges = 3, env: settings = {} } = {}) {
   const [port, edgePort] = [await freePorts(1), await freePorts(2)];
   const { DATABASE_URL: _, REDIS_URL: __, ...env } = process.env;
   const dev = spawn(join(root, "bin", "dev"), ["-with-parent", String(process.pid)], {
-    env: { ...env, ...settings, DEV_DIR: join(dir, "dev"), DEV_PORT: String(port), DEV_EDGE_PORT: String(edgePort), DEV_EDGES: String(edges), DEV_FEED: "0" },
+    env: { ...env, ...settings, DEV_DIR: join(dir, "dev"), DEV_PORT: String(port), DEV_EDGE_PORT: String(edgePort), DEV_EDGES: String(edges), DEV_FEED: "0", DEV_ROOMY: "true" },
     stdio: ["ignore", "pipe", "pipe"],
   });
   const ended = new Promise((done) => dev.once("exit", done));

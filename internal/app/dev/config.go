@@ -22,6 +22,9 @@ type Config struct {
 	Edges int `env:"DEV_EDGES" envDefault:"2"`
 	// Feed publishes this machine's samples to hub "machine" of tenant "demo".
 	Feed bool `env:"DEV_FEED" envDefault:"true"`
+	// Roomy gives the demo tenants limits that load from one machine doesn't meet, as
+	// an operator would: people of the account can't change those.
+	Roomy bool `env:"DEV_ROOMY"`
 	// DatabaseURL and RedisURL replace the private servers.
 	DatabaseURL string `env:"DATABASE_URL"`
 	RedisURL    string `env:"REDIS_URL"`

@@ -103,7 +103,7 @@ type (
 		SecondaryKey string   `json:"secondary_key"`
 		Hubs         []string `json:"hubs"`
 		// Limits stand in the place of the plan's, for measurements.
-		Limits map[string]int `json:"limits"`
+		Limits map[string]int `json:"limits,omitempty"`
 	}
 	seedAnswer struct {
 		Tenants []struct {
@@ -127,7 +127,11 @@ var roomy = map[string]int{
 func (w *world) seed(ctx context.Context) (map[string]string, error) {
 	tenant := func(slug, name string, hosts []string, hubs ...string) seedTenant {
 		keys := w.secrets.Keys[slug]
-		return seedTenant{Slug: slug, Name: name, Hosts: hosts, PrimaryKey: keys.Primary, SecondaryKey: keys.Secondary, Hubs: hubs, Limits: roomy}
+		t := seedTenant{Slug: slug, Name: name, Hosts: hosts, PrimaryKey: keys.Primary, SecondaryKey: keys.Secondary, Hubs: hubs}
+		if w.config.Roomy {
+			t.Limits = roomy
+		}
+		return t
 	}
 	input, err := json.Marshal(seedInput{
 		Account: seedAccount{Name: "Demo", Email: demoEmail, Password: w.secrets.Password, APIToken: w.secrets.APIToken, Plan: "scale"},
