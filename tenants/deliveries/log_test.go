@@ -26,8 +26,11 @@ func newLog(t *testing.T) *deliveries.Log {
 	return deliveries.New(client, slog.New(slog.DiscardHandler))
 }
 
+// began is when deliveries are counted from, so that those of one number have one time.
+var began = time.Now()
+
 func delivery(n int) tenants.Delivery {
-	d := tenants.Delivery{At: time.Now().Add(-time.Minute).Add(time.Duration(n) * time.Millisecond), Hub: "chat", Category: "messages", Event: "send", Outcome: tenants.Delivered}
+	d := tenants.Delivery{At: began.Add(-time.Minute).Add(time.Duration(n) * time.Millisecond), Hub: "chat", Category: "messages", Event: "send", Outcome: tenants.Delivered}
 	d.Request.Body = []byte(fmt.Sprint(n))
 	d.Request.Bytes = len(d.Request.Body)
 	return d
