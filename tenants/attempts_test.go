@@ -2,6 +2,7 @@ package tenants
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,5 +35,26 @@ func TestPasswords_turn_a_flood_away(t *testing.T) {
 	p.release()
 	if err := p.acquire(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+// Less than that is for tests alone.
+func TestPasswords_are_as_hard_as_OWASP_says(t *testing.T) {
+	t.Parallel()
+	p, err := newPasswords(passwordMemory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hash, err := p.hash(t.Context(), "a password")
+	if err != nil || !strings.HasPrefix(hash, "$argon2id$v=19$m=19456,t=2,p=1$") {
+		t.Errorf("the hash is %q, %v", hash, err)
+	}
+	for password, want := range map[string]bool{"a password": true, "another": false} {
+		if right, err := p.check(t.Context(), password, hash); err != nil || right != want {
+			t.Errorf("%q: %t, %v", password, right, err)
+		}
+	}
+	if right, err := p.check(t.Context(), "a password", ""); err != nil || right {
+		t.Errorf("nobody's password: %t, %v", right, err)
 	}
 }

@@ -11,24 +11,28 @@ import (
 	"github.com/signalbox/signalbox/internal/fault"
 )
 
-// passwordParams follow OWASP's advice for argon2id: 19 MiB, two passes, one
-// lane. They are part of every hash, so a change leaves old hashes good.
-var passwordParams = &argon2id.Params{Memory: 19 << 10, Iterations: 2, Parallelism: 1, SaltLength: 16, KeyLength: 32}
+// passwordMemory is how much a hash takes, in KiB. With two passes and one lane it
+// follows OWASP's advice for argon2id.
+const passwordMemory = 19 << 10
 
 // passwords hashes and checks passwords, a bounded number at once, so that
 // signing in can't take the processor from everything else.
 type passwords struct {
 	slots chan struct{}
 	wait  time.Duration
-	dummy string // a hash that no password has
+	// params are part of every hash, so a change leaves old hashes good.
+	params *argon2id.Params
+	dummy  string // a hash that no password has
 }
 
-func newPasswords() (*passwords, error) {
-	dummy, err := argon2id.CreateHash(string(newSecret()), passwordParams)
+// newPasswords makes hashes of so many KiB.
+func newPasswords(memory uint32) (*passwords, error) {
+	params := &argon2id.Params{Memory: memory, Iterations: 2, Parallelism: 1, SaltLength: 16, KeyLength: 32}
+	dummy, err := argon2id.CreateHash(string(newSecret()), params)
 	if err != nil {
 		return nil, fmt.Errorf("hash dummy password: %w", err)
 	}
-	return &passwords{slots: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), wait: maxPasswordWait, dummy: dummy}, nil
+	return &passwords{slots: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), wait: maxPasswordWait, params: params, dummy: dummy}, nil
 }
 
 // hash returns the hash of a password.
@@ -37,7 +41,7 @@ func (p *passwords) hash(ctx context.Context, password string) (string, error) {
 		return "", err
 	}
 	defer p.release()
-	hash, err := argon2id.CreateHash(password, passwordParams)
+	hash, err := argon2id.CreateHash(password, p.params)
 	if err != nil {
 		return "", fmt.Errorf("hash password: %w", err)
 	}

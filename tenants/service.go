@@ -1,6 +1,7 @@
 package tenants
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -37,6 +38,9 @@ type Config struct {
 	ConfirmSignUps bool
 	// SignUpsPerHour bounds sign-ups from one IP address; 0 = 20.
 	SignUpsPerHour int
+	// PasswordMemory is how much the hash of a password takes, in KiB; 0 = 19 MiB.
+	// Less is for tests alone.
+	PasswordMemory uint32
 	Logger         *slog.Logger
 	Now            func() time.Time // nil = time.Now
 }
@@ -70,7 +74,7 @@ func NewService(c Config) (*Service, error) {
 	if u, err := url.Parse(c.ConsoleURL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return nil, fmt.Errorf("console URL must be an absolute http or https URL")
 	}
-	p, err := newPasswords()
+	p, err := newPasswords(cmp.Or(c.PasswordMemory, passwordMemory))
 	if err != nil {
 		return nil, err
 	}
