@@ -14,6 +14,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -44,6 +45,7 @@ type cluster struct {
 	redis     *redis.Client
 	redisURL  string
 	stopRedis func()
+	redisGone *atomic.Bool // stopRedis was called
 	publisher *directory.Publisher
 	edges     []*Edge
 	ends      []func() error
@@ -93,7 +95,11 @@ func startEdgesWith(t *testing.T, count int, change func(*Config), docs ...*tena
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cluster{t: t, url: redisURL, redis: client, redisURL: redisURL, stopRedis: stop, publisher: directory.NewPublisher(client, f), logs: new(syncBuffer)}
+	c := &cluster{t: t, url: redisURL, redis: client, redisURL: redisURL, redisGone: new(atomic.Bool), publisher: directory.NewPublisher(client, f), logs: new(syncBuffer)}
+	c.stopRedis = func() {
+		c.redisGone.Store(true)
+		stop()
+	}
 	if err := c.publisher.PublishAll(t.Context(), func(yield func(*tenants.Document, error) bool) {
 		for _, d := range docs {
 			if !yield(d, nil) {
@@ -220,8 +226,19 @@ func restJWT(t *testing.T, d *tenants.Document) string {
 	return m.Token
 }
 
-// do sends a request and returns the answer with its body.
+// do sends a request and returns the answer with its body. While edges take a Redis that
+// is there for one that is away, since the machine stood still, it asks again.
 func (c *cluster) do(method, target, token, body string, change func(*http.Request)) (*http.Response, string) {
+	c.t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		res, answer := c.doOnce(method, target, token, body, change)
+		if !strings.Contains(answer, "can't tell now whose URL this is") || c.redisGone.Load() || time.Now().After(deadline) {
+			return res, answer
+		}
+	}
+}
+
+func (c *cluster) doOnce(method, target, token, body string, change func(*http.Request)) (*http.Response, string) {
 	c.t.Helper()
 	req, err := http.NewRequestWithContext(c.t.Context(), method, target, strings.NewReader(body))
 	if err != nil {
@@ -315,10 +332,21 @@ func (c *cluster) dialAt(negotiateAt, connectAt, hub, token string) (*client, *h
 
 func (c *cluster) connect(edge int, d *tenants.Document, hub, user string) *client {
 	c.t.Helper()
-	k, _, err := c.dial(edge, edge, d, hub, clientJWT(c.t, d, 0, hub, user))
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	return c.joined(edge, d, hub, clientJWT(c.t, d, 0, hub, user))
+}
+
+// joined dials as clients do that are told to come again: on a machine that stood
+// still edges take their Redis for one that is away.
+func (c *cluster) joined(edge int, d *tenants.Document, hub, token string) (k *client) {
+	c.t.Helper()
+	c.eventually("a client to be let in", func() bool {
+		var res *http.Response
+		var err error
+		if k, res, err = c.dial(edge, edge, d, hub, token); err != nil && (res == nil || res.StatusCode != http.StatusServiceUnavailable) {
+			c.t.Fatal(err)
+		}
+		return err == nil
+	})
 	return k
 }
 

@@ -26,11 +26,7 @@ func mintClient(t *testing.T, d *tenants.Document, o accesstoken.ClientOptions) 
 // with connects to hub chat with a token.
 func (c *cluster) with(edge int, d *tenants.Document, token string) *client {
 	c.t.Helper()
-	k, _, err := c.dial(edge, edge, d, "chat", token)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	return k
+	return c.joined(edge, d, "chat", token)
 }
 
 // call invokes a method and returns the completion, which must be the next frame.
