@@ -20,6 +20,7 @@ import { HistoryDialog } from "./HistoryDialog";
 import { HubDialog } from "./HubDialog";
 import { handlerLabel } from "./handlers";
 import classes from "./HubsPage.module.css";
+import { PresencePanel } from "./PresencePanel";
 
 /** The tenant's hubs: those with settings of their own, and those in use. */
 export function HubsPage({ tenant }: { tenant: Tenant }) {
@@ -69,6 +70,7 @@ export function HubsPage({ tenant }: { tenant: Tenant }) {
         </Text>
       </Panel>
       {list.some(({ upstream }) => upstream) && <DeliveriesPanel tenant={tenant} hubs={list} />}
+      {list.length > 0 && mayCreateToken(tenant.role) && <PresencePanel key={tenant.slug} tenant={tenant} hubs={list} />}
       <HubDialog tenant={tenant} hub={editing} opened={opened} onClose={dialog.close} />
       <HistoryDialog
         tenant={tenant}
