@@ -88,7 +88,10 @@ func costOf(list []*request) int {
 
 // enter waits until it is the turn of p's tenant, first for replicas where the round
 // trip waits for those. Price is what the round trip counts. leave must be called.
-// When the backplane closes nobody waits.
+// When the backplane closes nobody waits. The order matters: who has a place for
+// replicas and waits for the turn delays the few that wait for replicas too, by
+// milliseconds of its own tenant's turns; the other way round whoever waits up to
+// replicaPatience for such a place would hold one of everybody's meanwhile.
 func (r *Redis) enter(p *publisher, price func() int, replicas bool) (leave func()) {
 	noReplicas := func() {}
 	for replicas && r.ctx.Err() == nil {

@@ -17,8 +17,8 @@ import (
 const MaxWeight = 16
 
 const (
-	// debtLasts is for how long a Party that doesn't wait owes what it had beyond its
-	// turn.
+	// debtLasts is for how long a Party that is charged no more owes what it had beyond
+	// its turn.
 	debtLasts = 100 * time.Millisecond
 	// debtTurns is how many turns it may owe.
 	debtTurns = 8
@@ -57,8 +57,8 @@ type Party struct {
 	waits   bool // it is in the ring
 	in      int
 	cost    int
-	credit  int // what it may still have in this turn; not above 0 = its turn is over
-	rested  time.Time
+	credit  int       // what it may still have in this turn; not above 0 = its turn is over
+	charged time.Time // when credit was last taken from it
 }
 
 type waiter struct {
@@ -152,7 +152,15 @@ func (q *Queue) turn(p *Party) int { return q.o.Turn * int(max(p.weight.Load(), 
 // q.mu is held, as it is in all that follow.
 func (q *Queue) charge(p *Party, cost int) {
 	if len(q.ring) > 0 {
-		p.credit = max(p.credit-cost, -debtTurns*q.turn(p))
+		q.forgive(p)
+		p.credit, p.charged = max(p.credit-cost, -debtTurns*q.turn(p)), q.now()
+	}
+}
+
+// forgive drops an old debt of p, unless it waits and works it off.
+func (q *Queue) forgive(p *Party) {
+	if !p.waits && p.credit < 0 && q.now().Sub(p.charged) > debtLasts {
+		p.credit = 0
 	}
 }
 
@@ -185,12 +193,10 @@ func (q *Queue) wait(p *Party, price func() int) *waiter {
 	w := &waiter{price: price, came: make(chan struct{})}
 	p.waiting = append(p.waiting, w)
 	if !p.waits {
-		// At the beginning of a turn, or where it was when it has rested for a moment
-		// only: nobody gains by stopping and beginning again.
-		if p.credit > 0 || q.now().Sub(p.rested) > debtLasts {
-			p.credit = 0
-		}
-		p.credit += q.turn(p)
+		// At the beginning of a turn, or where it was when it has been charged just now:
+		// nobody gains by stopping and beginning again.
+		q.forgive(p)
+		p.credit = min(p.credit, 0) + q.turn(p)
 		p.waits = true
 		q.ring = append(q.ring, p)
 	}
@@ -202,7 +208,7 @@ func (q *Queue) rest(p *Party) {
 	if len(p.waiting) > 0 || !p.waits {
 		return
 	}
-	p.waits, p.waiting, p.rested = false, nil, q.now()
+	p.waits, p.waiting = false, nil
 	i := slices.Index(q.ring, p)
 	q.ring = slices.Delete(q.ring, i, i+1)
 	if i < q.next {

@@ -186,6 +186,40 @@ func TestQueue_pauses_for_others(t *testing.T) {
 	}
 }
 
+// Who has been in a place for long, and not waited for as long, owes what it had all the
+// same when it gives the place up for a moment.
+func TestQueue_pausing_forgives_no_debt(t *testing.T) {
+	t.Parallel()
+	q := New(Options{Places: 1, MostPlaces: 1, Cost: 1 << 20, MostCost: 1 << 20, Turn: 10})
+	now := time.Unix(1000, 0)
+	q.now = func() time.Time { return now }
+	var long, short Party
+	if _, err := q.Enter(t.Context(), &long, Free); err != nil {
+		t.Fatal(err)
+	}
+	waits := line(q, &short, 20, 5)
+	now = now.Add(time.Minute) // in which it had neither waited nor paused
+	back := make(chan struct{})
+	go func() {
+		q.Pause(&long, 55) // it owes five turns and a half
+		close(back)
+	}()
+	had := 0
+	for ; ; had++ {
+		select {
+		case <-waits[had].came:
+			q.Leave(&short, 5, 0)
+			continue
+		case <-back:
+		}
+		break
+	}
+	if had < 10 {
+		t.Errorf("the others had %d parts of half a turn before it was in again, want 10 or more", had)
+	}
+	q.Leave(&long, 0, 0)
+}
+
 func TestQueue_forgets_who_gives_up(t *testing.T) {
 	t.Parallel()
 	q := still(Options{Places: 2, MostPlaces: 1, Cost: 1 << 20, MostCost: 1 << 20, Turn: 10})
