@@ -42,8 +42,11 @@ type Scope struct {
 	Token func(hub, user string, life time.Duration) (string, error)
 	// Base is the tenant's base URL as the request has it, for links.
 	Base string
-	// Done, when set, is called once the request has been answered.
+	// Done, when set, is called once, when nothing is left to do but to answer.
 	Done func()
+	// Slow, when set, is called before a *LimitError is answered, behind Done; it may
+	// take its time.
+	Slow func(ctx context.Context)
 	// Refused, when set, counts what is not carried out, by the code of the reason;
 	// not what Backplane and Admit refuse, who count that themselves.
 	Refused func(hub, code string)
@@ -237,7 +240,14 @@ func (h *Handler) told(w http.ResponseWriter, r *http.Request) {
 // ends the Scope then. Nothing else asks for one.
 func (h *Handler) scoped(r *http.Request, answer func(Scope, error)) {
 	scope, err := h.scope(r)
-	if scope.Done != nil {
+	if end := scope.Done; end != nil {
+		ended := false
+		scope.Done = func() {
+			if !ended {
+				ended = true
+				end()
+			}
+		}
 		defer scope.Done()
 	}
 	answer(scope, err)
@@ -307,6 +317,7 @@ func (h *Handler) carryOut(c *call, op operation, err error) {
 	switch {
 	case err != nil:
 		c.refused(err)
+		c.slow(err)
 		h.fail(c.w, c.r, err)
 	case status == written:
 	case c.style.legacy || status == http.StatusNoContent || c.r.Method == http.MethodGet || c.r.Method == http.MethodHead:

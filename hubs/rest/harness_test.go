@@ -47,6 +47,7 @@ type service struct {
 	admitted []int
 	begun    int      // Scopes that were given
 	ended    int      // those that were done
+	slowed   []int    // how many weren't when a refusal took its time
 	refusals []string // hub and code
 }
 
@@ -78,6 +79,11 @@ func (s *service) scope(r *http.Request) (Scope, error) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.ended++
+		},
+		Slow: func(context.Context) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.slowed = append(s.slowed, s.begun-s.ended)
 		},
 		Tenant:   tenant,
 		Limits:   testLimits,

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"errors"
 	"net/http"
 	"time"
 
@@ -28,6 +29,19 @@ func (e *LimitError) headers(header http.Header) {
 	if e.Window > 0 {
 		Allowance{Name: e.Limit.Limit, Quota: e.Burst, Window: e.Window, Reset: e.RetryAfter()}.Headers(header)
 	}
+}
+
+// slow takes the time of an answer that a limit says no. The request doesn't count as
+// one that is under way meanwhile.
+func (c *call) slow(err error) {
+	var limit *LimitError
+	if c.Slow == nil || !errors.As(err, &limit) {
+		return
+	}
+	if c.Done != nil {
+		c.Done()
+	}
+	c.Slow(c.r.Context())
 }
 
 // limitHeaders tells every answer's reader what is left of the limits that the

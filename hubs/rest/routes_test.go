@@ -516,6 +516,28 @@ func TestConflation_of_a_membership(t *testing.T) {
 	}
 }
 
+// What a limit refuses is answered slowly, and counts no longer as under way meanwhile.
+func TestScope_has_ended_when_a_refusal_takes_its_time(t *testing.T) {
+	t.Parallel()
+	s := newService(t)
+	s.refuse = &LimitError{Limit: fault.Limit{Code: "rate_limited", Limit: "messages_per_second", Max: 10, Burst: 10, RetryAfterMS: 1000}, Window: time.Second, Text: "Too many."}
+	if w := s.do(request(http.MethodPost, "/api/hubs/chat/:send", hello)); w.Code != http.StatusTooManyRequests {
+		t.Fatalf("answered %d %s", w.Code, w.Body)
+	}
+	if len(s.slowed) != 1 || s.slowed[0] != 0 || s.ended != s.begun {
+		t.Errorf("took its time with %v under way; %d of %d ended", s.slowed, s.ended, s.begun)
+	}
+	s.refuse = nil
+	for path, status := range map[string]int{"/api/hubs/chat/:send": http.StatusAccepted, "/api/hubs/chat/none": http.StatusNotFound} {
+		if w := s.do(request(http.MethodPost, path, hello)); w.Code != status {
+			t.Errorf("%s: answered %d, want %d", path, w.Code, status)
+		}
+	}
+	if len(s.slowed) != 1 {
+		t.Errorf("what no limit refuses took its time, too: %v", s.slowed)
+	}
+}
+
 // What a request's Scope begins ends with the answer, whatever the route and the answer.
 func TestScope_is_ended_on_every_route(t *testing.T) {
 	t.Parallel()

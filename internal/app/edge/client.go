@@ -273,6 +273,7 @@ func (c *clients) refusal(r *http.Request, t *tenants.Document, hub string, err 
 			after += rand.N(after + time.Second) // or all that were refused come back together
 			limit.RetryAfterMS = after.Milliseconds()
 		}
+		c.limits.refusals.Wait(r.Context(), t.ID)
 		return retryable(refuse(http.StatusTooManyRequests, limit.Error()), after)
 	case errors.As(err, &many):
 		c.refused(t.ID, "", codeHubs)

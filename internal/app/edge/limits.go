@@ -34,6 +34,7 @@ type limits struct {
 	addresses   *quota.Addresses
 	groups      *quota.Groups
 	deliveries  *quota.Deliveries
+	refusals    quota.Refusals
 	figures     *quota.Figures
 	redis       redis.UniversalClient
 	// exempt are networks whose addresses aren't bounded.

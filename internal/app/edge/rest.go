@@ -66,10 +66,11 @@ func (b *backends) scope(r *http.Request) (rest.Scope, error) {
 		f.RetryAfter = 2 * time.Second
 		return rest.Scope{}, f
 	}
+	slow := func(ctx context.Context) { b.limits.refusals.Wait(ctx, t.ID) }
 	leave, err := b.crowd.enter(t, r.URL.Path)
 	if err != nil {
 		b.refused(t.ID, "", codeCrowd)
-		return rest.Scope{}, err
+		return rest.Scope{Slow: slow}, err
 	}
 	let := false
 	defer func() {
@@ -101,11 +102,12 @@ func (b *backends) scope(r *http.Request) (rest.Scope, error) {
 	}
 	in := t.LimitsAt(time.Now())
 	if err := b.charge(r.Context(), b.limits.requests, t, "", 1); err != nil {
-		return rest.Scope{}, err
+		return rest.Scope{Slow: slow}, err
 	}
 	let = true
 	return rest.Scope{
 		Done:      leave,
+		Slow:      slow,
 		Tenant:    t.ID,
 		Limits:    *in,
 		Presence:  in.Presence(),

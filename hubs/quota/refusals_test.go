@@ -1,0 +1,82 @@
+package quota
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/signalbox/signalbox/tenants"
+)
+
+func TestRefusals_are_prompt_up_to_a_rate_then_slower(t *testing.T) {
+	t.Parallel()
+	var s Refusals
+	now := time.Unix(1000, 0)
+	wait := func() time.Duration {
+		_, d := s.begin("loud", now)
+		return d
+	}
+	for n := range promptRefusals + 1 { // a second's worth at once
+		if d := wait(); d != 0 {
+			t.Fatalf("refusal %d waits %v", n+1, d)
+		}
+	}
+	if d := wait(); d != time.Second/promptRefusals {
+		t.Errorf("the next one waits %v, want one turn", d)
+	}
+	for range slowRefusals / 2 {
+		if d := wait(); d > longestRefusal {
+			t.Fatalf("one waits %v", d)
+		}
+	}
+	if d := wait(); d != longestRefusal {
+		t.Errorf("one behind many waits %v, want %v", d, longestRefusal)
+	}
+	if _, d := s.begin("quiet", now); d != 0 {
+		t.Errorf("a refusal of another tenant waits %v", d)
+	}
+	now = now.Add(longestRefusal + time.Second) // nothing was refused meanwhile
+	if d := wait(); d != 0 {
+		t.Errorf("after a pause a refusal waits %v", d)
+	}
+}
+
+func TestRefusals_are_bounded(t *testing.T) {
+	t.Parallel()
+	var s Refusals
+	now := time.Unix(1000, 0)
+	for range 10 * slowRefusals {
+		s.begin("loud", now)
+	}
+	if n := s.tenants["loud"].waiting; n != slowRefusals {
+		t.Errorf("%d wait at a time, want %d", n, slowRefusals)
+	}
+	for i := range 2 * refusedTenants {
+		s.begin(tenants.ID(fmt.Sprint(i)), now.Add(time.Duration(i)*time.Minute))
+	}
+	if n := len(s.tenants); n > refusedTenants {
+		t.Errorf("%d tenants are remembered, want no more than %d", n, refusedTenants)
+	}
+	if s.tenants["loud"] == nil {
+		t.Error("a tenant was forgotten whose refusals wait")
+	}
+}
+
+// Whoever has gone waits no longer, and counts no longer.
+func TestRefusals_end_with_their_request(t *testing.T) {
+	t.Parallel()
+	var s Refusals
+	now := time.Now()
+	for range 4 * promptRefusals {
+		if _, d := s.begin("loud", now); d > 0 {
+			s.tenants["loud"].waiting--
+		}
+	}
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	s.Wait(gone, "loud")
+	if n := s.tenants["loud"].waiting; n != 0 {
+		t.Errorf("%d wait; whoever did has gone", n)
+	}
+}
