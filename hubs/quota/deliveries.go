@@ -23,6 +23,10 @@ const (
 	askedFor = 2 * time.Second
 	// mostDebt bounds, in seconds, how long a flood is remembered.
 	mostDebt = 60
+	// underWay is what may be under way, in seconds of the limit, before publishes
+	// wait, and spread from where on they go one by one.
+	underWay = 1.0
+	spread   = 0.5
 )
 
 var deliveriesRow = row("deliveries_per_second")
@@ -50,6 +54,12 @@ type debt struct {
 	seconds float64 // at the time at, over the whole fleet
 	at      time.Time
 	tried   float64 // the same by a value that is only tried out
+	// admitted are publishes since the last time, each is what one has cost lately, in
+	// seconds of the limit over the whole fleet, and next is when the next one may go
+	// that has to wait: those that wait must not all go at once.
+	admitted int
+	each     float64
+	next     time.Time
 }
 
 // NewDeliveries returns a Deliveries of one edge; figures may be nil.
@@ -74,44 +84,58 @@ func (d *Deliveries) Tenant(t tenants.ID) func(n int) {
 // Admit waits, up to a second, until a publish may go on. The error is a *Refusal, or
 // that of ctx.
 func (d *Deliveries) Admit(ctx context.Context, t tenants.ID, l *tenants.Limits) error {
-	wait, err := d.Ask(t, l)
-	if err != nil || wait <= 0 {
-		return err
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	until := d.now().Add(mostDelay)
+	for waited := false; ; waited = true {
+		wait, err := d.ask(t, l, until, waited)
+		if err != nil || wait <= 0 {
+			return err
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		}
 	}
 }
 
-// Ask returns how long a publish has to wait. The error is a *Refusal.
-func (d *Deliveries) Ask(t tenants.ID, l *tenants.Limits) (time.Duration, error) {
+// ask returns how long a publish has to wait before it asks again; 0 = it may go on.
+// One that has waited for its turn goes when the debt allows it, whoever waits behind
+// it. The error is a *Refusal, when its turn is behind until.
+func (d *Deliveries) ask(t tenants.ID, l *tenants.Limits, until time.Time, waited bool) (time.Duration, error) {
 	o := d.of(t)
 	now := d.now()
 	o.asked.Store(now.UnixMilli())
 	rate := float64(max(1, l.DeliveriesPerSecond))
 	o.mu.Lock()
+	defer o.mu.Unlock()
 	passed := now.Sub(o.at).Seconds()
 	owed := max(0, o.seconds-passed) + float64(o.delivered.Load())/rate
-	tried := max(0, o.tried-passed)
-	o.mu.Unlock()
-	if l.Tried != nil && l.Tried.DeliveriesPerSecond > 0 && tried > 1+mostDelay.Seconds() {
+	if l.Tried != nil && l.Tried.DeliveriesPerSecond > 0 && max(0, o.tried-passed) > underWay+mostDelay.Seconds() {
 		d.figures.Would(t, deliveriesRow.Name)
 	}
-	// A second's worth may be under way: it is the rate itself.
-	wait := time.Duration((owed - 1) * float64(time.Second))
-	switch {
-	case wait <= 0:
-		return 0, nil
-	case wait > mostDelay:
-		return 0, refuse(deliveriesRow, l.DeliveriesPerSecond, l.DeliveriesPerSecond, wait-mostDelay)
+	turn := now
+	if owed > underWay {
+		turn = now.Add(seconds(owed - underWay))
+	}
+	if owed > spread && (!waited || owed > underWay) && o.next.After(turn) {
+		turn = o.next
+	}
+	wait := turn.Sub(now)
+	if turn.After(until) {
+		return 0, refuse(deliveriesRow, l.DeliveriesPerSecond, l.DeliveriesPerSecond, max(wait-mostDelay, time.Millisecond))
+	}
+	if wait > 0 || !waited {
+		o.next = turn.Add(seconds(o.each))
+	}
+	if wait <= 0 {
+		o.admitted++
 	}
 	return wait, nil
 }
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 // owe adds deliveries to a tenant's debt, which is in seconds so that a changed limit
 // takes it along.
@@ -132,6 +156,16 @@ local function add(key, rate)
   return math.floor(owed * 1000)
 end
 return {add(KEYS[1], tonumber(ARGV[2])), add(KEYS[2], tonumber(ARGV[3]))}`)
+
+// learn takes in what the fleet has delivered since the last time, in seconds of the
+// limit: as much as publishes of this edge have cost, with those of the others whose
+// share it is to leave them. o.mu is held.
+func (o *debt) learn(grown float64) {
+	if o.admitted > 0 {
+		o.each = min((3*o.each+max(0, grown)/float64(o.admitted))/4, mostDelay.Seconds())
+		o.admitted = 0
+	}
+}
 
 // Run tells what was delivered until ctx is done.
 func (d *Deliveries) Run(ctx context.Context) error {
@@ -199,14 +233,16 @@ func (d *Deliveries) tell(ctx context.Context) error {
 	for _, w := range words {
 		owed, err := w.answers.Int64Slice()
 		w.debt.mu.Lock()
+		before := max(0, w.debt.seconds-now.Sub(w.debt.at).Seconds())
 		if err == nil {
-			w.debt.seconds, w.debt.tried, w.debt.at = float64(owed[0])/1000, float64(owed[1])/1000, now
+			w.debt.seconds, w.debt.tried = float64(owed[0])/1000, float64(owed[1])/1000
 		} else {
 			// Alone: what this edge delivers counts.
 			failed = err
-			w.debt.seconds = min(mostDebt, max(0, w.debt.seconds-now.Sub(w.debt.at).Seconds())+float64(w.n)/w.rate)
-			w.debt.at = now
+			w.debt.seconds = min(mostDebt, before+float64(w.n)/w.rate)
 		}
+		w.debt.at = now
+		w.debt.learn(w.debt.seconds - before)
 		w.debt.mu.Unlock()
 	}
 	if failed != nil {
