@@ -44,8 +44,49 @@ func New(url, name string) (*redis.Client, error) {
 	o.PoolTimeout = poolTimeout
 	o.PoolSize = max(32, 16*runtime.GOMAXPROCS(0))
 	o.ContextTimeoutEnabled = true
+	o.DisableIdentity = true // a round trip more for each connection, for a name that is in CLIENT LIST anyway
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	return redis.NewClient(o), nil
+}
+
+const (
+	// warmEvery is less than the time after which the pool closes what nobody uses.
+	warmEvery = 10 * time.Minute
+	// warmTime is how long the pool may be without its connections for it, and
+	// warmRetry when it is tried again with those that are left.
+	warmTime  = 250 * time.Millisecond
+	warmRetry = 2 * time.Second
+)
+
+// KeepWarm has all connections of the pool ready until ctx is done. A new one costs two
+// answers of Redis: when these begin to take long, more are needed at once, and what
+// waits for them would wait that much longer.
+func KeepWarm(ctx context.Context, c *redis.Client) error {
+	for {
+		pause := warmEvery
+		if !warm(ctx, c) {
+			pause = warmRetry
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(pause):
+		}
+	}
+}
+
+// warm takes all connections at the same time, and reports whether they answered.
+func warm(ctx context.Context, c *redis.Client) bool {
+	ctx, cancel := context.WithTimeout(ctx, warmTime)
+	defer cancel()
+	for range c.Options().PoolSize {
+		conn := c.Conn()
+		defer conn.Close() //nolint:errcheck // it goes back to the pool
+		if conn.Ping(ctx).Err() != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // ErrCluster refuses a Redis Cluster.

@@ -92,3 +92,23 @@ func TestClient_does_not_wait_for_ever(t *testing.T) {
 		t.Errorf("ping of a stopped Redis: %v, context: %v", err, ctx.Err())
 	}
 }
+
+func TestKeepWarm_has_connections_ready(t *testing.T) {
+	c, err := redisclient.New(testenv.Redis(t), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- redisclient.KeepWarm(ctx, c) }()
+	for deadline := time.Now().Add(20 * time.Second); int(c.PoolStats().IdleConns) < c.Options().PoolSize; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d connections are ready", c.PoolStats().IdleConns)
+		}
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}

@@ -48,6 +48,7 @@ func (e *Edge) Run(ctx, forced context.Context) error {
 	for _, run := range e.limits.runs() {
 		work.Go(func() error { return run(working) })
 	}
+	work.Go(func() error { return redisclient.KeepWarm(working, e.redis) })
 	work.Go(func() error { return e.hubs.review(working) })
 	work.Go(func() error { return e.deliveries.Run(working) })
 	work.Go(func() error { return e.hubs.run(working) })
