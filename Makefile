@@ -60,6 +60,8 @@ bench: build ## Measure Signalbox beside its peers; writes docs/benchmarks.md (t
 ROWS ?=
 SEEDS ?= 1
 CHAOS ?=
+# Set it to run the programs with the race detector.
+RACE ?=
 .PHONY: reconcile
 reconcile: ## Compare what clients count with the usage ledger, with edges and Redis killed under load (a minute)
 	SIGNALBOX_RECONCILE=20 go test -count=1 -v -timeout 10m -run TestSEC_46 ./internal/app/api
@@ -67,7 +69,12 @@ reconcile: ## Compare what clients count with the usage ledger, with edges and R
 .PHONY: chaos
 chaos: build ## Break things under load: make chaos ROWS=F-01,F-03 SEEDS=1,2; writes docs/faults.md
 	cd e2e/chaos && go build -mod=mod -o ../../$(BIN)/chaos .
-	@exec $(BIN)/chaos -programs $(BIN) -rows "$(ROWS)" -seeds "$(SEEDS)" $(CHAOS)
+	$(if $(RACE),go build -race -o $(BIN)/race/ ./cmd/api ./cmd/edge)
+	@exec $(BIN)/chaos -programs $(BIN)$(if $(RACE),/race) -rows "$(ROWS)" -seeds "$(SEEDS)" $(CHAOS)
+
+.PHONY: chaos-skewed
+chaos-skewed: ## Build edges whose clocks are off, for make chaos ROWS=F-16 CHAOS="-skewed bin/skewed"
+	scripts/skewed.sh $(BIN)/skewed
 
 # One process may open some 20,000 files on many machines: six edges and six load
 # generators.

@@ -31,10 +31,17 @@ type abuse struct {
 	Connections int           `json:"connections"`
 	PerSecond   int           `json:"per_second"`
 	For         time.Duration `json:"for"`
+	// Kinds are what it does; nil = everything.
+	Kinds []string `json:"kinds"`
 
 	mu     sync.Mutex
 	counts map[string]int
 }
+
+// abuseKinds are what an abuser does.
+var abuseKinds = []string{"publish", "too large", "join", "connect", "call", "stall", "read"}
+
+func (a *abuse) does(kind string) bool { return a.Kinds == nil || slices.Contains(a.Kinds, kind) }
 
 // abuseFlag makes this program the abuser; its settings are on standard input.
 const abuseFlag = "-abuse"
@@ -87,9 +94,14 @@ func (a *abuse) run(ctx context.Context) {
 	// some that read everything, and come back when they are closed.
 	hold := a.Connections * 3 / 4
 	for i := range hold {
-		all.Go(func() { a.hold(ctx, w, t, i, i%3 == 0) })
+		if stalls := i%3 == 0; stalls && a.does("stall") || !stalls && a.does("read") {
+			all.Go(func() { a.hold(ctx, w, t, i, stalls) })
+		}
 	}
 	worker := func(name string, perSecond float64, workers int, do func(i int) string) {
+		if !a.does(name) {
+			return
+		}
 		every := time.Duration(float64(workers) / perSecond * float64(time.Second))
 		for n := range workers {
 			all.Go(func() {
@@ -109,10 +121,13 @@ func (a *abuse) run(ctx context.Context) {
 			})
 		}
 	}
+	// What is refused is answered slowly, which must not be what keeps the offer small: so
+	// it has many requests under way at a time.
+	many := func(share float64) int { return max(2, int(share*a.Factor)) }
 	rate := a.Factor * float64(a.PerSecond)
 	small := fmt.Appendf(nil, `{"p":%q}`, strings.Repeat("x", 900))
 	large := fmt.Appendf(nil, `{"p":%q}`, strings.Repeat("x", 31<<10))
-	worker("publish", rate, 24, func(i int) string {
+	worker("publish", rate, many(12), func(i int) string {
 		payload := small
 		if i%4 == 0 {
 			payload = large
@@ -120,18 +135,18 @@ func (a *abuse) run(ctx context.Context) {
 		_, status := w.rest(i%len(a.Edges), t).publish(abusedGroups()[i%len(abusedGroups())], payload)
 		return status
 	})
-	worker("too large", rate/20, 2, func(i int) string {
+	worker("too large", rate/20, many(0.5), func(i int) string {
 		_, status := w.rest(i%len(a.Edges), t).publish("all-0", bytes.Repeat([]byte("1"), 200<<10))
 		return status
 	})
-	worker("join", rate/4, 8, func(i int) string {
+	worker("join", rate/4, many(3), func(i int) string {
 		return fmt.Sprint(w.rest(i%len(a.Edges), t).status(ctx, http.MethodPut, fmt.Sprintf("/groups/g%d/users/abuser", i%1000)))
 	})
 	token, err := mint(t, "stormer", nil, nil)
 	if err != nil {
 		return
 	}
-	worker("connect", a.Factor*float64(a.Connections)/a.For.Seconds(), 8, func(i int) string {
+	worker("connect", a.Factor*float64(a.Connections)/a.For.Seconds(), many(8), func(i int) string {
 		base := "http://" + a.Edges[i%len(a.Edges)] + "/t/" + a.Slug
 		attempt, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
@@ -163,14 +178,21 @@ func (a *abuse) hold(ctx context.Context, w *world, t *tenant, i int, stalls boo
 				s.close()
 				continue
 			}
-			a.count("hold", statusOf(err))
+			a.held(ctx, statusOf(err))
 		} else {
-			a.count("hold", a.talk(ctx, t, i))
+			a.held(ctx, a.talk(ctx, t, i))
 		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(time.Second):
 		}
+	}
+}
+
+// held counts how a client fared, unless that is the abuser's own end.
+func (a *abuse) held(ctx context.Context, how string) {
+	if ctx.Err() == nil || how == "lasted" {
+		a.count("hold", how)
 	}
 }
 
@@ -195,7 +217,7 @@ func (a *abuse) talk(ctx context.Context, t *tenant, i int) string {
 	}
 	calling, stop := context.WithCancel(ctx)
 	defer stop()
-	if i%10 == 1 {
+	if i%10 == 1 && a.does("call") {
 		every := time.Duration(float64(time.Second) * float64(a.Connections) / 10 / (a.Factor * float64(a.PerSecond)))
 		go func() {
 			for n := 0; calling.Err() == nil; n++ {
@@ -219,8 +241,8 @@ func (a *abuse) talk(ctx context.Context, t *tenant, i int) string {
 }
 
 func (a *abuse) count(what, answer string) {
-	if len(answer) > 60 {
-		answer = answer[:60]
+	if len(answer) > 80 { // the address is in the middle
+		answer = answer[:24] + "…" + answer[len(answer)-50:]
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

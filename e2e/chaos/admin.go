@@ -13,11 +13,16 @@ import (
 
 // ask sends a request to the api, with the token of the account that owns A and B.
 func (w *world) ask(ctx context.Context, method, path, body string, header ...string) (int, []byte, error) {
+	return w.askFor(ctx, planOfOthers, method, path, body, header...)
+}
+
+// askFor is ask with the token of the account of a plan.
+func (w *world) askFor(ctx context.Context, plan, method, path, body string, header ...string) (int, []byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, w.apiURL+path, bytes.NewReader([]byte(body)))
 	if err != nil {
 		return 0, nil, err
 	}
-	req.Header.Set("Authorization", "Bearer "+w.token)
+	req.Header.Set("Authorization", "Bearer "+w.tokens[plan])
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
 	}

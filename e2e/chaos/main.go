@@ -10,6 +10,7 @@ package main
 
 import (
 	"context"
+	"debug/buildinfo"
 	"errors"
 	"flag"
 	"fmt"
@@ -19,6 +20,8 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -27,6 +30,9 @@ import (
 	sysload "github.com/shirou/gopsutil/v4/load"
 )
 
+// skewedTarget is the Makefile's, for the programs of -skewed.
+const skewedTarget = "chaos-skewed"
+
 // config is the command line.
 type config struct {
 	programs string
@@ -34,11 +40,15 @@ type config struct {
 	seeds    []uint64
 	phase    time.Duration
 	outage   time.Duration // of F-05
+	previous string        // folder of an earlier edge, for F-02; "" = the same
+	skewed   string        // folder of edges whose clocks are off, for F-16; "" = none
+	abuse    []string      // what the abuser of F-26 does; nil = everything
 	scale    scale
 	again    bool
 	keep     bool // the folders of runs
 	only     bool // the report, nothing is run
 	streams  bool // edges do without Pub/Sub
+	race     bool // the programs have the race detector
 	results  string
 	report   string
 }
@@ -67,11 +77,14 @@ func parse(args []string) (config, error) {
 	seeds := f.String("seeds", "1", "seeds, with commas")
 	f.DurationVar(&c.phase, "phase", 20*time.Second, "length of a phase: half of one before the fault, about one with it, one after it")
 	f.DurationVar(&c.outage, "outage", time.Minute, "how long Redis is away in F-05, which asks for 5m")
+	abuse := f.String("abuse", "", "what the abuser of F-26 does, with commas, to find out what of it is felt: "+strings.Join(abuseKinds, ", ")+"; empty: everything")
 	f.IntVar(&c.scale.connections, "connections", 40, "connections of each tenant")
 	f.IntVar(&c.scale.groups, "groups", 20, "groups of each tenant")
 	f.IntVar(&c.scale.perClient, "groups-per-client", 4, "groups of each client")
 	f.IntVar(&c.scale.publishers, "publishers", 4, "publishers of each tenant, half over REST, half as clients")
 	f.Float64Var(&c.scale.rate, "rate", 20, "publishes per second of each tenant")
+	f.StringVar(&c.previous, "previous", "", "`folder` of an earlier version's edge: F-02 replaces it by that of -programs; empty: the same version twice")
+	f.StringVar(&c.skewed, "skewed", "", "`folder` of the programs edge-ahead and edge-behind, whose clocks are five minutes off, for F-16 (make "+skewedTarget+" builds them); empty: its edges' clocks are right")
 	f.BoolVar(&c.again, "again", false, "also run what has passed")
 	f.BoolVar(&c.keep, "keep", false, "keep the folders of all runs, with logs; those of failed ones are kept anyway")
 	f.BoolVar(&c.only, "only-report", false, "make the page of what was kept, and run nothing")
@@ -94,6 +107,12 @@ func parse(args []string) (config, error) {
 			c.rows = append(c.rows, r)
 		}
 	}
+	for _, kind := range strings.FieldsFunc(*abuse, func(r rune) bool { return r == ',' }) {
+		if !slices.Contains(abuseKinds, kind) {
+			problems = append(problems, fmt.Errorf("-abuse: there is no %q", kind))
+		}
+		c.abuse = append(c.abuse, kind)
+	}
 	for _, text := range strings.Split(*seeds, ",") {
 		n, err := strconv.ParseUint(strings.TrimSpace(text), 10, 64)
 		if err != nil {
@@ -110,9 +129,13 @@ func parse(args []string) (config, error) {
 	if c.streams {
 		c.results, c.report = strings.TrimSuffix(c.results, ".json")+"-streams-only.json", ""
 	}
-	absolute, err := filepath.Abs(c.programs)
-	c.programs = absolute
-	return c, errors.Join(append(problems, err)...)
+	for _, folder := range []*string{&c.programs, &c.previous, &c.skewed} {
+		if *folder != "" {
+			absolute, err := filepath.Abs(*folder)
+			*folder, problems = absolute, append(problems, err)
+		}
+	}
+	return c, errors.Join(problems...)
 }
 
 func rowOf(id string) *row {
@@ -139,10 +162,12 @@ func run(ctx context.Context, args []string) error {
 	bad := 0
 	if c.only {
 		c.rows = nil
+	} else if c.race, err = raceBuilt(c.programs, "api", "edge"); err != nil {
+		return err
 	}
 	for _, r := range c.rows {
 		for _, seed := range c.seeds {
-			if !c.again && kept.has(r.id, seed) {
+			if !c.again && kept.has(r.id, seed, c.race) {
 				_, _ = fmt.Fprintf(os.Stdout, "%s seed %d: passed already\n", r.id, seed)
 				continue
 			}
@@ -159,6 +184,9 @@ func run(ctx context.Context, args []string) error {
 		}
 	}
 	if c.report != "" {
+		if kept, err = readResults(c.results); err != nil {
+			return err
+		}
 		if err := replaceFile(c.report, []byte(report(matrix, kept))); err != nil {
 			return err
 		}
@@ -173,7 +201,7 @@ func run(ctx context.Context, args []string) error {
 func execute(ctx context.Context, c config, r *row, seed uint64, out io.Writer) (x result) {
 	print := func(format string, args ...any) { _, _ = fmt.Fprintf(out, format, args...) }
 	x = result{
-		Row: r.id, Seed: seed, At: time.Now().Round(time.Second), Machine: machine(), Phase: c.phase.String(),
+		Row: r.id, Seed: seed, At: time.Now().Round(time.Second), Machine: machine(), Phase: c.phase.String(), Race: c.race,
 		Scale: fmt.Sprintf("3 tenants with %d connections, %d groups and %g publishes/s each", c.scale.connections, c.scale.groups, c.scale.rate),
 	}
 	if l, err := sysload.Avg(); err == nil {
@@ -183,6 +211,9 @@ func execute(ctx context.Context, c config, r *row, seed uint64, out io.Writer) 
 	t := &trial{Context: ctx, config: c, row: r, seed: seed, random: rand.New(rand.NewPCG(seed, seedOf(r.id))),
 		say: func(format string, args ...any) { print("  …         "+format+"\n", args...) }}
 	err := t.do()
+	if c.race {
+		unjudged(t.bounds)
+	}
 	x.Bounds, x.Verdict = t.bounds, verdictOf(t.bounds, err)
 	if err != nil {
 		x.Error = err.Error()
@@ -212,6 +243,35 @@ func execute(ctx context.Context, c config, r *row, seed uint64, out io.Writer) 
 		_ = os.RemoveAll(t.dir)
 	}
 	return x
+}
+
+// raceBuilt says whether the programs were built with the race detector: all of them, or
+// none.
+func raceBuilt(folder string, programs ...string) (race bool, err error) {
+	with := 0
+	for _, name := range programs {
+		info, err := buildinfo.ReadFile(filepath.Join(folder, name))
+		if err != nil {
+			return false, fmt.Errorf("-programs: %w", err)
+		}
+		if slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+			with++
+		}
+	}
+	if with != 0 && with != len(programs) {
+		return false, fmt.Errorf("-programs: %d of %d programs in %s have the race detector", with, len(programs), folder)
+	}
+	return with > 0, nil
+}
+
+// unjudged takes the bounds of time from a run with the race detector, which makes
+// everything some times slower.
+func unjudged(bounds []bound) {
+	for i := range bounds {
+		if b := &bounds[i]; b.Time {
+			b.OK, b.Bound = true, b.Bound+", not judged with the race detector"
+		}
+	}
 }
 
 // setting is the row's, as the command line has it.

@@ -14,7 +14,7 @@ func report(rows []*row, all *results) string {
 
 Each row breaks one thing while three tenants talk over three edges, and says what was expected and what was measured. How it works, and how to run it: [development.md](development.md#faults).
 
-The verdict is **pass** when every bound holds, **late** when all but bounds of time hold (they are measured on a machine that may have other things to do: its load is said with each run), **FAIL** otherwise. I1 to I8 are the invariants:
+The verdict is **pass** when every bound holds, **late** when all but bounds of time hold (they are measured on a machine that may have other things to do: its load is said with each run), **FAIL** otherwise. The runs that are called race are of programs with Go's race detector, whose reports count as panics; their times are told and not judged. I1 to I8 are the invariants:
 
 | | |
 |---|---|
@@ -32,7 +32,7 @@ The verdict is **pass** when every bound holds, **late** when all but bounds of 
 	for _, r := range rows {
 		var verdicts []string
 		for _, x := range all.of(r.id) {
-			verdicts = append(verdicts, fmt.Sprintf("%d: %s", x.Seed, x.Verdict))
+			verdicts = append(verdicts, fmt.Sprintf("%s: %s", x.name(), x.Verdict))
 		}
 		if verdicts == nil {
 			verdicts = []string{"not run"}
@@ -57,19 +57,18 @@ The verdict is **pass** when every bound holds, **late** when all but bounds of 
 				default:
 					mark = "**FAIL**"
 				}
-				fmt.Fprintf(&b, "| %d | %s | %s | %s | %s |\n", x.Seed, cell(bound.What), cell(bound.Measured), cell(bound.Bound), mark)
+				fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", x.name(), cell(bound.What), cell(bound.Measured), cell(bound.Bound), mark)
 			}
 			if x.Error != "" {
-				fmt.Fprintf(&b, "| %d | the run itself | %s | no error | **FAIL** |\n", x.Seed, cell(x.Error))
+				fmt.Fprintf(&b, "| %s | the run itself | %s | no error | **FAIL** |\n", x.name(), cell(x.Error))
 			}
 		}
 		b.WriteString("\n")
 		for _, x := range runs {
-			fmt.Fprintf(&b, "Seed %d: **%s**, %s, %s, phase %s, machine load %.1f, on %s.\n", x.Seed, x.Verdict, x.At.Format("2006-01-02 15:04 MST"), x.Scale, x.Phase, x.Load, x.Machine)
+			fmt.Fprintf(&b, "Seed %s: **%s**, %s, %s, phase %s, machine load %.1f, on %s.\n\n", x.name(), x.Verdict, x.At.Format("2006-01-02 15:04 MST"), x.Scale, x.Phase, x.Load, x.Machine)
 		}
-		b.WriteString("\n")
 	}
-	return b.String()
+	return strings.TrimRight(b.String(), "\n") + "\n"
 }
 
 // cell keeps a text from breaking its table.

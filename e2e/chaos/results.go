@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/shirou/gopsutil/v4/cpu"
@@ -32,11 +34,19 @@ type result struct {
 	Machine string    `json:"machine"`
 	Scale   string    `json:"scale"`
 	Phase   string    `json:"phase"`
-	Load    float64   `json:"machine_load"` // of the last minute, when the run began
-	Race    bool      `json:"race,omitempty"`
+	Load    float64   `json:"machine_load"`   // of the last minute, when the run began
+	Race    bool      `json:"race,omitempty"` // the programs had the race detector
 	Bounds  []bound   `json:"bounds"`
 	Error   string    `json:"error,omitempty"`
 	Verdict string    `json:"verdict"`
+}
+
+// name is the run's among those of its row; those with the race detector come last.
+func (x *result) name() string {
+	if x.Race {
+		return fmt.Sprintf("race %d", x.Seed)
+	}
+	return fmt.Sprint(x.Seed)
 }
 
 func verdictOf(bounds []bound, err error) string {
@@ -74,17 +84,33 @@ func readResults(path string) (*results, error) {
 	return r, json.Unmarshal(text, r)
 }
 
-// has reports whether the row ran with the seed.
-func (r *results) has(id string, seed uint64) bool {
-	return slices.ContainsFunc(r.All, func(x result) bool { return x.Row == id && x.Seed == seed && x.Verdict != violated })
+// has reports whether the row passed with the seed, in a run of that kind.
+func (r *results) has(id string, seed uint64, race bool) bool {
+	return slices.ContainsFunc(r.All, func(x result) bool {
+		return x.Row == id && x.Seed == seed && x.Race == race && x.Verdict == passed
+	})
 }
 
-// keep replaces what was known of the row and seed, and writes the file.
+// keep replaces what was known of the row and seed, and writes the file, to which
+// other processes may have added meanwhile.
 func (r *results) keep(x result) error {
-	r.All = slices.DeleteFunc(r.All, func(old result) bool { return old.Row == x.Row && old.Seed == x.Seed })
+	folder, err := os.Open(filepath.Dir(r.path))
+	if err != nil {
+		return err
+	}
+	defer folder.Close() //nolint:errcheck // that ends the lock
+	if err := syscall.Flock(int(folder.Fd()), syscall.LOCK_EX); err != nil {
+		return err
+	}
+	now, err := readResults(r.path)
+	if err != nil {
+		return err
+	}
+	r.All = now.All
+	r.All = slices.DeleteFunc(r.All, func(old result) bool { return old.Row == x.Row && old.Seed == x.Seed && old.Race == x.Race })
 	r.All = append(r.All, x)
 	slices.SortFunc(r.All, func(a, b result) int {
-		return cmp.Or(strings.Compare(a.Row, b.Row), cmp.Compare(a.Seed, b.Seed))
+		return cmp.Or(strings.Compare(a.Row, b.Row), cmp.Compare(a.name(), b.name()))
 	})
 	text, err := json.MarshalIndent(r, "", " ")
 	if err != nil {

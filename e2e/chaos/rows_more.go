@@ -5,7 +5,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-
+	"net/http"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -293,9 +294,13 @@ func (p *process) set(name, value string) {
 
 var clocksApart = &row{
 	id: "F-16", fault: "clocks are apart",
-	injected: "tokens of issuers whose clocks are ±59 s, ±61 s and ±5 min off; an entry from the future (year 5138) in each hub's stream; hubs' newest entries five minutes ahead of Redis' clock",
-	expected: "±59 s are accepted, the others answered 401; publishes go on and are delivered in order; no reader is stuck",
+	injected: "one edge's clock is five minutes ahead, another's five minutes behind (where -skewed names such programs); tokens of issuers whose clocks are ±59 s, ±61 s and ±5 min off; an entry from the future (year 5138) in each hub's stream; hubs' newest entries five minutes ahead of Redis' clock",
+	expected: "±59 s are accepted by an edge whose clock is right, the others answered 401; publishes over all edges go on and are delivered in order; no reader is stuck; the ledger has what was accepted; a tenant's rate over three clocks is what it is over one",
 	run: func(t *trial) error {
+		off, err := t.startSkewed()
+		if err != nil {
+			return err
+		}
 		if err := t.warm(); err != nil {
 			return err
 		}
@@ -335,8 +340,55 @@ var clocksApart = &row{
 		t.resumes("deliveries flow behind the entry from the future", future, 5*time.Second)
 		late := t.publishes("publishes behind it", "", future.Add(3*time.Second), t.over.Add(t.phase(1)))
 		t.zero("of them, not accepted", len(took(late, failed)), "")
+		t.note("clocks of the edges", off)
+		t.usage()
 		return nil
 	},
+}
+
+// startSkewed puts edges whose clocks are off into the places of the first and second,
+// and says how far they are.
+func (t *trial) startSkewed() (string, error) {
+	if t.config.skewed == "" {
+		return "right, all of them: -skewed names no others", nil
+	}
+	for i, name := range []string{"edge-ahead", "edge-behind"} {
+		e := t.w.edges[i]
+		if err := e.kill(); err != nil {
+			return "", err
+		}
+		e.program = filepath.Join(t.config.skewed, name)
+		if err := e.start(); err != nil {
+			return "", err
+		}
+		if _, err := e.awaitReady(t, 60*time.Second); err != nil {
+			return "", err
+		}
+	}
+	var off []string
+	for i := range t.w.edges {
+		d, err := t.w.clockOf(t, i)
+		if err != nil {
+			return "", err
+		}
+		off = append(off, fmt.Sprintf("%+.0fs", d.Seconds()))
+	}
+	return strings.Join(off, ", "), t.w.awaitTenants(t)
+}
+
+// clockOf is how far an edge's clock is ahead of this program's, by the Date of an answer.
+func (w *world) clockOf(ctx context.Context, edge int) (time.Duration, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+w.edgeAddrs[edge]+"/api/health", nil)
+	if err != nil {
+		return 0, err
+	}
+	res, err := web.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	_ = res.Body.Close()
+	at, err := http.ParseTime(res.Header.Get("Date"))
+	return time.Until(at), err
 }
 
 // tokenStatus negotiates with a token from a clock that is off: ahead it was issued
@@ -346,7 +398,7 @@ func (w *world) tokenStatus(ctx context.Context, off time.Duration) int {
 	if err != nil {
 		return 0
 	}
-	_, err = negotiate(ctx, "http://"+w.edgeAddrs[0]+"/t/"+tenantA, hubName, token, false)
+	_, err = negotiate(ctx, "http://"+w.edgeAddrs[2]+"/t/"+tenantA, hubName, token, false) // whose clock is right
 	var refused *refusedError
 	switch {
 	case err == nil:

@@ -308,7 +308,7 @@ var edgeStopped = &row{
 		others, sample := t.load.ends(stopped, time.Now(), func(l *history.Life) bool { return l.Edge == "edge 3" })
 		t.zero("disconnects on the third edge", others, sample)
 		t.resumes("deliveries go on after the first stop", continued, 5*time.Second)
-		t.bounded("the edges count the clients that there are, after the second", ghosts, 7*time.Second)
+		t.bounded("the edges count the clients that there are, after the second", ghosts, 5*time.Second)
 		return nil
 	},
 }

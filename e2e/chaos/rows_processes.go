@@ -2,9 +2,13 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"debug/buildinfo"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -19,9 +23,12 @@ import (
 var rollingDeploy = &row{
 	id: "F-02", fault: "edges are replaced one after the other",
 	setting:  setting{sticky: true, edgeEnv: map[string]string{"SIGNALBOX_EDGE_DRAIN_GRACE": "2s", "SIGNALBOX_EDGE_DRAIN": "8s"}},
-	injected: "SIGTERM to each edge in turn, with 2 s of grace and 8 s for its clients to go; a new one takes its place when it has ended",
-	expected: "the edge isn't ready at once; its clients are asked to reconnect, evenly over the time; it ends with status 0 within 35 s; no publish over REST fails; nothing is lost",
+	injected: "SIGTERM to each edge in turn, with 2 s of grace and 8 s for its clients to go; a new one takes its place when it has ended: of another version, where -previous names one, so that both serve side by side meanwhile.",
+	expected: "the edge isn't ready at once; its clients are asked to reconnect, evenly over the time; calls under way are answered; it ends with status 0 within 35 s; no publish over REST fails; nothing is lost",
 	run: func(t *trial) error {
+		if err := t.startPrevious(); err != nil {
+			return err
+		}
 		if err := t.warm(); err != nil {
 			return err
 		}
@@ -54,6 +61,7 @@ var rollingDeploy = &row{
 				most = max(most, t.load.comebacks(at, at.Add(2*time.Second), func(*client) bool { return true }))
 			}
 			rate = max(rate, float64(most)/2/(float64(there)/8))
+			t.w.edges[i].program = filepath.Join(t.w.programs, "edge")
 			if err := t.w.edges[i].start(); err != nil {
 				return err
 			}
@@ -70,23 +78,74 @@ var rollingDeploy = &row{
 		if err := t.conclude(); err != nil {
 			return err
 		}
+		t.note("versions", t.versions())
 		t.zero("edges that didn't end well", len(bad), fmt.Sprint(bad))
 		t.within("not ready after SIGTERM", slices.Max(unready), 500*time.Millisecond)
 		t.within("the slowest end", slices.Max(ends), 35*time.Second)
 		broken, sample := t.disconnects(func(l *history.Life) bool { return l.Ending == history.Broken })
 		t.zero("connections that broke instead of being closed", broken, sample)
 		t.bounds = append(t.bounds, bound{What: "busiest reconnects, in 2 s, beside an even spread", Measured: fmt.Sprintf("%.2f×", rate), Bound: "≤ 1.2×", Time: true, OK: rate <= 1.2})
-		var rest []attempt
+		var rest, calls []attempt
 		for _, p := range t.load.senders {
+			p.mu.Lock()
 			if p.client == nil {
-				p.mu.Lock()
 				rest = append(rest, p.attempts...)
-				p.mu.Unlock()
+			} else {
+				calls = append(calls, p.attempts...)
 			}
+			p.mu.Unlock()
 		}
 		t.zero("publishes over REST that were not accepted", len(took(rest, failed)), reasons(rest))
+		unanswered := took(calls, func(a attempt) bool { return a.outcome == history.Unknown })
+		t.check(len(unanswered) == 0 && len(calls) > 0, "calls of clients that were sent and never answered", fmt.Sprintf("%d of %d%s", len(unanswered), len(calls), reasons(calls)), "0")
 		return nil
 	},
+}
+
+// startPrevious puts edges of the earlier version into the places of those that run.
+func (t *trial) startPrevious() error {
+	if t.config.previous == "" {
+		return nil
+	}
+	for _, e := range t.w.edges {
+		if err := e.kill(); err != nil {
+			return err
+		}
+		e.program = filepath.Join(t.config.previous, "edge")
+		if err := e.start(); err != nil {
+			return err
+		}
+		if _, err := e.awaitReady(t, 60*time.Second); err != nil {
+			return err
+		}
+	}
+	return t.w.awaitTenants(t)
+}
+
+// versions says what versions the edges are of.
+func (t *trial) versions() string {
+	now := versionOf(filepath.Join(t.w.programs, "edge"))
+	if t.config.previous == "" {
+		return now + ", all of them"
+	}
+	return versionOf(filepath.Join(t.config.previous, "edge")) + ", then " + now
+}
+
+// versionOf names a program by its commit, where the build knows it, else by its content.
+func versionOf(program string) string {
+	if info, err := buildinfo.ReadFile(program); err == nil {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				return "commit " + s.Value[:min(10, len(s.Value))]
+			}
+		}
+	}
+	text, err := os.ReadFile(program)
+	if err != nil {
+		return err.Error()
+	}
+	sum := sha256.Sum256(text)
+	return fmt.Sprintf("build %x", sum[:4])
 }
 
 var connectStorm = &row{

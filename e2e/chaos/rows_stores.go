@@ -2,11 +2,12 @@ package main
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -109,7 +110,7 @@ var postgresAway = &row{
 	},
 }
 
-// usage compares what the ledger has of tenant A with what the publishers know.
+// usage compares what the ledger has of tenant B with what the publishers know.
 func (t *trial) usage() {
 	accepted, unknown := 0, 0
 	for _, m := range t.load.history.Messages {
@@ -122,42 +123,14 @@ func (t *trial) usage() {
 			}
 		}
 	}
-	got := -1
-	path := "/v1/tenants/" + tenantB + "/usage?step=hour&from=" + time.Now().Add(-2*time.Hour).UTC().Format(time.RFC3339) + "&to=" + time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
-	var text []byte
-	_ = await(t, 15*time.Second, "the ledger", func() bool {
-		status, body, err := t.w.ask(t, http.MethodGet, path, "")
-		text = body
-		if err != nil || status != 200 {
-			return false
-		}
-		got = acceptedIn(body)
-		return got >= accepted && got <= accepted+unknown
+	l, err := t.w.ledger(t, t.w.tenant(tenantB), 15*time.Second, func(l metered) bool {
+		return l.Accepted >= accepted && l.Accepted <= accepted+unknown
 	})
-	measured := fmt.Sprintf("%d in the ledger, %d accepted, %d unknown", got, accepted, unknown)
-	if got < 0 {
-		measured = fmt.Sprintf("the ledger says %.200s", text)
+	measured := fmt.Sprintf("%d in the ledger, %d accepted, %d unknown", l.Accepted, accepted, unknown)
+	if l.Refused == nil && err != nil {
+		measured = err.Error()
 	}
-	t.check(got >= accepted && got <= accepted+unknown, "accepted messages of B", measured, "equal, but for the unknown")
-}
-
-// acceptedIn sums up the messages that a usage report says were accepted.
-func acceptedIn(report []byte) int {
-	var r struct {
-		Points []struct {
-			Values struct {
-				Accepted int `json:"messages_accepted"`
-			} `json:"values"`
-		} `json:"points"`
-	}
-	if json.Unmarshal(report, &r) != nil || len(r.Points) == 0 {
-		return -1
-	}
-	n := 0
-	for _, p := range r.Points {
-		n += p.Values.Accepted
-	}
-	return n
+	t.check(err == nil, "accepted messages of B", measured, "equal, but for the unknown")
 }
 
 var postgresSlow = &row{
@@ -232,89 +205,6 @@ func (p *process) alive(ctx context.Context) bool {
 	}
 	_ = res.Body.Close()
 	return res.StatusCode == http.StatusOK
-}
-
-var apiKilled = &row{
-	id: "F-13", fault: "the api is killed in the middle of requests", setting: setting{sticky: true},
-	injected: "20 times: SIGKILL 0 to 50 ms after requests to make a tenant and to change a hub began; then the same requests again, with the same Idempotency-Key",
-	expected: "no half tenant: each has keys and an audit entry, none is there twice, and each repeat is answered as the first request would have been; what is committed reaches the edges within 5 s",
-	run: func(t *trial) error {
-		if err := t.warm(); err != nil {
-			return err
-		}
-		const rounds = 20
-		var problems []string
-		for i := range rounds {
-			slug := fmt.Sprintf("made-%d", i)
-			body := fmt.Sprintf(`{"slug":%q,"name":%q}`, slug, slug)
-			key := fmt.Sprintf("chaos-%d-%d", t.seed, i)
-			done := make(chan struct{})
-			go func() {
-				defer close(done)
-				ctx, cancel := context.WithTimeout(t, 5*time.Second)
-				defer cancel()
-				_, _, _ = t.w.ask(ctx, http.MethodPost, "/v1/tenants", body, "Idempotency-Key", key)
-			}()
-			if err := t.pass(time.Duration(t.random.IntN(50)) * time.Millisecond); err != nil {
-				return err
-			}
-			if err := t.w.api.kill(); err != nil {
-				return err
-			}
-			<-done
-			if err := t.w.api.start(); err != nil {
-				return err
-			}
-			if _, err := t.w.api.awaitReady(t, 30*time.Second); err != nil {
-				return err
-			}
-			status, text, err := t.w.ask(t, http.MethodPost, "/v1/tenants", body, "Idempotency-Key", key)
-			if err != nil || status != http.StatusCreated {
-				problems = append(problems, fmt.Sprintf("%s: %d %.120s", slug, status, text))
-			}
-		}
-		conn, err := pgx.Connect(t, t.w.postgres.URL(embedded.Database))
-		if err != nil {
-			return err
-		}
-		defer conn.Close(context.WithoutCancel(t)) //nolint:errcheck // the end of the row
-		var made, distinct, keyless int
-		if err := conn.QueryRow(t, `SELECT count(*), count(DISTINCT slug), count(*) FILTER (WHERE NOT EXISTS (SELECT FROM access_keys k WHERE k.tenant_id = t.id)) FROM tenants t WHERE slug LIKE 'made-%'`).Scan(&made, &distinct, &keyless); err != nil {
-			return err
-		}
-		seen := time.Now()
-		known := 0
-		for i := range rounds {
-			slug := fmt.Sprintf("made-%d", i)
-			status, text, err := t.w.ask(t, http.MethodPost, "/v1/tenants/"+slug+"/client-tokens", fmt.Sprintf(`{"hub":%q}`, hubName))
-			var answer struct {
-				Token string `json:"token"`
-			}
-			if err != nil || status != http.StatusCreated || json.Unmarshal(text, &answer) != nil {
-				problems = append(problems, fmt.Sprintf("token of %s: %d %.120s", slug, status, text))
-				continue
-			}
-			if await(t, 5*time.Second, slug, func() bool {
-				_, err := negotiate(t, "http://"+t.w.edgeAddrs[i%edgeCount]+"/t/"+slug, hubName, answer.Token, false)
-				return err == nil
-			}) == nil {
-				known++
-			}
-		}
-		t.within("all of them are known to the edges", time.Since(seen), 5*time.Second)
-		if err := t.tail(); err != nil {
-			return err
-		}
-		if err := t.conclude(); err != nil {
-			return err
-		}
-		t.dataPlane(t.began, t.over)
-		t.zero("repeats that were not answered", len(problems), strings.Join(problems, "; "))
-		t.check(made == rounds && distinct == rounds, "tenants made", fmt.Sprintf("%d, %d slugs", made, distinct), fmt.Sprint(rounds))
-		t.check(keyless == 0, "of them, without keys", fmt.Sprint(keyless), "0")
-		t.check(known == rounds, "of them, known to an edge", fmt.Sprint(known), fmt.Sprint(rounds))
-		return nil
-	},
 }
 
 var redisFull = &row{
@@ -405,24 +295,39 @@ var redisFull = &row{
 }
 
 var diskFull = &row{
-	id: "F-21", fault: "the disk of Redis is full", setting: setting{onTmpfs: true, sticky: true},
-	injected: "Redis' append-only file is on a file system of 16 MB, which is filled up for a phase and freed again",
-	expected: "no process ends; publishes that Redis can't write down are refused with 503; when there is room again, all goes on within 10 s",
+	id: "F-21", fault: "the disks of Redis and of Postgres are full", setting: setting{onTmpfs: true, sticky: true},
+	injected: "Redis' append-only file is on a file system of 16 MB, which is filled up for a phase and freed again; then that of Postgres, of 256 MB, together with its log of changes. Edges and the api write no files",
+	expected: "no process of ours ends; publishes that Redis can't write down are refused with 503; when there is room again, all goes on within 10 s; without Postgres' disk changes are refused with 503, never with 500, clients and publishes notice nothing, and when there is room again the API changes things within 10 s; usage is what was accepted",
 	run: func(t *trial) error {
 		if err := t.warm(); err != nil {
 			return err
 		}
-		ballast := t.w.redisDir + "/ballast"
-		fill := exec.CommandContext(t, "dd", "if=/dev/zero", "of="+ballast, "bs=64k")
-		_ = fill.Run() // ends when the disk is full
-		t.began = time.Now()
+		full, free, err := t.fillDisk(t.w.redisDir, func() error { return t.pass(t.phase(1)) })
+		if err != nil {
+			return err
+		}
+		t.began = full
 		if err := t.pass(t.phase(1)); err != nil {
 			return err
 		}
-		if err := os.Remove(ballast); err != nil {
+		statuses := make(map[int]int)
+		fullAgain, freeAgain, err := t.fillDisk(t.w.postgresDir, func() error { return t.changeOnFullDisk(statuses) })
+		if err != nil {
 			return err
 		}
-		free := time.Now()
+		ended := false
+		select {
+		case <-t.w.postgres.Done():
+			ended = true
+			if err := t.w.restartPostgres(t); err != nil {
+				return err
+			}
+		default:
+		}
+		mended := time.Duration(-1)
+		if await(t, 30*time.Second, "the api to change something", func() bool { return t.changeHub(15) == http.StatusOK }) == nil {
+			mended = time.Since(freeAgain)
+		}
 		if err := t.tail(); err != nil {
 			return err
 		}
@@ -430,8 +335,59 @@ var diskFull = &row{
 			return err
 		}
 		t.noDisconnects("disconnects", everyLife)
-		t.publishes("publishes while the disk was full", "", t.began.Add(3*time.Second), free)
+		t.publishes("publishes while Redis' disk was full", "", t.began.Add(3*time.Second), free)
 		t.resumes("all goes on", free, 10*time.Second)
+		refused := statuses[http.StatusServiceUnavailable]
+		t.check(refused > 0 && refused+statuses[http.StatusOK] == sum(statuses), "answers to changes while Postgres' disk was full", fmt.Sprintf("%v, Postgres ended: %v", statuses, ended), "503, or 200 as long as it can")
+		all := t.load.attemptsIn("", fullAgain, freeAgain)
+		t.zero("publishes meanwhile that were not accepted", len(took(all, failed)), reasons(all))
+		t.bounded("the API changes things again", mended, 10*time.Second)
+		t.usage()
 		return nil
 	},
+}
+
+func sum(counts map[int]int) (n int) {
+	for _, c := range counts {
+		n += c
+	}
+	return n
+}
+
+// fillDisk fills the file system of a folder, has during happen and makes room again.
+func (t *trial) fillDisk(folder string, during func() error) (full, free time.Time, err error) {
+	ballast := filepath.Join(folder, "ballast")
+	_ = exec.CommandContext(t, "dd", "if=/dev/zero", "of="+ballast, "bs=64k").Run() // ends when the disk is full
+	full = time.Now()
+	err = during()
+	return full, time.Now(), errors.Join(err, os.Remove(ballast))
+}
+
+// changeOnFullDisk has Postgres need a new file for its log of changes, and changes a
+// hub again and again for a phase; it counts the answers by status.
+func (t *trial) changeOnFullDisk(statuses map[int]int) error {
+	conn, err := pgx.Connect(t, t.w.postgres.URL(embedded.Database))
+	if err != nil {
+		return err
+	}
+	_, _ = conn.Exec(t, "SELECT pg_switch_wal()")
+	_ = conn.Close(context.WithoutCancel(t))
+	for until, i := time.Now().Add(t.phase(1)), 0; time.Now().Before(until); i++ {
+		statuses[t.changeHub(13+i%2)]++
+		if err := t.pass(200 * time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// changeHub changes a setting of a hub that no row minds, and returns the status.
+func (t *trial) changeHub(seconds int) int {
+	ctx, cancel := context.WithTimeout(t, 10*time.Second)
+	defer cancel()
+	status, _, err := t.w.ask(ctx, http.MethodPatch, "/v1/tenants/"+tenantB+"/hubs/"+hubName, fmt.Sprintf(`{"keep_alive_seconds":%d}`, seconds))
+	if err != nil {
+		return 0
+	}
+	return status
 }

@@ -68,6 +68,11 @@ func requestAs(ctx context.Context, method, address, token, accept string, body 
 	if accept != "" {
 		req.Header.Set("Accept", accept)
 	}
+	return answered(req)
+}
+
+// answered sends a request; an answer that isn't a success is a *refusedError.
+func answered(req *http.Request) (*http.Response, error) {
 	res, err := web.Do(req)
 	if err != nil {
 		return nil, err
@@ -75,7 +80,7 @@ func requestAs(ctx context.Context, method, address, token, accept string, body 
 	if res.StatusCode < 300 {
 		return res, nil
 	}
-	text, _ := io.ReadAll(io.LimitReader(res.Body, 400))
+	text, _ := io.ReadAll(io.LimitReader(res.Body, 800))
 	_ = res.Body.Close()
 	return nil, &refusedError{status: res.StatusCode, after: res.Header.Get("Retry-After"), text: strings.TrimSpace(string(text))}
 }

@@ -29,6 +29,8 @@ const (
 	tenantB = "bbb"
 	tenantN = "noisy"
 	hubName = "room" // the same in every tenant
+
+	planOfOthers = "scale" // the plan of those of which a row says nothing
 )
 
 const edgeCount = 3
@@ -40,7 +42,7 @@ type setting struct {
 	edgeEnv   map[string]string // further settings of the edges
 	edgeRun   func(program string) *exec.Cmd
 	sticky    bool // no client sends its requests to several edges
-	onTmpfs   bool // Redis' data is on a file system of 16 MB
+	onTmpfs   bool // Redis' data is on a file system of 16 MB, Postgres' on one of 256 MB
 	sentinel  bool // Redis with a replica and a sentinel
 	unstarted bool // nothing of the product is started
 }
@@ -72,7 +74,7 @@ type world struct {
 	edges     [edgeCount]*process
 	edgeAddrs [edgeCount]string
 	tenants   []*tenant
-	token     string // for the api
+	tokens    map[string]string // for the api, by plan: each has an account
 	front     *front
 	secrets   worldSecrets
 }
@@ -82,11 +84,12 @@ type worldSecrets struct{ fleet, sealing, password string }
 // tenant is one that has been seeded.
 type tenant struct {
 	slug, key, plan string
+	limits          map[string]int // an operator's, in the place of the plan's
 }
 
 // startWorld starts everything and returns when it serves.
 func startWorld(ctx context.Context, programs, dir string, s setting) (_ *world, err error) {
-	w := &world{dir: dir, programs: programs, setting: s, routes: newProxies()}
+	w := &world{dir: dir, programs: programs, setting: s, routes: newProxies(), tokens: make(map[string]string)}
 	if w.guard, err = embedded.NewGuard(); err != nil {
 		return nil, err
 	}
@@ -98,12 +101,12 @@ func startWorld(ctx context.Context, programs, dir string, s setting) (_ *world,
 	key := make([]byte, 32)
 	_, _ = rand.Read(key)
 	w.secrets = worldSecrets{fleet: rand.Text() + rand.Text(), sealing: base64.StdEncoding.EncodeToString(key), password: rand.Text()}
-	w.token = "sbt_" + rand.Text() + rand.Text()
 	for _, slug := range []string{tenantA, tenantB, tenantN} {
-		t := &tenant{slug: slug, key: rand.Text() + rand.Text(), plan: "scale"}
+		t := &tenant{slug: slug, key: rand.Text() + rand.Text(), plan: planOfOthers}
 		if slug == tenantN && s.planN != "" {
 			t.plan = s.planN
 		}
+		w.tokens[t.plan] = "sbt_" + rand.Text() + rand.Text()
 		w.tenants = append(w.tenants, t)
 	}
 	if err := w.startServers(ctx); err != nil {
@@ -141,16 +144,18 @@ func (w *world) startServers(ctx context.Context) error {
 	}
 	w.redisDir, w.postgresDir = filepath.Join(w.dir, "redis"), filepath.Join(w.dir, "postgres")
 	if w.setting.onTmpfs {
-		if err := os.Mkdir(w.redisDir, 0o700); err != nil {
-			return err
-		}
-		if err := syscall.Mount("tmpfs", w.redisDir, "tmpfs", 0, "size=16m"); err != nil {
-			return fmt.Errorf("mount a small file system (needs root): %w", err)
+		for dir, size := range map[string]string{w.redisDir: "16m", w.postgresDir: "256m"} {
+			if err := os.Mkdir(dir, 0o711); err != nil {
+				return err
+			}
+			if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "mode=711,size="+size); err != nil {
+				return fmt.Errorf("mount a small file system (needs root): %w", err)
+			}
 		}
 	}
 	var group errgroup.Group
 	group.Go(func() (err error) {
-		w.postgres, err = embedded.StartPostgres(ctx, w.guard, embedded.PostgresConfig{Dir: w.postgresDir, Throwaway: true, Package: filepath.Join(w.programs, "..", "tools", "pg")})
+		w.postgres, err = embedded.StartPostgres(ctx, w.guard, embedded.PostgresConfig{Dir: w.postgresDir, Throwaway: true, Package: w.postgresPackage()})
 		return err
 	})
 	group.Go(func() (err error) {
@@ -213,11 +218,23 @@ func (w *world) restartRedis(ctx context.Context) error {
 
 // restartPostgres is restartRedis for Postgres.
 func (w *world) restartPostgres(ctx context.Context) error {
-	again, err := embedded.StartPostgres(ctx, w.guard, embedded.PostgresConfig{Dir: w.postgresDir, Port: w.postgres.Port(), Throwaway: true, Package: filepath.Join(w.programs, "..", "tools", "pg")})
+	again, err := embedded.StartPostgres(ctx, w.guard, embedded.PostgresConfig{Dir: w.postgresDir, Port: w.postgres.Port(), Throwaway: true, Package: w.postgresPackage()})
 	if err == nil {
 		w.postgres = again
 	}
 	return err
+}
+
+// postgresPackage is tools/pg of the checkout in which the programs are, a folder or
+// two above them.
+func (w *world) postgresPackage() string {
+	for at := filepath.Dir(w.programs); ; at = filepath.Dir(at) {
+		if path := filepath.Join(at, "tools", "pg"); at == filepath.Dir(at) {
+			return path
+		} else if _, err := os.Stat(path); err == nil {
+			return path
+		}
+	}
 }
 
 // configure chooses ports and makes routes and processes.
@@ -289,31 +306,36 @@ func (w *world) configure() (err error) {
 
 // seed makes the tenants; those of another plan belong to another account.
 func (w *world) seed(ctx context.Context) error {
-	byPlan := make(map[string][]map[string]any)
-	for _, t := range w.tenants {
-		byPlan[t.plan] = append(byPlan[t.plan], map[string]any{
-			"slug": t.slug, "name": t.slug, "hosts": []string{}, "primary_key": t.key, "secondary_key": rand.Text() + rand.Text(), "hubs": []string{hubName},
-		})
-	}
-	for plan, list := range byPlan {
-		account := map[string]any{"name": plan, "email": plan + "@example.com", "password": w.secrets.password, "plan": plan}
-		if plan == "scale" {
-			account["api_token"] = w.token
-		} else {
-			account["api_token"] = "sbt_" + rand.Text() + rand.Text()
-		}
-		input, err := json.Marshal(map[string]any{"account": account, "tenants": list})
-		if err != nil {
+	for plan := range w.tokens {
+		if err := w.seedPlan(ctx, plan); err != nil {
 			return err
 		}
-		cmd := exec.CommandContext(ctx, w.api.program, "seed")
-		for name, value := range w.api.env {
-			cmd.Env = append(cmd.Env, name+"="+value)
+	}
+	return nil
+}
+
+// seedPlan makes the tenants of one plan, or gives them the limits that they have by now.
+func (w *world) seedPlan(ctx context.Context, plan string) error {
+	var list []map[string]any
+	for _, t := range w.tenants {
+		if t.plan == plan {
+			list = append(list, map[string]any{
+				"slug": t.slug, "name": t.slug, "hosts": []string{}, "primary_key": t.key, "hubs": []string{hubName}, "limits": t.limits,
+			})
 		}
-		cmd.Stdin = bytes.NewReader(input)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("seed: %w: %s", err, out)
-		}
+	}
+	account := map[string]any{"name": plan, "email": plan + "@example.com", "password": w.secrets.password, "plan": plan, "api_token": w.tokens[plan]}
+	input, err := json.Marshal(map[string]any{"account": account, "tenants": list})
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, w.api.program, "seed")
+	for name, value := range w.api.env {
+		cmd.Env = append(cmd.Env, name+"="+value)
+	}
+	cmd.Stdin = bytes.NewReader(input)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("seed: %w: %s", err, out)
 	}
 	return nil
 }
@@ -361,6 +383,7 @@ func (w *world) close() {
 	_ = w.guard.Close()
 	if w.setting.onTmpfs {
 		_ = syscall.Unmount(w.redisDir, 0)
+		_ = syscall.Unmount(w.postgresDir, 0)
 	}
 }
 
