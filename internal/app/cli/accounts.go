@@ -106,7 +106,7 @@ func (p *program) membersCommand() *cobra.Command {
 
 func (p *program) membersListCommand() *cobra.Command {
 	type member = client.Member
-	return listing(p, lister[member]{
+	return listed(p, lister[member]{
 		use: "list", short: "List the members of an account", example: "  signalbox members list", in: p.inAccount,
 		page: func(q asked) ([]member, *string, error) {
 			page, err := q.api.ListMembersWithResponse(q, q.of, &client.ListMembersParams{Cursor: q.after, Limit: q.limit})
@@ -178,7 +178,7 @@ func (p *program) invitationsCommand() *cobra.Command {
 
 func (p *program) invitationsListCommand() *cobra.Command {
 	type invitation = client.Invitation
-	return listing(p, lister[invitation]{
+	return listed(p, lister[invitation]{
 		use: "list", short: "List the invitations that were not accepted yet", example: "  signalbox invitations list", in: p.inAccount,
 		page: func(q asked) ([]invitation, *string, error) {
 			page, err := q.api.ListInvitationsWithResponse(q, q.of, &client.ListInvitationsParams{Cursor: q.after, Limit: q.limit})

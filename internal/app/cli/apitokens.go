@@ -45,7 +45,7 @@ func (p *program) apiTokensCommand() *cobra.Command {
 	var scopes []string
 	var days int
 	return group("api-tokens", "Your own tokens for the control plane's API",
-		listing(p, lister[client.APIToken]{
+		listed(p, lister[client.APIToken]{
 			use: "list", short: "List your API tokens, without their secrets", example: "  signalbox api-tokens list", in: p.ofCaller, id: tokenID, columns: tokenColumns,
 			page: func(q asked) ([]client.APIToken, *string, error) {
 				page, err := q.api.ListAPITokensWithResponse(q, &client.ListAPITokensParams{Cursor: q.after, Limit: q.limit})
@@ -86,7 +86,7 @@ func (p *program) serviceTokensCommand() *cobra.Command {
 	}, "createServiceToken", "getSession"), &scopes, &days)
 	roleFlag(create, &role, "developer")
 	return group("service-tokens", "All API tokens of an account, those of programs above all",
-		listing(p, lister[client.APIToken]{
+		listed(p, lister[client.APIToken]{
 			use: "list", short: "List all API tokens of an account, without their secrets", example: "  signalbox service-tokens list", in: p.inAccount, id: tokenID, columns: tokenColumns,
 			page: func(q asked) ([]client.APIToken, *string, error) {
 				page, err := q.api.ListAccountTokensWithResponse(q, q.of, &client.ListAccountTokensParams{Cursor: q.after, Limit: q.limit})

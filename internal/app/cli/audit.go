@@ -30,8 +30,8 @@ func (p *program) auditListCommand() *cobra.Command {
 	type event = client.AuditEvent
 	var f auditFlags
 	own := false
-	c := f.add(listing(p, lister[event]{
-		use: "list", short: "List what was done in an account, the newest first", example: "  signalbox audit list --from 24h --action tenant\n  signalbox audit list --own",
+	c := f.add(listed(p, lister[event]{
+		usual: 50, use: "list", short: "List what was done in an account, the newest first", example: "  signalbox audit list --from 24h --action tenant\n  signalbox audit list --own",
 		in: func(ctx context.Context) (*client.ClientWithResponses, string, error) {
 			if own {
 				return p.ofCaller(ctx)

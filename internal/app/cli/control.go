@@ -109,7 +109,7 @@ func (p *program) Do(req *http.Request) (*http.Response, error) {
 	case token != "":
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
-	if p.flags.idempotency != "" && req.Method == http.MethodPost {
+	if p.flags.idempotency != "" && req.Method == http.MethodPost && req.Context().Value(asideKey{}) == nil {
 		req.Header.Set("Idempotency-Key", p.flags.idempotency)
 	}
 	ctx, cancel := context.WithTimeoutCause(req.Context(), p.flags.timeout, fmt.Errorf("no answer within %v (--timeout)", p.flags.timeout))
@@ -136,6 +136,12 @@ func (p *program) renew(session string, res *http.Response) error {
 	}
 	return nil
 }
+
+// asideKey marks requests that a command needs and isn't about: they don't get its
+// idempotency key, or a repeat would get the token of the first time.
+type asideKey struct{}
+
+func aside(ctx context.Context) context.Context { return context.WithValue(ctx, asideKey{}, true) }
 
 // send carries out any request, of either plane.
 func (p *program) send(req *http.Request) (*http.Response, error) {
@@ -200,25 +206,47 @@ func timedOut(ctx context.Context, err error) error {
 // maxPage is the most that the API puts into a page.
 const maxPage = 200
 
-// pages asks for page after page until there are most things, or all; most 0 = all.
-func pages[T any](most int, ask func(cursor *string, limit *int) ([]T, *string, error)) ([]T, error) {
-	var all []T
+// pages asks for page after page until there are most things, or all, and hands each
+// on; most 0 = all. When there are so many pages that the service says to wait, it
+// waits.
+func pages[T any](p *program, most int, ask func(cursor *string, limit *int) ([]T, *string, error), page func([]T) error) error {
 	var cursor *string
-	for {
+	for count := 0; ; {
 		size := maxPage
 		if most > 0 {
-			size = min(size, most-len(all))
+			size = min(size, most-count)
 		}
-		page, next, err := ask(cursor, &size)
+		things, next, err := ask(cursor, &size)
+		if refused, ok := errors.AsType[*Problem](err); ok && cursor != nil && refused.Status == http.StatusTooManyRequests {
+			if err := sleep(p.ctx, refused.pause(time.Second)); err != nil {
+				return err
+			}
+			continue
+		}
 		if err != nil {
-			return nil, err
+			return err
 		}
-		all = append(all, page...)
-		if value(next) == "" || most > 0 && len(all) >= most {
-			return all, nil
+		if err := page(things); err != nil {
+			return err
+		}
+		count += len(things)
+		if value(next) == "" || most > 0 && count >= most {
+			return nil
 		}
 		cursor = next
 	}
+}
+
+// listPages prints page after page.
+func listPages[T any](p *program, most int, ask func(cursor *string, limit *int) ([]T, *string, error), id func(T) string, columns ...column[T]) error {
+	if most < 0 {
+		return usage("--limit is %d: accepted is 0 or more", most)
+	}
+	out := &listing[T]{p: p, id: id, columns: columns}
+	if err := pages(p, most, ask, out.add); err != nil {
+		return err
+	}
+	return out.end()
 }
 
 // tenant is the one that a command is about, by slug or id.
@@ -228,7 +256,7 @@ func (p *program) tenant() (string, error) {
 		return "", err
 	}
 	if t := cmp.Or(p.flags.tenant, p.Env(envTenant), of.Tenant); t != "" {
-		return t, nil
+		return t, checkName(t)
 	}
 	return "", usage("which tenant? Say --tenant, or choose one with \"signalbox tenants use\"")
 }
@@ -240,7 +268,7 @@ func (p *program) account(ctx context.Context, api *client.ClientWithResponses) 
 		return "", err
 	}
 	if a := cmp.Or(p.flags.account, p.Env(envAccount), of.Account); a != "" {
-		return a, nil
+		return a, checkName(a)
 	}
 	who, err := api.GetSessionWithResponse(ctx)
 	if err != nil {
@@ -250,6 +278,15 @@ func (p *program) account(ctx context.Context, api *client.ClientWithResponses) 
 		return accounts[0].ID, nil
 	}
 	return "", usage("which account? Say --account, or choose one with \"signalbox accounts use\"; \"signalbox accounts list\" lists them")
+}
+
+// checkName refuses names that mean another address in a path, on the way or at its
+// end.
+func checkName(name string) error {
+	if name == "." || name == ".." {
+		return usage("%q is no name: it would mean another address", name)
+	}
+	return nil
 }
 
 // inTenant has what commands of a tenant begin with.

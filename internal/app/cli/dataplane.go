@@ -65,7 +65,7 @@ func (d *dataPlane) token(ctx context.Context) (string, error) {
 	if time.Until(d.expires) > 5*time.Minute {
 		return d.bearer, nil
 	}
-	t, err := d.api.CreateRestTokenWithResponse(ctx, d.tenant, client.RestTokenRequest{})
+	t, err := d.api.CreateRestTokenWithResponse(aside(ctx), d.tenant, client.RestTokenRequest{})
 	if err != nil {
 		return "", err
 	}
@@ -84,6 +84,11 @@ func (d *dataPlane) token(ctx context.Context) (string, error) {
 // do sends a request to an address below the tenant's, such as "/api/hubs/chat/:send".
 // A refusal is a *Problem. The answer's body is for the caller to close.
 func (d *dataPlane) do(ctx context.Context, method, path string, query url.Values, header http.Header, body []byte) (*http.Response, error) {
+	for part := range strings.SplitSeq(path, "/") {
+		if err := checkName(part); err != nil {
+			return nil, err
+		}
+	}
 	token, err := d.token(ctx)
 	if err != nil {
 		return nil, err
@@ -142,7 +147,7 @@ func hubPath(hub string, below ...string) string {
 // clientToken is where and with what a client of a hub connects.
 func (d *dataPlane) clientToken(ctx context.Context, in client.ClientTokenRequest) (address, token string, err error) {
 	if d.key == "" {
-		t, err := d.api.CreateClientTokenWithResponse(ctx, d.tenant, in)
+		t, err := d.api.CreateClientTokenWithResponse(aside(ctx), d.tenant, in)
 		if err != nil {
 			return "", "", err
 		}

@@ -14,7 +14,7 @@ func (p *program) showDomain(d *client.Domain) error {
 func (p *program) domainsCommand() *cobra.Command {
 	type domain = client.Domain
 	return group("domains", "Domains of a tenant's own",
-		listing(p, lister[domain]{
+		listed(p, lister[domain]{
 			use: "list", short: "List the domains with the DNS records that verify them", example: "  signalbox domains list", in: p.ofTenants,
 			page: func(q asked) ([]domain, *string, error) {
 				page, err := q.api.ListDomainsWithResponse(q, q.of, &client.ListDomainsParams{Cursor: q.after, Limit: q.limit})

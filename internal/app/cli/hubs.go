@@ -22,7 +22,7 @@ func (p *program) hubsCommand() *cobra.Command {
 
 func (p *program) hubsListCommand() *cobra.Command {
 	type hub = client.Hub
-	return listing(p, lister[hub]{
+	return listed(p, lister[hub]{
 		use: "list", short: "List the hubs that have settings, and those used within 30 days", example: "  signalbox hubs list", in: p.ofTenants,
 		page: func(q asked) ([]hub, *string, error) {
 			page, err := q.api.ListHubsWithResponse(q, q.of, &client.ListHubsParams{Cursor: q.after, Limit: q.limit})
@@ -299,7 +299,7 @@ func (p *program) hubsSetCommand() *cobra.Command {
 
 func (p *program) hubsVersionsCommand() *cobra.Command {
 	type version = client.HubVersion
-	return listing(p, lister[version]{
+	return listed(p, lister[version]{
 		use: "versions HUB", short: "What a hub's settings were, and who made them so", example: "  signalbox hubs versions chat", in: p.ofTenants, args: exactly(1), complete: p.completeHubs,
 		page: func(q asked) ([]version, *string, error) {
 			page, err := q.api.ListHubVersionsWithResponse(q, q.of, q.args[0], &client.ListHubVersionsParams{Cursor: q.after, Limit: q.limit})

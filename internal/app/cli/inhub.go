@@ -37,9 +37,9 @@ type thing struct {
 	State        json.RawMessage `json:"state,omitempty"`
 }
 
-// things reads all pages of a list.
-func (d *dataPlane) things(ctx context.Context, path string, most int) ([]thing, error) {
-	return pages(most, func(cursor *string, limit *int) ([]thing, *string, error) {
+// list prints all pages of a list.
+func (d *dataPlane) list(ctx context.Context, path string, most int, id func(thing) string, columns ...column[thing]) error {
+	return listPages(d.p, most, func(cursor *string, limit *int) ([]thing, *string, error) {
 		query := url.Values{"maxpagesize": {strconv.Itoa(*limit)}}
 		if cursor != nil {
 			query.Set("continuationToken", *cursor)
@@ -56,7 +56,7 @@ func (d *dataPlane) things(ctx context.Context, path string, most int) ([]thing,
 			return nil, nil, fmt.Errorf("read nextLink: %w", err)
 		}
 		return page.Value, filled(next.Query().Get("continuationToken")), nil
-	})
+	}, id, columns...)
 }
 
 func (d *dataPlane) count(ctx context.Context, path string) error {
@@ -149,11 +149,7 @@ func (p *program) connectionsCommand() *cobra.Command {
 			if of.counted {
 				return d.count(ctx, path)
 			}
-			found, err := d.things(ctx, path, of.most)
-			if err != nil {
-				return err
-			}
-			return list(p, found, connectionOf, connectionColumn, userColumn)
+			return d.list(ctx, path, of.most, connectionOf, connectionColumn, userColumn)
 		})), closes)
 }
 
@@ -167,11 +163,7 @@ func (p *program) usersCommand() *cobra.Command {
 		if of.counted {
 			return d.count(ctx, path)
 		}
-		found, err := d.things(ctx, path, of.most)
-		if err != nil {
-			return err
-		}
-		return list(p, found, func(t thing) string { return t.UserID }, userColumn, countColumn)
+		return d.list(ctx, path, of.most, func(t thing) string { return t.UserID }, userColumn, countColumn)
 	}))
 	_ = c.Flags().MarkHidden("user")
 	return group("users", "The users of a hub who are connected now", c)
@@ -209,11 +201,7 @@ func (p *program) groupsCommand() *cobra.Command {
 		if of.counted {
 			return d.count(ctx, path)
 		}
-		found, err := d.things(ctx, path, of.most)
-		if err != nil {
-			return err
-		}
-		return list(p, found, func(t thing) string { return t.Group }, nameColumn, countColumn)
+		return d.list(ctx, path, of.most, func(t thing) string { return t.Group }, nameColumn, countColumn)
 	}))
 	_ = lists.Flags().MarkHidden("group")
 	add := joins.add(p.inHub("add HUB GROUP", "Put a connection, or a user, into a group", "  signalbox groups add chat room-7 --user ann --ttl 1h", exactly(2), func(ctx context.Context, d *dataPlane, hub string, args []string) error {
@@ -255,14 +243,10 @@ func (p *program) presenceCommand() *cobra.Command {
 		if counted {
 			return d.count(ctx, path)
 		}
-		found, err := d.things(ctx, path, most)
-		if err != nil {
-			return err
-		}
 		if byUser {
-			return list(p, found, func(t thing) string { return t.UserID }, userColumn, countColumn)
+			return d.list(ctx, path, most, func(t thing) string { return t.UserID }, userColumn, countColumn)
 		}
-		return list(p, found, connectionOf, connectionColumn, userColumn, stateColumn)
+		return d.list(ctx, path, most, connectionOf, connectionColumn, userColumn, stateColumn)
 	})
 	lists.Flags().IntVar(&most, "limit", 0, "at most so `many`; 0: all, page after page")
 	lists.Flags().BoolVar(&counted, "count", false, "only how many there are")

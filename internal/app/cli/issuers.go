@@ -47,7 +47,7 @@ func (p *program) issuersCommand() *cobra.Command {
 	type issuer = client.Issuer
 	var f issuerFlags
 	return group("issuers", "Identity providers whose tokens a tenant's clients may use",
-		listing(p, lister[issuer]{
+		listed(p, lister[issuer]{
 			use: "list", short: "List the identity providers", example: "  signalbox issuers list", in: p.ofTenants,
 			page: func(q asked) ([]issuer, *string, error) {
 				page, err := q.api.ListIssuersWithResponse(q, q.of, &client.ListIssuersParams{Cursor: q.after, Limit: q.limit})
@@ -96,7 +96,7 @@ func (p *program) issuersCommand() *cobra.Command {
 func (p *program) revocationsCommand() *cobra.Command {
 	type revocation = client.Revocation
 	return group("revocations", "Tokens that were taken back before they expire",
-		listing(p, lister[revocation]{
+		listed(p, lister[revocation]{
 			use: "list", short: "List the revocations in force", example: "  signalbox revocations list", in: p.ofTenants,
 			page: func(q asked) ([]revocation, *string, error) {
 				page, err := q.api.ListRevocationsWithResponse(q, q.of, &client.ListRevocationsParams{Cursor: q.after, Limit: q.limit})

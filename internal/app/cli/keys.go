@@ -15,7 +15,7 @@ func (p *program) keysCommand() *cobra.Command {
 
 func (p *program) keysListCommand() *cobra.Command {
 	type key = client.AccessKey
-	return listing(p, lister[key]{
+	return listed(p, lister[key]{
 		use: "list", short: "List the keys without their secrets: the two in use, and replaced ones that are still good", example: "  signalbox keys list", in: p.ofTenants,
 		page: func(q asked) ([]key, *string, error) {
 			page, err := q.api.ListKeysWithResponse(q, q.of, &client.ListKeysParams{Cursor: q.after, Limit: q.limit})

@@ -39,34 +39,28 @@ type lister[T any] struct {
 	page                func(asked) ([]T, *string, error)
 	id                  func(T) string
 	columns             []column[T]
+	usual               int // how many when nobody says; 0 = all
 }
 
-func listing[T any](p *program, l lister[T], calls ...string) *cobra.Command {
-	most := 0
+func listed[T any](p *program, l lister[T], calls ...string) *cobra.Command {
+	most := l.usual
 	c := &cobra.Command{
 		Use: l.use, Short: l.short, Example: l.example, Args: l.args, ValidArgsFunction: l.complete,
 		RunE: func(c *cobra.Command, args []string) error {
-			if most < 0 {
-				return usage("--limit is %d: accepted is 0 or more", most)
-			}
 			ctx := c.Context()
 			api, of, err := l.in(ctx)
 			if err != nil {
 				return err
 			}
-			all, err := pages(most, func(after *string, limit *int) ([]T, *string, error) {
+			return listPages(p, most, func(after *string, limit *int) ([]T, *string, error) {
 				return l.page(asked{Context: ctx, api: api, of: of, args: args, after: after, limit: limit})
-			})
-			if err != nil {
-				return err
-			}
-			return list(p, all, l.id, l.columns...)
+			}, l.id, l.columns...)
 		},
 	}
 	if l.args == nil {
 		c.Args = none()
 	}
-	c.Flags().IntVar(&most, "limit", 0, "at most so `many`; 0: all, page after page")
+	c.Flags().IntVar(&most, "limit", l.usual, "at most so `many`; 0: all, page after page")
 	return operations(c, calls...)
 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -23,34 +24,84 @@ type column[T any] struct {
 
 // list prints things: their ids, a JSON array of them as the API has them, or a table.
 func list[T any](p *program, things []T, id func(T) string, columns ...column[T]) error {
+	out := &listing[T]{p: p, id: id, columns: columns}
+	if err := out.add(things); err != nil {
+		return err
+	}
+	return out.end()
+}
+
+// listing is a list of which one page after the other is printed, as it comes.
+type listing[T any] struct {
+	p       *program
+	id      func(T) string
+	columns []column[T]
+	begun   bool // the head of the table, or the array's bracket, is printed
+	count   int
+}
+
+// add prints a page.
+func (l *listing[T]) add(things []T) error {
+	defer func() { l.begun = true }()
 	switch {
-	case p.flags.quiet:
+	case l.p.flags.quiet:
 		for _, t := range things {
-			if err := p.line(id(t)); err != nil {
+			if err := l.p.line(l.id(t)); err != nil {
 				return err
 			}
 		}
 		return nil
-	case p.flags.output == formatJSON:
-		if things == nil {
-			things = []T{}
+	case l.p.flags.output == formatJSON:
+		return l.elements(things)
+	}
+	w := tabwriter.NewWriter(l.p.Out, 0, 0, 2, ' ', 0)
+	if !l.begun {
+		heads := make([]string, len(l.columns))
+		for i, c := range l.columns {
+			heads[i] = c.head
 		}
-		return p.json(things)
+		_, _ = fmt.Fprintln(w, strings.Join(heads, "\t")) // Flush tells
 	}
-	w := tabwriter.NewWriter(p.Out, 0, 0, 2, ' ', 0)
-	heads := make([]string, len(columns))
-	for i, c := range columns {
-		heads[i] = c.head
-	}
-	_, _ = fmt.Fprintln(w, strings.Join(heads, "\t")) // Flush tells
 	for _, t := range things {
-		cells := make([]string, len(columns))
-		for i, c := range columns {
+		cells := make([]string, len(l.columns))
+		for i, c := range l.columns {
 			cells[i] = cell(c.text(t))
 		}
 		_, _ = fmt.Fprintln(w, strings.Join(cells, "\t"))
 	}
 	return w.Flush()
+}
+
+// elements prints a page of an array, which end closes: one that breaks off is none.
+func (l *listing[T]) elements(things []T) error {
+	var b bytes.Buffer
+	if !l.begun {
+		b.WriteString("[")
+	}
+	for _, t := range things {
+		if l.count > 0 {
+			b.WriteString(",")
+		}
+		l.count++
+		b.WriteString("\n  ")
+		e := json.NewEncoder(&b)
+		e.SetEscapeHTML(false)
+		e.SetIndent("  ", "  ")
+		if err := e.Encode(t); err != nil {
+			return err
+		}
+		b.Truncate(b.Len() - 1) // the line's end
+	}
+	_, err := l.p.Out.Write(b.Bytes())
+	return err
+}
+
+// end ends the list.
+func (l *listing[T]) end() error {
+	if l.p.flags.quiet || l.p.flags.output != formatJSON {
+		return nil
+	}
+	return l.p.line("\n]")
 }
 
 // field is one of a thing that is shown; one without a value is left out.

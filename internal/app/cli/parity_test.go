@@ -211,7 +211,7 @@ func TestParity(t *testing.T) {
 		}
 		delete(missing, id)
 	}
-	root := newProgram(System{Env: func(string) string { return "" }, In: http.NoBody, Out: io.Discard, Err: io.Discard}).root()
+	root := newProgram(t.Context(), System{Env: func(string) string { return "" }, In: http.NoBody, Out: io.Discard, Err: io.Discard}).root()
 	walk(root, func(c *cobra.Command) {
 		if !c.Runnable() || c.HasAvailableSubCommands() && c.Example == "" {
 			return
@@ -266,7 +266,7 @@ func TestParity(t *testing.T) {
 // TestHelp_says_what_everything_is: no command or flag is without a word.
 func TestHelp_says_what_everything_is(t *testing.T) {
 	t.Parallel()
-	root := newProgram(System{Env: func(string) string { return "" }, In: http.NoBody, Out: io.Discard, Err: io.Discard}).root()
+	root := newProgram(t.Context(), System{Env: func(string) string { return "" }, In: http.NoBody, Out: io.Discard, Err: io.Discard}).root()
 	walk(root, func(c *cobra.Command) {
 		if c.Short == "" {
 			t.Errorf("%s has no short help", c.CommandPath())

@@ -22,18 +22,27 @@ func (p *program) showPlan(s *client.PlanState) error {
 func (p *program) planCommand() *cobra.Command {
 	var plan string
 	var atEnd bool
-	set := p.acting(p.inAccount, "set", "Change the account's plan, or take back a change that is to come", "  signalbox plan set --plan pro\n  signalbox plan set --plan free --at-period-end", none(), func(q asked) error {
+	set := p.acting(p.inAccount, "set", "Change the account's plan, or take back a change that is to come", "  signalbox plan set --plan pro --yes\n  signalbox plan set --plan free --at-period-end", none(), func(q asked) error {
 		in := client.PlanChange{Plan: plan}
 		if atEnd {
 			end := client.PeriodEnd
 			in.Effective = &end
+		}
+		now, err := q.api.GetPlanWithResponse(q, q.of)
+		if err != nil {
+			return err
+		}
+		if !atEnd && plan != now.JSON200.Plan { // else a change that is to come is taken back
+			if err := p.confirm("change the plan from %s to %s at once", now.JSON200.Plan, plan); err != nil {
+				return err
+			}
 		}
 		s, err := q.api.PutPlanWithResponse(q, q.of, in)
 		if err != nil {
 			return err
 		}
 		return p.showPlan(s.JSON200)
-	}, "putPlan", "getSession")
+	}, "putPlan", "getPlan", "getSession")
 	set.Flags().StringVar(&plan, "plan", "", "the id of a `plan`, as plans list has it")
 	set.Flags().BoolVar(&atEnd, "at-period-end", false, "from the next period on; else at once")
 	_ = set.MarkFlagRequired("plan")

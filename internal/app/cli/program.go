@@ -23,8 +23,9 @@ type System struct {
 	Env func(name string) string
 	// Terminal tells whether a person is at In and can be asked.
 	Terminal bool
-	// Secret asks for a secret without showing it; used only on a Terminal.
-	Secret func(prompt string) (string, error)
+	// Secret asks for a secret without showing it, until ctx ends; used only on a
+	// Terminal.
+	Secret func(ctx context.Context, prompt string) (string, error)
 	// Version of this program.
 	Version string
 	// Transport carries requests; nil = that of the environment's proxies.
@@ -49,6 +50,7 @@ const defaultAPI = "http://127.0.0.1:8080"
 // program is one run.
 type program struct {
 	System
+	ctx   context.Context //nolint:containedctx // that of the one run
 	flags struct {
 		profile, api, tenant, account, output, idempotency string
 		quiet, yes, debug                                  bool
@@ -70,7 +72,8 @@ func usage(format string, args ...any) error { return &usageError{fmt.Sprintf(fo
 // Run runs the program with the arguments behind its name and returns the status for
 // the operating system. ctx ends it.
 func Run(ctx context.Context, system System, args []string) int {
-	p := newProgram(system)
+	system.In = contextReader{ctx, system.In} // Ctrl-C ends a command that waits for somebody
+	p := newProgram(ctx, system)
 	root := p.root()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
@@ -80,8 +83,8 @@ func Run(ctx context.Context, system System, args []string) int {
 	return p.fail(ctx, err)
 }
 
-func newProgram(system System) *program {
-	p := &program{System: system}
+func newProgram(ctx context.Context, system System) *program {
+	p := &program{System: system, ctx: ctx}
 	transport := system.Transport
 	if transport == nil {
 		t := http.DefaultTransport.(*http.Transport).Clone()
@@ -206,10 +209,22 @@ func args(check cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 }
 
+// names is args for commands whose arguments are names in addresses.
+func names(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(c *cobra.Command, given []string) error {
+		for _, name := range given {
+			if err := checkName(name); err != nil {
+				return err
+			}
+		}
+		return args(check)(c, given)
+	}
+}
+
 func none() cobra.PositionalArgs            { return args(cobra.NoArgs) }
-func exactly(n int) cobra.PositionalArgs    { return args(cobra.ExactArgs(n)) }
+func exactly(n int) cobra.PositionalArgs    { return names(cobra.ExactArgs(n)) }
 func atLeast(n int) cobra.PositionalArgs    { return args(cobra.MinimumNArgs(n)) }
-func between(a, b int) cobra.PositionalArgs { return args(cobra.RangeArgs(a, b)) }
+func between(a, b int) cobra.PositionalArgs { return names(cobra.RangeArgs(a, b)) }
 
 func (p *program) checkFlags() error {
 	switch p.flags.output {

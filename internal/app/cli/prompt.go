@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"io"
 	"strings"
@@ -53,7 +54,7 @@ func (p *program) secret(fromInput bool, what, flag string) (string, error) {
 	case !p.Terminal:
 		return "", usage("nobody can be asked for the %s: send it on the standard input and say --%s", what, flag)
 	}
-	return p.Secret(strings.ToUpper(what[:1]) + what[1:] + ": ")
+	return p.Secret(p.ctx, strings.ToUpper(what[:1])+what[1:]+": ")
 }
 
 const passwordFlag = "password-stdin"
@@ -66,4 +67,30 @@ func passwordFlagOf(c *cobra.Command, to *bool) {
 
 func (p *program) password(fromInput bool) (string, error) {
 	return p.secret(fromInput, "password", passwordFlag)
+}
+
+// contextReader is an input whose reads give up when ctx ends; the one that waits
+// stays behind until the process ends.
+type contextReader struct {
+	ctx context.Context //nolint:containedctx // that of the one run
+	in  io.Reader
+}
+
+func (r contextReader) Read(to []byte) (int, error) {
+	type got struct {
+		n   int
+		err error
+	}
+	done := make(chan got, 1)
+	buffer := make([]byte, len(to))
+	go func() {
+		n, err := r.in.Read(buffer)
+		done <- got{n, err}
+	}()
+	select {
+	case g := <-done:
+		return copy(to, buffer[:g.n]), g.err
+	case <-r.ctx.Done():
+		return 0, r.ctx.Err()
+	}
 }

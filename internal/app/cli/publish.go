@@ -8,7 +8,6 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -171,7 +170,7 @@ func (s *publisher) one(ctx context.Context, arguments json.RawMessage) error {
 
 // each sends a message for each line until the input ends.
 func (s *publisher) each(ctx context.Context) error {
-	lines := bufio.NewScanner(contextReader{ctx, s.p.In})
+	lines := bufio.NewScanner(s.p.In)
 	lines.Buffer(nil, maxLine)
 	compact := json.NewEncoder(s.p.Out)
 	count := 0
@@ -322,30 +321,4 @@ func (s *publisher) send(ctx context.Context, arguments json.RawMessage, key str
 		header.Set("Idempotency-Key", key)
 	}
 	return s.plane.ask(ctx, http.MethodPost, path+"/:send", query, header, body, answer)
-}
-
-// contextReader is an input whose reads give up when ctx ends; the one that waits
-// stays behind until the process ends.
-type contextReader struct {
-	ctx context.Context //nolint:containedctx // that of this one command
-	in  io.Reader
-}
-
-func (r contextReader) Read(to []byte) (int, error) {
-	type got struct {
-		n   int
-		err error
-	}
-	done := make(chan got, 1)
-	buffer := make([]byte, len(to))
-	go func() {
-		n, err := r.in.Read(buffer)
-		done <- got{n, err}
-	}()
-	select {
-	case g := <-done:
-		return copy(to, buffer[:g.n]), g.err
-	case <-r.ctx.Done():
-		return 0, r.ctx.Err()
-	}
 }

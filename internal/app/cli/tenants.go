@@ -14,7 +14,7 @@ func (p *program) tenantsCommand() *cobra.Command {
 
 func (p *program) tenantsListCommand() *cobra.Command {
 	type tenant = client.Tenant
-	return listing(p, lister[tenant]{
+	return listed(p, lister[tenant]{
 		use: "list", short: "List the tenants of your accounts", example: "  signalbox tenants list", in: p.ofCaller,
 		page: func(q asked) ([]tenant, *string, error) {
 			page, err := q.api.ListTenantsWithResponse(q, &client.ListTenantsParams{Cursor: q.after, Limit: q.limit})

@@ -26,7 +26,7 @@ func (p *program) webhookSecretsCommand() *cobra.Command {
 	}, "rotateWebhookSecret")
 	overlapFlag(rotate, &overlap, 24*time.Hour, "how `long` the former secret signs, too, at most 168h")
 	return group("webhook-secrets", "What signs requests to upstreams in native mode",
-		listing(p, lister[secret]{
+		listed(p, lister[secret]{
 			use: "list", short: "List the secrets without what is secret", example: "  signalbox webhook-secrets list", in: p.ofTenants,
 			page: func(q asked) ([]secret, *string, error) {
 				page, err := q.api.ListWebhookSecretsWithResponse(q, q.of, &client.ListWebhookSecretsParams{Cursor: q.after, Limit: q.limit})
@@ -79,7 +79,7 @@ func spanFlags(c *cobra.Command, from, to *string) {
 func (p *program) deliveriesCommand() *cobra.Command {
 	type delivery = client.UpstreamDelivery
 	var f deliveryFlags
-	all := listing(p, lister[delivery]{
+	all := listed(p, lister[delivery]{
 		use: "list", short: "List what was posted to upstreams of late, and what came of it", example: "  signalbox deliveries list --outcome failed --from 1h", in: p.ofTenants,
 		page: func(q asked) ([]delivery, *string, error) {
 			in, err := f.params(q)

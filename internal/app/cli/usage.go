@@ -124,7 +124,7 @@ func (p *program) usageActivityCommand() *cobra.Command {
 func (p *program) usageWatchCommand() *cobra.Command {
 	var count int
 	c := p.acting(p.ofTenants, "watch", "Print usage and activity as they happen, a JSON object a line", "  signalbox usage watch", none(), func(q asked) error {
-		answer, err := q.api.CreateLiveConnectionWithResponse(q, q.of)
+		answer, err := q.api.CreateLiveConnectionWithResponse(aside(q), q.of)
 		if err != nil {
 			return err
 		}
@@ -300,22 +300,24 @@ func money(cents int64, currency string) string {
 }
 
 func (p *program) showBudget(b *client.BudgetState) error {
-	limit := func(n *int64) string {
-		if n == nil {
-			return "no limit"
-		}
-		return number(*n)
-	}
 	fields := []field{
 		{"period", moment(b.From) + " to " + moment(b.To) + ", plan " + b.Plan},
-		{"messages", fmt.Sprintf("%d used, budget %s, %d in the plan", b.MessagesUsed, limit(b.Budget.Messages), b.MessagesAllowed)},
-		{"connection minutes", fmt.Sprintf("%d used, budget %s, %d in the plan", b.ConnectionMinutesUsed, limit(b.Budget.ConnectionMinutes), b.ConnectionMinutesAllowed)},
+		{"messages", fmt.Sprintf("%d used, budget %s, %d in the plan", b.MessagesUsed, orNone(b.Budget.Messages), b.MessagesAllowed)},
+		{"connection minutes", fmt.Sprintf("%d used, budget %s, %d in the plan", b.ConnectionMinutesUsed, orNone(b.Budget.ConnectionMinutes), b.ConnectionMinutesAllowed)},
 		{"at 100 %", string(b.Budget.Action)}, {"people are told at", percents(value(b.Budget.Steps))}, {"used up", yes(b.Exceeded)},
 	}
 	for _, n := range b.Notices {
 		fields = append(fields, field{"told " + moment(n.ToldAt), fmt.Sprintf("%d %% of %d %s", n.Step, n.Budget, n.Meter)})
 	}
 	return p.show(b, string(b.Budget.Action), fields...)
+}
+
+// orNone is a limit of a budget.
+func orNone(n *int64) string {
+	if n == nil {
+		return "no limit"
+	}
+	return number(*n)
 }
 
 func percents(steps []int) string {
@@ -330,22 +332,39 @@ func (p *program) budgetCommand() *cobra.Command {
 	var messages, minutes int64
 	var steps []int
 	var action string
-	set := p.acting(p.inAccount, "set", "Replace the account's budget", "  signalbox budget set --messages 5000000 --action refuse_publish --step 50 --step 90", none(), func(q asked) error {
-		in := client.Budget{Action: client.BudgetAction(action), Messages: filled(messages), ConnectionMinutes: filled(minutes)}
-		if len(steps) > 0 {
+	var set *cobra.Command
+	set = p.acting(p.inAccount, "set", "Change the account's budget; what is left out stays as it is", "  signalbox budget set --messages 5000000 --action refuse_publish --step 50 --step 90 --yes", none(), func(q asked) error {
+		now, err := q.api.GetBudgetWithResponse(q, q.of)
+		if err != nil {
+			return err
+		}
+		in, given := now.JSON200.Budget, set.Flags().Changed
+		if given("messages") {
+			in.Messages = filled(messages)
+		}
+		if given("connection-minutes") {
+			in.ConnectionMinutes = filled(minutes)
+		}
+		if given("step") {
 			in.Steps = &steps
+		}
+		if given("action") {
+			in.Action = client.BudgetAction(action)
+		}
+		if err := p.confirm("set the budget to messages %s, connection minutes %s, and then %s", orNone(in.Messages), orNone(in.ConnectionMinutes), in.Action); err != nil {
+			return err
 		}
 		b, err := q.api.PutBudgetWithResponse(q, q.of, in)
 		if err != nil {
 			return err
 		}
 		return p.showBudget(b.JSON200)
-	}, "putBudget", "getSession")
+	}, "putBudget", "getBudget", "getSession")
 	actions := []string{"notify", "refuse_new_connections", "refuse_publish", "read_only", "stop"}
 	set.Flags().Int64Var(&messages, "messages", 0, "`messages` in a period, accepted and delivered; 0: no limit")
 	set.Flags().Int64Var(&minutes, "connection-minutes", 0, "connection `minutes` in a period; 0: no limit")
 	set.Flags().IntSliceVar(&steps, "step", nil, "a `percentage` at which people are told; may be repeated; 50, 80 and 100 when left out")
-	set.Flags().StringVar(&action, "action", "notify", "`what` is refused at 100 %: "+strings.Join(actions, ", "))
+	set.Flags().StringVar(&action, "action", "", "`what` is refused at 100 %: "+strings.Join(actions, ", "))
 	_ = set.RegisterFlagCompletionFunc("action", cobra.FixedCompletions(actions, cobra.ShellCompDirectiveNoFileComp))
 	return group("budget", "What an account wants to use in a period, and what happens then",
 		p.acting(p.inAccount, "show", "Show the budget, and how much of it is used", "  signalbox budget show", none(), func(q asked) error {
@@ -359,7 +378,7 @@ func (p *program) budgetCommand() *cobra.Command {
 
 func (p *program) plansCommand() *cobra.Command {
 	type plan = client.Plan
-	return group("plans", "The plans and what they allow", listing(p, lister[plan]{
+	return group("plans", "The plans and what they allow", listed(p, lister[plan]{
 		use: "list", short: "List the plans, the smallest first", example: "  signalbox plans list", in: p.ofAnybody,
 		page: func(q asked) ([]plan, *string, error) {
 			page, err := q.api.ListPlansWithResponse(q, &client.ListPlansParams{Cursor: q.after, Limit: q.limit})

@@ -93,7 +93,7 @@ func (p *program) userResetCommand() *cobra.Command {
 func (p *program) sessionsCommand() *cobra.Command {
 	type session = client.SessionInfo
 	return group("sessions", "Where you are signed in",
-		listing(p, lister[session]{
+		listed(p, lister[session]{
 			use: "list", short: "List your sessions", example: "  signalbox user sessions list", in: p.ofCaller,
 			page: func(q asked) ([]session, *string, error) {
 				page, err := q.api.ListSessionsWithResponse(q, &client.ListSessionsParams{Cursor: q.after, Limit: q.limit})
@@ -108,7 +108,10 @@ func (p *program) sessionsCommand() *cobra.Command {
 				{"THIS ONE", func(s session) string { return yes(s.Current) }}, {"LAST SEEN", func(s session) string { return moment(s.LastSeenAt) }}, {"ENDS", func(s session) string { return moment(s.ExpiresAt) }},
 			},
 		}, "listSessions"),
-		p.acting(p.ofCaller, "end SESSION", "End one session", "  signalbox user sessions end 01J8ZQ4A", exactly(1), func(q asked) error {
+		p.acting(p.ofCaller, "end SESSION", "End one session", "  signalbox user sessions end 01J8ZQ4A --yes", exactly(1), func(q asked) error {
+			if err := p.confirm("end session %s", q.args[0]); err != nil {
+				return err
+			}
 			if _, err := q.api.EndSessionWithResponse(q, q.args[0]); err != nil {
 				return err
 			}
@@ -176,7 +179,7 @@ func (p *program) secondFactorCommand() *cobra.Command {
 func (p *program) identitiesCommand() *cobra.Command {
 	type idn = client.Identity
 	return group("identities", "Your identities at OpenID providers; the console links them",
-		listing(p, lister[idn]{
+		listed(p, lister[idn]{
 			use: "list", short: "List the identities that are linked to you", example: "  signalbox user identities list", in: p.ofCaller,
 			page: func(q asked) ([]idn, *string, error) {
 				page, err := q.api.ListIdentitiesWithResponse(q, &client.ListIdentitiesParams{Cursor: q.after, Limit: q.limit})
