@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -348,7 +349,7 @@ func (l *listener) follow(ctx context.Context, conn *client.Conn, messages <-cha
 			}
 			busy = true
 			go func(base string) {
-				items, next, err := l.trail.read(ctx, base)
+				items, next, err := l.trail.look(ctx, base)
 				trailed <- read{items, next, err}
 			}(l.trail.base)
 		case r := <-trailed:
@@ -416,33 +417,35 @@ func (l *listener) handle(ctx context.Context, conn *client.Conn, m *protocol.Me
 
 // catchUp prints what was accepted behind the trail's base, and returns the marks of
 // what it has printed.
-func (l *listener) catchUp(ctx context.Context) ([]uint64, error) {
-	var marks []uint64
-	items, next, err := l.trail.read(ctx, l.trail.base)
-	var lost *goneError
-	if errors.As(err, &lost) {
+func (l *listener) catchUp(ctx context.Context) (marks []uint64, err error) {
+	page := func(items []historyItem, position string) error {
+		for _, item := range items {
+			if !l.trail.mine(item) {
+				continue
+			}
+			mark := markOf(item.Target, item.Arguments)
+			if rest, found := behind(l.trail.seen, mark); found {
+				l.trail.seen = rest
+				continue
+			}
+			marks = append(marks, mark)
+			if err := l.printItem(item); err != nil {
+				return err
+			}
+		}
+		l.trail.base = position
+		return nil
+	}
+	err = l.trail.each(ctx, url.Values{"after": {l.trail.base}}, page)
+	if lost, ok := errors.AsType[*goneError](err); ok {
 		l.p.say("listen: what came behind position %s and up to %s is no longer kept (history_gone): messages are missing here", lost.From, lost.To)
 		l.trail.base, l.trail.seen = lost.To, nil
-		items, next, err = l.trail.read(ctx, l.trail.base)
+		err = l.trail.each(ctx, url.Values{"after": {l.trail.base}}, page)
 	}
 	if err != nil {
 		return nil, err
 	}
-	for _, item := range items {
-		if !l.trail.mine(item) {
-			continue
-		}
-		mark := markOf(item.Target, item.Arguments)
-		if rest, found := behind(l.trail.seen, mark); found {
-			l.trail.seen = rest
-			continue
-		}
-		marks = append(marks, mark)
-		if err := l.printItem(item); err != nil {
-			return nil, err
-		}
-	}
-	l.trail.base, l.trail.seen = next, nil
+	l.trail.seen = nil
 	return marks, nil
 }
 
@@ -463,6 +466,10 @@ func (l *listener) printItem(item historyItem) error {
 
 func (l *listener) print(m message) error {
 	var line []byte
+	var compact bytes.Buffer
+	if json.Compact(&compact, m.Arguments) == nil {
+		m.Arguments = compact.Bytes()
+	}
 	switch {
 	case l.p.flags.quiet:
 		line = append(line, m.Arguments...)

@@ -256,7 +256,10 @@ func (s *publisher) publish(ctx context.Context, arguments json.RawMessage, key 
 func (s *publisher) again(err error, attempt int) (time.Duration, bool) {
 	pause := min(500*time.Millisecond<<min(attempt, 10), 10*time.Second)
 	refused, ok := errors.AsType[*Problem](err)
+	_, mistaken := errors.AsType[*usageError](err)
 	switch {
+	case mistaken || errors.Is(err, errNotSignedIn):
+		return 0, false
 	case !ok:
 		return pause, attempt < s.retries
 	case refused.Status == http.StatusTooManyRequests:

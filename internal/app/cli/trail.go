@@ -22,8 +22,9 @@ const maxLast = 10_000
 // Of how the history is read.
 const (
 	historyPage = 1000
-	// maxBehind bounds the pages of one catching up.
-	maxBehind = 1000
+	// maxBehind bounds the pages of one catching up, maxLook those of moving on.
+	maxBehind = 100_000
+	maxLook   = 20
 	// maxSeen bounds what is remembered of what has arrived.
 	maxSeen = 1 << 20
 )
@@ -109,17 +110,24 @@ func (t *trail) page(ctx context.Context, query url.Values) (items []historyItem
 	return answer.Messages, answer.Position, answer.More, err
 }
 
-// read reads what the hub keeps behind a position, and where that ends. It fails with
-// a *goneError.
-func (t *trail) read(ctx context.Context, after string) (all []historyItem, next string, err error) {
+// look reads some of what the hub keeps behind a position, and where that ends.
+func (t *trail) look(ctx context.Context, after string) (all []historyItem, next string, err error) {
+	pages := 0
 	err = t.each(ctx, url.Values{"after": {after}}, func(items []historyItem, position string) error {
 		all, next = append(all, items...), position
+		if pages++; pages == maxLook {
+			return errEnough
+		}
 		return nil
 	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
 	return all, next, err
 }
 
-// each walks through the pages of the history, oldest first.
+// each walks through the pages of the history, oldest first. It fails with a
+// *goneError.
 func (t *trail) each(ctx context.Context, query url.Values, page func([]historyItem, string) error) error {
 	for range maxBehind {
 		query.Set("limit", strconv.Itoa(historyPage))
