@@ -84,7 +84,7 @@ func matches(path string, patterns ...string) bool {
 }
 
 // leaves are internal packages without domain knowledge.
-var leaves = []string{"internal/fault", "internal/httpserver", "internal/outbound", "internal/postgres", "internal/telemetry", "internal/fleet", "internal/embedded"}
+var leaves = []string{"internal/fault", "internal/httpserver", "internal/outbound", "internal/postgres", "internal/telemetry", "internal/fleet", "internal/embedded", "internal/scope"}
 
 // directions says which packages of this module a package may import. The first
 // row that names the package counts; every package must be in one.
@@ -93,7 +93,7 @@ var directions = []struct {
 	may      []string
 }{
 	// What knows nothing of the rest.
-	{[]string{"hubs/protocol", "hubs/connectionstring", "adminapi/client", "migrations", "web", "internal/fault", "internal/embedded", "internal/fleet", "internal/outbound", "internal/telemetry", "scripts/...", "deploy/..."}, nil},
+	{[]string{"hubs/protocol", "hubs/connectionstring", "adminapi/client", "migrations", "web", "internal/fault", "internal/embedded", "internal/fleet", "internal/outbound", "internal/scope", "internal/telemetry", "scripts/...", "deploy/..."}, nil},
 	{[]string{"internal/httpserver", "internal/postgres"}, leaves},
 	{[]string{"internal/fault/pages", "tenants/limitspage"}, []string{"internal/fault", "tenants"}},
 	{[]string{"internal/redisclient"}, []string{"tenants"}},
@@ -113,7 +113,7 @@ var directions = []struct {
 	{[]string{"hubs/..."}, append([]string{"hubs", "hubs/protocol", "hubs/internal/...", "tenants", "tenants/accesstoken", "internal/redisclient"}, leaves...)},
 	// Tenants know neither money nor hubs; money knows tenants.
 	{[]string{"tenants/permissions", "tenants/audit"}, nil},
-	{[]string{"tenants"}, []string{"internal/fault", "internal/outbound", "tenants/permissions", "tenants/audit"}},
+	{[]string{"tenants"}, []string{"internal/fault", "internal/outbound", "internal/scope", "tenants/permissions", "tenants/audit"}},
 	{[]string{"tenants/jwks"}, append([]string{"tenants", "tenants/accesstoken"}, leaves...)},
 	{[]string{"tenants/..."}, append([]string{"tenants", "tenants/audit", "tenants/permissions", "internal/redisclient"}, leaves...)},
 	{[]string{"billing"}, []string{"tenants", "internal/fault"}},

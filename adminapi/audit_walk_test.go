@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/pquerna/otp/totp"
 
+	"github.com/signalbox/signalbox/internal/scope"
 	"github.com/signalbox/signalbox/tenants"
 )
 
@@ -481,7 +482,7 @@ func (s *stage) refusals() {
 
 // service is what the service does by itself: it is in the log as such.
 func (s *stage) service() {
-	ctx, id := s.t.Context(), tenants.ID(s.tenant)
+	ctx, id := scope.System(s.t.Context(), scope.Jobs), tenants.ID(s.tenant)
 	s.w.exec("DELETE FROM limit_overrides")
 	s.w.exec("INSERT INTO limit_overrides (tenant_id, code, value, expires_at) VALUES ($1, 'max_hubs', 7, now() - interval '1 second'), ($1, 'max_connections', 7, now() + interval '1 hour')", id)
 	sub, err := s.w.service.SubscriptionOf(ctx, tenants.AccountID(s.account))

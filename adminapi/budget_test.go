@@ -8,6 +8,7 @@ import (
 	"github.com/signalbox/signalbox/adminapi"
 	"github.com/signalbox/signalbox/billing/billingstore"
 	"github.com/signalbox/signalbox/billing/usage"
+	"github.com/signalbox/signalbox/internal/scope"
 	"github.com/signalbox/signalbox/tenants"
 )
 
@@ -43,7 +44,7 @@ func TestBudget_is_set_shown_and_in_the_document(t *testing.T) {
 		t.Error("the document wasn't published at once")
 	}
 	now := time.Now().UTC()
-	if _, err := billingstore.New(w.pool).Commit(t.Context(), usage.Flush{EdgeRun: "e", Sequence: 1, SentAt: now, Deltas: []usage.Delta{
+	if _, err := billingstore.New(w.pool).Commit(scope.System(t.Context(), scope.Usage), usage.Flush{EdgeRun: "e", Sequence: 1, SentAt: now, Deltas: []usage.Delta{
 		{Tenant: id, Hub: "chat", Minute: now, Delivered: 10, ConnectionSeconds: 61},
 	}}); err != nil {
 		t.Fatal(err)

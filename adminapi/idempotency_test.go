@@ -103,7 +103,7 @@ func TestIdempotencyKey_leaves_nothing_of_a_request_that_dies(t *testing.T) {
 	w := newWorld(t, settings{})
 	c, acme := w.signUp("ada@example.com", "acme")
 	// The connection is ended when all is written and the answer is about to be kept.
-	w.exec(`CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END $$`)
+	w.exec(`CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END $$`)
 	w.exec(`CREATE TRIGGER die BEFORE UPDATE ON idempotent_requests FOR EACH ROW EXECUTE FUNCTION die()`)
 	body := map[string]any{"name": "Second"}
 	want(t, c.call("POST", "/v1/tenants", body, keyHeader, "k"), http.StatusServiceUnavailable, "unavailable")

@@ -13,6 +13,7 @@ import (
 
 	"github.com/signalbox/signalbox/internal/fault"
 	"github.com/signalbox/signalbox/internal/httpserver"
+	"github.com/signalbox/signalbox/internal/scope"
 	"github.com/signalbox/signalbox/tenants"
 )
 
@@ -86,7 +87,7 @@ func (s *server) identify(next http.Handler) http.Handler {
 		}
 		caller.RequestID = httpserver.RequestID(r.Context())
 		caller.IP, caller.UserAgent = remoteIP(r), userAgent(r)
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), identityKey{}, caller)))
+		next.ServeHTTP(w, r.WithContext(context.WithValue(scoped(r.Context(), routedOf(r), caller), identityKey{}, caller)))
 	})
 }
 
@@ -102,6 +103,15 @@ func userAgent(r *http.Request) string {
 		return c
 	}, strings.ToValidUTF8(r.UserAgent(), "")))
 	return string(text[:min(len(text), maxUserAgent)])
+}
+
+// scoped returns ctx with the rows that the request may see: those of the caller's
+// accounts, or of all for the operations by which people become known.
+func scoped(ctx context.Context, to *routed, c tenants.Caller) context.Context {
+	if to.Callers == tenants.Anybody {
+		return scope.System(ctx, scope.SignIn)
+	}
+	return scope.ForUser(ctx, string(c.User), string(c.Account))
 }
 
 // remoteIP is the caller's address, as httpserver.Forwarded found it.

@@ -13,6 +13,7 @@ import (
 	"github.com/signalbox/signalbox/billing"
 	"github.com/signalbox/signalbox/billing/billingstore"
 	"github.com/signalbox/signalbox/billing/usage"
+	"github.com/signalbox/signalbox/internal/scope"
 	"github.com/signalbox/signalbox/tenants"
 )
 
@@ -24,18 +25,18 @@ func TestLedger_adds_up_to_what_is_shown(t *testing.T) {
 	store := billingstore.New(w.pool)
 	hour := time.Now().UTC().Truncate(time.Hour)
 	for i, at := range []time.Time{hour.Add(-3 * time.Hour), hour.Add(-2 * time.Hour), hour} {
-		if _, err := store.Commit(t.Context(), usage.Flush{EdgeRun: "e", Sequence: int64(i + 1), SentAt: at, Deltas: []usage.Delta{
+		if _, err := store.Commit(scope.System(t.Context(), scope.Usage), usage.Flush{EdgeRun: "e", Sequence: int64(i + 1), SentAt: at, Deltas: []usage.Delta{
 			{Tenant: id, Hub: "chat", Minute: at, Delivered: 10, DeliveredBytes: 1000, ReceivedBytes: 10, ConnectionSeconds: 61, Opened: 1},
 			{Tenant: id, Hub: "game", Minute: at, Delivered: 1},
 		}, Accepted: []usage.Counter{{Tenant: id, Hub: "chat", Epoch: "e", Minute: at, Total: 3}}}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := store.Post(t.Context(), hour); err != nil {
+	if err := store.Post(scope.System(t.Context(), scope.Usage), hour); err != nil {
 		t.Fatal(err)
 	}
 	service := billing.NewService(store, nil)
-	if err := service.Correct(t.Context(), billing.Correction{
+	if err := service.Correct(scope.System(t.Context(), scope.Operator), billing.Correction{
 		Tenant: id, Concerns: hour.Add(-time.Hour), Amounts: billing.Amounts{Delivered: -4}, Reason: "=twice", Actor: "ops@example.com",
 	}); err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/signalbox/signalbox/adminapi"
+	"github.com/signalbox/signalbox/internal/scope"
 	"github.com/signalbox/signalbox/tenants"
 )
 
@@ -66,7 +67,7 @@ func TestPlan_changes_at_once_and_at_the_periods_end(t *testing.T) {
 	}
 	get(ada.call("PUT", account+"/plan", map[string]any{"plan": "free", "effective": "period_end"}))
 	end := state.To
-	if err := w.service.ApplyPlans(t.Context()); err != nil {
+	if err := w.service.ApplyPlans(scope.System(t.Context(), scope.Usage)); err != nil {
 		t.Fatal(err)
 	}
 	if connections() != 5000 {
@@ -74,7 +75,7 @@ func TestPlan_changes_at_once_and_at_the_periods_end(t *testing.T) {
 	}
 	ahead.Store(int64(time.Until(end) + time.Minute)) // the change is late
 	for range 2 {
-		if err := w.service.ApplyPlans(t.Context()); err != nil {
+		if err := w.service.ApplyPlans(scope.System(t.Context(), scope.Usage)); err != nil {
 			t.Fatal(err)
 		}
 	}

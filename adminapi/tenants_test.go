@@ -10,6 +10,7 @@ import (
 
 	"github.com/signalbox/signalbox/billing/billingstore"
 	"github.com/signalbox/signalbox/billing/usage"
+	"github.com/signalbox/signalbox/internal/scope"
 	"github.com/signalbox/signalbox/tenants"
 	"github.com/signalbox/signalbox/tenants/accesstoken"
 )
@@ -139,7 +140,7 @@ func TestHubs_need_no_settings(t *testing.T) {
 	_, evil := w.signUp("mallory@example.com", "evil")
 	id, now := tenants.ID(acme.at("tenant", "id")), time.Now().UTC()
 	month := now.Add(-31 * 24 * time.Hour)
-	_, err := billingstore.New(w.pool).Commit(t.Context(), usage.Flush{EdgeRun: "e", Sequence: 1, SentAt: now,
+	_, err := billingstore.New(w.pool).Commit(scope.System(t.Context(), scope.Usage), usage.Flush{EdgeRun: "e", Sequence: 1, SentAt: now,
 		Deltas: []usage.Delta{
 			{Tenant: id, Hub: "chat", Minute: now, Opened: 1},
 			{Tenant: id, Hub: "game", Minute: now, Opened: 1},

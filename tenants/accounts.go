@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/signalbox/signalbox/internal/fault"
+	"github.com/signalbox/signalbox/internal/scope"
 )
 
 // maxOwnAccounts is how many accounts one person may own: each has a free plan.
@@ -23,6 +24,7 @@ func (s *Service) CreateAccount(ctx context.Context, c Caller, name string) (Mem
 		return Membership{}, fault.InvalidFields(nameField("name"))
 	}
 	made := Membership{Account: Account{ID: AccountID(newID()), Name: name, Plan: firstPlan, CreatedAt: s.now()}, Role: Owner}
+	ctx = scope.With(ctx, string(made.ID))
 	err := s.store.InTx(ctx, func(tx Store) error {
 		// Locks the user's row, so that many at once are counted one after the other.
 		if err := tx.LockUser(ctx, c.User); err != nil {

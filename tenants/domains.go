@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/signalbox/signalbox/internal/fault"
+	"github.com/signalbox/signalbox/internal/scope"
 )
 
 // Domain is a host of a tenant's own. Edges serve the tenant under it once a DNS
@@ -122,7 +123,7 @@ func (s *Service) VerifyDomain(ctx context.Context, c Caller, ref, id string) (D
 	if missing != nil {
 		return d, errors.Join(s.store.CheckedDomain(ctx, t.ID, d), missing)
 	}
-	former, had, err := s.store.DomainOwner(ctx, d.Name)
+	former, had, err := s.store.DomainOwner(scope.System(ctx, scope.Domains), d.Name)
 	switch {
 	case isKind(err, fault.NotFound):
 	case err != nil:
@@ -138,11 +139,11 @@ func (s *Service) VerifyDomain(ctx context.Context, c Caller, ref, id string) (D
 	_, err = s.change(ctx, c, ref, ChangeDomain, Audit{Action: "domain.verified", Subject: d.Name}, func(tx Store, t *MemberTenant, a *Audit) error {
 		a.Before, a.After = domainState{Domain: d.Name}, domainState{Domain: d.Name, Verified: true}
 		if former != "" {
-			if err := s.loseDomain(ctx, tx, c, former, had); err != nil {
+			if err := s.loseDomain(scope.System(ctx, scope.Domains), tx, c, former, had); err != nil {
 				return err
 			}
 		}
-		return tx.CheckedDomain(ctx, t.ID, d)
+		return tx.CheckedDomain(scope.System(ctx, scope.Domains), t.ID, d) // which looks at everybody's hosts
 	})
 	if err == nil && former != "" {
 		s.hurry(ctx, former)

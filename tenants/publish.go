@@ -5,12 +5,18 @@ import (
 	"strings"
 
 	"github.com/signalbox/signalbox/internal/fault"
+	"github.com/signalbox/signalbox/internal/scope"
 )
 
 // Document builds what the data plane has to know of a tenant. For a deleted
 // one it is a tombstone without keys. What the database has and can't be is an error:
 // edges go on with the document that they have.
 func (s *Service) Document(ctx context.Context, id ID) (Document, error) {
+	return s.document(scope.System(ctx, scope.Documents), id)
+}
+
+// document is Document with the rows that ctx may see.
+func (s *Service) document(ctx context.Context, id ID) (Document, error) {
 	// The revision is read first: the rest may be newer than it says, never
 	// older, and when it is newer another publication follows.
 	t, err := s.store.Tenant(ctx, id)
@@ -78,13 +84,13 @@ func (s *Service) DocumentFor(ctx context.Context, c Caller, ref string) (Member
 	if err != nil {
 		return MemberTenant{}, Document{}, err
 	}
-	doc, err := s.Document(ctx, t.ID)
+	doc, err := s.document(ctx, t.ID)
 	return t, doc, err
 }
 
 // DocumentBySlug is Document for the tenant that has a slug now.
 func (s *Service) DocumentBySlug(ctx context.Context, slug string) (Document, error) {
-	t, err := s.store.TenantBySlug(ctx, slug)
+	t, err := s.store.TenantBySlug(scope.System(ctx, scope.Documents), slug)
 	if err != nil {
 		return Document{}, err
 	}
@@ -94,7 +100,7 @@ func (s *Service) DocumentBySlug(ctx context.Context, slug string) (Document, er
 // DocumentByHost is Document for the tenant that has a host now.
 func (s *Service) DocumentByHost(ctx context.Context, host string) (Document, error) {
 	host = strings.ToLower(host)
-	t, err := s.store.TenantByHost(ctx, host)
+	t, err := s.store.TenantByHost(scope.System(ctx, scope.Documents), host)
 	if isKind(err, fault.NotFound) {
 		if slug, ok := s.endpoints.slugOf(host); ok {
 			return s.DocumentBySlug(ctx, slug)
@@ -111,7 +117,7 @@ func (s *Service) DocumentByHost(ctx context.Context, host string) (Document, er
 func (s *Service) EachTenant(ctx context.Context, f func(ID) error) error {
 	const page = 500
 	for after := ID(""); ; {
-		ids, err := s.store.TenantIDs(ctx, after, page)
+		ids, err := s.store.TenantIDs(scope.System(ctx, scope.Documents), after, page)
 		if err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/signalbox/signalbox/internal/fault"
+	"github.com/signalbox/signalbox/internal/scope"
 )
 
 // systemPlan is the plan of the service's own tenant.
@@ -13,6 +14,7 @@ const systemPlan = "scale"
 // consoles, and makes it when it isn't there. Several processes may do so at
 // once. Its account has no members.
 func (s *Service) SystemTenant(ctx context.Context) (Tenant, error) {
+	ctx = scope.System(ctx, scope.Self)
 	t, err := s.store.TenantBySlug(ctx, SystemSlug)
 	if !isKind(err, fault.NotFound) {
 		return t, err
@@ -38,7 +40,7 @@ func (s *Service) SystemTenant(ctx context.Context) (Tenant, error) {
 
 // SystemKey returns the system tenant's primary key in the clear.
 func (s *Service) SystemKey(ctx context.Context, t Tenant) (DocKey, error) {
-	keys, err := s.openKeys(ctx, t.ID)
+	keys, err := s.openKeys(scope.System(ctx, scope.Self), t.ID)
 	if err != nil {
 		return DocKey{}, err
 	}

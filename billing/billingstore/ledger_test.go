@@ -1,6 +1,7 @@
 package billingstore_test
 
 import (
+	"context"
 	"errors"
 	"math"
 	"sync"
@@ -15,6 +16,7 @@ import (
 	"github.com/signalbox/signalbox/billing/billingstore"
 	"github.com/signalbox/signalbox/billing/usage"
 	"github.com/signalbox/signalbox/internal/postgres"
+	"github.com/signalbox/signalbox/internal/scope"
 	"github.com/signalbox/signalbox/internal/testenv"
 	"github.com/signalbox/signalbox/tenants"
 )
@@ -23,14 +25,20 @@ import (
 // after it.
 var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
+// everywhere is the context of a test that looks at the rows of all accounts.
+func everywhere(t testing.TB) context.Context {
+	t.Helper()
+	return scope.System(t.Context(), scope.Usage)
+}
+
 func newStore(t *testing.T) (*billingstore.Store, *pgxpool.Pool) {
 	t.Helper()
-	pool, err := postgres.Open(t.Context(), testenv.Postgres(t), nil)
+	pool, err := postgres.Open(everywhere(t), testenv.Postgres(t), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
-	_, err = pool.Exec(t.Context(), `
+	_, err = pool.Exec(everywhere(t), `
 		INSERT INTO accounts (id, name, plan) VALUES ('A', 'A', 'free'), ('B', 'B', 'pro');
 		INSERT INTO tenants (id, account_id, slug, name, status) VALUES
 			('t1', 'A', 'one', 'One', 'active'), ('t2', 'A', 'two', 'Two', 'active'), ('t3', 'B', 'three', 'Three', 'active')`)
@@ -42,7 +50,7 @@ func newStore(t *testing.T) (*billingstore.Store, *pgxpool.Pool) {
 
 func commit(t *testing.T, s *billingstore.Store, f usage.Flush) bool {
 	t.Helper()
-	added, err := s.Commit(t.Context(), f)
+	added, err := s.Commit(everywhere(t), f)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +69,7 @@ func TestHubs_are_remembered_by_their_last_use(t *testing.T) {
 	}})
 	hubs := func(since time.Time, most int, want ...string) {
 		t.Helper()
-		got, err := s.Hubs(t.Context(), "t1", since, most)
+		got, err := s.Hubs(everywhere(t), "t1", since, most)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -73,7 +81,7 @@ func TestHubs_are_remembered_by_their_last_use(t *testing.T) {
 	hubs(noon.Add(-3*day), 1, "chat")
 	hubs(noon, 10, "chat")
 	hubs(noon.Add(day), 10)
-	if err := s.Forget(t.Context(), noon.Add(billing.HubsShownFor)); err != nil {
+	if err := s.Forget(everywhere(t), noon.Add(billing.HubsShownFor)); err != nil {
 		t.Fatal(err)
 	}
 	hubs(noon.Add(-3*day), 10, "chat")
@@ -102,7 +110,7 @@ func TestCommit_of_what_can_never_be_kept_says_so(t *testing.T) {
 		"an overflow":  {EdgeRun: "a", Sequence: 2, SentAt: noon, Deltas: []usage.Delta{{Tenant: "t1", Hub: "h", Minute: noon, Delivered: math.MaxInt64}, {Tenant: "t1", Hub: "i", Minute: noon, Delivered: math.MaxInt64}}},
 		"a far future": {EdgeRun: "a", Sequence: 3, SentAt: noon, Deltas: []usage.Delta{{Tenant: "t1", Hub: "h", Minute: time.Date(300_000, 1, 1, 0, 0, 0, 0, time.UTC), Opened: 1}}},
 	} {
-		if added, err := s.Commit(t.Context(), f); added || !errors.Is(err, usage.ErrUnacceptable) {
+		if added, err := s.Commit(everywhere(t), f); added || !errors.Is(err, usage.ErrUnacceptable) {
 			t.Errorf("%s: %t, %v", name, added, err)
 		}
 	}
@@ -125,7 +133,7 @@ func flush(run string, sequence int64) usage.Flush {
 
 func points(t *testing.T, s *billingstore.Store, id tenants.ID, step billing.Step) []billing.Point {
 	t.Helper()
-	p, err := s.Points(t.Context(), id, noon.Add(-time.Hour).Truncate(24*time.Hour), noon.Add(12*time.Hour), step)
+	p, err := s.Points(everywhere(t), id, noon.Add(-time.Hour).Truncate(24*time.Hour), noon.Add(12*time.Hour), step)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +147,7 @@ func TestCommit_counts_a_flush_once_whoever_commits_it_how_often(t *testing.T) {
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
-			added, err := s.Commit(t.Context(), flush("edge", 1))
+			added, err := s.Commit(everywhere(t), flush("edge", 1))
 			if err != nil {
 				t.Error(err)
 			}
@@ -170,7 +178,7 @@ func TestCommit_of_several_edges_at_once_adds_up(t *testing.T) {
 	for _, run := range []string{"a", "b", "c"} {
 		all.Go(func() {
 			for sequence := range int64(10) {
-				if _, err := s.Commit(t.Context(), flush(run, sequence+1)); err != nil {
+				if _, err := s.Commit(everywhere(t), flush(run, sequence+1)); err != nil {
 					t.Error(err)
 				}
 			}
@@ -208,7 +216,7 @@ func TestMonth_agrees_with_the_minutes_whatever_the_order(t *testing.T) {
 					f.Accepted = append(f.Accepted, usage.Counter{Tenant: id, Hub: "chat", Epoch: "e", Minute: at, Total: sequence})
 					f.Gauges = append(f.Gauges, usage.Gauge{Tenant: id, Connections: 1, Peak: 1})
 				}
-				if _, err := s.Commit(t.Context(), f); err != nil {
+				if _, err := s.Commit(everywhere(t), f); err != nil {
 					t.Error(err)
 				}
 			}
@@ -217,7 +225,7 @@ func TestMonth_agrees_with_the_minutes_whatever_the_order(t *testing.T) {
 	all.Wait()
 	from := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
 	for _, id := range []tenants.ID{"t1", "t2", "t3"} {
-		minutes, err := s.Points(t.Context(), id, from, from.AddDate(0, 1, 0), billing.Minute)
+		minutes, err := s.Points(everywhere(t), id, from, from.AddDate(0, 1, 0), billing.Minute)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -225,7 +233,7 @@ func TestMonth_agrees_with_the_minutes_whatever_the_order(t *testing.T) {
 		for _, p := range minutes {
 			sum += p.Values.Messages()
 		}
-		m, err := s.Month(t.Context(), id, from, from.AddDate(0, 1, 0))
+		m, err := s.Month(everywhere(t), id, from, from.AddDate(0, 1, 0))
 		if err != nil || m.Messages != sum || sum < 80 {
 			t.Errorf("the month of %s has %d messages, its minutes %d, %v", id, m.Messages, sum, err)
 		}
@@ -260,7 +268,7 @@ func TestActivity_follows_the_newest_flush_of_each_living_edge(t *testing.T) {
 	t.Parallel()
 	s, pool := newStore(t)
 	now := func() billing.Activity {
-		a, err := s.Activity(t.Context(), "t1", time.Minute)
+		a, err := s.Activity(everywhere(t), "t1", time.Minute)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -286,7 +294,7 @@ func TestActivity_follows_the_newest_flush_of_each_living_edge(t *testing.T) {
 	if a := now(); a.ConnectionsNow != 2 {
 		t.Errorf("connections = %d, want those of the other edge", a.ConnectionsNow)
 	}
-	if _, err := pool.Exec(t.Context(), "UPDATE usage_edges SET seen_at = seen_at - interval '1 hour' WHERE edge_run = 'b'"); err != nil {
+	if _, err := pool.Exec(everywhere(t), "UPDATE usage_edges SET seen_at = seen_at - interval '1 hour' WHERE edge_run = 'b'"); err != nil {
 		t.Fatal(err)
 	}
 	if a := now(); a.ConnectionsNow != 0 {
@@ -303,7 +311,7 @@ func TestMonth_sums_the_tenant_and_its_account_against_the_plan(t *testing.T) {
 		{Tenant: "t1", Hub: "chat", Minute: noon.AddDate(0, -1, 0), Delivered: 1000},
 	}})
 	from := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
-	m, err := s.Month(t.Context(), "t1", from, from.AddDate(0, 1, 0))
+	m, err := s.Month(everywhere(t), "t1", from, from.AddDate(0, 1, 0))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -321,7 +329,7 @@ func TestUsage_has_a_point_for_every_step(t *testing.T) {
 	s, _ := newStore(t)
 	commit(t, s, flush("edge", 1))
 	service := billing.NewService(s, func() time.Time { return noon.Add(90 * time.Second) })
-	u, err := service.Usage(t.Context(), "t1", billing.Query{Step: billing.Minute})
+	u, err := service.Usage(everywhere(t), "t1", billing.Query{Step: billing.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -336,7 +344,7 @@ func TestUsage_has_a_point_for_every_step(t *testing.T) {
 func TestPlans_are_those_of_the_price_list(t *testing.T) {
 	t.Parallel()
 	s, _ := newStore(t)
-	plans, err := s.Plans(t.Context())
+	plans, err := s.Plans(everywhere(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -362,11 +370,11 @@ func TestPlans_are_those_of_the_price_list(t *testing.T) {
 func TestWatched_ends(t *testing.T) {
 	t.Parallel()
 	s, _ := newStore(t)
-	if err := s.Watch(t.Context(), "t1", noon); err != nil {
+	if err := s.Watch(everywhere(t), "t1", noon); err != nil {
 		t.Fatal(err)
 	}
 	for at, want := range map[time.Time]int{noon.Add(-time.Second): 1, noon.Add(time.Second): 0} {
-		ids, err := s.Watched(t.Context(), []tenants.ID{"t1", "t2"}, at)
+		ids, err := s.Watched(everywhere(t), []tenants.ID{"t1", "t2"}, at)
 		if err != nil || len(ids) != want {
 			t.Errorf("at %s: %v, %v", at, ids, err)
 		}
@@ -376,7 +384,7 @@ func TestWatched_ends(t *testing.T) {
 func TestSpent_is_of_each_account_in_its_own_period(t *testing.T) {
 	t.Parallel()
 	s, pool := newStore(t)
-	if _, err := pool.Exec(t.Context(), "UPDATE accounts SET anchor_on = CASE id WHEN 'A' THEN date '2026-01-22' ELSE date '2026-01-05' END; INSERT INTO accounts (id, name, plan) VALUES ('C', 'C', 'free'); INSERT INTO tenants (id, account_id, slug, name, status) VALUES ('t4', 'C', 'four', 'Four', 'active')"); err != nil {
+	if _, err := pool.Exec(everywhere(t), "UPDATE accounts SET anchor_on = CASE id WHEN 'A' THEN date '2026-01-22' ELSE date '2026-01-05' END; INSERT INTO accounts (id, name, plan) VALUES ('C', 'C', 'free'); INSERT INTO tenants (id, account_id, slug, name, status) VALUES ('t4', 'C', 'four', 'Four', 'active')"); err != nil {
 		t.Fatal(err)
 	}
 	for i, d := range []usage.Delta{
@@ -388,7 +396,7 @@ func TestSpent_is_of_each_account_in_its_own_period(t *testing.T) {
 		commit(t, s, usage.Flush{EdgeRun: "a", Sequence: int64(i + 1), SentAt: noon, Deltas: []usage.Delta{d}})
 	}
 	day := func(d int) time.Time { return time.Date(2026, 11, d, 0, 0, 0, 0, time.UTC) }
-	got, err := s.Spent(t.Context(), []tenants.ID{"t4", "t3", "t2", "nobody"}, noon)
+	got, err := s.Spent(everywhere(t), []tenants.ID{"t4", "t3", "t2", "nobody"}, noon)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -401,7 +409,7 @@ func TestSpent_is_of_each_account_in_its_own_period(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if got, err := s.Spent(t.Context(), nil, noon); err != nil || len(got) != 0 {
+	if got, err := s.Spent(everywhere(t), nil, noon); err != nil || len(got) != 0 {
 		t.Errorf("of nobody: %v, %v", got, err)
 	}
 }

@@ -25,7 +25,7 @@ var monthOfNoon = struct{ from, to time.Time }{time.Date(2026, 11, 1, 0, 0, 0, 0
 func entries(t *testing.T, s *billingstore.Store, w billing.Whose) []billing.Entry {
 	t.Helper()
 	var all []billing.Entry
-	if err := s.Entries(t.Context(), w, monthOfNoon.from, monthOfNoon.to, "", func(e billing.Entry) error {
+	if err := s.Entries(everywhere(t), w, monthOfNoon.from, monthOfNoon.to, "", func(e billing.Entry) error {
 		all = append(all, e)
 		return nil
 	}); err != nil {
@@ -36,7 +36,7 @@ func entries(t *testing.T, s *billingstore.Store, w billing.Whose) []billing.Ent
 
 func post(t *testing.T, s *billingstore.Store, before time.Time) {
 	t.Helper()
-	if err := s.Post(t.Context(), before); err != nil {
+	if err := s.Post(everywhere(t), before); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -46,7 +46,7 @@ func sums(t *testing.T, s *billingstore.Store, id tenants.ID) map[string]billing
 	t.Helper()
 	all := make(map[string]billing.Amounts)
 	for _, step := range []billing.Step{billing.Minute, billing.Hour, billing.Day} {
-		points, err := s.Points(t.Context(), id, monthOfNoon.from, monthOfNoon.to, step)
+		points, err := s.Points(everywhere(t), id, monthOfNoon.from, monthOfNoon.to, step)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -77,7 +77,7 @@ func TestLedger_rows_can_not_be_changed_or_deleted(t *testing.T) {
 		"UPDATE usage_ledger SET delivered = 0", "DELETE FROM usage_ledger", "TRUNCATE usage_ledger",
 		"UPDATE usage_ledger SET reason = 'none' WHERE false",
 	} {
-		_, err := pool.Exec(t.Context(), sql)
+		_, err := pool.Exec(everywhere(t), sql)
 		if refused, ok := errors.AsType[*pgconn.PgError](err); !ok || refused.Code != "23001" {
 			t.Errorf("%s: %v", sql, err)
 		}
@@ -88,7 +88,7 @@ func TestLedger_rows_can_not_be_changed_or_deleted(t *testing.T) {
 		"a correction without a reason": `INSERT INTO usage_ledger (account_id, tenant_id, hub, hour, kind, accepted, delivered, delivered_bytes, received_bytes, connection_seconds, opened, concerns, actor)
 			VALUES ('A', 't1', '', now(), 'correction', -1, 0, 0, 0, 0, 0, now(), 'somebody')`,
 	} {
-		if _, err := pool.Exec(t.Context(), sql); err == nil {
+		if _, err := pool.Exec(everywhere(t), sql); err == nil {
 			t.Errorf("the ledger takes %s", name)
 		}
 	}
@@ -104,10 +104,10 @@ func TestLedger_counts_an_hour_once_whoever_posts_it(t *testing.T) {
 	for _, run := range []string{"a", "b", "c"} {
 		all.Go(func() {
 			for sequence := range int64(10) {
-				if _, err := s.Commit(t.Context(), flush(run, sequence+1)); err != nil {
+				if _, err := s.Commit(everywhere(t), flush(run, sequence+1)); err != nil {
 					t.Error(err)
 				}
-				if err := s.Post(t.Context(), noon.Add(time.Hour)); err != nil {
+				if err := s.Post(everywhere(t), noon.Add(time.Hour)); err != nil {
 					t.Error(err)
 				}
 			}
@@ -141,7 +141,7 @@ func TestLedger_has_open_hours_late_usage_and_corrections(t *testing.T) {
 	correction := billing.Correction{
 		Tenant: "t1", Hub: "chat", Concerns: noon, Amounts: billing.Amounts{Delivered: -15, DeliveredBytes: -100}, Reason: "A test of ours.", Actor: "ops@example.com",
 	}
-	if err := service.Correct(t.Context(), correction); err != nil {
+	if err := service.Correct(everywhere(t), correction); err != nil {
 		t.Fatal(err)
 	}
 	all := entries(t, s, billing.Whose{Tenant: "t1"})
@@ -154,10 +154,10 @@ func TestLedger_has_open_hours_late_usage_and_corrections(t *testing.T) {
 		t.Errorf("the correction is %+v", got)
 	}
 	// Whether the tenant is there any more doesn't matter.
-	if _, err := pool.Exec(t.Context(), "DELETE FROM tenants WHERE id = 't1'"); err != nil {
+	if _, err := pool.Exec(everywhere(t), "DELETE FROM tenants WHERE id = 't1'"); err != nil {
 		t.Fatal(err)
 	}
-	if err := service.Correct(t.Context(), correction); err != nil {
+	if err := service.Correct(everywhere(t), correction); err != nil {
 		t.Fatal(err)
 	}
 	post(t, s, noon.Add(24*time.Hour))
@@ -195,13 +195,13 @@ func TestCorrect_refuses_what_explains_nothing(t *testing.T) {
 	} {
 		c := good
 		spoil(&c)
-		e, ok := errors.AsType[*fault.Error](service.Correct(t.Context(), c))
+		e, ok := errors.AsType[*fault.Error](service.Correct(everywhere(t), c))
 		if !ok || len(e.Fields) != 1 || e.Fields[0].Name != field {
 			t.Errorf("%s: %+v", field, e)
 		}
 	}
 	good.Tenant = "nobody"
-	if err := service.Correct(t.Context(), good); fault.KindOf(err) != fault.NotFound {
+	if err := service.Correct(everywhere(t), good); fault.KindOf(err) != fault.NotFound {
 		t.Errorf("a tenant that never was: %v", err)
 	}
 }
@@ -220,7 +220,7 @@ func TestCoarsen_keeps_hours_and_their_sums(t *testing.T) {
 		commit(t, s, f)
 	}
 	hours := func() []billing.Point {
-		p, err := s.Points(t.Context(), "t1", monthOfNoon.from, monthOfNoon.to, billing.Hour)
+		p, err := s.Points(everywhere(t), "t1", monthOfNoon.from, monthOfNoon.to, billing.Hour)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -231,14 +231,14 @@ func TestCoarsen_keeps_hours_and_their_sums(t *testing.T) {
 		t.Fatalf("the hour is %+v", v)
 	}
 	for range 2 { // it may be done again
-		if err := s.Coarsen(t.Context(), noon.Add(time.Hour)); err != nil {
+		if err := s.Coarsen(everywhere(t), noon.Add(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if diff := cmp.Diff(before, hours()); diff != "" {
 		t.Error(diff)
 	}
-	minutes, err := s.Points(t.Context(), "t1", monthOfNoon.from, monthOfNoon.to, billing.Minute)
+	minutes, err := s.Points(everywhere(t), "t1", monthOfNoon.from, monthOfNoon.to, billing.Minute)
 	if err != nil || len(minutes) != 1 || minutes[0].Values.Messages() != 0 {
 		t.Errorf("minutes are left: %+v, %v", minutes, err)
 	}
@@ -254,7 +254,7 @@ func TestLedger_is_one_moment(t *testing.T) {
 		at := noon.Add(-time.Duration(i) * time.Hour)
 		commit(t, s, usage.Flush{EdgeRun: "a", Sequence: i + 1, SentAt: at, Deltas: []usage.Delta{{Tenant: "t1", Hub: "chat", Minute: at, Delivered: 1}}})
 	}
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(everywhere(t))
 	defer cancel()
 	posted := make(chan error, 1)
 	go func() {
@@ -282,7 +282,7 @@ func TestLedger_is_one_moment(t *testing.T) {
 func TestStatement_is_rated_from_the_ledger_and_follows_plans(t *testing.T) {
 	t.Parallel()
 	s, pool := newStore(t)
-	if _, err := pool.Exec(t.Context(), `
+	if _, err := pool.Exec(everywhere(t), `
 		UPDATE accounts SET anchor_on = '2026-01-10' WHERE id = 'A';
 		UPDATE account_plans SET since = '2026-01-10' WHERE account_id = 'A';
 		UPDATE accounts SET plan = 'pro' WHERE id = 'A';
@@ -297,7 +297,7 @@ func TestStatement_is_rated_from_the_ledger_and_follows_plans(t *testing.T) {
 	post(t, s, noon.Add(time.Hour))
 	clock := noon
 	service := billing.NewService(s, func() time.Time { return clock })
-	st, err := service.Statement(t.Context(), "A", noon)
+	st, err := service.Statement(everywhere(t), "A", noon)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -309,14 +309,14 @@ func TestStatement_is_rated_from_the_ledger_and_follows_plans(t *testing.T) {
 		t.Errorf("allowed %d, charges %+v, total %d", st.MessagesAllowed, st.Charges, st.Total)
 	}
 	clock = st.FinalAt
-	late, err := service.Statement(t.Context(), "A", noon)
+	late, err := service.Statement(everywhere(t), "A", noon)
 	if err != nil || !late.Final || late.ID != st.ID {
 		t.Errorf("%+v, %v", late, err)
 	}
-	if err := service.Correct(t.Context(), billing.Correction{Tenant: "t1", Concerns: noon, Amounts: billing.Amounts{Delivered: -10}, Reason: "late", Actor: "ops"}); err != nil {
+	if err := service.Correct(everywhere(t), billing.Correction{Tenant: "t1", Concerns: noon, Amounts: billing.Amounts{Delivered: -10}, Reason: "late", Actor: "ops"}); err != nil {
 		t.Fatal(err)
 	}
-	after, err := service.Statement(t.Context(), "A", noon)
+	after, err := service.Statement(everywhere(t), "A", noon)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -324,21 +324,21 @@ func TestStatement_is_rated_from_the_ledger_and_follows_plans(t *testing.T) {
 		t.Errorf("a final statement has changed: %s", diff)
 	}
 	// What plans ask later is for periods that begin later.
-	if _, err := pool.Exec(t.Context(), `
+	if _, err := pool.Exec(everywhere(t), `
 		INSERT INTO plan_terms (plan, since, currency, price, extra_messages_price, extra_minutes_price, messages_per_month, connection_minutes_per_month)
 		SELECT id, '2026-11-25 12:00:01Z', currency, price * 2, extra_messages_price, extra_minutes_price, 7, connection_minutes_per_month FROM plans`); err != nil {
 		t.Fatal(err)
 	}
-	if after, err = service.Statement(t.Context(), "A", noon); err != nil || !cmp.Equal(late, after) {
+	if after, err = service.Statement(everywhere(t), "A", noon); err != nil || !cmp.Equal(late, after) {
 		t.Errorf("a period's statement follows later prices: %s, %v", cmp.Diff(late, after), err)
 	}
-	if next, err := service.Statement(t.Context(), "A", st.To); err != nil || next.Total != 2*4900 || next.MessagesAllowed != 7 {
+	if next, err := service.Statement(everywhere(t), "A", st.To); err != nil || next.Total != 2*4900 || next.MessagesAllowed != 7 {
 		t.Errorf("the next statement is %+v, %v", next, err)
 	}
-	if _, err := service.Statement(t.Context(), "nobody", noon); fault.KindOf(err) != fault.NotFound {
+	if _, err := service.Statement(everywhere(t), "nobody", noon); fault.KindOf(err) != fault.NotFound {
 		t.Errorf("an account that never was: %v", err)
 	}
-	spent, err := s.Spent(t.Context(), []tenants.ID{"t1", "t2", "t3"}, noon)
+	spent, err := s.Spent(everywhere(t), []tenants.ID{"t1", "t2", "t3"}, noon)
 	if err != nil || len(spent) != 2 {
 		t.Fatalf("%+v, %v", spent, err)
 	}
@@ -356,7 +356,7 @@ func TestEntries_hold_no_connection_while_nobody_takes_them(t *testing.T) {
 	_, pool := newStore(t)
 	config := pool.Config()
 	config.MaxConns = 1
-	alone, err := pgxpool.NewWithConfig(t.Context(), config)
+	alone, err := pgxpool.NewWithConfig(everywhere(t), config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -365,13 +365,13 @@ func TestEntries_hold_no_connection_while_nobody_takes_them(t *testing.T) {
 	// 700 hubs of two tenants with three rows each in one hour, and one hour in which a
 	// hub has more rows than a page; some hours still count.
 	const hubs, rows, many = 700, 3, 1500
-	if _, err := pool.Exec(t.Context(), `
+	if _, err := pool.Exec(everywhere(t), `
 		INSERT INTO usage_ledger (account_id, tenant_id, hub, hour, kind, accepted, delivered, delivered_bytes, received_bytes, connection_seconds, opened)
 		SELECT 'A', 't' || 1 + n % 2, 'h' || n / 2, $1, 'usage', 1, 0, 0, 0, 0, 0 FROM generate_series(0, $2 * 2 - 1) n, generate_series(1, $3)
 		UNION ALL SELECT 'A', 't1', 'h', $1::timestamptz + interval '1 hour', 'usage', 1, 0, 0, 0, 0, 0 FROM generate_series(1, $4)`, noon, hubs, rows, many); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := pool.Exec(t.Context(), `
+	if _, err := pool.Exec(everywhere(t), `
 		INSERT INTO usage_open (account_id, tenant_id, hub, hour, accepted)
 		SELECT 'A', 't1', 'h' || n, $1, 1 FROM generate_series(0, $2 - 1) n`, noon, hubs); err != nil {
 		t.Fatal(err)
@@ -393,7 +393,7 @@ func TestEntries_hold_no_connection_while_nobody_takes_them(t *testing.T) {
 		}
 		seen := make(map[place]bool)
 		var before billing.Entry
-		err := s.Entries(t.Context(), row.whose, monthOfNoon.from, monthOfNoon.to, row.kind, func(e billing.Entry) error {
+		err := s.Entries(everywhere(t), row.whose, monthOfNoon.from, monthOfNoon.to, row.kind, func(e billing.Entry) error {
 			seen[place{e.ID, e.Tenant, e.Hub}] = true
 			if len(seen) > 1 {
 				order := slices.Compare([]string{e.Hour.Format(time.RFC3339), string(e.Tenant), e.Hub}, []string{before.Hour.Format(time.RFC3339), string(before.Tenant), before.Hub})
@@ -403,7 +403,7 @@ func TestEntries_hold_no_connection_while_nobody_takes_them(t *testing.T) {
 			}
 			before = e
 			if len(seen)%500 == 1 { // the connection is free for others
-				return alone.Ping(t.Context())
+				return alone.Ping(everywhere(t))
 			}
 			return nil
 		})

@@ -19,7 +19,7 @@ import (
 
 // Store is a billing.Store and a usage.Ledger on Postgres. It is safe for
 // concurrent use, by several processes too.
-type Store struct{ pool *pgxpool.Pool }
+type Store struct{ pool postgres.Scoped }
 
 var (
 	_ billing.Store = (*Store)(nil)
@@ -27,7 +27,7 @@ var (
 )
 
 // New makes a Store.
-func New(pool *pgxpool.Pool) *Store { return &Store{pool: pool} }
+func New(pool *pgxpool.Pool) *Store { return &Store{pool: postgres.Scoped{Pool: pool}} }
 
 // many reads all rows.
 func many[T any](ctx context.Context, s *Store, what string, scan pgx.RowToFunc[T], sql string, args ...any) ([]T, error) {

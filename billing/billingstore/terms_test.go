@@ -15,7 +15,7 @@ func TestTerms_of_plans_are_kept(t *testing.T) {
 	_, pool := newStore(t)
 	prices := func() []int64 {
 		t.Helper()
-		rows, _ := pool.Query(t.Context(), "SELECT price FROM plan_terms WHERE plan = 'pro' ORDER BY since, id")
+		rows, _ := pool.Query(everywhere(t), "SELECT price FROM plan_terms WHERE plan = 'pro' ORDER BY since, id")
 		all, err := pgx.CollectRows(rows, pgx.RowTo[int64])
 		if err != nil {
 			t.Fatal(err)
@@ -23,7 +23,7 @@ func TestTerms_of_plans_are_kept(t *testing.T) {
 		return all
 	}
 	for _, sql := range []string{"UPDATE plans SET price = 5900 WHERE id = 'pro'", "UPDATE plans SET limits = '{}' WHERE id = 'pro'"} {
-		if _, err := pool.Exec(t.Context(), sql); err != nil {
+		if _, err := pool.Exec(everywhere(t), sql); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -32,7 +32,7 @@ func TestTerms_of_plans_are_kept(t *testing.T) {
 	}
 	for _, sql := range []string{"UPDATE plan_terms SET price = 1", "DELETE FROM plan_terms"} {
 		var refused *pgconn.PgError
-		if _, err := pool.Exec(t.Context(), sql); !errors.As(err, &refused) || refused.Code != "23001" {
+		if _, err := pool.Exec(everywhere(t), sql); !errors.As(err, &refused) || refused.Code != "23001" {
 			t.Errorf("%s: %v", sql, err)
 		}
 	}
@@ -46,13 +46,13 @@ func TestLedgerDays_are_the_ledgers_sums(t *testing.T) {
 	post(t, s, noon.AddDate(0, 0, 1))
 	commit(t, s, flush("edge", 2)) // late: rows of its own
 	post(t, s, noon.AddDate(0, 0, 1))
-	if _, err := pool.Exec(t.Context(), `
+	if _, err := pool.Exec(everywhere(t), `
 		INSERT INTO usage_ledger (account_id, tenant_id, hub, hour, kind, accepted, delivered, delivered_bytes, received_bytes, connection_seconds, opened, concerns, reason, actor)
 		SELECT account_id, tenant_id, hub, hour + interval '1 day', 'correction', -accepted, -1, 0, 0, 0, 0, hour, 'r', 'a' FROM usage_ledger`); err != nil {
 		t.Fatal(err)
 	}
 	var days, differ int
-	err := pool.QueryRow(t.Context(), `
+	err := pool.QueryRow(everywhere(t), `
 		SELECT count(*), count(*) FILTER (WHERE (d.accepted, d.delivered, d.delivered_bytes, d.received_bytes, d.connection_seconds, d.opened)
 			IS DISTINCT FROM (l.accepted, l.delivered, l.delivered_bytes, l.received_bytes, l.connection_seconds, l.opened))
 		FROM usage_ledger_days d FULL JOIN (

@@ -49,11 +49,7 @@ func (s *Store) Top(ctx context.Context, t tenants.ID, q billing.Query, by billi
 	if by == billing.ByHub {
 		values = "SELECT hub AS value, accepted, delivered FROM (" + usage + ") used WHERE $5 = 'hub' AND accepted + delivered > 0"
 	}
-	err = postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
-		// Both are of one moment.
-		if _, err := tx.Exec(ctx, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"); err != nil {
-			return err
-		}
+	err = postgres.Snapshot(ctx, s.pool, func(tx pgx.Tx) error { // both are of one moment
 		if err := tx.QueryRow(ctx, "SELECT coalesce(sum(accepted), 0)::bigint, coalesce(sum(delivered), 0)::bigint FROM ("+usage+") used", t, q.From, q.To, string(q.Step)).
 			Scan(&total.Accepted, &total.Delivered); err != nil {
 			return err

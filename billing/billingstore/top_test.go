@@ -22,7 +22,7 @@ import (
 func TestForget_of_a_deleted_tenant(t *testing.T) {
 	t.Parallel()
 	s, pool := newStore(t)
-	ctx := t.Context()
+	ctx := everywhere(t)
 	if _, err := pool.Exec(ctx, "UPDATE tenants SET status = 'deleted', deleted_at = $1 WHERE id = 't1'", noon); err != nil {
 		t.Fatal(err)
 	}
@@ -66,11 +66,11 @@ func TestTop_adds_up_to_what_was_accepted(t *testing.T) {
 		usage.Attribution{Tenant: "t2", Minute: noon, Dimension: usage.ByKey, Value: "theirs", Accepted: 9},
 	)
 	for range 2 {
-		if _, err := s.Commit(t.Context(), f); err != nil {
+		if _, err := s.Commit(everywhere(t), f); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := service.Correct(t.Context(), billing.Correction{Tenant: "t1", Concerns: noon, Amounts: billing.Amounts{Accepted: -600}, Reason: "r", Actor: "a"}); err != nil {
+	if err := service.Correct(everywhere(t), billing.Correction{Tenant: "t1", Concerns: noon, Amounts: billing.Amounts{Accepted: -600}, Reason: "r", Actor: "a"}); err != nil {
 		t.Fatal(err)
 	}
 	all := billing.TopValue{Accepted: 650, Delivered: 3007}
@@ -85,7 +85,7 @@ func TestTop_adds_up_to_what_was_accepted(t *testing.T) {
 			billing.ByUser:  {billing.TopValue{Value: "u7", Accepted: 101, Delivered: 2000}, 50, billing.TopValue{Accepted: 650 - 101 - 49, Delivered: 1007}},
 			billing.ByGroup: {billing.TopValue{}, 0, billing.TopValue{Accepted: 650, Delivered: 3007}},
 		} {
-			top, err := service.Top(t.Context(), "t1", billing.Query{From: noon, To: noon.Add(time.Minute), Step: step}, by)
+			top, err := service.Top(everywhere(t), "t1", billing.Query{From: noon, To: noon.Add(time.Minute), Step: step}, by)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -103,18 +103,18 @@ func TestTop_adds_up_to_what_was_accepted(t *testing.T) {
 			}
 		}
 	}
-	if _, err := service.Top(t.Context(), "t1", billing.Query{}, "colour"); err == nil {
+	if _, err := service.Top(everywhere(t), "t1", billing.Query{}, "colour"); err == nil {
 		t.Error("there is no such dimension")
 	}
-	if _, err := service.Top(t.Context(), "t1", billing.Query{Step: billing.Minute, From: noon.Add(-48 * time.Hour), To: noon.Add(-47 * time.Hour)}, billing.ByUser); err == nil {
+	if _, err := service.Top(everywhere(t), "t1", billing.Query{Step: billing.Minute, From: noon.Add(-48 * time.Hour), To: noon.Add(-47 * time.Hour)}, billing.ByUser); err == nil {
 		t.Error("minutes are kept for a day")
 	}
-	if err := s.ForgetTop(t.Context(), noon.Add(25*time.Hour)); err != nil {
+	if err := s.ForgetTop(everywhere(t), noon.Add(25*time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	clock = noon.Add(2 * time.Hour)
 	for step, want := range map[billing.Step]int{billing.Minute: 0, billing.Hour: 1} {
-		top, err := service.Top(t.Context(), "t1", billing.Query{From: noon, To: noon.Add(time.Minute), Step: step}, billing.ByKey)
+		top, err := service.Top(everywhere(t), "t1", billing.Query{From: noon, To: noon.Add(time.Minute), Step: step}, billing.ByKey)
 		if err != nil || len(top.Values) != want {
 			t.Errorf("by %s are left: %+v, %v", step, top, err)
 		}
@@ -137,18 +137,18 @@ func TestCommit_counts_whatever_messages_were_for(t *testing.T) {
 			{Tenant: "t1", Minute: noon, Dimension: usage.ByGroup, Value: "before", Accepted: 1},
 			{Tenant: "t1", Minute: noon, Dimension: usage.ByGroup, Value: value, Accepted: 3},
 		}
-		added, err := s.Commit(t.Context(), f)
+		added, err := s.Commit(everywhere(t), f)
 		if kept := value == "blue"; !added || errors.Is(err, usage.ErrUnattributed) == kept || kept && err != nil {
 			t.Errorf("%.8q: %t, %v", value, added, err)
 		}
-		if added, err := s.Commit(t.Context(), f); added || err != nil {
+		if added, err := s.Commit(everywhere(t), f); added || err != nil {
 			t.Errorf("%.8q again: %t, %v", value, added, err)
 		}
 	}
 	if p := points(t, s, "t1", billing.Minute); len(p) != 1 || p[0].Values.Accepted != 12 || p[0].Values.Delivered != 3*16 {
 		t.Errorf("counted: %+v", p)
 	}
-	top, err := billing.NewService(s, func() time.Time { return noon.Add(time.Minute) }).Top(t.Context(), "t1", billing.Query{From: noon, To: noon.Add(time.Minute), Step: billing.Minute}, billing.ByGroup)
+	top, err := billing.NewService(s, func() time.Time { return noon.Add(time.Minute) }).Top(everywhere(t), "t1", billing.Query{From: noon, To: noon.Add(time.Minute), Step: billing.Minute}, billing.ByGroup)
 	if err != nil || len(top.Values) != 2 || top.Values[0] != (billing.TopValue{Value: "blue", Accepted: 3}) || top.Other.Accepted != 12-4 {
 		t.Errorf("told: %+v, %v", top, err)
 	}
@@ -159,7 +159,7 @@ func TestCommit_counts_whatever_messages_were_for(t *testing.T) {
 func TestCommit_of_a_former_version(t *testing.T) {
 	t.Parallel()
 	_, pool := newStore(t)
-	_, err := pool.Exec(t.Context(), "INSERT INTO usage_flushes (edge_run, sequence) VALUES ('edge', 1) ON CONFLICT DO NOTHING")
+	_, err := pool.Exec(everywhere(t), "INSERT INTO usage_flushes (edge_run, sequence) VALUES ('edge', 1) ON CONFLICT DO NOTHING")
 	if err == nil || postgres.Unacceptable(err) {
 		t.Errorf("a former version's mark: %v", err)
 	}

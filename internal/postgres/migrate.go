@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
@@ -58,13 +59,23 @@ func connect(ctx context.Context, db *sql.DB, logger *slog.Logger) (*sql.Conn, e
 const codeStarting = "57P03"
 
 // Migrate brings the database to the newest version of files and of the job
-// queue's own tables. Any number of processes may do so at once: one works, the
+// queue's own tables, and puts rows of accounts under the policies of secure. Any number of processes may do so at once: one works, the
 // others wait for its lock and find nothing left to do. Migrations only go
 // forward. It uses connections of its own, whose statements may take long.
 func Migrate(ctx context.Context, url string, files fs.FS, logger *slog.Logger) (err error) {
-	pool, err := pgxpool.New(ctx, url)
+	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return errMalformedURL
+	}
+	// Migrations change rows of all accounts, also where the owner has no more rights
+	// than others.
+	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, "SELECT set_config('signalbox.system', 'migration', false)")
+		return err
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return fmt.Errorf("open database to migrate: %w", err)
 	}
 	defer pool.Close()
 	db := stdlib.OpenDBFromPool(pool)
@@ -91,6 +102,9 @@ func Migrate(ctx context.Context, url string, files fs.FS, logger *slog.Logger) 
 		}
 	}()
 
+	if err := withConn(conn, func(c *pgx.Conn) error { return makeRole(ctx, c) }); err != nil {
+		return err
+	}
 	provider, err := goose.NewProvider(goose.DialectPostgres, db, files)
 	if err != nil {
 		return fmt.Errorf("read migrations: %w", err)
@@ -110,5 +124,10 @@ func Migrate(ctx context.Context, url string, files fs.FS, logger *slog.Logger) 
 	if _, err := jobs.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
 		return fmt.Errorf("migrate job queue: %w", err)
 	}
-	return nil
+	return withConn(conn, func(c *pgx.Conn) error { return secure(ctx, c) })
+}
+
+// withConn runs f with the connection that conn stands for.
+func withConn(conn *sql.Conn, f func(*pgx.Conn) error) error {
+	return conn.Raw(func(driver any) error { return f(driver.(*stdlib.Conn).Conn()) })
 }

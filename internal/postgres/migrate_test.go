@@ -40,7 +40,7 @@ func TestMigrate_by_three_processes_at_once(t *testing.T) {
 		t.Errorf("%d plans, %d versions; want each of the %d migrations applied once", plans, versions, len(files))
 	}
 	var locks int
-	if err := pool.QueryRow(t.Context(), "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").Scan(&locks); err != nil {
+	if err := pool.QueryRow(t.Context(), "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())").Scan(&locks); err != nil {
 		t.Fatal(err)
 	}
 	if locks != 0 {

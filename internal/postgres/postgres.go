@@ -73,6 +73,19 @@ func InTx(ctx context.Context, db Beginner, f func(pgx.Tx) error) error {
 	return Error("transaction", err)
 }
 
+// Snapshot runs f in a transaction that only reads, and sees the database as it is at
+// one moment.
+func Snapshot(ctx context.Context, db Scoped, f func(pgx.Tx) error) error {
+	return InTx(ctx, snapshots{db}, f)
+}
+
+type snapshots struct{ Scoped }
+
+// Begin implements Beginner.
+func (s snapshots) Begin(ctx context.Context) (pgx.Tx, error) {
+	return s.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+}
+
 // Error adds what was being done to the error of a statement. When the database
 // can't be reached it is a fault of kind Unavailable.
 func Error(doing string, err error) error {

@@ -22,7 +22,7 @@ func unitOf(ctx context.Context) *unit {
 }
 
 // Joining is a pool whose statements and transactions join the unit that their
-// context carries; without one it is the pool itself. A unit has one connection:
+// context carries; without one it is Scoped. A unit has one connection:
 // what is done with its context is done by one goroutine.
 type Joining struct{ Pool *pgxpool.Pool }
 
@@ -51,14 +51,14 @@ func (j Joining) Begin(ctx context.Context) (pgx.Tx, error) {
 	if u := unitOf(ctx); u != nil {
 		return u.tx.Begin(ctx)
 	}
-	return j.Pool.Begin(ctx)
+	return Scoped(j).Begin(ctx)
 }
 
 func (j Joining) db(ctx context.Context) DB {
 	if u := unitOf(ctx); u != nil {
 		return u.tx
 	}
-	return j.Pool
+	return Scoped(j)
 }
 
 // Unit runs f with a context that makes all of j's statements one transaction:
@@ -69,7 +69,7 @@ func (j Joining) Unit(ctx context.Context, f func(context.Context) error) error 
 		return f(ctx)
 	}
 	u := new(unit)
-	err := InTx(ctx, j.Pool, func(tx pgx.Tx) error {
+	err := InTx(ctx, Scoped(j), func(tx pgx.Tx) error {
 		u.tx = tx
 		return f(context.WithValue(ctx, unitKey{}, u))
 	})

@@ -22,11 +22,11 @@ import (
 // verify verifies a chain as it is in the database.
 func verify(t *testing.T, s *tenantstore.Store, chain string) (events int64, err error) {
 	t.Helper()
-	head, err := s.AuditHead(t.Context(), chain)
+	head, err := s.AuditHead(everywhere(t), chain)
 	if err != nil {
 		t.Fatal(err)
 	}
-	all, err := s.AuditEvents(t.Context(), chain, tenants.AuditFilter{}, 0, false, math.MaxInt32)
+	all, err := s.AuditEvents(everywhere(t), chain, tenants.AuditFilter{}, 0, false, math.MaxInt32)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +56,7 @@ func TestAudit_is_a_chain_that_the_database_and_the_program_agree_on(t *testing.
 	t.Parallel()
 	s, pool, _ := newStore(t)
 	for _, a := range odd() {
-		if err := s.Audit(t.Context(), a); err != nil {
+		if err := s.Audit(everywhere(t), a); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -66,12 +66,12 @@ func TestAudit_is_a_chain_that_the_database_and_the_program_agree_on(t *testing.
 		}
 	}
 	for _, sql := range []string{"UPDATE audit_events SET ip = 'x'", "DELETE FROM audit_events", "TRUNCATE audit_events"} {
-		if _, err := pool.Exec(t.Context(), sql); err == nil {
+		if _, err := pool.Exec(everywhere(t), sql); err == nil {
 			t.Errorf("%s was taken", sql)
 		}
 	}
 	// The place in the chain is not the writer's to say.
-	if _, err := pool.Exec(t.Context(), `INSERT INTO audit_events (chain, number, previous, hash, created_at, actor, action, subject, request_id, ip)
+	if _, err := pool.Exec(everywhere(t), `INSERT INTO audit_events (chain, number, previous, hash, created_at, actor, action, subject, request_id, ip)
 		VALUES ('account:A', 99, 'p', 'h', '2001-01-01', 'user', 'x', '', '', '')`); err != nil {
 		t.Fatal(err)
 	}
@@ -88,17 +88,17 @@ func TestAudit_chain_has_no_gap_whoever_writes_and_fails(t *testing.T) {
 	for w := range writers {
 		all.Go(func() {
 			for n := range each {
-				err := s.InTx(t.Context(), func(tx tenants.Store) error {
+				err := s.InTx(everywhere(t), func(tx tenants.Store) error {
 					// In the other order as others: chains are locked in one all the same.
 					accounts := []tenants.AccountID{"A", "B"}
 					for i := range accounts {
 						a := tenants.Audit{Caller: tenants.Caller{User: "U"}, Account: accounts[(i+w)%2], Action: "x", Subject: fmt.Sprint(w, n)}
-						if err := tx.Audit(t.Context(), a); err != nil {
+						if err := tx.Audit(everywhere(t), a); err != nil {
 							return err
 						}
 					}
-					failed := tx.InTx(t.Context(), func(tx tenants.Store) error {
-						return fmt.Errorf("undone: %w", tx.Audit(t.Context(), tenants.Audit{Account: "A", Action: "never"}))
+					failed := tx.InTx(everywhere(t), func(tx tenants.Store) error {
+						return fmt.Errorf("undone: %w", tx.Audit(everywhere(t), tenants.Audit{Account: "A", Action: "never"}))
 					})
 					if n%3 == 0 {
 						return failed
@@ -124,11 +124,11 @@ func TestAudit_shows_what_was_tampered_with_SEC_44(t *testing.T) {
 	t.Parallel()
 	s, pool, _ := newStore(t)
 	for n := range 6 {
-		if err := s.Audit(t.Context(), tenants.Audit{Caller: tenants.Caller{User: "U"}, Account: "A", Action: "x", Subject: fmt.Sprint(n), After: map[string]any{"n": n}}); err != nil {
+		if err := s.Audit(everywhere(t), tenants.Audit{Caller: tenants.Caller{User: "U"}, Account: "A", Action: "x", Subject: fmt.Sprint(n), After: map[string]any{"n": n}}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	noted, err := s.AuditHead(t.Context(), "account:A")
+	noted, err := s.AuditHead(everywhere(t), "account:A")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,15 +162,15 @@ func TestAudit_shows_what_was_tampered_with_SEC_44(t *testing.T) {
 		"one deleted, written anew": {shift + "DELETE FROM audit_events WHERE number = 3;" + forge, 6, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			tx, err := pool.Begin(t.Context())
+			tx, err := pool.Begin(everywhere(t))
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer tx.Rollback(t.Context()) //nolint:errcheck // all of it is undone
-			if _, err := tx.Exec(t.Context(), "ALTER TABLE audit_events DISABLE TRIGGER ALL; "+row.sql); err != nil {
+			defer tx.Rollback(everywhere(t)) //nolint:errcheck // all of it is undone
+			if _, err := tx.Exec(everywhere(t), "ALTER TABLE audit_events DISABLE TRIGGER ALL; "+row.sql); err != nil {
 				t.Fatal(err)
 			}
-			within := postgres.Within(t.Context(), tx)
+			within := postgres.Within(everywhere(t), tx)
 			check := func(kept ...audit.Head) error {
 				head, err := s.AuditHead(within, "account:A")
 				if err != nil {
@@ -197,7 +197,7 @@ func TestAudit_shows_what_was_tampered_with_SEC_44(t *testing.T) {
 			}
 		})
 	}
-	if err := s.Audit(t.Context(), tenants.Audit{Account: "A", Action: "x"}); err != nil {
+	if err := s.Audit(everywhere(t), tenants.Audit{Account: "A", Action: "x"}); err != nil {
 		t.Fatal(err)
 	}
 	if events, err := verify(t, s, "account:A"); err != nil || events != 7 {
@@ -230,25 +230,25 @@ func TestMigration_chains_what_there_is(t *testing.T) {
 	t.Parallel()
 	url := testenv.EmptyPostgres(t)
 	logger := slog.New(slog.DiscardHandler)
-	if err := postgres.Migrate(t.Context(), url, upTo(t, auditMigration), logger); err != nil {
+	if err := postgres.Migrate(everywhere(t), url, upTo(t, auditMigration), logger); err != nil {
 		t.Fatal(err)
 	}
-	pool, err := pgxpool.New(t.Context(), url)
+	pool, err := pgxpool.New(everywhere(t), url)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer pool.Close()
-	if _, err := pool.Exec(t.Context(), `INSERT INTO audit_events (account_id, tenant_id, user_id, token_id, action, subject, request_id, ip, before, after)
+	if _, err := pool.Exec(everywhere(t), `INSERT INTO audit_events (account_id, tenant_id, user_id, token_id, action, subject, request_id, ip, before, after)
 		SELECT CASE WHEN n % 3 > 0 THEN 'A' || n % 2 END, 'T', CASE WHEN n % 4 > 0 THEN 'U' END, CASE WHEN n % 5 = 0 THEN 'K' END, 'x', 'ü' || n, 'r', '::1',
 			jsonb_build_object('n', n, 'text', 'ü"<'), CASE WHEN n % 2 = 0 THEN '{}'::jsonb END FROM generate_series(1, 60) n`); err != nil {
 		t.Fatal(err)
 	}
-	if err := postgres.Migrate(t.Context(), url, migrations.Files, logger); err != nil {
+	if err := postgres.Migrate(everywhere(t), url, migrations.Files, logger); err != nil {
 		t.Fatal(err)
 	}
 	s := tenantstore.New(pool, new(queue))
 	var total int64
-	chains, err := s.AuditChains(t.Context(), "", 100)
+	chains, err := s.AuditChains(everywhere(t), "", 100)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -262,7 +262,7 @@ func TestMigration_chains_what_there_is(t *testing.T) {
 	if total != 60 || len(chains) != 4 {
 		t.Errorf("%d events in the chains %v, want 60 in 4", total, chains)
 	}
-	if err := s.Audit(t.Context(), tenants.Audit{Account: "A1", Action: "x"}); err != nil {
+	if err := s.Audit(everywhere(t), tenants.Audit{Account: "A1", Action: "x"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := verify(t, s, "account:A1"); err != nil {

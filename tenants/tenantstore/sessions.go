@@ -27,12 +27,12 @@ const (
 //
 // A session that ended stays as a row without data until it would have expired,
 // so that a request still under way can't write it back.
-type Sessions struct{ pool *pgxpool.Pool }
+type Sessions struct{ pool postgres.Scoped }
 
 var _ scs.CtxStore = (*Sessions)(nil)
 
 // NewSessions makes a Sessions.
-func NewSessions(pool *pgxpool.Pool) *Sessions { return &Sessions{pool: pool} }
+func NewSessions(pool *pgxpool.Pool) *Sessions { return &Sessions{pool: postgres.Scoped{Pool: pool}} }
 
 // alive are the sessions that didn't end.
 const alive = `data <> '' AND expiry > now() AND seen_at > now() - CASE WHEN remembered THEN $2::interval ELSE $3::interval END`

@@ -15,6 +15,7 @@ import (
 
 	"github.com/signalbox/signalbox/internal/fault"
 	"github.com/signalbox/signalbox/internal/postgres"
+	"github.com/signalbox/signalbox/internal/scope"
 	"github.com/signalbox/signalbox/internal/testenv"
 	"github.com/signalbox/signalbox/tenants"
 	"github.com/signalbox/signalbox/tenants/tenantstore"
@@ -34,9 +35,15 @@ func (q *queue) InsertTx(_ context.Context, _ pgx.Tx, args river.JobArgs, _ *riv
 	return q.err
 }
 
+// everywhere is the context of a test that looks at the rows of all accounts.
+func everywhere(t testing.TB) context.Context {
+	t.Helper()
+	return scope.System(t.Context(), scope.Usage)
+}
+
 func newStore(t *testing.T) (*tenantstore.Store, *pgxpool.Pool, *queue) {
 	t.Helper()
-	pool, err := postgres.Open(t.Context(), testenv.Postgres(t), nil)
+	pool, err := postgres.Open(everywhere(t), testenv.Postgres(t), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,9 +51,9 @@ func newStore(t *testing.T) (*tenantstore.Store, *pgxpool.Pool, *queue) {
 	q := new(queue)
 	s := tenantstore.New(pool, q)
 	for _, err := range []error{
-		s.CreateAccount(t.Context(), tenants.Account{ID: "A", Name: "A", Plan: "free"}),
-		s.CreateTenant(t.Context(), tenants.Tenant{ID: "T1", Account: "A", Slug: "one", Name: "One", Status: tenants.Active, Hosts: []string{"one.example", "localhost:1"}}),
-		s.CreateTenant(t.Context(), tenants.Tenant{ID: "T2", Account: "A", Slug: "two", Name: "Two", Status: tenants.Active}),
+		s.CreateAccount(everywhere(t), tenants.Account{ID: "A", Name: "A", Plan: "free"}),
+		s.CreateTenant(everywhere(t), tenants.Tenant{ID: "T1", Account: "A", Slug: "one", Name: "One", Status: tenants.Active, Hosts: []string{"one.example", "localhost:1"}}),
+		s.CreateTenant(everywhere(t), tenants.Tenant{ID: "T2", Account: "A", Slug: "two", Name: "Two", Status: tenants.Active}),
 	} {
 		if err != nil {
 			t.Fatal(err)
@@ -66,7 +73,7 @@ func wantCode(t *testing.T, err error, kind fault.Kind, code string) {
 func TestConflicts_have_codes(t *testing.T) {
 	t.Parallel()
 	s, _, _ := newStore(t)
-	ctx := t.Context()
+	ctx := everywhere(t)
 	wantCode(t, s.CreateTenant(ctx, tenants.Tenant{ID: "T3", Account: "A", Slug: "one", Name: "x", Status: tenants.Active}), fault.Conflict, "slug_taken")
 	wantCode(t, s.SetHosts(ctx, "T2", []string{"one.example"}), fault.Conflict, "host_taken")
 	if err := s.CreateUser(ctx, tenants.User{ID: "U1", Email: "Ada@example.com"}, "ada@example.com", "h"); err != nil {
@@ -79,10 +86,10 @@ func TestHosts_are_replaced(t *testing.T) {
 	t.Parallel()
 	s, _, _ := newStore(t)
 	for _, hosts := range [][]string{{"localhost:1", "new.example"}, {"localhost:1", "new.example"}, {}} {
-		if err := s.SetHosts(t.Context(), "T1", hosts); err != nil {
+		if err := s.SetHosts(everywhere(t), "T1", hosts); err != nil {
 			t.Fatal(err)
 		}
-		got, err := s.Tenant(t.Context(), "T1")
+		got, err := s.Tenant(everywhere(t), "T1")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -90,7 +97,7 @@ func TestHosts_are_replaced(t *testing.T) {
 			t.Error(diff)
 		}
 	}
-	if _, err := s.TenantByHost(t.Context(), "one.example"); fault.KindOf(err) != fault.NotFound {
+	if _, err := s.TenantByHost(everywhere(t), "one.example"); fault.KindOf(err) != fault.NotFound {
 		t.Errorf("a former host: %v", err)
 	}
 }
@@ -99,30 +106,30 @@ func TestChange_and_its_job_and_audit_are_one_transaction(t *testing.T) {
 	t.Parallel()
 	s, pool, q := newStore(t)
 	q.err = errors.New("no queue")
-	err := s.InTx(t.Context(), func(tx tenants.Store) error {
-		if err := tx.Audit(t.Context(), tenants.Audit{Account: "A", Tenant: "T1", Action: "test", Subject: "x"}); err != nil {
+	err := s.InTx(everywhere(t), func(tx tenants.Store) error {
+		if err := tx.Audit(everywhere(t), tenants.Audit{Account: "A", Tenant: "T1", Action: "test", Subject: "x"}); err != nil {
 			return err
 		}
-		return tx.Touch(t.Context(), "T1")
+		return tx.Touch(everywhere(t), "T1")
 	})
 	if !errors.Is(err, q.err) {
 		t.Errorf("error = %v", err)
 	}
 	var revision, audits int64
-	if err := pool.QueryRow(t.Context(), "SELECT revision, (SELECT count(*) FROM audit_events) FROM tenants WHERE id = 'T1'").Scan(&revision, &audits); err != nil || revision != 0 || audits != 0 {
+	if err := pool.QueryRow(everywhere(t), "SELECT revision, (SELECT count(*) FROM audit_events) FROM tenants WHERE id = 'T1'").Scan(&revision, &audits); err != nil || revision != 0 || audits != 0 {
 		t.Errorf("revision %d and %d audits are left, %v", revision, audits, err)
 	}
 	q.err = nil
 	var all sync.WaitGroup
 	for range 10 {
 		all.Go(func() {
-			if err := s.Touch(t.Context(), "T1"); err != nil {
+			if err := s.Touch(everywhere(t), "T1"); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	all.Wait()
-	got, err := s.Tenant(t.Context(), "T1")
+	got, err := s.Tenant(everywhere(t), "T1")
 	if err != nil || got.Revision != 10 {
 		t.Errorf("revision = %d, %v; want one for each change", got.Revision, err)
 	}
@@ -134,7 +141,7 @@ func TestChange_and_its_job_and_audit_are_one_transaction(t *testing.T) {
 func TestRows_of_another_tenant_are_out_of_reach(t *testing.T) {
 	t.Parallel()
 	s, _, _ := newStore(t)
-	ctx := t.Context()
+	ctx := everywhere(t)
 	now := time.Now().Truncate(time.Microsecond).UTC()
 	for _, id := range []tenants.ID{"T1", "T2"} {
 		for _, err := range []error{
@@ -189,7 +196,7 @@ func TestRows_of_another_tenant_are_out_of_reach(t *testing.T) {
 func TestDeleteTenant_leaves_nothing_but_the_ledger(t *testing.T) {
 	t.Parallel()
 	s, pool, _ := newStore(t)
-	ctx, now := t.Context(), time.Now()
+	ctx, now := everywhere(t), time.Now()
 	for _, sql := range []string{
 		"INSERT INTO usage_top (tenant_id, dimension, step, at, value, accepted) VALUES ('T1', 'user', 'day', $1, 'ann', 1), ('T2', 'user', 'day', $1, 'bob', 1)",
 		"INSERT INTO usage_hubs (tenant_id, hub, last_used_on) VALUES ('T1', 'chat', $1), ('T2', 'chat', $1)",
@@ -214,7 +221,7 @@ func TestDeleteTenant_leaves_nothing_but_the_ledger(t *testing.T) {
 func TestClaimRequest_waits_for_no_other_key(t *testing.T) {
 	t.Parallel()
 	s, _, _ := newStore(t)
-	ctx, now := t.Context(), time.Now()
+	ctx, now := everywhere(t), time.Now()
 	if err := s.CreateUser(ctx, tenants.User{ID: "U1", Email: "ada@example.com"}, "ada@example.com", "h"); err != nil {
 		t.Fatal(err)
 	}
@@ -251,12 +258,12 @@ func TestLimits_overrides_end(t *testing.T) {
 	t.Parallel()
 	s, pool, _ := newStore(t)
 	now := time.Now()
-	_, err := pool.Exec(t.Context(), `INSERT INTO limit_overrides (tenant_id, code, value, expires_at) VALUES
+	_, err := pool.Exec(everywhere(t), `INSERT INTO limit_overrides (tenant_id, code, value, expires_at) VALUES
 		('T1', 'max_connections', 7, NULL), ('T1', 'max_hubs', 8, $1), ('T2', 'max_connections', 9, NULL)`, now.Add(-time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, overrides, err := s.Limits(t.Context(), "T1", now)
+	plan, overrides, err := s.Limits(everywhere(t), "T1", now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,7 +276,7 @@ func TestLimits_overrides_end(t *testing.T) {
 func TestForget_keeps_what_is_recent(t *testing.T) {
 	t.Parallel()
 	s, pool, _ := newStore(t)
-	ctx, now := t.Context(), time.Now()
+	ctx, now := everywhere(t), time.Now()
 	for _, at := range []time.Time{now.Add(-time.Hour), now} {
 		if _, err := s.Attempt(ctx, at, at.Add(-time.Hour*24), "ip:x"); err != nil {
 			t.Fatal(err)
@@ -291,7 +298,7 @@ func TestForget_keeps_what_is_recent(t *testing.T) {
 func TestLockAccount_counts_after_it_waited(t *testing.T) {
 	t.Parallel()
 	s, pool, _ := newStore(t)
-	ctx := t.Context()
+	ctx := everywhere(t)
 	var counted int
 	var second sync.WaitGroup
 	err := s.InTx(ctx, func(first tenants.Store) error {
@@ -324,7 +331,7 @@ func waitForLock(t *testing.T, pool *pgxpool.Pool) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
 		var waits bool
-		err := pool.QueryRow(t.Context(), "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')").Scan(&waits)
+		err := pool.QueryRow(everywhere(t), "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')").Scan(&waits)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -338,7 +345,7 @@ func waitForLock(t *testing.T, pool *pgxpool.Pool) {
 func TestWebhookSecrets_overlap_and_end(t *testing.T) {
 	t.Parallel()
 	s, _, _ := newStore(t)
-	ctx, now := t.Context(), time.Now().UTC().Truncate(time.Microsecond)
+	ctx, now := everywhere(t), time.Now().UTC().Truncate(time.Microsecond)
 	rotate := func(id string, at, formerUntil time.Time) {
 		t.Helper()
 		if err := s.RotateWebhookSecret(ctx, "T1", tenants.WebhookSecret{ID: id, Sealed: []byte(id), Hint: "h", CreatedAt: at}, formerUntil); err != nil {

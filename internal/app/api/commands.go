@@ -13,6 +13,7 @@ import (
 	"github.com/signalbox/signalbox/billing/billingstore"
 	"github.com/signalbox/signalbox/internal/fault"
 	"github.com/signalbox/signalbox/internal/postgres"
+	"github.com/signalbox/signalbox/internal/scope"
 	"github.com/signalbox/signalbox/migrations"
 	"github.com/signalbox/signalbox/tenants"
 )
@@ -93,7 +94,7 @@ func Seed(ctx context.Context, c Config, in io.Reader, out io.Writer, logger *sl
 			Primary: tenants.Secret(t.PrimaryKey), Secondary: tenants.Secret(t.SecondaryKey),
 		})
 	}
-	seeded, err := k.service.Seed(ctx, seed)
+	seeded, err := k.service.Seed(scope.System(ctx, scope.Seed), seed)
 	if err != nil {
 		return fmt.Errorf("seed: %w", err)
 	}
@@ -134,7 +135,7 @@ func Correct(ctx context.Context, c Config, in io.Reader) error {
 		return err
 	}
 	defer pool.Close()
-	return explained(billing.NewService(billingstore.New(pool), nil).Correct(ctx, billing.Correction{
+	return explained(billing.NewService(billingstore.New(pool), nil).Correct(scope.System(ctx, scope.Operator), billing.Correction{
 		Tenant: input.Tenant, Hub: input.Hub, Concerns: input.Concerns, Reason: input.Reason, Actor: input.Actor,
 		Amounts: billing.Amounts{
 			Accepted: input.Accepted, Delivered: input.Delivered, DeliveredBytes: input.DeliveredBytes,

@@ -21,6 +21,7 @@ import (
 	"github.com/signalbox/signalbox/billing/usage"
 	"github.com/signalbox/signalbox/internal/fleet"
 	"github.com/signalbox/signalbox/internal/redisclient"
+	"github.com/signalbox/signalbox/internal/scope"
 	"github.com/signalbox/signalbox/internal/testenv"
 	"github.com/signalbox/signalbox/tenants"
 	"github.com/signalbox/signalbox/tenants/directory"
@@ -163,7 +164,7 @@ func TestLive_tells_those_who_watch_and_nobody_else(t *testing.T) {
 	}
 	watched, user := signUp("ada@example.com")
 	ignored, _ := signUp("bob@example.com")
-	_, secret, err := r.app.core.service.CreateAPIToken(t.Context(), tenants.Caller{User: tenants.UserID(user)}, "", tenants.NewAPIToken{Name: "test"})
+	_, secret, err := r.app.core.service.CreateAPIToken(scope.ForUser(t.Context(), user, ""), tenants.Caller{User: tenants.UserID(user)}, "", tenants.NewAPIToken{Name: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,6 +31,7 @@ import (
 	"github.com/signalbox/signalbox/internal/httpserver"
 	"github.com/signalbox/signalbox/internal/outbound"
 	"github.com/signalbox/signalbox/internal/redisclient"
+	"github.com/signalbox/signalbox/internal/scope"
 	"github.com/signalbox/signalbox/internal/telemetry"
 	"github.com/signalbox/signalbox/tenants"
 	"github.com/signalbox/signalbox/tenants/deliveries"
@@ -265,11 +266,11 @@ func (a *app) run(ctx context.Context) error {
 	if _, err := a.core.service.SystemTenant(ctx); err != nil {
 		return fmt.Errorf("make system tenant: %w", err)
 	}
-	if err := a.jobs.Start(context.WithoutCancel(ctx)); err != nil {
+	if err := a.jobs.Start(scope.System(context.WithoutCancel(ctx), scope.Jobs)); err != nil {
 		return fmt.Errorf("start job queue: %w", err)
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
+	background, stopBackground := context.WithCancel(scope.System(context.WithoutCancel(ctx), scope.Usage))
 	for _, work := range []func(context.Context) error{a.documents.keepComplete, a.collector.Run, a.sweeper.Run, a.spending.run, a.keepLedger, a.live.run} {
 		group.Go(func() error { return work(background) })
 	}

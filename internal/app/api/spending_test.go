@@ -13,6 +13,7 @@ import (
 
 	"github.com/signalbox/signalbox/billing/usage"
 	"github.com/signalbox/signalbox/internal/redisclient"
+	"github.com/signalbox/signalbox/internal/scope"
 	"github.com/signalbox/signalbox/internal/telemetry"
 	"github.com/signalbox/signalbox/internal/testenv"
 	"github.com/signalbox/signalbox/tenants"
@@ -22,12 +23,12 @@ import (
 // accounts.
 func openIdle(t *testing.T) *app {
 	t.Helper()
-	signals, err := telemetry.Start(t.Context(), telemetry.Config{Service: "api"})
+	signals, err := telemetry.Start(everywhere(t), telemetry.Config{Service: "api"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = signals.Shutdown(context.Background()) })
-	a, err := open(t.Context(), testConfig(t, testenv.Postgres(t), testenv.Redis(t)), slog.New(slog.DiscardHandler), io.Discard, signals)
+	a, err := open(everywhere(t), testConfig(t, testenv.Postgres(t), testenv.Redis(t)), slog.New(slog.DiscardHandler), io.Discard, signals)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +41,7 @@ func openIdle(t *testing.T) *app {
 func TestSpending(t *testing.T) {
 	t.Parallel()
 	a := openIdle(t)
-	_, err := a.core.pool.Exec(t.Context(), `
+	_, err := a.core.pool.Exec(everywhere(t), `
 		INSERT INTO users (id, email, email_key, password_hash) VALUES ('U1', 'owner@example.com', 'owner@example.com', ''), ('U2', 'dev@example.com', 'dev@example.com', '');
 		INSERT INTO accounts (id, name, plan, anchor_on) VALUES ('A', 'Acme', 'pro', '2026-01-05');
 		INSERT INTO members (account_id, user_id, role) VALUES ('A', 'U1', 'owner'), ('A', 'U2', 'developer');
@@ -55,22 +56,22 @@ func TestSpending(t *testing.T) {
 	use := func(messages int64) {
 		t.Helper()
 		sequence++
-		if _, err := a.ledger.Commit(t.Context(), usage.Flush{EdgeRun: "e", Sequence: sequence, SentAt: now, Deltas: []usage.Delta{
+		if _, err := a.ledger.Commit(everywhere(t), usage.Flush{EdgeRun: "e", Sequence: sequence, SentAt: now, Deltas: []usage.Delta{
 			{Tenant: "T", Hub: "chat", Minute: now, Delivered: messages},
 		}}); err != nil {
 			t.Fatal(err)
 		}
-		s.changed(t.Context(), []tenants.ID{"T"})
+		s.changed(everywhere(t), []tenants.ID{"T"})
 	}
 	round := func(at time.Time) {
 		t.Helper()
-		if err := s.round(t.Context(), at); err != nil {
+		if err := s.round(everywhere(t), at); err != nil {
 			t.Fatal(err)
 		}
 	}
 	mails := func() (subjects []string) {
 		t.Helper()
-		all, err := a.core.store.RecentMail(t.Context(), 10)
+		all, err := a.core.store.RecentMail(everywhere(t), 10)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -83,7 +84,7 @@ func TestSpending(t *testing.T) {
 		return subjects
 	}
 	live := func() string {
-		v, err := a.redis.HGet(t.Context(), redisclient.Spending("A"), "messages").Result()
+		v, err := a.redis.HGet(everywhere(t), redisclient.Spending("A"), "messages").Result()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -110,12 +111,12 @@ func TestSpending(t *testing.T) {
 		t.Errorf("mails of 100 %%: %q", m)
 	}
 	// An edge counts 7 and is killed before it can flush them.
-	sub, err := a.core.service.SubscriptionOf(t.Context(), "A")
+	sub, err := a.core.service.SubscriptionOf(everywhere(t), "A")
 	if err != nil {
 		t.Fatal(err)
 	}
 	from, _ := tenants.Period(sub.AnchorDay, now)
-	if total, known, err := usage.Spend(t.Context(), a.redis, usage.Report{Account: "A", From: from, Run: "r", Sequence: 1, Spent: usage.Spent{Messages: 7}}); err != nil || !known || total.Messages != 107 {
+	if total, known, err := usage.Spend(everywhere(t), a.redis, usage.Report{Account: "A", From: from, Run: "r", Sequence: 1, Spent: usage.Spent{Messages: 7}}); err != nil || !known || total.Messages != 107 {
 		t.Fatal(total, known, err)
 	}
 	const later = trueAfter + time.Hour // a round's own time counts, too
@@ -129,7 +130,7 @@ func TestSpending(t *testing.T) {
 	if live() != "100" {
 		t.Errorf("the live count is %s, want what the ledger has", live())
 	}
-	if _, known, err := usage.Spend(t.Context(), a.redis, usage.Report{Account: "A", From: from.AddDate(0, -1, 0), Run: "r", Sequence: 2, Spent: usage.Spent{Messages: 5}}); err != nil || known || live() != "100" {
+	if _, known, err := usage.Spend(everywhere(t), a.redis, usage.Report{Account: "A", From: from.AddDate(0, -1, 0), Run: "r", Sequence: 2, Spent: usage.Spent{Messages: 5}}); err != nil || known || live() != "100" {
 		t.Errorf("a period that is over counts: %t, %v", known, err)
 	}
 }
@@ -140,14 +141,14 @@ func TestSpending_goes_on_after_accounts_that_fail(t *testing.T) {
 	t.Parallel()
 	a := openIdle(t)
 	const accounts = spendingBatch + 20
-	_, err := a.core.pool.Exec(t.Context(), `
+	_, err := a.core.pool.Exec(everywhere(t), `
 		INSERT INTO accounts (id, name, plan) SELECT 'A' || n, 'A', 'free' FROM generate_series(1, $1) n`, accounts)
 	if err == nil {
-		_, err = a.core.pool.Exec(t.Context(), `
+		_, err = a.core.pool.Exec(everywhere(t), `
 			INSERT INTO tenants (id, account_id, slug, name, status) SELECT 'T' || n, 'A' || n, 's' || n, 'T', 'active' FROM generate_series(1, $1) n`, accounts)
 	}
 	if err == nil {
-		_, err = a.core.pool.Exec(t.Context(), `
+		_, err = a.core.pool.Exec(everywhere(t), `
 			INSERT INTO budgets (account_id, messages, steps, action)
 			SELECT 'A' || n, 100, '{50}', CASE WHEN n < $1 THEN 'refuse_publish' ELSE 'notify' END FROM generate_series(1, $2) n`, mostFailures, accounts)
 	}
@@ -162,30 +163,30 @@ func TestSpending_goes_on_after_accounts_that_fail(t *testing.T) {
 		ids = append(ids, id)
 		f.Deltas = append(f.Deltas, usage.Delta{Tenant: id, Hub: "chat", Minute: now, Delivered: 50})
 	}
-	if _, err := a.ledger.Commit(t.Context(), f); err != nil {
+	if _, err := a.ledger.Commit(everywhere(t), f); err != nil {
 		t.Fatal(err)
 	}
 	broken := make(map[tenants.ID]bool)
 	for n := 1; n < mostFailures; n++ {
 		broken[tenants.ID(fmt.Sprint("T", n))] = true
-		if err := a.redis.Set(t.Context(), redisclient.Spending(tenants.AccountID(fmt.Sprint("A", n))), "no hash", 0).Err(); err != nil {
+		if err := a.redis.Set(everywhere(t), redisclient.Spending(tenants.AccountID(fmt.Sprint("A", n))), "no hash", 0).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	a.spending.changed(t.Context(), ids)
-	if err := a.spending.round(t.Context(), now); err == nil || !strings.Contains(err.Error(), "account A1:") {
+	a.spending.changed(everywhere(t), ids)
+	if err := a.spending.round(everywhere(t), now); err == nil || !strings.Contains(err.Error(), "account A1:") {
 		t.Errorf("what fails isn't said: %v", err)
 	}
 	var told int
-	if err := a.core.pool.QueryRow(t.Context(), "SELECT count(DISTINCT account_id) FROM budget_notices").Scan(&told); err != nil || told != accounts {
+	if err := a.core.pool.QueryRow(everywhere(t), "SELECT count(DISTINCT account_id) FROM budget_notices").Scan(&told); err != nil || told != accounts {
 		t.Errorf("%d of %d accounts are told, %v", told, accounts, err)
 	}
 	if diff := cmp.Diff(broken, a.spending.dirty); diff != "" {
 		t.Errorf("left for the next round: %s", diff)
 	}
 	// When everything fails, nothing is forgotten.
-	a.spending.changed(t.Context(), ids)
-	ctx, cancel := context.WithCancel(t.Context())
+	a.spending.changed(everywhere(t), ids)
+	ctx, cancel := context.WithCancel(everywhere(t))
 	cancel()
 	if err := a.spending.round(ctx, now); err == nil || len(a.spending.dirty) != accounts {
 		t.Errorf("%d of %d are left, %v", len(a.spending.dirty), accounts, err)
@@ -197,7 +198,7 @@ func TestSpending_goes_on_after_accounts_that_fail(t *testing.T) {
 func TestSpending_tells_once_in_an_hour(t *testing.T) {
 	t.Parallel()
 	a := openIdle(t)
-	_, err := a.core.pool.Exec(t.Context(), `
+	_, err := a.core.pool.Exec(everywhere(t), `
 		INSERT INTO users (id, email, email_key, password_hash) VALUES ('U1', 'owner@example.com', 'owner@example.com', '');
 		INSERT INTO accounts (id, name, plan) VALUES ('A', 'Acme', 'pro');
 		INSERT INTO members (account_id, user_id, role) VALUES ('A', 'U1', 'owner');
@@ -207,14 +208,14 @@ func TestSpending_tells_once_in_an_hour(t *testing.T) {
 		t.Fatal(err)
 	}
 	now := time.Now()
-	if _, err := a.ledger.Commit(t.Context(), usage.Flush{EdgeRun: "e", Sequence: 1, SentAt: now, Deltas: []usage.Delta{
+	if _, err := a.ledger.Commit(everywhere(t), usage.Flush{EdgeRun: "e", Sequence: 1, SentAt: now, Deltas: []usage.Delta{
 		{Tenant: "T", Hub: "chat", Minute: now, Delivered: 100},
 	}}); err != nil {
 		t.Fatal(err)
 	}
 	do := func(sql string, args ...any) {
 		t.Helper()
-		if _, err := a.core.pool.Exec(t.Context(), sql, args...); err != nil {
+		if _, err := a.core.pool.Exec(everywhere(t), sql, args...); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -222,12 +223,12 @@ func TestSpending_tells_once_in_an_hour(t *testing.T) {
 		t.Helper()
 		if budget > 0 {
 			do("UPDATE budgets SET messages = $1", budget)
-			a.spending.changed(t.Context(), []tenants.ID{"T"})
+			a.spending.changed(everywhere(t), []tenants.ID{"T"})
 		}
-		if err := a.spending.round(t.Context(), now); err != nil {
+		if err := a.spending.round(everywhere(t), now); err != nil {
 			t.Fatal(err)
 		}
-		sent, err := a.core.store.RecentMail(t.Context(), 100)
+		sent, err := a.core.store.RecentMail(everywhere(t), 100)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -266,3 +267,6 @@ func TestSpending_tells_once_in_an_hour(t *testing.T) {
 	do("DELETE FROM budget_notices WHERE budget = 1")
 	look(98, all, twenty, all, ten)
 }
+
+// everywhere is the context of what looks after the accounts of all.
+func everywhere(t *testing.T) context.Context { return scope.System(t.Context(), scope.Usage) }
