@@ -19,6 +19,10 @@ type Store interface {
 	Subscribed(ctx context.Context, account tenants.AccountID, at time.Time) (from, to time.Time, plans []PlanSince, err error)
 	// AccountAmounts sums the ledger over the days of [from, to), by tenant.
 	AccountAmounts(ctx context.Context, account tenants.AccountID, from, to time.Time) ([]TenantAmounts, error)
+	// UsedAt returns what an account has used of what plans allow over the days of
+	// [from, to): of the days that are named by their hours, of the others by the day
+	// or the hour.
+	UsedAt(ctx context.Context, account tenants.AccountID, from, to time.Time, byHour []time.Time) ([]UsedAt, error)
 	// AnchorDay is that of the account of a tenant.
 	AnchorDay(ctx context.Context, t tenants.ID) (int, error)
 	// Spent returns what the accounts of some tenants have used in their periods that

@@ -82,6 +82,14 @@ type Charge struct {
 	Amount   int64 // cents, rounded down
 }
 
+// UsedAt is what was used in the hour or the day that begins at At.
+type UsedAt struct {
+	At                time.Time
+	Day               bool
+	Messages          int64
+	ConnectionSeconds int64
+}
+
 // PlanSince says that an account has had a plan from a time on.
 type PlanSince struct {
 	Plan  Plan
@@ -112,7 +120,19 @@ func (s *Service) Statement(ctx context.Context, account tenants.AccountID, at t
 	for _, t := range used {
 		st.Totals = st.Totals.Plus(t.Amounts)
 	}
-	st.rate()
+	var when []UsedAt
+	if len(st.Plans) > 1 {
+		var changes []time.Time
+		for _, p := range st.Plans[1:] {
+			if day := p.From.Truncate(24 * time.Hour); len(changes) == 0 || !day.Equal(changes[len(changes)-1]) {
+				changes = append(changes, day)
+			}
+		}
+		if when, err = s.store.UsedAt(ctx, account, from, to, changes); err != nil {
+			return Statement{}, err
+		}
+	}
+	st.rate(when)
 	return st, nil
 }
 
@@ -135,20 +155,24 @@ func spans(plans []PlanSince, from, to time.Time) []PlanSpan {
 	return list
 }
 
-// rate says what the statement's usage costs. A plan that lasted for a part of the
-// period costs and allows that part, to the second, rounded down. The parts of the
-// allowance add up. What is beyond them is divided over the plans by time as well, each
-// part at its plan's price: a change in the last minute makes nothing cheaper.
-func (st *Statement) rate() {
+// rate says what the statement's usage costs; when is what was used when, and isn't
+// looked at where there was one plan. A plan that lasted for a part of the period costs
+// and allows that part, to the second, rounded down. The parts of the allowance add up.
+// What is beyond them is divided over the plans by what each was used beyond its own
+// part, at its price: a change afterwards makes nothing cheaper.
+func (st *Statement) rate(when []UsedAt) {
 	length := int64(st.To.Sub(st.From) / time.Second)
-	seconds := make([]int64, len(st.Plans))
+	messages, seconds := st.usedBy(when)
+	var beyond [2][]int64 // of messages and of seconds of connections
 	for i, p := range st.Plans {
 		// Plans change between two seconds; the spans' seconds must add up.
-		seconds[i] = p.To.Unix() - p.From.Unix()
-		st.MessagesAllowed += part(p.Plan.MessagesPerMonth, seconds[i], length)
-		st.ConnectionMinutesAllowed += part(p.Plan.ConnectionMinutesPerMonth, seconds[i], length)
+		lasted := p.To.Unix() - p.From.Unix()
+		ofMessages, ofMinutes := part(p.Plan.MessagesPerMonth, lasted, length), part(p.Plan.ConnectionMinutesPerMonth, lasted, length)
+		st.MessagesAllowed += ofMessages
+		st.ConnectionMinutesAllowed += ofMinutes
+		beyond[0], beyond[1] = append(beyond[0], max(0, messages[i]-ofMessages)), append(beyond[1], max(0, seconds[i]-60*ofMinutes))
 		if p.Plan.Price > 0 {
-			st.charge(Charge{Kind: ChargePlan, Plan: p.Plan.ID, Quantity: seconds[i], Price: p.Plan.Price, Amount: part(p.Plan.Price, seconds[i], length)})
+			st.charge(Charge{Kind: ChargePlan, Plan: p.Plan.ID, Quantity: lasted, Price: p.Plan.Price, Amount: part(p.Plan.Price, lasted, length)})
 		}
 	}
 	if len(st.Plans) == 0 {
@@ -158,23 +182,67 @@ func (st *Statement) rate() {
 	used := Values{Accepted: st.Totals.Accepted, Delivered: st.Totals.Delivered, ConnectionSeconds: st.Totals.ConnectionSeconds}
 	st.ExtraMessages = max(0, used.Messages()-st.MessagesAllowed)
 	st.ExtraConnectionMinutes = max(0, used.ConnectionMinutes()-st.ConnectionMinutesAllowed)
-	st.extra(ChargeMessages, st.ExtraMessages, seconds, length, func(p Plan) int64 { return p.ExtraMessagesPrice })
-	st.extra(ChargeMinutes, st.ExtraConnectionMinutes, seconds, length, func(p Plan) int64 { return p.ExtraMinutesPrice })
+	st.extra(ChargeMessages, st.ExtraMessages, beyond[0], func(p Plan) int64 { return p.ExtraMessagesPrice })
+	st.extra(ChargeMinutes, st.ExtraConnectionMinutes, beyond[1], func(p Plan) int64 { return p.ExtraMinutesPrice })
 }
 
-// extra charges what was used beyond the allowance. The last plan has what rounding
-// leaves of it.
-func (st *Statement) extra(kind ChargeKind, quantity int64, seconds []int64, length int64, price func(Plan) int64) {
+// usedBy sums what was used under each of the plans. An hour in which the plan changed
+// counts as the dearest one's that it had.
+func (st *Statement) usedBy(when []UsedAt) (messages, seconds []int64) {
+	messages, seconds = make([]int64, len(st.Plans)), make([]int64, len(st.Plans))
+	if len(st.Plans) == 1 {
+		messages[0], seconds[0] = st.Totals.Accepted+st.Totals.Delivered, st.Totals.ConnectionSeconds
+	}
+	for _, u := range when {
+		width := time.Hour
+		if u.Day {
+			width = 24 * time.Hour
+		}
+		ofMessages, ofSeconds := -1, -1
+		for i, p := range st.Plans {
+			if !p.From.Before(u.At.Add(width)) || !u.At.Before(p.To) {
+				continue
+			}
+			if ofMessages < 0 || p.Plan.ExtraMessagesPrice > st.Plans[ofMessages].Plan.ExtraMessagesPrice {
+				ofMessages = i
+			}
+			if ofSeconds < 0 || p.Plan.ExtraMinutesPrice > st.Plans[ofSeconds].Plan.ExtraMinutesPrice {
+				ofSeconds = i
+			}
+		}
+		if ofMessages >= 0 {
+			messages[ofMessages] += u.Messages
+			seconds[ofSeconds] += u.ConnectionSeconds
+		}
+	}
+	return messages, seconds
+}
+
+// extra charges what was used beyond the allowance, in the parts that beyond has of it
+// by plans.
+func (st *Statement) extra(kind ChargeKind, quantity int64, beyond []int64, price func(Plan) int64) {
 	const million = 1_000_000
+	whole, last := int64(0), len(beyond)-1 // the last one has what rounding leaves
+	for i, n := range beyond {
+		if whole += n; n > 0 {
+			last = i
+		}
+	}
 	left := quantity
 	for i, p := range st.Plans {
-		of := left
-		if i < len(st.Plans)-1 {
-			of = part(quantity, seconds[i], length)
+		of := int64(0)
+		switch {
+		case i == last:
+			of = left
+		case beyond[i] > 0:
+			of = part(quantity, beyond[i], whole)
 		}
 		left -= of
 		if price := price(p.Plan); price > 0 && of > 0 {
 			st.charge(Charge{Kind: kind, Plan: p.Plan.ID, Quantity: of, Price: price, Amount: part(price, of, million)})
+		}
+		if i == last {
+			break
 		}
 	}
 }

@@ -56,11 +56,9 @@ type Subscription struct {
 	Account   AccountID
 	Plan      string
 	PlanSince time.Time
-	// PlanChanged says that there was another one before.
-	PlanChanged bool
-	Next        *NextPlan // nil = the plan stays
-	AnchorDay   int       // of the month, see Period
-	Budget      Budget
+	Next      *NextPlan // nil = the plan stays
+	AnchorDay int       // of the month, see Period
+	Budget    Budget
 	// The plan's allowances for a period.
 	MessagesAllowed          int64
 	ConnectionMinutesAllowed int64

@@ -3,6 +3,7 @@ package tenants
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -125,13 +126,14 @@ func (s *Service) ExpireOverrides(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		var failed error
 		for _, id := range ids {
-			if err := s.expireOverrides(ctx, id); err != nil {
-				return err
+			if err := s.expireOverrides(ctx, id); err != nil { // which keeps no other tenant's from ending
+				failed = errors.Join(failed, fmt.Errorf("expire overrides of tenant %s: %w", id, err))
 			}
 		}
-		if len(ids) < batch {
-			return nil
+		if failed != nil || len(ids) < batch {
+			return failed
 		}
 	}
 }

@@ -27,6 +27,32 @@ const (
 // changed to.
 const PlanGrace = 24 * time.Hour
 
+// GraceOver is how long after the end of a grace it is still looked after.
+const GraceOver = time.Hour
+
+// graceEnds is when connections beyond the limit of the present plan end; zero = they
+// stay, or it was long ago. A period has one grace, from its first change to a smaller
+// plan on: who changes back and forth has no larger plan's connections all the time.
+func (s Subscription) graceEnds(d Downgrades, now time.Time) time.Time {
+	if !d.Last || d.First.IsZero() {
+		return time.Time{}
+	}
+	ends := d.First.Add(PlanGrace)
+	if ends.Before(s.PlanSince) {
+		ends = s.PlanSince
+	}
+	if now.After(ends.Add(GraceOver)) {
+		return time.Time{}
+	}
+	return ends
+}
+
+// Downgrades are the changes of an account to a smaller plan since a time.
+type Downgrades struct {
+	First time.Time // zero = there was none
+	Last  bool      // the present plan came by one
+}
+
 // maxPlanChanges is how often the plan can change at once in a period.
 const maxPlanChanges = 20
 
@@ -46,6 +72,8 @@ type Subscriptions interface {
 	SetNextPlan(ctx context.Context, a AccountID, next *NextPlan) error
 	// PlanChanges counts how often the plan has changed since a time.
 	PlanChanges(ctx context.Context, a AccountID, since time.Time) (int, error)
+	// Downgrades returns the changes to a smaller plan since a time.
+	Downgrades(ctx context.Context, a AccountID, since time.Time) (Downgrades, error)
 	// DuePlans lists accounts whose next plan counts by now.
 	DuePlans(ctx context.Context, now time.Time, most int) ([]AccountID, error)
 }

@@ -3,6 +3,7 @@ package tenants
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/signalbox/signalbox/internal/fault"
 	"github.com/signalbox/signalbox/internal/scope"
@@ -48,8 +49,17 @@ func (s *Service) document(ctx context.Context, id ID) (Document, error) {
 		return Document{}, err
 	}
 	doc.BudgetNotices = sub.docNotices(told, now)
-	if ends := sub.PlanSince.Add(PlanGrace); sub.PlanChanged && now.Before(ends) {
-		doc.GraceEnds = ends.Unix()
+	// A grace of the former period may still last, or just have ended.
+	former, _ := Period(sub.AnchorDay, now.Add(-PlanGrace-GraceOver))
+	for _, since := range []time.Time{period, former} {
+		downgrades, err := s.store.Downgrades(ctx, t.Account, since)
+		if err != nil {
+			return Document{}, err
+		}
+		if ends := sub.graceEnds(downgrades, now); !ends.IsZero() {
+			doc.GraceEnds = ends.Unix()
+			break
+		}
 	}
 	hubs, err := s.store.Hubs(ctx, id)
 	if err != nil {

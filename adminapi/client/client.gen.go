@@ -3157,7 +3157,7 @@ type ClientInterface interface {
 	//
 	// With `effective: now` the limits of the new plan are in force on all edges within a second, and the
 	// period is shared by time: each plan costs and allows its part, to the second, and what is used
-	// beyond the allowance is divided in the same way, each part at its plan's price. With `period_end`
+	// beyond the allowance costs the price of the plan under which it was used. With `period_end`
 	// the new plan begins with the next period. The plan that the account has takes back a change that
 	// is to come. Tenants and settings beyond a smaller plan's limits stay, and nothing new is taken until
 	// there is room; connections beyond them stay for 24 hours.
@@ -3171,7 +3171,7 @@ type ClientInterface interface {
 	//
 	// With `effective: now` the limits of the new plan are in force on all edges within a second, and the
 	// period is shared by time: each plan costs and allows its part, to the second, and what is used
-	// beyond the allowance is divided in the same way, each part at its plan's price. With `period_end`
+	// beyond the allowance costs the price of the plan under which it was used. With `period_end`
 	// the new plan begins with the next period. The plan that the account has takes back a change that
 	// is to come. Tenants and settings beyond a smaller plan's limits stay, and nothing new is taken until
 	// there is room; connections beyond them stay for 24 hours.
@@ -4559,7 +4559,7 @@ func (c *Client) GetPlan(ctx context.Context, account AccountPath, reqEditors ..
 //
 // With `effective: now` the limits of the new plan are in force on all edges within a second, and the
 // period is shared by time: each plan costs and allows its part, to the second, and what is used
-// beyond the allowance is divided in the same way, each part at its plan's price. With `period_end`
+// beyond the allowance costs the price of the plan under which it was used. With `period_end`
 // the new plan begins with the next period. The plan that the account has takes back a change that
 // is to come. Tenants and settings beyond a smaller plan's limits stay, and nothing new is taken until
 // there is room; connections beyond them stay for 24 hours.
@@ -4583,7 +4583,7 @@ func (c *Client) PutPlanWithBody(ctx context.Context, account AccountPath, conte
 //
 // With `effective: now` the limits of the new plan are in force on all edges within a second, and the
 // period is shared by time: each plan costs and allows its part, to the second, and what is used
-// beyond the allowance is divided in the same way, each part at its plan's price. With `period_end`
+// beyond the allowance costs the price of the plan under which it was used. With `period_end`
 // the new plan begins with the next period. The plan that the account has takes back a change that
 // is to come. Tenants and settings beyond a smaller plan's limits stay, and nothing new is taken until
 // there is room; connections beyond them stay for 24 hours.
@@ -12120,7 +12120,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// With `effective: now` the limits of the new plan are in force on all edges within a second, and the
 	// period is shared by time: each plan costs and allows its part, to the second, and what is used
-	// beyond the allowance is divided in the same way, each part at its plan's price. With `period_end`
+	// beyond the allowance costs the price of the plan under which it was used. With `period_end`
 	// the new plan begins with the next period. The plan that the account has takes back a change that
 	// is to come. Tenants and settings beyond a smaller plan's limits stay, and nothing new is taken until
 	// there is room; connections beyond them stay for 24 hours.
@@ -12134,7 +12134,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// With `effective: now` the limits of the new plan are in force on all edges within a second, and the
 	// period is shared by time: each plan costs and allows its part, to the second, and what is used
-	// beyond the allowance is divided in the same way, each part at its plan's price. With `period_end`
+	// beyond the allowance costs the price of the plan under which it was used. With `period_end`
 	// the new plan begins with the next period. The plan that the account has takes back a change that
 	// is to come. Tenants and settings beyond a smaller plan's limits stay, and nothing new is taken until
 	// there is room; connections beyond them stay for 24 hours.
@@ -15859,7 +15859,7 @@ func (c *ClientWithResponses) GetPlanWithResponse(ctx context.Context, account A
 //
 // With `effective: now` the limits of the new plan are in force on all edges within a second, and the
 // period is shared by time: each plan costs and allows its part, to the second, and what is used
-// beyond the allowance is divided in the same way, each part at its plan's price. With `period_end`
+// beyond the allowance costs the price of the plan under which it was used. With `period_end`
 // the new plan begins with the next period. The plan that the account has takes back a change that
 // is to come. Tenants and settings beyond a smaller plan's limits stay, and nothing new is taken until
 // there is room; connections beyond them stay for 24 hours.
@@ -15879,7 +15879,7 @@ func (c *ClientWithResponses) PutPlanWithBodyWithResponse(ctx context.Context, a
 //
 // With `effective: now` the limits of the new plan are in force on all edges within a second, and the
 // period is shared by time: each plan costs and allows its part, to the second, and what is used
-// beyond the allowance is divided in the same way, each part at its plan's price. With `period_end`
+// beyond the allowance costs the price of the plan under which it was used. With `period_end`
 // the new plan begins with the next period. The plan that the account has takes back a change that
 // is to come. Tenants and settings beyond a smaller plan's limits stay, and nothing new is taken until
 // there is room; connections beyond them stay for 24 hours.

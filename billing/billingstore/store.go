@@ -131,6 +131,27 @@ func (s *Store) AccountAmounts(ctx context.Context, account tenants.AccountID, f
 		GROUP BY tenant_id ORDER BY tenant_id`, account, from, to)
 }
 
+// UsedAt implements billing.Store.
+func (s *Store) UsedAt(ctx context.Context, account tenants.AccountID, from, to time.Time, byHour []time.Time) ([]billing.UsedAt, error) {
+	return many(ctx, s, "usage by time", func(row pgx.CollectableRow) (v billing.UsedAt, err error) {
+		err = row.Scan(&v.At, &v.Day, &v.Messages, &v.ConnectionSeconds)
+		v.At = v.At.UTC()
+		return v, err
+	}, `
+		WITH hourly AS (SELECT (at AT TIME ZONE 'UTC')::date AS day FROM unnest($4::timestamptz[]) AS at)
+		SELECT day::timestamp AT TIME ZONE 'UTC', true, sum(accepted + delivered)::bigint, sum(connection_seconds)::bigint
+		FROM usage_ledger_days WHERE account_id = $1 AND day >= ($2::timestamptz AT TIME ZONE 'UTC')::date AND day < ($3::timestamptz AT TIME ZONE 'UTC')::date
+			AND day NOT IN (SELECT day FROM hourly)
+		GROUP BY day
+		UNION ALL
+		SELECT hour, false, sum(accepted + delivered)::bigint, sum(connection_seconds)::bigint
+		FROM hourly JOIN usage_ledger ON hour >= day::timestamp AT TIME ZONE 'UTC' AND hour < (day + 1)::timestamp AT TIME ZONE 'UTC'
+		WHERE account_id = $1 AND hour >= $2 AND hour < $3 GROUP BY hour
+		UNION ALL
+		SELECT hour, false, sum(accepted + delivered)::bigint, sum(connection_seconds)::bigint
+		FROM usage_open WHERE account_id = $1 AND hour >= $2 AND hour < $3 GROUP BY hour`, account, from, to, byHour)
+}
+
 // Spent implements billing.Store.
 func (s *Store) Spent(ctx context.Context, of []tenants.ID, now time.Time) ([]billing.Spent, error) {
 	var accounts []tenants.AccountID

@@ -3,9 +3,14 @@ package billingstore_test
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/signalbox/signalbox/billing"
+	"github.com/signalbox/signalbox/billing/usage"
+	"github.com/signalbox/signalbox/tenants"
 )
 
 // TestTerms_of_plans_are_kept: each change of what a plan asks or allows is written
@@ -63,5 +68,42 @@ func TestLedgerDays_are_the_ledgers_sums(t *testing.T) {
 		) l USING (account_id, tenant_id, day)`).Scan(&days, &differ)
 	if err != nil || days < 2 || differ != 0 {
 		t.Errorf("%d of %d days differ, %v", differ, days, err)
+	}
+}
+
+// TestUsedAt_adds_up: by hours of days that are named, by days or hours of others, each
+// use is in it once, also what isn't in the ledger yet.
+func TestUsedAt_adds_up(t *testing.T) {
+	t.Parallel()
+	s, _ := newStore(t)
+	from := noon.Truncate(24*time.Hour).AddDate(0, 0, -3)
+	f := usage.Flush{EdgeRun: "edge", Sequence: 1, SentAt: noon}
+	for i, tenant := range []tenants.ID{"t1", "t2", "t3"} { // t3 is another account's
+		for hour := range 5 * 24 {
+			f.Deltas = append(f.Deltas, usage.Delta{Tenant: tenant, Hub: "chat", Minute: from.Add(time.Duration(hour-24) * time.Hour), Delivered: 1 << (8 * i), ConnectionSeconds: 60})
+		}
+	}
+	commit(t, s, f)
+	post(t, s, noon.AddDate(0, 0, -1))
+	to := from.AddDate(0, 0, 4)
+	hourly := from.AddDate(0, 0, 1)
+	used, err := s.UsedAt(t.Context(), "A", from, to, []time.Time{hourly})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum, hours := billing.UsedAt{}, 0
+	for _, u := range used {
+		sum.Messages += u.Messages
+		sum.ConnectionSeconds += u.ConnectionSeconds
+		if of := u.At.Truncate(24 * time.Hour); of.Equal(hourly) {
+			if hours++; u.Day || u.Messages != 1+1<<8 {
+				t.Errorf("an hour: %+v", u)
+			}
+		} else if u.Day && u.Messages != 24*(1+1<<8) && of.Before(noon.Truncate(24*time.Hour).AddDate(0, 0, -1)) {
+			t.Errorf("a day: %+v", u)
+		}
+	}
+	if sum.Messages != 96*(1+1<<8) || sum.ConnectionSeconds != 96*2*60 || hours != 24 {
+		t.Errorf("%d messages, %d seconds, %d hours", sum.Messages, sum.ConnectionSeconds, hours)
 	}
 }

@@ -15,14 +15,14 @@ func (s *Store) Subscription(ctx context.Context, a tenants.AccountID) (tenants.
 	return one(ctx, s, "account", func(row pgx.CollectableRow) (v tenants.Subscription, err error) {
 		var next *string
 		var nextAt *time.Time
-		err = row.Scan(&v.Account, &v.Plan, &v.PlanSince, &v.PlanChanged, &next, &nextAt, &v.AnchorDay, &v.MessagesAllowed, &v.ConnectionMinutesAllowed, &v.MaxTenants, &v.Tenants,
+		err = row.Scan(&v.Account, &v.Plan, &v.PlanSince, &next, &nextAt, &v.AnchorDay, &v.MessagesAllowed, &v.ConnectionMinutesAllowed, &v.MaxTenants, &v.Tenants,
 			&v.Budget.Messages, &v.Budget.ConnectionMinutes, &v.Budget.Steps, &v.Budget.Action)
 		v.PlanSince = v.PlanSince.UTC()
 		if next != nil && nextAt != nil {
 			v.Next = &tenants.NextPlan{Plan: *next, At: nextAt.UTC()}
 		}
 		return v, err
-	}, `SELECT a.id, a.plan, a.plan_since, EXISTS (SELECT FROM account_plans h WHERE h.account_id = a.id AND h.since < a.plan_since), a.next_plan, a.next_plan_at, extract(day FROM a.anchor_on)::int, p.messages_per_month, p.connection_minutes_per_month,
+	}, `SELECT a.id, a.plan, a.plan_since, a.next_plan, a.next_plan_at, extract(day FROM a.anchor_on)::int, p.messages_per_month, p.connection_minutes_per_month,
 			p.max_tenants, (SELECT count(*) FROM tenants t WHERE t.account_id = a.id AND t.status <> 'deleted'),
 			coalesce(b.messages, 0), coalesce(b.connection_minutes, 0), coalesce(b.steps, '{50,80,100}'), coalesce(b.action, 'notify')
 		FROM accounts a JOIN plans p ON p.id = a.plan LEFT JOIN budgets b ON b.account_id = a.id WHERE a.id = $1`, a)

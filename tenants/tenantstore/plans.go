@@ -34,6 +34,22 @@ func (s *Store) PlanChanges(ctx context.Context, a tenants.AccountID, since time
 	return one(ctx, s, "changes of plans", pgx.RowTo[int], "SELECT count(*) FROM account_plans WHERE account_id = $1 AND since >= $2", a, since)
 }
 
+// Downgrades implements tenants.Subscriptions.
+func (s *Store) Downgrades(ctx context.Context, a tenants.AccountID, since time.Time) (tenants.Downgrades, error) {
+	return one(ctx, s, "changes of plans", func(row pgx.CollectableRow) (d tenants.Downgrades, err error) {
+		var first *time.Time
+		if err = row.Scan(&first, &d.Last); first != nil {
+			d.First = first.UTC()
+		}
+		return d, err
+	}, `
+		WITH changes AS (
+			SELECT h.since, h.id, p.position < lag(p.position) OVER (ORDER BY h.since, h.id) AS down
+			FROM account_plans h JOIN plans p ON p.id = h.plan WHERE h.account_id = $1
+		)
+		SELECT (SELECT min(since) FROM changes WHERE down AND since >= $2), coalesce((SELECT down FROM changes ORDER BY since DESC, id DESC LIMIT 1), false)`, a, since)
+}
+
 // DuePlans implements tenants.Subscriptions.
 func (s *Store) DuePlans(ctx context.Context, now time.Time, most int) ([]tenants.AccountID, error) {
 	return many(ctx, s, "plans that are due", pgx.RowTo[tenants.AccountID], "SELECT id FROM accounts WHERE next_plan_at <= $1 ORDER BY next_plan_at, id LIMIT $2", now, most)

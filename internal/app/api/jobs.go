@@ -109,20 +109,13 @@ type cleanUpWorker struct {
 
 // Work implements river.Worker.
 func (w *cleanUpWorker) Work(ctx context.Context, _ *river.Job[cleanUp]) error {
-	before := time.Now().Add(-marksKept)
-	if err := w.people.Forget(ctx, before); err != nil {
-		return err
-	}
-	if err := w.service.ExpireOverrides(ctx); err != nil {
-		return err
-	}
-	if err := w.ledger.Forget(ctx, before); err != nil {
-		return err
-	}
-	if err := w.ledger.ForgetTop(ctx, time.Now()); err != nil {
-		return err
-	}
-	return w.ledger.Coarsen(ctx, time.Now().Add(-billing.MinutesKept))
+	now := time.Now()
+	before := now.Add(-marksKept)
+	// What one of them can't do keeps the others from nothing.
+	return errors.Join(
+		w.people.Forget(ctx, before), w.service.ExpireOverrides(ctx),
+		w.ledger.Forget(ctx, before), w.ledger.ForgetTop(ctx, now), w.ledger.Coarsen(ctx, now.Add(-billing.MinutesKept)),
+	)
 }
 
 // newJobs makes the client that works the queue.

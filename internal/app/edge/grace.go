@@ -10,13 +10,9 @@ import (
 	"github.com/signalbox/signalbox/tenants"
 )
 
-const (
-	// graceAgain is when an edge looks again after it has closed its part: others that
-	// looked a moment later have closed less than theirs.
-	graceAgain = 10 * time.Second
-	// graceOver is how long after the end of a grace it is still looked after.
-	graceOver = time.Hour
-)
+// graceAgain is when an edge looks again after it has closed its part: others that
+// looked a moment later have closed less than theirs.
+const graceAgain = 10 * time.Second
 
 // watchGrace sees to it that connections beyond a smaller plan's limit end with the
 // grace that they have. g.mu is held.
@@ -30,13 +26,23 @@ func (g *registry) graceAt(t *tenants.Document, at time.Time) {
 		timer.Stop()
 		delete(g.graces, t.ID)
 	}
-	if t.GraceEnds == 0 || g.ended || time.Since(time.Unix(t.GraceEnds, 0)) > graceOver {
+	if t.GraceEnds == 0 || g.ended || time.Since(time.Unix(t.GraceEnds, 0)) > tenants.GraceOver {
 		return
 	}
 	if g.graces == nil {
 		g.graces = make(map[tenants.ID]*time.Timer)
 	}
-	g.graces[t.ID] = time.AfterFunc(time.Until(at), func() { g.graceEnded(t.ID) })
+	g.graces[t.ID] = time.AfterFunc(time.Until(at), func() {
+		g.mu.Lock()
+		if g.ended {
+			g.mu.Unlock()
+			return
+		}
+		g.ending.Add(1) // close waits for it
+		g.mu.Unlock()
+		defer g.ending.Done()
+		g.graceEnded(t.ID)
+	})
 }
 
 // graceEnded closes this edge's part of the connections beyond the limit, the newest

@@ -74,6 +74,7 @@ type registry struct {
 	pressure *pressure   // of memory
 	tenants  map[tenants.ID]*tenantHubs
 	keyEnds  map[tenants.ID]*time.Timer // of the next key that stops being good
+	ending   sync.WaitGroup             // of what timers have begun
 	graces   map[tenants.ID]*time.Timer // of the end of a smaller plan's grace
 	deleted  map[tenants.ID]bool        // tenants whose hubs shall go
 	ended    bool                       // nothing more begins
@@ -418,6 +419,7 @@ func (g *registry) close(ctx context.Context) {
 	all := g.tenants
 	g.tenants = make(map[tenants.ID]*tenantHubs)
 	g.mu.Unlock()
+	g.ending.Wait()
 	var ending sync.WaitGroup
 	for _, th := range all {
 		for _, s := range th.served {

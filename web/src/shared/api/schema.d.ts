@@ -499,7 +499,7 @@ export interface paths {
          * Change an account's plan
          * @description With `effective: now` the limits of the new plan are in force on all edges within a second, and the
          *     period is shared by time: each plan costs and allows its part, to the second, and what is used
-         *     beyond the allowance is divided in the same way, each part at its plan's price. With `period_end`
+         *     beyond the allowance costs the price of the plan under which it was used. With `period_end`
          *     the new plan begins with the next period. The plan that the account has takes back a change that
          *     is to come. Tenants and settings beyond a smaller plan's limits stay, and nothing new is taken until
          *     there is room; connections beyond them stay for 24 hours.
