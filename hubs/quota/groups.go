@@ -41,21 +41,36 @@ func NewGroups(figures *Figures) *Groups {
 	return &Groups{figures: figures, seed: maphash.MakeSeed()}
 }
 
-// Charge counts one publish to each of the groups. The error is a *Refusal: one that is
-// beyond its rate refuses the publish, which then counts for those before it alone.
-func (g *Groups) Charge(t tenants.ID, hub string, groups []string, l *tenants.Limits) error {
+// Charge counts one publish to each of the groups, unless one of them or others, which
+// asks the other limits, refuses it: then it counts for none. A group's refusal is a
+// *Refusal, and others isn't asked; its error is returned as it is.
+func (g *Groups) Charge(t tenants.ID, hub string, groups []string, l *tenants.Limits, others func() error) error {
 	now := ticks()
 	limit := pace.Limit{PerSecond: int64(max(1, l.GroupPublishesPerSecond)), Burst: int64(groupRow.Burst(l))}
-	for _, group := range groups {
+	for i, group := range groups {
 		if err := g.charge(groupKey{t, hub, group}, now, limit, l); err != nil {
+			g.giveBack(t, hub, groups[:i], limit)
 			return err
+		}
+	}
+	if err := others(); err != nil {
+		g.giveBack(t, hub, groups, limit)
+		return err
+	}
+	if l.Tried != nil && l.Tried.GroupPublishesPerSecond > 0 {
+		for _, group := range groups {
+			g.try(groupKey{t, hub, group}, now, l)
 		}
 	}
 	return nil
 }
 
+func (g *Groups) shard(k groupKey) *groupShard {
+	return &g.shards[maphash.String(g.seed, k.group)%groupShards]
+}
+
 func (g *Groups) charge(k groupKey, now int64, limit pace.Limit, l *tenants.Limits) error {
-	s := &g.shards[maphash.String(g.seed, k.group)%groupShards]
+	s := g.shard(k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	m := s.meters[k]
@@ -69,16 +84,34 @@ func (g *Groups) charge(k groupKey, now int64, limit pace.Limit, l *tenants.Limi
 		m = new(groupMeters)
 		s.meters[k] = m
 	}
-	if l.Tried != nil && l.Tried.GroupPublishesPerSecond > 0 {
-		tried := pace.Limit{PerSecond: int64(l.Tried.GroupPublishesPerSecond), Burst: int64(max(l.Tried.GroupPublishesPerSecond, l.GroupPublishBurst))}
-		if m.tried.Over(now, tried) {
-			g.figures.Would(k.tenant, groupRow.Name)
-		}
-	}
 	if m.enforced.Over(now, limit) {
 		return refuse(groupRow, l.GroupPublishesPerSecond, groupRow.Burst(l), m.enforced.Until(now, limit))
 	}
 	return nil
+}
+
+// giveBack takes back what charge has counted for groups.
+func (g *Groups) giveBack(t tenants.ID, hub string, groups []string, limit pace.Limit) {
+	for _, group := range groups {
+		k := groupKey{t, hub, group}
+		s := g.shard(k)
+		s.mu.Lock()
+		if m := s.meters[k]; m != nil {
+			m.enforced.Back(limit)
+		}
+		s.mu.Unlock()
+	}
+}
+
+// try counts a publish that was accepted against the value that is only tried out.
+func (g *Groups) try(k groupKey, now int64, l *tenants.Limits) {
+	s := g.shard(k)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	tried := pace.Limit{PerSecond: int64(l.Tried.GroupPublishesPerSecond), Burst: int64(max(l.Tried.GroupPublishesPerSecond, l.GroupPublishBurst))}
+	if m := s.meters[k]; m != nil && m.tried.Over(now, tried) {
+		g.figures.Would(k.tenant, groupRow.Name)
+	}
 }
 
 // forget makes room; s.mu is held.

@@ -129,10 +129,7 @@ func (h *Handler) sendOne(c *call, b hubs.Backplane, m *outgoing, ack hubs.Ack) 
 	if err := c.fits(size); err != nil {
 		return hubs.Position{}, err
 	}
-	if err := c.admitGroups(e); err != nil {
-		return hubs.Position{}, err
-	}
-	if err := c.admit(charge(size)); err != nil {
+	if err := c.admitSend(charge(size), e); err != nil {
 		return hubs.Position{}, err
 	}
 	ctx, cancel := context.WithTimeout(c.r.Context(), callPatience)

@@ -76,11 +76,8 @@ func (h *Handler) execute(w http.ResponseWriter, c *call) (int, error) {
 		}
 	}
 	b, err := c.bus()
-	for i := 0; i < len(entries) && err == nil; i++ {
-		err = c.admitGroups(entries[i])
-	}
 	if err == nil {
-		err = c.admit(units)
+		err = c.admitSend(units, entries...)
 	}
 	if err != nil {
 		return 0, err

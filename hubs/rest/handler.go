@@ -32,8 +32,9 @@ type Scope struct {
 	// what a send is metered as, 0 when it is no send. A *LimitError is answered
 	// with 429.
 	Admit func(ctx context.Context, hub string, messages int) error
-	// AdmitGroups, when set, is asked before a message is sent to groups.
-	AdmitGroups func(hub string, groups []string) error
+	// AdmitGroups, when set, is asked before a message is sent to groups; it asks others,
+	// which is Admit, and counts nothing for the groups when that refuses.
+	AdmitGroups func(hub string, groups []string, others func() error) error
 	// Allowances, when set, is what is left of the limits that sends, or other
 	// requests, count against, for the headers of every answer. There is at least one.
 	Allowances func(sends bool) []Allowance
@@ -345,12 +346,19 @@ func (c *call) bus() (hubs.Backplane, error) {
 	return b, err
 }
 
-// admitGroups asks the limits of the groups that a message is for.
-func (c *call) admitGroups(e *hubs.Entry) error {
-	if c.AdmitGroups == nil || e.Kind != hubs.SendToGroups {
-		return nil
+// admitSend asks the tenant's limits, and those of the groups that entries are for, for
+// what is metered as messages.
+func (c *call) admitSend(messages int, entries ...*hubs.Entry) error {
+	var groups []string
+	for _, e := range entries {
+		if e.Kind == hubs.SendToGroups {
+			groups = append(groups, e.Groups...)
+		}
 	}
-	return c.AdmitGroups(c.hub, e.Groups)
+	if c.AdmitGroups == nil || len(groups) == 0 {
+		return c.admit(messages)
+	}
+	return c.AdmitGroups(c.hub, groups, func() error { return c.admit(messages) })
 }
 
 // admit asks the tenant's limits.

@@ -53,10 +53,7 @@ func (h *Handler) send(w http.ResponseWriter, c *call, e *hubs.Entry) (int, erro
 	}
 	b, err := c.bus()
 	if err == nil {
-		err = c.admitGroups(e)
-	}
-	if err == nil {
-		err = c.admit(messages)
+		err = c.admitSend(messages, e)
 	}
 	if err != nil {
 		return 0, err

@@ -36,6 +36,9 @@ func (l Limit) depth() time.Duration {
 	return time.Duration(float64(l.Burst) * float64(time.Second) / float64(l.PerSecond))
 }
 
+// Back takes one event back that Over has counted.
+func (m *Meter) Back(l Limit) { m.due -= int64(time.Second) / l.PerSecond }
+
 // Over counts one event at the time now, in nanoseconds of any monotonic clock
 // above 0, and reports whether it is beyond the limit. An event that is beyond
 // isn't counted.

@@ -217,10 +217,7 @@ func (l *limits) hard(in *tenants.Limits, err error) error {
 // publish judges a message to groups, or to whomever when there are none, before it is
 // published.
 func (l *limits) publish(ctx context.Context, t tenants.ID, hub string, in *tenants.Limits, groups []string) error {
-	if err := l.groups.Charge(t, hub, groups, in); err != nil {
-		return err
-	}
-	return l.deliveries.Admit(ctx, t, in)
+	return l.groups.Charge(t, hub, groups, in, func() error { return l.deliveries.Admit(ctx, t, in) })
 }
 
 // closeOldest ends connections of a user that had to go for a new one.

@@ -115,8 +115,8 @@ func (b *backends) scope(r *http.Request) (rest.Scope, error) {
 		Admit: func(ctx context.Context, hub string, messages int) error {
 			return b.admit(ctx, t, hub, messages)
 		},
-		AdmitGroups: func(hub string, groups []string) error {
-			return b.answer(t, hub, b.limits.groups.Charge(t.ID, hub, groups, b.hubs.inForce(t)))
+		AdmitGroups: func(hub string, groups []string, others func() error) error {
+			return b.answer(t, hub, b.limits.groups.Charge(t.ID, hub, groups, b.hubs.inForce(t), others))
 		},
 		Allowances: func(sends bool) []rest.Allowance { return b.allowances(t, sends) },
 		Token: func(hub, user string, life time.Duration) (string, error) {

@@ -105,7 +105,8 @@ func (s *servers) admission(r *http.Request) (*serverconn.Admission, *transport.
 
 // admit takes messages of an app server out of the tenant's rates, as backends.admit
 // does for the REST API, and says how long to wait where that one refuses. What is
-// more than a rate ever gives at once takes all of it.
+// more than a rate ever gives at once takes all of it. Groups are those that it sends to,
+// none when it sends nothing.
 func (s *servers) admit(ctx context.Context, t *tenants.Document, hub string, groups []string, messages int) (time.Duration, error) {
 	judge := s.hubs.budgets.sending
 	if messages == 0 {
@@ -123,15 +124,14 @@ func (s *servers) admit(ctx context.Context, t *tenants.Document, hub string, gr
 	}
 	in := s.hubs.inForce(t)
 	rate := bucket.RateOf(in)
-	var err error
-	if messages > 0 {
-		if err = s.limits.groups.Charge(t.ID, hub, groups, in); err == nil {
-			err = s.limits.deliveries.Admit(ctx, t.ID, in)
+	err := s.limits.groups.Charge(t.ID, hub, groups, in, func() error {
+		if messages > 0 {
+			if err := s.limits.deliveries.Admit(ctx, t.ID, in); err != nil {
+				return err
+			}
 		}
-	}
-	if err == nil {
-		err = bucket.Charge(ctx, t.ID, in, min(count, max(rate.Burst, rate.PerSecond)))
-	}
+		return bucket.Charge(ctx, t.ID, in, min(count, max(rate.Burst, rate.PerSecond)))
+	})
 	var limit *quota.Refusal
 	if rate.PerSecond > 0 && errors.As(err, &limit) {
 		return max(limit.RetryAfter(), time.Millisecond), nil
