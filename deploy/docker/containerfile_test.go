@@ -167,7 +167,7 @@ func declares(t *testing.T, dir, name string) bool {
 func TestImagesHoldOneProgramAndNoShell(t *testing.T) {
 	t.Parallel()
 	stages := containerfile(t)
-	for _, target := range []string{"api", "edge"} {
+	for _, target := range []string{"api", "edge", "signalbox"} {
 		steps, base := inherited(stages, target)
 		if base != "scratch" {
 			t.Errorf("%s is made on %q, not on scratch", target, base)

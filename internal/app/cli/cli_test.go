@@ -344,6 +344,24 @@ func TestCredentials_go_where_they_belong(t *testing.T) {
 	}
 }
 
+func TestSettings_are_not_needed_where_the_environment_says_all(t *testing.T) {
+	t.Setenv("HOME", "")
+	t.Setenv("XDG_CONFIG_HOME", "")
+	s := &service{answer: func(*http.Request, int) (int, string) { return http.StatusOK, `{"slug":"acme"}` }}
+	for _, row := range []struct {
+		args []string
+		want int
+	}{{[]string{"tenants", "show", "acme"}, exitOK}, {[]string{"tenants", "use", "acme"}, exitFailed}} {
+		var stderr bytes.Buffer
+		status := Run(t.Context(), System{In: http.NoBody, Out: io.Discard, Err: &stderr, Transport: s, Env: func(name string) string {
+			return map[string]string{envAPI: contractAPI, envToken: "sbt_x"}[name]
+		}}, row.args)
+		if status != row.want || status != exitOK && !strings.Contains(stderr.String(), envConfigDir) {
+			t.Errorf("%v without a home ended with %d: %s", row.args, status, stderr.String())
+		}
+	}
+}
+
 func TestListen_prints_what_it_missed_and_nothing_twice(t *testing.T) {
 	t.Parallel()
 	item := func(n int, groups ...string) historyItem {

@@ -17,7 +17,8 @@ import (
 // settings is the file in which the program keeps who is signed in where. It holds
 // secrets: nobody else may read it.
 type settings struct {
-	path string
+	path    string
+	nowhere error // why there is no path
 
 	Current  string              `json:"current,omitempty"`
 	Profiles map[string]*profile `json:"profiles,omitempty"`
@@ -45,7 +46,9 @@ func (p *program) load() (*settings, error) {
 	if dir == "" {
 		base, err := configHome(p.Env)
 		if err != nil {
-			return nil, err
+			// A pipeline may have no home, and needs none: the environment says all.
+			p.settings = &settings{nowhere: err, Profiles: map[string]*profile{}}
+			return p.settings, nil
 		}
 		dir = filepath.Join(base, "signalbox")
 	}
@@ -84,6 +87,9 @@ func configHome(env func(string) string) (string, error) {
 
 // save writes the settings, whole or not at all.
 func (s *settings) save() error {
+	if s.nowhere != nil {
+		return s.nowhere
+	}
 	data, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		return err
