@@ -338,6 +338,9 @@ func TestCredentials_go_where_they_belong(t *testing.T) {
 		if strings.Contains(stderr.String(), "secret") && !strings.Contains(stderr.String(), "holds secrets") || strings.Contains(stderr.String(), "signalbox=secret") {
 			t.Errorf("%s: the secret is shown: %s", row.api, stderr.String())
 		}
+		if status == exitSignIn && !strings.Contains(stderr.String(), "is for "+contractAPI) {
+			t.Errorf("%s: it isn't said for which address the sign-in is: %s", row.api, stderr.String())
+		}
 		if status == exitOK && !strings.Contains(stderr.String(), "chmod 600") {
 			t.Errorf("nothing is said of a file that others can read: %s", stderr.String())
 		}

@@ -82,9 +82,25 @@ func (p *program) api() (*client.ClientWithResponses, error) {
 		return nil, err
 	}
 	if session == "" && token == "" {
-		return nil, errNotSignedIn
+		return nil, p.notSignedIn()
 	}
 	return p.anybody()
+}
+
+// notSignedIn says why there are no credentials.
+func (p *program) notSignedIn() error {
+	of, err := p.profile()
+	if err != nil {
+		return err
+	}
+	address, err := p.apiURL()
+	if err != nil {
+		return err
+	}
+	if of.Session != "" || of.Token != "" {
+		return fmt.Errorf("%w; the sign-in of the profile is for %s, not for %s", errNotSignedIn, cmp.Or(of.APIURL, defaultAPI), address)
+	}
+	return errNotSignedIn
 }
 
 // anybody is the control plane for whoever it is.

@@ -128,6 +128,9 @@ func (p *program) keep(ctx context.Context, api *client.ClientWithResponses, cre
 	if err != nil {
 		return err
 	}
+	if p.Env(envToken) != "" {
+		p.say("signalbox: %s is set and goes before this sign-in", envToken)
+	}
 	return p.showWho(*who.JSON200)
 }
 
