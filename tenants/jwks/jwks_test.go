@@ -363,6 +363,9 @@ func TestCache(t *testing.T) {
 		if err := verify(rsaKey, "made-up"); !errors.Is(err, accesstoken.ErrInvalid) { // waits for the fetch
 			t.Fatalf("%+v: %v", failure, err)
 		}
+		for deadline := time.Now().Add(10 * time.Second); p.asked.Load() == before && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+			// which it doesn't do for ever
+		}
 		want("while the provider fails", verify(rsaKey, "old"), nil, before+1)
 	}
 	c.advance(24 * time.Hour)

@@ -24,7 +24,7 @@ func TestPollsWithANewerToken_SEC17(t *testing.T) {
 		}
 		return m
 	}
-	almost := time.Now().Add(-time.Hour + 6*time.Second)
+	almost := time.Now().Add(-time.Hour + 8*time.Second)
 	newer := mint(time.Now())
 	first, second := mint(almost).Token, newer.Token
 	renewed, stale := c.poll(0, demo, first), c.poll(1, demo, first)
