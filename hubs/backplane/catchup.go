@@ -256,11 +256,18 @@ func (r *Redis) sweep() {
 	}
 }
 
+// bellSlack is how much longer than the answer that tells of it a doorbell may take
+// before the stream is read for it.
+const bellSlack = 50 * time.Millisecond
+
 // compare reads the heads of feeds in one round trip and wakes those that are
-// not where their hub is.
+// not where their hub is. What was published during the round trip is in the head
+// and its doorbell on its way: the slower Redis is the more there is of it, and
+// reading the stream for it would hold up the hub for another round trip.
 func (r *Redis) compare(feeds []*feed) {
 	ctx, cancel := context.WithTimeout(r.ctx, attemptPatience)
 	defer cancel()
+	began := time.Now()
 	pipe := r.client.Pipeline()
 	commands := make([]*redis.SliceCmd, len(feeds))
 	before := make([]position, len(feeds))
@@ -284,16 +291,37 @@ func (r *Redis) compare(feeds []*feed) {
 	if err != nil {
 		return
 	}
+	heads := make(map[*feed]head)
 	for i, f := range feeds {
 		if commands[i] == nil {
 			continue
 		}
 		h, err := parseHead(commands[i].Val())
-		if err != nil || h.epoch != before[i].epoch || h.number != before[i].number {
+		at, _ := f.where()
+		switch {
+		case err != nil || h.epoch == before[i].epoch && h.number < before[i].number:
+			f.subscribed()
+		case !at.reached(h):
+			heads[f] = h
+		}
+	}
+	if len(heads) == 0 {
+		return
+	}
+	select {
+	case <-time.After(time.Since(began)/2 + bellSlack):
+	case <-r.ctx.Done():
+		return
+	}
+	for f, h := range heads {
+		if at, _ := f.where(); !at.reached(h) {
 			f.subscribed()
 		}
 	}
 }
+
+// reached reports whether a hub's head was told.
+func (p position) reached(h head) bool { return p.epoch == h.epoch && p.number >= h.number }
 
 // touch reports whether it is time to prolong the head's life.
 func (f *feed) touch() bool {
