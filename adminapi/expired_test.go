@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"github.com/signalbox/signalbox/internal/scope"
 )
 
 // TestExpireOverrides_of_all_but_who_fails: a tenant whose overrides can't be ended
@@ -22,7 +24,7 @@ func TestExpireOverrides_of_all_but_who_fails(t *testing.T) {
 	}
 	w.exec("UPDATE limit_overrides SET expires_at = now() - interval '1 second'")
 	w.exec("ALTER TABLE audit_events ADD CONSTRAINT failing CHECK (action <> 'limit.override_expired' OR tenant_id <> '" + acme.at("tenant", "id") + "') NOT VALID")
-	if err := w.service.ExpireOverrides(t.Context()); err == nil {
+	if err := w.service.ExpireOverrides(scope.System(t.Context(), scope.Jobs)); err == nil {
 		t.Error("nothing is said of the one that failed")
 	}
 	if n := w.count("limit_overrides WHERE tenant_id = $1", acme.at("tenant", "id")); n != 1 {

@@ -87,7 +87,7 @@ func TestUsedAt_adds_up(t *testing.T) {
 	post(t, s, noon.AddDate(0, 0, -1))
 	to := from.AddDate(0, 0, 4)
 	hourly := from.AddDate(0, 0, 1)
-	used, err := s.UsedAt(t.Context(), "A", from, to, []time.Time{hourly})
+	used, err := s.UsedAt(everywhere(t), "A", from, to, []time.Time{hourly})
 	if err != nil {
 		t.Fatal(err)
 	}

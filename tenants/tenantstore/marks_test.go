@@ -16,7 +16,7 @@ import (
 // on what api seed and the people of an account have written.
 func TestMarks_of_operators_from_before_there_were_any(t *testing.T) {
 	t.Parallel()
-	pool, err := postgres.Open(t.Context(), testenv.Postgres(t), nil)
+	pool, err := postgres.Open(everywhere(t), testenv.Postgres(t), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,11 +39,11 @@ func TestMarks_of_operators_from_before_there_were_any(t *testing.T) {
 			('A', 'active', 'user', 'limit.overridden', 'max_hubs', 'r', '', 'account:A'),
 			('A', 'seeded', 'user', 'tenant.suspended', 'seeded', 'r', '', 'account:A'), ('A', 'seeded', 'system', 'tenant.suspended', 'seeded', 'seed', '', 'account:A'),
 			('A', 'own', 'system', 'tenant.suspended', 'own', 'seed', '', 'account:A'), ('A', 'own', 'user', 'tenant.suspended', 'own', 'r', '', 'account:A')`, up} {
-		if _, err := pool.Exec(t.Context(), sql); err != nil {
+		if _, err := pool.Exec(everywhere(t), sql); err != nil {
 			t.Fatal(err)
 		}
 	}
-	rows, _ := pool.Query(t.Context(), `
+	rows, _ := pool.Query(everywhere(t), `
 		SELECT tenant_id || ' ' || code || ' ' || set_by FROM limit_overrides UNION ALL
 		SELECT id || ' suspended ' || suspended_by FROM tenants WHERE account_id = 'A' ORDER BY 1`)
 	got, err := pgx.CollectRows(rows, pgx.RowTo[string])

@@ -12,7 +12,7 @@ func TestDowngrades(t *testing.T) {
 	s, pool, _ := newStore(t)
 	begin := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
 	at := func(day int) time.Time { return begin.AddDate(0, 0, day) }
-	if _, err := pool.Exec(t.Context(), "UPDATE account_plans SET since = $1", at(-100)); err != nil {
+	if _, err := pool.Exec(everywhere(t), "UPDATE account_plans SET since = $1", at(-100)); err != nil {
 		t.Fatal(err)
 	}
 	for _, step := range []struct {
@@ -25,15 +25,15 @@ func TestDowngrades(t *testing.T) {
 		{"scale", 6, tenants.Downgrades{First: at(5)}},
 		{"pro", 7, tenants.Downgrades{First: at(5), Last: true}},
 	} {
-		if err := s.SetPlan(t.Context(), "A", step.plan, at(step.day)); err != nil {
+		if err := s.SetPlan(everywhere(t), "A", step.plan, at(step.day)); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := s.Downgrades(t.Context(), "A", begin); err != nil || got != step.want {
+		if got, err := s.Downgrades(everywhere(t), "A", begin); err != nil || got != step.want {
 			t.Errorf("on day %d: %+v, %v, want %+v", step.day, got, err, step.want)
 		}
 	}
 	// The change before is known, though it was before that time.
-	if got, err := s.Downgrades(t.Context(), "A", at(7)); err != nil || got != (tenants.Downgrades{First: at(7), Last: true}) {
+	if got, err := s.Downgrades(everywhere(t), "A", at(7)); err != nil || got != (tenants.Downgrades{First: at(7), Last: true}) {
 		t.Errorf("since the last change: %+v, %v", got, err)
 	}
 }
