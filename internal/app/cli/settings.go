@@ -37,33 +37,16 @@ type profile struct {
 
 const defaultProfile = "default"
 
-// load reads the settings; a file that isn't there is empty.
+// load reads the settings; a file that isn't there is empty. A pipeline may have no
+// home, and needs none: the environment says all.
 func (p *program) load() (*settings, error) {
 	if p.settings != nil {
 		return p.settings, nil
 	}
-	dir := p.Env(envConfigDir)
-	if dir == "" {
-		base, err := configHome(p.Env)
-		if err != nil {
-			// A pipeline may have no home, and needs none: the environment says all.
-			p.settings = &settings{nowhere: err, Profiles: map[string]*profile{}}
-			return p.settings, nil
-		}
-		dir = filepath.Join(base, "signalbox")
-	}
-	s := &settings{path: filepath.Join(dir, "config.json")}
-	data, err := os.ReadFile(s.path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		return nil, fmt.Errorf("read settings: %w", err)
-	default:
-		if err := json.Unmarshal(data, s); err != nil {
-			return nil, fmt.Errorf("read settings: %s: %w", s.path, err)
-		}
-		if info, err := os.Stat(s.path); err == nil && info.Mode().Perm()&0o077 != 0 && os.PathSeparator == '/' {
-			p.say("signalbox: %s can be read by others and holds secrets: run chmod 600 on it", s.path)
+	s := &settings{}
+	if s.path, s.nowhere = settingsPath(p.Env); s.nowhere == nil {
+		if err := s.read(p); err != nil {
+			return nil, err
 		}
 	}
 	if s.Profiles == nil {
@@ -71,6 +54,35 @@ func (p *program) load() (*settings, error) {
 	}
 	p.settings = s
 	return s, nil
+}
+
+func settingsPath(env func(string) string) (string, error) {
+	dir := env(envConfigDir)
+	if dir == "" {
+		base, err := configHome(env)
+		if err != nil {
+			return "", err
+		}
+		dir = filepath.Join(base, "signalbox")
+	}
+	return filepath.Join(dir, "config.json"), nil
+}
+
+func (s *settings) read(p *program) error {
+	data, err := os.ReadFile(s.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = json.Unmarshal(data, s)
+	}
+	if err != nil {
+		return fmt.Errorf("read settings: %s: %w", s.path, err)
+	}
+	if info, err := os.Stat(s.path); err == nil && info.Mode().Perm()&0o077 != 0 && os.PathSeparator == '/' {
+		p.say("signalbox: %s can be read by others and holds secrets: run chmod 600 on it", s.path)
+	}
+	return nil
 }
 
 // configHome is where people's programs keep settings.
