@@ -173,7 +173,7 @@ func VerifyAudit(ctx context.Context, c Config, out io.Writer, logger *slog.Logg
 		return err
 	}
 	broken := false
-	err = k.service.VerifyAllAudits(ctx, func(chain string, v tenants.AuditVerification) error {
+	err = k.service.VerifyAllAudits(scope.System(ctx, scope.Operator), func(chain string, v tenants.AuditVerification) error {
 		verdict := "intact"
 		if v.Broken != nil {
 			broken, verdict = true, "BROKEN at "+v.Broken.Error()

@@ -1,8 +1,10 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -373,5 +375,9 @@ func TestSEC_16_rotation_under_traffic(t *testing.T) {
 	audited, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if want := []string{"key.regenerated primary", "key.overlap_ended primary", "key.regenerated primary"}; err != nil || !slices.Equal(audited, want) {
 		t.Errorf("the audit has %v, %v, want %v", audited, err, want)
+	}
+	var verified bytes.Buffer
+	if err := VerifyAudit(t.Context(), f.config, &verified, slog.New(slog.DiscardHandler)); err != nil || !strings.Contains(verified.String(), "account:") || !strings.Contains(verified.String(), "intact") {
+		t.Errorf("the operator's verification says %q, %v", verified.String(), err)
 	}
 }

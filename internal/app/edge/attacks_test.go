@@ -46,6 +46,7 @@ func TestSEC_15_revoked_key(t *testing.T) {
 	}
 	const clients = 100
 	ends := make([]func() frame, 0, clients)
+	var pollers []*wanderer
 	for i := range clients {
 		user := "user-" + strconv.Itoa(i)
 		switch i % 3 {
@@ -56,6 +57,7 @@ func TestSEC_15_revoked_key(t *testing.T) {
 		default:
 			w, _ := c.polling(demo, "news", user)
 			ends = append(ends, w.last)
+			pollers = append(pollers, w)
 		}
 	}
 	var kept []*client
@@ -65,6 +67,9 @@ func TestSEC_15_revoked_key(t *testing.T) {
 			t.Fatal(err)
 		}
 		kept = append(kept, k, c.connect(edge, other, "news", "kept"))
+	}
+	if res, _ := c.do(http.MethodHead, c.base(0, "demo")+"/api/hubs/news/connections/"+url.PathEscape(pollers[0].id)+"?api-version=2022-11-01", demo.Keys[1].Secret, "", nil); res.StatusCode != http.StatusOK {
+		t.Errorf("a polling client that is there is answered with %d", res.StatusCode)
 	}
 	negotiated := make([]string, 3) // ids that no transport has begun yet
 	for edge := range c.edges {
@@ -97,6 +102,14 @@ func TestSEC_15_revoked_key(t *testing.T) {
 	}
 	if ended != clients {
 		t.Errorf("%d clients were told, want %d", ended, clients)
+	}
+	// Of a poll's 401 it can't be seen whether the connection has ended: the REST API,
+	// by the good key, knows.
+	for _, w := range pollers {
+		c.eventually("a polling client is gone", func() bool {
+			res, _ := c.do(http.MethodHead, c.base(0, "demo")+"/api/hubs/news/connections/"+url.PathEscape(w.id)+"?api-version=2022-11-01", after.Keys[0].Secret, "", nil)
+			return res.StatusCode == http.StatusNotFound
+		})
 	}
 	served.wantClose(reasonRevoked, false)
 	if m := nextAs[*sp.ServiceError](app); m.Message != reasonRevoked {
