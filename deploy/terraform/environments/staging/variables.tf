@@ -56,7 +56,7 @@ variable "ip_limit_exempt" {
 }
 
 variable "streams_only" {
-  description = "Do without Pub/Sub of Redis."
+  description = "Do without Pub/Sub of Redis; a change is deployed as deploy/terraform/README.md says."
   type        = bool
 }
 

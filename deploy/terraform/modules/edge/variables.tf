@@ -168,6 +168,6 @@ variable "ip_limit_exempt" {
 }
 
 variable "streams_only" {
-  description = "Do without Pub/Sub of Redis: every promise holds, at up to three times its CPU per message."
+  description = "Do without Pub/Sub of Redis: every promise holds, at up to three times its CPU per message. Edges of both kinds do not run side by side: deploy a change as deploy/terraform/README.md says."
   type        = bool
 }
