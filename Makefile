@@ -114,6 +114,7 @@ e2e/node_modules/.stamp: e2e/package-lock.json
 .PHONY: gen
 gen: web/node_modules/.stamp ## Make generated code, the tables of tests in docs and docs/errors again
 	cd adminapi && go tool -modfile=../tools/go.mod oapi-codegen -config oapi-codegen.yaml openapi.yaml
+	cd adminapi/operatorapi && go tool -modfile=../../tools/go.mod oapi-codegen -config oapi-codegen.yaml openapi.yaml
 	cd adminapi/client && go tool -modfile=../../tools/go.mod oapi-codegen -config oapi-codegen.yaml ../openapi.yaml
 	cd web && npm run --silent gen
 	go run ./e2e/conformance/table

@@ -119,7 +119,8 @@ var directions = []struct {
 	{[]string{"billing"}, []string{"tenants", "internal/fault"}},
 	{[]string{"billing/..."}, append([]string{"billing", "billing/usage", "tenants", "internal/redisclient"}, leaves...)},
 	// The control plane's HTTP surface sees services, never stores.
-	{[]string{"adminapi"}, append([]string{"tenants", "tenants/accesstoken", "tenants/audit", "tenants/openid", "tenants/permissions", "billing", "billing/usage"}, leaves...)},
+	{[]string{"adminapi/operatorapi"}, nil},
+	{[]string{"adminapi"}, append([]string{"adminapi/operatorapi", "tenants", "tenants/accesstoken", "tenants/audit", "tenants/openid", "tenants/permissions", "billing", "billing/usage"}, leaves...)},
 	{[]string{"adminapi/rolespage"}, []string{"adminapi", "tenants"}},
 	// Here things meet.
 	{[]string{"internal/app/..."}, []string{"adminapi/...", "billing/...", "hubs/...", "internal/...", "migrations", "tenants/...", "web"}},
@@ -161,7 +162,7 @@ var fences = []struct {
 	{"github.com/jackc/pgx", []string{"internal/postgres", "internal/testenv", "*store", "internal/app/api"}},
 	{"github.com/redis/go-redis", []string{"internal/redisclient", "internal/app/...", "hubs/backplane", "hubs/quota", "hubs/serverlink", "hubs/upstream", "tenants/directory", "tenants/deliveries", "billing/usage"}},
 	{"github.com/golang-jwt/jwt", []string{"tenants/accesstoken", "hubs/appserver"}},
-	{"github.com/go-chi/chi", []string{"adminapi", "hubs/rest", "internal/httpserver", "internal/app/..."}},
+	{"github.com/go-chi/chi", []string{"adminapi", "adminapi/operatorapi", "hubs/rest", "internal/httpserver", "internal/app/..."}},
 	{"go.opentelemetry.io/otel/sdk", []string{"internal/telemetry"}},
 	{"github.com/riverqueue/river", []string{"internal/postgres", "internal/app/api", "*store"}},
 	{"github.com/shirou/gopsutil", []string{"internal/app/dev"}},

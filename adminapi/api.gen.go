@@ -2126,6 +2126,9 @@ type Tenant struct {
 	// SuspendedBy Who decided: people of the account, or an operator of the service. What an operator has decided the account
 	// can't undo (`set_by_operator`). Absent where nothing was.
 	SuspendedBy *Authority `json:"suspended_by,omitempty"`
+
+	// SuspendedReason What an operator says of why
+	SuspendedReason *string `json:"suspended_reason,omitempty"`
 }
 
 // TenantList defines model for TenantList.

@@ -92,12 +92,8 @@ func New(c Config) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	document, err := json.Marshal(spec)
-	if err != nil {
-		return nil, fmt.Errorf("write OpenAPI document as JSON: %w", err)
-	}
 	s := &server{
-		tenants: c.Tenants, billing: c.Billing, statements: c.Billing, spec: document, dev: c.Dev, logger: c.Logger, now: c.Now,
+		tenants: c.Tenants, billing: c.Billing, statements: c.Billing, dev: c.Dev, logger: c.Logger, now: c.Now,
 		sessions: newSessions(c.Sessions, c.Dev), keys: c.Keys, openID: c.OpenID, idName: c.OpenIDName, streamBytes: c.StreamBytes,
 		limitFigures: c.LimitFigures,
 	}
@@ -105,11 +101,8 @@ func New(c Config) (http.Handler, error) {
 		s.now = time.Now
 	}
 	s.limit = newLimiter(cmp.Or(c.RequestsPerMinute, defaultRequestsPerMinute), s.now)
-	if s.operations, err = operationTable(spec); err != nil {
+	if err := s.serves(spec, tenants.Operations); err != nil {
 		return nil, err
-	}
-	if s.router, err = gorillamux.NewRouter(checked(spec)); err != nil {
-		return nil, fmt.Errorf("make router of OpenAPI document: %w", err)
 	}
 	reference, err := newReference(spec)
 	if err != nil {
@@ -124,10 +117,7 @@ func New(c Config) (http.Handler, error) {
 	s.handlers = HandlerWithOptions(s, ChiServerOptions{BaseRouter: chi.NewRouter(), Middlewares: []MiddlewareFunc{s.tagged, s.once, s.conditional}, ErrorHandlerFunc: func(w http.ResponseWriter, r *http.Request, err error) {
 		s.problem(w, r, parameterFault(routedOf(r), err))
 	}})
-	api := chi.Chain(
-		noStore, s.sameOrigin(), httpserver.Deadline(deadline), httpserver.LimitBody(maxBody), s.find, s.limitAddress,
-		s.sessions.LoadAndSave, s.identify, s.limitCaller, s.admit, s.negotiate, s.strict, s.validate,
-	).Handler(s.handlers)
+	api := s.checkedHandler(s.identify)
 	whole := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch path := r.URL.Path; {
 		case path == "/v1" || strings.HasPrefix(path, "/v1/") || path == "/openapi.json":
@@ -141,6 +131,30 @@ func New(c Config) (http.Handler, error) {
 	return chi.Chain(
 		httpserver.KeepRequestID, httpserver.Recover(c.Logger), httpserver.SecurityHeaders(contentSecurityPolicy(c.Tenants.Endpoints(), c.Dev), !c.Dev),
 	).Handler(whole), nil
+}
+
+// serves makes what finds and checks the operations of a document.
+func (s *server) serves(spec *openapi3.T, table map[string]tenants.Operation) error {
+	var err error
+	if s.spec, err = json.Marshal(spec); err != nil {
+		return fmt.Errorf("write OpenAPI document as JSON: %w", err)
+	}
+	if s.operations, err = operationTable(spec, table); err != nil {
+		return err
+	}
+	if s.router, err = gorillamux.NewRouter(checked(spec)); err != nil {
+		return fmt.Errorf("make router of OpenAPI document: %w", err)
+	}
+	return nil
+}
+
+// checkedHandler is s.handlers behind all that is looked at before an operation is
+// carried out.
+func (s *server) checkedHandler(identify func(http.Handler) http.Handler) http.Handler {
+	return chi.Chain(
+		noStore, s.sameOrigin(), httpserver.Deadline(deadline), httpserver.LimitBody(maxBody), s.find, s.limitAddress,
+		s.sessions.LoadAndSave, identify, s.limitCaller, s.admit, s.negotiate, s.strict, s.validate,
+	).Handler(s.handlers)
 }
 
 // problem answers with an error.

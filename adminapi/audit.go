@@ -38,20 +38,14 @@ const auditList = "audit"
 
 // auditPage answers with a page of a chain, which its store cuts.
 func (s *server) auditPage(w http.ResponseWriter, r *http.Request, cursor *PageCursor, limit *PageLimit, read func(before int64, limit int) ([]audit.Event, error)) {
+	place, most, err := pageBefore(auditList, cursor, limit)
 	before := int64(0)
-	if value(cursor) != "" {
-		place, err := readCursor(auditList, *cursor)
-		if err == nil {
-			before, err = strconv.ParseInt(place[0], 10, 64)
-		}
-		if err != nil || before < 1 {
-			s.problem(w, r, fault.InvalidFields(fault.Field{Name: "cursor", Message: "is none of this list", Accepted: "next_cursor of the page before"}))
-			return
-		}
+	if err == nil && place != "" {
+		before, err = strconv.ParseInt(place, 10, 64)
 	}
-	most := defaultPage
-	if limit != nil {
-		most = *limit
+	if err != nil || before < 0 {
+		s.problem(w, r, fault.InvalidFields(fault.Field{Name: "cursor", Message: "is none of this list", Accepted: "next_cursor of the page before"}))
+		return
 	}
 	events, err := read(before, most+1)
 	answer := AuditEventList{Events: make([]AuditEvent, 0, len(events))}

@@ -54,13 +54,13 @@ func (o *operation) takesIfMatch() bool { return o.read != nil && o.method != ht
 
 // operationsOf lists the operations of a document. Each has a row in the table of
 // who may call it.
-func operationsOf(doc *openapi3.T) ([]*operation, error) {
+func operationsOf(doc *openapi3.T, table map[string]tenants.Operation) ([]*operation, error) {
 	var all []*operation
 	for path, item := range doc.Paths.Map() {
 		for method, spec := range item.Operations() {
-			row, ok := tenants.Operations[spec.OperationID]
+			row, ok := table[spec.OperationID]
 			if !ok {
-				return nil, fmt.Errorf("operation %s has no row in tenants.Operations: say who may call it", spec.OperationID)
+				return nil, fmt.Errorf("operation %s has no row in its table: say who may call it", spec.OperationID)
 			}
 			o := &operation{Operation: row, id: spec.OperationID, method: method, path: path, spec: spec}
 			for _, parameters := range []openapi3.Parameters{item.Parameters, spec.Parameters} {
@@ -120,8 +120,8 @@ func schemaOf(spec *openapi3.Operation, status string) string {
 
 // conventions adds to every operation of the document what all of them have in
 // common, so that none can be without.
-func conventions(doc *openapi3.T) error {
-	all, err := operationsOf(doc)
+func conventions(doc *openapi3.T, table map[string]tenants.Operation) error {
+	all, err := operationsOf(doc, table)
 	if err != nil {
 		return err
 	}

@@ -93,6 +93,8 @@ func (s *server) limitAddress(next http.Handler) http.Handler {
 func (s *server) limitCaller(next http.Handler) http.Handler {
 	return s.limited(next, 1, func(r *http.Request) string {
 		switch c := callerOf(r); {
+		case c.Operator != nil && c.TokenID == "":
+			return "operator:" + c.Operator.ID
 		case c.TokenID != "":
 			return "token:" + c.TokenID
 		case c.User != "":

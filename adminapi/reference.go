@@ -32,7 +32,7 @@ var referenceCSS string
 // newReference makes the reference page out of the document: one page without
 // scripts or anything from elsewhere, made once.
 func newReference(doc *openapi3.T) (http.Handler, error) {
-	all, err := operationsOf(doc)
+	all, err := operationsOf(doc, tenants.Operations)
 	if err != nil {
 		return nil, err
 	}

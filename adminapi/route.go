@@ -134,8 +134,8 @@ func acceptable(accept, contentType string) bool {
 }
 
 // operationTable finds operations by what the router finds.
-func operationTable(doc *openapi3.T) (map[*openapi3.Operation]*operation, error) {
-	all, err := operationsOf(doc)
+func operationTable(doc *openapi3.T, rows map[string]tenants.Operation) (map[*openapi3.Operation]*operation, error) {
+	all, err := operationsOf(doc, rows)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,9 @@ import (
 	"fmt"
 
 	"github.com/getkin/kin-openapi/openapi3"
+
+	"github.com/signalbox/signalbox/adminapi/operatorapi"
+	"github.com/signalbox/signalbox/tenants"
 )
 
 //go:embed openapi.yaml
@@ -12,13 +15,20 @@ var specYAML []byte
 
 // Spec returns the API's OpenAPI document, checked, with what all operations have
 // in common written out.
-func Spec() (*openapi3.T, error) {
+func Spec() (*openapi3.T, error) { return readSpec(specYAML, tenants.Operations) }
+
+// OperatorSpec is Spec for the operators' API.
+func OperatorSpec() (*openapi3.T, error) {
+	return readSpec(operatorapi.Document, tenants.OperatorOperations)
+}
+
+func readSpec(text []byte, table map[string]tenants.Operation) (*openapi3.T, error) {
 	loader := openapi3.NewLoader()
-	doc, err := loader.LoadFromData(specYAML)
+	doc, err := loader.LoadFromData(text)
 	if err != nil {
 		return nil, fmt.Errorf("load openapi.yaml: %w", err)
 	}
-	if err := conventions(doc); err != nil {
+	if err := conventions(doc, table); err != nil {
 		return nil, fmt.Errorf("complete openapi.yaml: %w", err)
 	}
 	if err := doc.Validate(loader.Context); err != nil {

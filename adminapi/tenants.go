@@ -84,7 +84,7 @@ func authority(a tenants.Authority) *Authority {
 
 func (s *server) tenant(t tenants.MemberTenant) Tenant {
 	return Tenant{
-		ID: string(t.ID), Slug: t.Slug, Name: t.Name, Status: TenantStatus(t.Status), SuspendedAt: optional(t.SuspendedAt), SuspendedBy: authority(t.SuspendedBy),
+		ID: string(t.ID), Slug: t.Slug, Name: t.Name, Status: TenantStatus(t.Status), SuspendedAt: optional(t.SuspendedAt), SuspendedBy: authority(t.SuspendedBy), SuspendedReason: given(t.SuspendedReason),
 		Environment: Environment(t.Environment), AccountID: string(t.Account), Plan: t.Plan,
 		Role: Role(t.Role), Endpoint: s.tenants.Endpoints().Base(t.Tenant), Hosts: s.tenants.Endpoints().Hosts(t.Tenant), CreatedAt: t.CreatedAt.UTC(),
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
 
+	"github.com/signalbox/signalbox/adminapi/operatorapi"
 	"github.com/signalbox/signalbox/internal/fault"
 )
 
@@ -233,10 +234,16 @@ func acceptedString(s *openapi3.Schema) string {
 
 // parameterFault turns an error of the generated parameter binding into a fault.
 func parameterFault(of *routed, err error) error {
+	name := ""
 	if e, ok := errors.AsType[*InvalidParamFormatError](err); ok {
-		field := fault.Field{Name: e.ParamName, Message: "has the wrong form"}
+		name = e.ParamName
+	} else if e, ok := errors.AsType[*operatorapi.InvalidParamFormatError](err); ok {
+		name = e.ParamName
+	}
+	if name != "" {
+		field := fault.Field{Name: name, Message: "has the wrong form"}
 		for _, p := range slices.Concat(of.route.PathItem.Parameters, of.spec.Parameters) {
-			if p.Value.Name == e.ParamName {
+			if p.Value.Name == name {
 				field.Accepted = accepted(p.Value.Schema.Value)
 			}
 		}

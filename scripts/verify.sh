@@ -23,6 +23,9 @@ go build -modfile=tools/go.mod -o "$fresh/oapi-codegen" github.com/oapi-codegen/
 sed "s|^output:.*|output: $fresh/api.gen.go|" adminapi/oapi-codegen.yaml >"$fresh/oapi-codegen.yaml"
 (cd adminapi && "$fresh/oapi-codegen" -config "$fresh/oapi-codegen.yaml" openapi.yaml)
 compare adminapi/api.gen.go "$fresh/api.gen.go"
+sed "s|^output:.*|output: $fresh/operator.gen.go|" adminapi/operatorapi/oapi-codegen.yaml >"$fresh/oapi-codegen.yaml"
+(cd adminapi/operatorapi && "$fresh/oapi-codegen" -config "$fresh/oapi-codegen.yaml" openapi.yaml)
+compare adminapi/operatorapi/api.gen.go "$fresh/operator.gen.go"
 
 sed "s|^output:.*|output: $fresh/client.gen.go|" adminapi/client/oapi-codegen.yaml >"$fresh/client.yaml"
 (cd adminapi/client && "$fresh/oapi-codegen" -config "$fresh/client.yaml" ../openapi.yaml)

@@ -133,6 +133,8 @@ type Caller struct {
 	Session string
 	// Operator is who of the service asks; nil = nobody of them.
 	Operator *Operator
+	// AtOperators tells that it came over the operators' listener.
+	AtOperators bool
 	// System tells that the service does it by itself.
 	System bool
 	// RequestID, IP and UserAgent are for the audit.

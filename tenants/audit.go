@@ -19,6 +19,9 @@ type Audit struct {
 	Subject string // what it was done to
 	// Before and After are what was and is there, for JSON; nil = nothing. No secrets.
 	Before, After any
+	// In is the chain; "" = that of the account, of the user, of operators or of the
+	// service, the first of them that is known.
+	In string
 	// Unproved tells that the caller didn't prove to be its User.
 	Unproved bool
 }
@@ -35,9 +38,11 @@ func UserChain(u UserID) string { return "user:" + string(u) }
 // Chain is the chain that the entry belongs to.
 func (a Audit) Chain() string {
 	switch {
+	case a.In != "":
+		return a.In
 	case a.Account != "":
 		return AccountChain(a.Account)
-	case a.Caller.Operator != nil:
+	case a.Caller.Operator != nil, a.Caller.AtOperators:
 		return OperatorChain
 	case a.Caller.User != "":
 		return UserChain(a.Caller.User)
@@ -49,7 +54,7 @@ func (a Audit) Chain() string {
 // Actor is the kind of who did it.
 func (a Audit) Actor() audit.Actor {
 	switch c := a.Caller; {
-	case c.Operator != nil:
+	case c.Operator != nil && !a.Unproved:
 		return audit.Operator
 	case c.System:
 		return audit.System
@@ -124,10 +129,13 @@ func (s *Service) ExportAudit(ctx context.Context, c Caller, account AccountID, 
 	if err != nil {
 		return err
 	}
+	return s.exportChain(ctx, AccountChain(m.ID), f, begin, each)
+}
+
+func (s *Service) exportChain(ctx context.Context, chain string, f AuditFilter, begin func(audit.Header) error, each func(*audit.Event) error) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	chain := AccountChain(m.ID)
 	head, err := s.store.AuditHead(ctx, chain)
 	if err != nil {
 		return err

@@ -20,10 +20,11 @@ type tenantState struct {
 	Environment Environment `json:"environment"`
 	Status      Status      `json:"status"`
 	SuspendedBy Authority   `json:"suspended_by,omitempty"`
+	Reason      string      `json:"reason,omitempty"`
 }
 
 func stateOf(t Tenant) tenantState {
-	return tenantState{Name: t.Name, Environment: t.Environment, Status: t.Status, SuspendedBy: t.SuspendedBy}
+	return tenantState{Name: t.Name, Environment: t.Environment, Status: t.Status, SuspendedBy: t.SuspendedBy, Reason: t.SuspendedReason}
 }
 
 // UpdateTenant changes a tenant's name and environment. To become a production
@@ -113,7 +114,9 @@ func (t *Tenant) suspend(by Authority, now time.Time) bool {
 	return true
 }
 
-func (t *Tenant) resume() { t.Status, t.SuspendedAt, t.SuspendedBy = Active, time.Time{}, "" }
+func (t *Tenant) resume() {
+	t.Status, t.SuspendedAt, t.SuspendedBy, t.SuspendedReason = Active, time.Time{}, "", ""
+}
 
 // Purged notes that nothing is left of what edges have kept of a deleted tenant.
 func (s *Service) Purged(ctx context.Context, id ID) error {
@@ -125,9 +128,13 @@ func (s *Service) Purged(ctx context.Context, id ID) error {
 }
 
 // DeleteTenant ends a tenant: edges drop it with all that they keep of it, and its
-// slug becomes free. What it has used stays in the ledger.
+// slug becomes free. What it has used stays in the ledger. One that an operator has
+// suspended can't be deleted by its account: it would come back under its slug.
 func (s *Service) DeleteTenant(ctx context.Context, c Caller, ref string) error {
 	_, err := s.change(ctx, c, ref, DeleteTenant, Audit{Action: "tenant.deleted", Subject: ref}, func(tx Store, t *MemberTenant, a *Audit) error {
+		if t.SuspendedBy == ByOperator {
+			return errImposed("An operator of the service has suspended this tenant, and people of its account can't delete it. Ask the operator.")
+		}
 		a.Before = stateOf(t.Tenant)
 		return tx.DeleteTenant(ctx, t.ID, s.now())
 	})

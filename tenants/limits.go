@@ -275,6 +275,8 @@ type Override struct {
 	Expires *time.Time
 	// By is who made it; "" = the account.
 	By Authority
+	// Reason is why an operator made it.
+	Reason string
 }
 
 // inForce reports whether the override counts at a time.

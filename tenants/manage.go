@@ -93,6 +93,13 @@ func (s *Service) CreateTenant(ctx context.Context, c Caller, account AccountID,
 		if err != nil {
 			return err
 		}
+		stopped, err := tx.SuspendedByOperator(ctx, in.ID)
+		if err != nil {
+			return err
+		}
+		if stopped {
+			return errImposed("An operator of the service has suspended a tenant of this account, which gets no new ones until that is over. Ask the operator.")
+		}
 		if have >= most {
 			return fault.New(fault.QuotaExceeded, fmt.Sprintf("The plan of this account allows %d tenants, and it has %d.", most, have)).WithCode("max_tenants")
 		}

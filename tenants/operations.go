@@ -174,7 +174,7 @@ func (o Operation) Admit(c Caller) error {
 	switch {
 	case o.Callers == Anybody:
 		return nil
-	case c.User == "":
+	case c.User == "" && c.Operator == nil:
 		return fault.New(fault.Unauthenticated, "Sign in, or send an API token.")
 	case c.Token == "":
 		return nil

@@ -166,7 +166,7 @@ func overrideState(overrides []Override, limit string) any {
 }
 
 func (o Override) audited() any {
-	return map[string]any{"max": o.Value, "dry_run": o.DryRun, "expires_at": o.Expires, "set_by": cmp.Or(o.By, ByAccount)}
+	return map[string]any{"max": o.Value, "dry_run": o.DryRun, "expires_at": o.Expires, "set_by": cmp.Or(o.By, ByAccount), "reason": o.Reason}
 }
 
 // notImposed returns an error when an operator's override of a limit is in force.

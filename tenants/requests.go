@@ -26,6 +26,14 @@ const RequestLife = 24 * time.Hour
 // maxRequests bounds the answers that are kept of one user or service token.
 const maxRequests = 10_000
 
+// requester is under whom requests of the caller are kept.
+func (c Caller) requester() UserID {
+	if c.Operator != nil {
+		return UserID("operator:" + c.Operator.ID)
+	}
+	return c.User
+}
+
 // Place is where an operation works: in an account, on a tenant by id or slug, or
 // on what is the caller's own.
 type Place struct {
@@ -42,7 +50,7 @@ type Place struct {
 // idempotency_conflict.
 func (s *Service) Once(ctx context.Context, c Caller, key string, hash []byte, needs Permission, at Place, f func(context.Context) (answer []byte, err error)) (answer []byte, replayed bool, err error) {
 	now := s.now()
-	r := Request{User: c.User, Account: c.Account, Key: key, Hash: hash, Expires: now.Add(RequestLife)}
+	r := Request{User: c.requester(), Account: c.Account, Key: key, Hash: hash, Expires: now.Add(RequestLife)}
 	err = s.store.Unit(ctx, func(ctx context.Context) error {
 		former, err := s.store.ClaimRequest(ctx, r, now)
 		if err != nil {
@@ -59,7 +67,7 @@ func (s *Service) Once(ctx context.Context, c Caller, key string, hash []byte, n
 		if answer == nil {
 			return s.store.DropRequest(ctx, r)
 		}
-		have, err := s.store.CountRequests(ctx, c.User, now)
+		have, err := s.store.CountRequests(ctx, r.User, now)
 		if err != nil {
 			return err
 		}

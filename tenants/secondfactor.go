@@ -236,20 +236,29 @@ func (s *Service) takeCode(ctx context.Context, u UserID, f SecondFactor, code s
 	if err != nil {
 		return false, fault.Wrap(fault.Internal, "open second factor", err)
 	}
-	now := s.now().Unix() / int64(totpPeriod/time.Second)
+	step, ok, err := stepOf(secret, code, s.now())
+	if err != nil || !ok {
+		return false, err
+	}
+	return s.store.UseStep(ctx, u, step)
+}
+
+// stepOf returns the step of which a code is, if it is one of about now.
+func stepOf(secret Secret, code string, at time.Time) (step int64, ok bool, err error) {
+	now := at.Unix() / int64(totpPeriod/time.Second)
 	for step := now - totpSkew; step <= now+totpSkew; step++ {
 		ok, err := hotp.ValidateCustom(code, uint64(step), secret.Reveal(), hotp.ValidateOpts{Digits: otp.DigitsSix, Algorithm: otp.AlgorithmSHA1})
 		if errors.Is(err, otp.ErrValidateInputInvalidLength) {
-			return false, nil
+			return 0, false, nil
 		}
 		if err != nil {
-			return false, fmt.Errorf("check code: %w", err)
+			return 0, false, fmt.Errorf("check code: %w", err)
 		}
 		if ok {
-			return s.store.UseStep(ctx, u, step)
+			return step, true, nil
 		}
 	}
-	return false, nil
+	return 0, false, nil
 }
 
 // newRecoveryCodes returns codes for people and what is kept of them.

@@ -25,6 +25,7 @@ const (
 	SessionDevice     = "device"     // string
 	SessionIP         = "ip"         // string
 	SessionRemembered = "remembered" // bool
+	SessionOperator   = "operator"   // string: which operator is signed in, in a session of operators
 )
 
 // Sessions lists the caller's sessions, the newest first.

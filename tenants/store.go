@@ -21,6 +21,7 @@ type Store interface {
 	Budgets
 	Trail
 	Subscriptions
+	Operators
 	// Unit runs f with a context that makes everything this store does with it one
 	// transaction, which commits when f returns nil. It is for one goroutine.
 	Unit(ctx context.Context, f func(context.Context) error) error
@@ -204,6 +205,8 @@ type Registry interface {
 	TenantByHost(ctx context.Context, host string) (Tenant, error)
 	// Tenant returns a tenant by its id, deleted ones too.
 	Tenant(ctx context.Context, t ID) (Tenant, error)
+	// SuspendedByOperator tells whether an operator has suspended a tenant of an account.
+	SuspendedByOperator(ctx context.Context, a AccountID) (bool, error)
 	// TenantIDs pages through the ids of all tenants that are not deleted.
 	TenantIDs(ctx context.Context, after ID, limit int) ([]ID, error)
 	// UpdateTenant writes name, environment and suspension.

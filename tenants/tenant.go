@@ -45,6 +45,8 @@ type Tenant struct {
 	SuspendedAt time.Time
 	// SuspendedBy is "" unless Status is Suspended.
 	SuspendedBy Authority
+	// SuspendedReason is what an operator says of why; "" = nothing.
+	SuspendedReason string
 }
 
 // MemberTenant is a tenant as one member of its account sees it.

@@ -6,6 +6,8 @@
 //	api seed      make an account with tenants as JSON on stdin says, and end
 //	api correct   add the correction on stdin, as JSON, to the usage ledger, and end
 //	api audit verify   verify the chains of the audit log, and end
+//	api operator add NAME ADDRESS   make somebody an operator, print the link to set up, and end
+//	api operator reset|remove ADDRESS, api operator list   likewise
 package main
 
 import (
@@ -52,7 +54,9 @@ func run(ctx context.Context, args []string, in io.Reader, out, problems io.Writ
 		return api.Correct(ctx, config, in)
 	case len(args) == 2 && args[0] == "audit" && args[1] == "verify":
 		return api.VerifyAudit(ctx, config, out, logger)
+	case len(args) > 1 && args[0] == "operator":
+		return api.Operator(ctx, config, args[1:], out, logger)
 	default:
-		return fmt.Errorf("unknown arguments %q: use none, migrate, seed, correct or audit verify", args)
+		return fmt.Errorf("unknown arguments %q: use none, migrate, seed, correct, audit verify or operator", args)
 	}
 }

@@ -270,6 +270,7 @@ func (w *world) configure() (err error) {
 		"SIGNALBOX_API_ADDR":          loopback(apiPort),
 		"SIGNALBOX_API_ADMIN_ADDR":    loopback(apiAdmin),
 		"SIGNALBOX_API_INTERNAL_ADDR": loopback(apiInternal),
+		"SIGNALBOX_OPERATOR_ADDR":     "off",
 		"SIGNALBOX_FLEET_SECRET":      w.secrets.fleet,
 		"SIGNALBOX_SEALING_KEY":       w.secrets.sealing,
 		"SIGNALBOX_CONSOLE_URL":       "http://" + loopback(apiPort),

@@ -51,6 +51,23 @@ func (r *Redis) Stats() Stats {
 	}
 }
 
+// Behind returns how many hubs have something in their streams that was yet to be read
+// when it was looked, and how many entries and questions had been heard of and not been
+// carried out.
+func (r *Redis) Behind() (hubs, waiting int) {
+	for _, d := range r.doorbells {
+		for _, f := range d.followed() {
+			f.mu.Lock()
+			if f.behind {
+				hubs++
+			}
+			waiting += len(f.inbox)
+			f.mu.Unlock()
+		}
+	}
+	return hubs, waiting
+}
+
 // Instrument reports the totals as metrics of m.
 func (r *Redis) Instrument(m metric.Meter) error {
 	publishes, err := m.Int64ObservableCounter("signalbox.backplane.publishes", metric.WithUnit("{entry}"),

@@ -214,6 +214,13 @@ func (p *Pool) InUse(t tenants.ID) bool {
 	return p.perTenant[t] > 0
 }
 
+// Len is how many server connections there are.
+func (p *Pool) Len() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.live)
+}
+
 // CloseWhere ends the server connections that match, by their admission and whether
 // they are weak, which those that shake hands may become; reason is told to the app
 // server. It returns how many and doesn't wait for their end.

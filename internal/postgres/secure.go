@@ -39,7 +39,8 @@ var own = map[string]struct{ by, seen, written string }{
 
 // appendOnly are tables to which Role adds rows and changes none. So are those with a
 // trigger whose name ends with _append_only.
-var appendOnly = []string{"account_plans", "audit_events", "usage_ledger"}
+// The heads of audit chains are moved by a trigger that has its owner's rights.
+var appendOnly = []string{"account_plans", "audit_chains", "audit_events", "usage_ledger"}
 
 // makeRole makes Role and lets the present user become it. Users of managed databases,
 // which are no superusers, may do that where they have CREATEROLE.

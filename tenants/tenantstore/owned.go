@@ -125,16 +125,16 @@ func (s *Store) Limits(ctx context.Context, t tenants.ID, now time.Time) (tenant
 		return tenants.Limits{}, nil, err
 	}
 	overrides, err := many(ctx, s, "limit overrides", pgx.RowToStructByPos[tenants.Override],
-		"SELECT code, value, dry_run, expires_at, set_by FROM limit_overrides WHERE tenant_id = $1 AND (expires_at IS NULL OR expires_at > $2) ORDER BY code", t, now)
+		"SELECT code, value, dry_run, expires_at, set_by, reason FROM limit_overrides WHERE tenant_id = $1 AND (expires_at IS NULL OR expires_at > $2) ORDER BY code", t, now)
 	return limits, overrides, err
 }
 
 // PutOverride implements tenants.Registry.
 func (s *Store) PutOverride(ctx context.Context, t tenants.ID, o tenants.Override) error {
 	return s.exec(ctx, "limit override", `
-		INSERT INTO limit_overrides (tenant_id, code, value, dry_run, expires_at, set_by) VALUES ($1, $2, $3, $4, $5, $6)
-		ON CONFLICT (tenant_id, code) DO UPDATE SET value = excluded.value, dry_run = excluded.dry_run, expires_at = excluded.expires_at, set_by = excluded.set_by
-		WHERE limit_overrides.tenant_id = $1`, t, o.Limit, o.Value, o.DryRun, o.Expires, cmp.Or(o.By, tenants.ByAccount))
+		INSERT INTO limit_overrides (tenant_id, code, value, dry_run, expires_at, set_by, reason) VALUES ($1, $2, $3, $4, $5, $6, $7)
+		ON CONFLICT (tenant_id, code) DO UPDATE SET value = excluded.value, dry_run = excluded.dry_run, expires_at = excluded.expires_at, set_by = excluded.set_by, reason = excluded.reason
+		WHERE limit_overrides.tenant_id = $1`, t, o.Limit, o.Value, o.DryRun, o.Expires, cmp.Or(o.By, tenants.ByAccount), o.Reason)
 }
 
 // DeleteOverride implements tenants.Registry.
@@ -150,5 +150,5 @@ func (s *Store) ExpiredOverrides(ctx context.Context, now time.Time, limit int) 
 // DropOverrides implements tenants.Registry.
 func (s *Store) DropOverrides(ctx context.Context, t tenants.ID, now time.Time) ([]tenants.Override, error) {
 	return many(ctx, s, "limit overrides", pgx.RowToStructByPos[tenants.Override],
-		"DELETE FROM limit_overrides WHERE tenant_id = $1 AND expires_at <= $2 RETURNING code, value, dry_run, expires_at, set_by", t, now)
+		"DELETE FROM limit_overrides WHERE tenant_id = $1 AND expires_at <= $2 RETURNING code, value, dry_run, expires_at, set_by, reason", t, now)
 }

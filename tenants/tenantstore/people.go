@@ -193,6 +193,8 @@ func (s *Store) MailSent(ctx context.Context, id string, now time.Time, keep boo
 func (s *Store) Forget(ctx context.Context, before time.Time) error {
 	for _, sql := range []string{
 		"DELETE FROM sessions WHERE expiry < $1",
+		"DELETE FROM operator_sessions WHERE expiry < $1",
+		"DELETE FROM operator_tokens WHERE expires_at < $1",
 		"DELETE FROM attempts WHERE attempted_at < $1",
 		"DELETE FROM email_verifications WHERE expires_at < $1",
 		"DELETE FROM signups WHERE expires_at < $1",

@@ -12,7 +12,7 @@ import (
 )
 
 // tenantColumns need tenants as t and accounts as a.
-const tenantColumns = `t.id, t.account_id, t.slug, t.name, t.status, t.environment, a.plan, t.revision, t.created_at, t.suspended_at, t.suspended_by,
+const tenantColumns = `t.id, t.account_id, t.slug, t.name, t.status, t.environment, a.plan, t.revision, t.created_at, t.suspended_at, t.suspended_by, t.suspended_reason,
 	ARRAY(SELECT h.host FROM tenant_hosts h WHERE h.tenant_id = t.id ORDER BY h.host),
 	ARRAY(SELECT d.domain FROM tenant_domains d WHERE d.tenant_id = t.id AND d.verified_at IS NOT NULL ORDER BY d.domain)`
 
@@ -20,7 +20,7 @@ const tenantColumns = `t.id, t.account_id, t.slug, t.name, t.status, t.environme
 func scanTenant(row pgx.CollectableRow, t *tenants.Tenant, rest ...any) error {
 	var suspended *time.Time
 	err := row.Scan(append([]any{
-		&t.ID, &t.Account, &t.Slug, &t.Name, &t.Status, &t.Environment, &t.Plan, &t.Revision, &t.CreatedAt, &suspended, &t.SuspendedBy, &t.Hosts, &t.Domains,
+		&t.ID, &t.Account, &t.Slug, &t.Name, &t.Status, &t.Environment, &t.Plan, &t.Revision, &t.CreatedAt, &suspended, &t.SuspendedBy, &t.SuspendedReason, &t.Hosts, &t.Domains,
 	}, rest...)...)
 	if t.SuspendedAt = nullZero(suspended); t.Status != tenants.Suspended {
 		t.SuspendedBy = ""
@@ -105,6 +105,11 @@ func (s *Store) Tenant(ctx context.Context, t tenants.ID) (tenants.Tenant, error
 		" FROM tenants t JOIN accounts a ON a.id = t.account_id WHERE t.id = $1", t)
 }
 
+// SuspendedByOperator implements tenants.Registry.
+func (s *Store) SuspendedByOperator(ctx context.Context, a tenants.AccountID) (bool, error) {
+	return one(ctx, s, "tenants", pgx.RowTo[bool], "SELECT EXISTS (SELECT FROM tenants WHERE account_id = $1 AND status = 'suspended' AND suspended_by = 'operator')", a)
+}
+
 // TenantIDs implements tenants.Registry.
 func (s *Store) TenantIDs(ctx context.Context, after tenants.ID, limit int) ([]tenants.ID, error) {
 	return many(ctx, s, "tenants", pgx.RowTo[tenants.ID],
@@ -113,8 +118,8 @@ func (s *Store) TenantIDs(ctx context.Context, after tenants.ID, limit int) ([]t
 
 // UpdateTenant implements tenants.Registry.
 func (s *Store) UpdateTenant(ctx context.Context, t tenants.Tenant) error {
-	return s.exec(ctx, "tenant", "UPDATE tenants SET name = $2, environment = $3, status = $4, suspended_at = $5, suspended_by = $6 WHERE id = $1 AND status <> 'deleted'",
-		t.ID, t.Name, t.Environment, t.Status, zeroNull(t.SuspendedAt), cmp.Or(t.SuspendedBy, tenants.ByAccount))
+	return s.exec(ctx, "tenant", "UPDATE tenants SET name = $2, environment = $3, status = $4, suspended_at = $5, suspended_by = $6, suspended_reason = $7 WHERE id = $1 AND status <> 'deleted'",
+		t.ID, t.Name, t.Environment, t.Status, zeroNull(t.SuspendedAt), cmp.Or(t.SuspendedBy, tenants.ByAccount), t.SuspendedReason)
 }
 
 // SetHosts implements tenants.Registry.

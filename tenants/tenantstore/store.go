@@ -132,6 +132,7 @@ var taken = map[string]struct{ code, message string }{
 	"users_email_key":     {"email_taken", "There is already a user with this email address."},
 	"identities_subject":  {"identity_taken", "This identity is linked to a user already."},
 	"invitations_address": {"already_invited", "This address is invited already: send that invitation again, or withdraw it."},
+	"operators_email":     {"operator_taken", "There is an operator with this address already."},
 	"members_pkey":        {"already_member", "This user is a member of the account."},
 	"tenants_slug":        {"slug_taken", "This slug is taken."},
 	"tenant_hosts_pkey":   {"host_taken", "This host belongs to a tenant already."},

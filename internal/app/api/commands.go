@@ -186,3 +186,43 @@ func VerifyAudit(ctx context.Context, c Config, out io.Writer, logger *slog.Logg
 	}
 	return err
 }
+
+// Operator adds, resets, removes or lists those who run the service, as args say, and
+// writes to out what they have to know.
+func Operator(ctx context.Context, c Config, args []string, out io.Writer, logger *slog.Logger) error {
+	k, err := openCore(ctx, c, logger, nil, reach{publish: func(context.Context, tenants.ID) error { return nil }})
+	if err != nil {
+		return err
+	}
+	defer k.pool.Close()
+	ctx = scope.System(ctx, scope.Operator)
+	link := func(o tenants.Operator, token tenants.Secret, err error) error {
+		if err != nil {
+			return explained(err)
+		}
+		_, err = fmt.Fprintf(out, "%s <%s> sets a password and an authenticator app up within a day, once, at:\n%s\n", o.Name, o.Email, tenants.OperatorSetupLink(c.OperatorURL, token))
+		return err
+	}
+	switch {
+	case len(args) == 3 && args[0] == "add":
+		return link(k.service.AddOperator(ctx, args[1], args[2]))
+	case len(args) == 2 && args[0] == "reset":
+		return link(k.service.ResetOperator(ctx, args[1]))
+	case len(args) == 2 && args[0] == "remove":
+		return explained(k.service.RemoveOperator(ctx, args[1]))
+	case len(args) == 1 && args[0] == "list":
+		all, err := k.service.OperatorList(ctx)
+		for _, o := range all {
+			state := "set up"
+			if o.Enabled.IsZero() {
+				state = "not set up"
+			}
+			if _, err := fmt.Fprintf(out, "%s\t%s\t%s\n", o.Email, o.Name, state); err != nil {
+				return err
+			}
+		}
+		return err
+	default:
+		return errors.New("use api operator add NAME ADDRESS, reset ADDRESS, remove ADDRESS or list")
+	}
+}

@@ -33,6 +33,12 @@ type Config struct {
 	AdminAddr string `env:"SIGNALBOX_API_ADMIN_ADDR" envDefault:"127.0.0.1:20011"`
 	// InternalAddr serves tenant documents to edges, over mutual TLS.
 	InternalAddr string `env:"SIGNALBOX_API_INTERNAL_ADDR" envDefault:"127.0.0.1:20021"`
+	// OperatorAddr serves the operators' API and console; keep it private. off = nobody
+	// serves them.
+	OperatorAddr string `env:"SIGNALBOX_OPERATOR_ADDR" envDefault:"127.0.0.1:20025"`
+	// OperatorURL is where operators reach OperatorAddr; the links of api operator add
+	// lead there.
+	OperatorURL string `env:"SIGNALBOX_OPERATOR_URL" envDefault:"http://localhost:20025"`
 	// FleetSecret is shared by all processes, at least 32 characters.
 	FleetSecret string `env:"SIGNALBOX_FLEET_SECRET,required,notEmpty"`
 	// SealingKey seals access keys in the database: 32 bytes in base64.
@@ -151,6 +157,15 @@ func (c Config) Validate() error {
 			check(name, errors.New("must be host:port"))
 		}
 	}
+	if c.operated() {
+		check("SIGNALBOX_OPERATOR_URL", schemeOf(c.OperatorURL, "http", "https"))
+		if u, err := url.Parse(c.OperatorURL); err == nil && u.Scheme == "http" && !c.Dev && !onThisMachine(u.Hostname()) {
+			check("SIGNALBOX_OPERATOR_URL", errors.New("must begin with https://, or name localhost: passwords would go in the clear"))
+		}
+		if _, _, err := net.SplitHostPort(c.OperatorAddr); err != nil {
+			check("SIGNALBOX_OPERATOR_ADDR", errors.New("must be host:port, or off"))
+		}
+	}
 	_, err := tenants.NewEndpoints(c.ServiceURL)
 	check("SIGNALBOX_SERVICE_URL", err)
 	_, err = fleet.New(c.FleetSecret)
@@ -168,6 +183,15 @@ func (c Config) Validate() error {
 	}
 	return errors.Join(problems...)
 }
+
+// onThisMachine tells whether a host is this machine for whoever asks.
+func onThisMachine(host string) bool {
+	address, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && address.IsLoopback()
+}
+
+// operated tells whether the operators' listener is served.
+func (c Config) operated() bool { return c.OperatorAddr != "" && c.OperatorAddr != "off" }
 
 // sealer makes the Sealer of access keys.
 func (c Config) sealer() (*tenants.Sealer, error) {

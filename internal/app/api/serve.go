@@ -154,20 +154,21 @@ func open(ctx context.Context, c Config, logger *slog.Logger, console io.Writer,
 	if err != nil {
 		return nil, err
 	}
+	figures := func(ctx context.Context, t tenants.ID) (map[string]adminapi.LimitFigures, error) {
+		counted, err := quota.ReadFigures(ctx, a.redis, t, time.Now())
+		figures := make(map[string]adminapi.LimitFigures, len(counted))
+		for name, f := range counted {
+			figures[name] = adminapi.LimitFigures(f)
+		}
+		return figures, err
+	}
 	public, err := adminapi.New(adminapi.Config{
 		Tenants: a.core.service, Billing: money,
 		Sessions: tenantstore.NewSessions(a.core.pool), Keys: keys,
 		OpenID: openIDOf(c), OpenIDName: c.OIDCName,
-		StreamBytes: func(ctx context.Context, t tenants.ID) (int64, error) { return backplane.StreamBytes(ctx, a.redis, t) },
-		LimitFigures: func(ctx context.Context, t tenants.ID) (map[string]adminapi.LimitFigures, error) {
-			counted, err := quota.ReadFigures(ctx, a.redis, t, time.Now())
-			figures := make(map[string]adminapi.LimitFigures, len(counted))
-			for name, f := range counted {
-				figures[name] = adminapi.LimitFigures(f)
-			}
-			return figures, err
-		},
-		Console: assets(), RequestsPerMinute: c.RequestsPerMinute, Dev: c.Dev, Logger: logger,
+		StreamBytes:  func(ctx context.Context, t tenants.ID) (int64, error) { return backplane.StreamBytes(ctx, a.redis, t) },
+		LimitFigures: figures,
+		Console:      assets(), RequestsPerMinute: c.RequestsPerMinute, Dev: c.Dev, Logger: logger,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make API: %w", err)
@@ -176,12 +177,26 @@ func open(ctx context.Context, c Config, logger *slog.Logger, console io.Writer,
 	if err != nil {
 		return nil, err
 	}
+	operators, err := adminapi.NewOperators(adminapi.OperatorsConfig{
+		Tenants: a.core.service, Billing: money, Sessions: tenantstore.NewOperatorSessions(a.core.pool), Edges: newEdges(a.redis, secrets), LimitFigures: figures,
+		Console: operatorAssets(), Dev: c.Dev, Logger: logger,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make operators' API: %w", err)
+	}
 	instrument := signals.HTTP(telemetry.HTTPOptions{Public: true, Route: httpserver.RoutePattern})
-	for _, s := range []httpserver.Config{
+	listeners := []httpserver.Config{
 		{Name: "api", Strangers: true, Addr: c.Addr, Handler: outer(c, httpserver.WithRoutes(instrument(public))), TLS: certificate, ReadTimeout: requestTimeout, WriteTimeout: requestTimeout},
 		{Name: "admin", Addr: c.AdminAddr, Handler: a.admin(signals.MetricsHandler()), ReadTimeout: requestTimeout, WriteTimeout: requestTimeout},
 		{Name: "internal", Addr: c.InternalAddr, Handler: a.documents.handler(), TLS: secrets.ServerTLS("api"), ReadTimeout: requestTimeout, WriteTimeout: requestTimeout},
-	} {
+	}
+	if c.operated() {
+		listeners = append(listeners, httpserver.Config{
+			Name: "operators", Addr: c.OperatorAddr, Handler: httpserver.Forwarded(c.TrustedProxies)(patient(httpserver.WithRoutes(instrument(operators)))), TLS: certificate,
+			ReadTimeout: requestTimeout, WriteTimeout: requestTimeout,
+		})
+	}
+	for _, s := range listeners {
 		s.Logger = logger
 		server, err := httpserver.Listen(ctx, s)
 		if err != nil {
@@ -255,6 +270,14 @@ func (a *app) reach(c Config, logger *slog.Logger) (reach, error) {
 // assets returns the built console, or nil.
 func assets() fs.FS {
 	if files, built := web.Assets(); built {
+		return files
+	}
+	return nil
+}
+
+// operatorAssets returns the built console of operators, or nil.
+func operatorAssets() fs.FS {
+	if files, built := web.OperatorAssets(); built {
 		return files
 	}
 	return nil

@@ -16,12 +16,13 @@ const (
 	firstEdgePort   = 20001
 	firstAdminPort  = 20011 // of the api; the edges' follow, maxEdges of them
 	apiInternalPort = 20021
+	operatorPort    = 20025
 	firstRelayPort  = 20031 // of the edges among themselves
 )
 
 // ports are the loopback ports of the children, kept over their restarts.
 type ports struct {
-	apiAdmin, apiInternal int
+	apiAdmin, apiInternal, operator int
 	// By edge; all three have one for each.
 	edge, edgeAdmin, edgeInternal []int
 }
@@ -50,6 +51,7 @@ func choosePorts(edges int) (p ports, release func(), err error) {
 	}
 	p.apiAdmin = choose(firstAdminPort)
 	p.apiInternal = choose(apiInternalPort)
+	p.operator = choose(operatorPort)
 	for i := range edges {
 		p.edge = append(p.edge, choose(firstEdgePort+i))
 		p.edgeAdmin = append(p.edgeAdmin, choose(firstAdminPort+1+i))

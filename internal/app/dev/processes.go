@@ -38,6 +38,8 @@ func (w *world) apiEnvironment() []string {
 		"SIGNALBOX_API_ADDR":          loopback(w.config.Port),
 		"SIGNALBOX_API_ADMIN_ADDR":    loopback(w.ports.apiAdmin),
 		"SIGNALBOX_API_INTERNAL_ADDR": loopback(w.ports.apiInternal),
+		"SIGNALBOX_OPERATOR_ADDR":     loopback(w.ports.operator),
+		"SIGNALBOX_OPERATOR_URL":      loopbackURL("http", w.ports.operator),
 		"SIGNALBOX_FLEET_SECRET":      w.secrets.FleetSecret,
 		"SIGNALBOX_SEALING_KEY":       w.secrets.SealingKey,
 		"SIGNALBOX_CONSOLE_URL":       loopbackURL("http", w.config.Port),

@@ -24,6 +24,7 @@ type readiness struct {
 	directory *directory.Directory
 	reached   atomic.Bool
 	draining  atomic.Bool
+	held      atomic.Bool // by an operator
 	cutOff    atomic.Bool // Redis is away for this edge alone
 	unfit     atomic.Bool // Redis may drop keys
 	alone     atomic.Bool // other edges have the other setting of streams-only
@@ -35,6 +36,7 @@ type state struct {
 	Redis     bool `json:"redis_reached"`
 	Documents bool `json:"documents"`
 	Draining  bool `json:"draining"`
+	Held      bool `json:"held"`
 	CutOff    bool `json:"cut_off"`
 	Unfit     bool `json:"redis_unfit"`
 	Alone     bool `json:"other_edges_differ"`
@@ -48,8 +50,8 @@ func (s *readiness) state(ctx context.Context) state {
 			s.reached.Store(true)
 		}
 	}
-	now := state{Redis: s.reached.Load(), Documents: s.directory.Ready(), Draining: s.draining.Load(), CutOff: s.cutOff.Load(), Unfit: s.unfit.Load(), Alone: s.alone.Load()}
-	now.Ready = now.Redis && now.Documents && !now.Draining && !now.CutOff && !now.Unfit && !now.Alone
+	now := state{Redis: s.reached.Load(), Documents: s.directory.Ready(), Draining: s.draining.Load(), Held: s.held.Load(), CutOff: s.cutOff.Load(), Unfit: s.unfit.Load(), Alone: s.alone.Load()}
+	now.Ready = now.Redis && now.Documents && !now.Draining && !now.Held && !now.CutOff && !now.Unfit && !now.Alone
 	return now
 }
 

@@ -59,6 +59,8 @@ type Edge struct {
 	transports *transport.Handler
 	ready      *readiness
 	crowd      crowd // of REST requests
+	hold       *hold
+	started    time.Time
 
 	public, admin, internal *httpserver.Server
 }
@@ -69,7 +71,7 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (_ *Edge, err error)
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
-	e := &Edge{cfg: cfg, run: strings.ToLower(rand.Text())}
+	e := &Edge{cfg: cfg, run: strings.ToLower(rand.Text()), started: time.Now()}
 	e.log = log.With(telemetry.KeyEdgeRun, e.run)
 	defer func() {
 		if err != nil {
@@ -165,6 +167,7 @@ func (e *Edge) shared(f *fleet.Fleet) error {
 	}
 	e.hubs.auth = &authenticator{serviceHosts: e.cfg.ServiceHosts, keys: keys, used: e.recorder.KeyUsed, log: e.log}
 	e.ready = &readiness{redis: e.redis, directory: e.directory}
+	e.hold = newHold(e.hubs, e.ready, e.cfg.DrainOver, e.log)
 	return nil
 }
 
@@ -268,8 +271,8 @@ func (e *Edge) handlers(f *fleet.Fleet) (public, internal http.Handler, err erro
 		e.among(e.outer(false, resolve.handler(route(http.HandlerFunc(e.transports.ServeRelayed), http.NotFoundHandler(), http.NotFoundHandler())))), nil
 }
 
-// among is what edges alone ask of each other: links and whose a connection is,
-// beside relayed requests. A link is no request to be traced: it lasts as long as
+// among is what members of the fleet alone ask: links and whose a connection is, how
+// the edge is, beside relayed requests. A link is no request to be traced: it lasts as long as
 // both edges do.
 func (e *Edge) among(relayed http.Handler) http.Handler {
 	links := httpserver.Recover(e.log)(e.hubs.pairings)
@@ -279,6 +282,10 @@ func (e *Edge) among(relayed http.Handler) http.Handler {
 			links.ServeHTTP(w, r)
 		case backplane.OwnerPath:
 			e.ownership.ServeOwner(w, r)
+		case fleet.EdgeStatePath:
+			e.stateHandler(w, r)
+		case fleet.EdgeHoldPath:
+			e.holdHandler(w, r)
 		default:
 			relayed.ServeHTTP(w, r)
 		}

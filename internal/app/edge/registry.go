@@ -71,6 +71,7 @@ type registry struct {
 	mu       sync.Mutex
 	draining bool
 	cutOff   atomic.Bool // Redis is away for this edge alone
+	held     atomic.Bool // by an operator, until it is released
 	pressure *pressure   // of memory
 	tenants  map[tenants.ID]*tenantHubs
 	keyEnds  map[tenants.ID]*time.Timer // of the next key that stops being good
@@ -384,7 +385,7 @@ func (g *registry) admits() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
-	case g.draining:
+	case g.draining, g.held.Load():
 		return errDraining
 	case g.cutOff.Load():
 		return errCutOff

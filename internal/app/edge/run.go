@@ -56,6 +56,7 @@ func (e *Edge) Run(ctx, forced context.Context) error {
 	work.Go(func() error { return e.hubs.pressure.run(working) })
 	work.Go(func() error { return e.hubs.presence.Run(working) })
 	work.Go(func() error { return e.isolation().run(working) })
+	work.Go(func() error { return e.hold.run(working) })
 	work.Go(func() error {
 		err := e.checkRedis(working)
 		if err != nil {

@@ -2072,6 +2072,8 @@ export interface components {
              */
             suspended_at?: string;
             suspended_by?: components["schemas"]["Authority"];
+            /** @description What an operator says of why */
+            suspended_reason?: string;
             environment: components["schemas"]["Environment"];
             account_id: string;
             /** @description The plan's id */

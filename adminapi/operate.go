@@ -1,0 +1,274 @@
+package adminapi
+
+import (
+	"cmp"
+	"net/http"
+	"slices"
+
+	"github.com/signalbox/signalbox/adminapi/operatorapi"
+	"github.com/signalbox/signalbox/internal/fault"
+	"github.com/signalbox/signalbox/tenants"
+	"github.com/signalbox/signalbox/tenants/audit"
+)
+
+// pageBefore reads the place before which a page of a list begins that its store cuts,
+// and how many things the page may have.
+func pageBefore(list string, cursor *string, limit *int) (before string, most int, err error) {
+	most = cmp.Or(value(limit), defaultPage)
+	if value(cursor) == "" {
+		return "", most, nil
+	}
+	place, err := readCursor(list, *cursor)
+	if err != nil {
+		return "", 0, err
+	}
+	return place[0], most, nil
+}
+
+// ListAllAccounts implements operatorapi.ServerInterface.
+func (s *operators) ListAllAccounts(w http.ResponseWriter, r *http.Request, params operatorapi.ListAllAccountsParams) {
+	const list = "accounts"
+	before, most, err := pageBefore(list, params.Cursor, params.Limit)
+	if err != nil {
+		s.problem(w, r, err)
+		return
+	}
+	all, err := s.tenants.AllAccounts(r.Context(), value(params.Search), tenants.AccountID(before), most+1)
+	answer := operatorapi.AccountSummaryList{Accounts: make([]operatorapi.AccountSummary, 0, len(all))}
+	if len(all) > most {
+		all = all[:most]
+		answer.NextCursor = given(writeCursor(list, []string{string(all[most-1].ID)}))
+	}
+	for _, a := range all {
+		answer.Accounts = append(answer.Accounts, operatorapi.AccountSummary{
+			ID: string(a.ID), Name: a.Name, Plan: a.Plan, Members: a.Members, Tenants: a.Tenants, SuspendedTenants: a.Suspended, CreatedAt: a.CreatedAt.UTC(),
+		})
+	}
+	s.answer(w, r, http.StatusOK, answer, err)
+}
+
+// ListAllTenants implements operatorapi.ServerInterface.
+func (s *operators) ListAllTenants(w http.ResponseWriter, r *http.Request, params operatorapi.ListAllTenantsParams) {
+	const list = "all_tenants"
+	before, most, err := pageBefore(list, params.Cursor, params.Limit)
+	if err != nil {
+		s.problem(w, r, err)
+		return
+	}
+	all, err := s.tenants.AllTenants(r.Context(), value(params.Search), tenants.Status(value(params.Status)), tenants.ID(before), most+1)
+	answer := operatorapi.OperatorTenantList{Tenants: make([]operatorapi.OperatorTenant, 0, len(all))}
+	if len(all) > most {
+		all = all[:most]
+		answer.NextCursor = given(writeCursor(list, []string{string(all[most-1].ID)}))
+	}
+	for _, t := range all {
+		answer.Tenants = append(answer.Tenants, s.operatorTenant(r, t))
+	}
+	s.answer(w, r, http.StatusOK, answer, err)
+}
+
+func (s *operators) operatorTenant(r *http.Request, t tenants.AccountTenant) operatorapi.OperatorTenant {
+	shown := operatorapi.OperatorTenant{
+		ID: string(t.ID), Slug: t.Slug, Name: t.Name, Status: operatorapi.TenantStatus(t.Status), SuspendedAt: optional(t.SuspendedAt), SuspendedReason: given(t.SuspendedReason),
+		Environment: operatorapi.Environment(t.Environment), Plan: t.Plan, AccountID: string(t.Account), AccountName: t.AccountName, CreatedAt: t.CreatedAt.UTC(),
+	}
+	if t.SuspendedBy != "" {
+		by := operatorapi.Authority(t.SuspendedBy)
+		shown.SuspendedBy = &by
+	}
+	if activity, err := s.billing.Activity(r.Context(), t.ID); err == nil {
+		shown.ConnectionsNow = &activity.ConnectionsNow
+	} else {
+		s.logger.WarnContext(r.Context(), "a tenant's connections can't be read", "error", err)
+	}
+	return shown
+}
+
+// GetAnyTenant implements operatorapi.ServerInterface.
+func (s *operators) GetAnyTenant(w http.ResponseWriter, r *http.Request, ref operatorapi.TenantPath) {
+	t, limits, err := s.tenants.AnyTenant(r.Context(), ref)
+	if err != nil {
+		s.problem(w, r, err)
+		return
+	}
+	figures := s.figuresOf(r.Context(), t.ID)
+	answer := operatorapi.OperatorTenantDetails{Tenant: s.operatorTenant(r, t), Limits: make([]operatorapi.OperatorLimit, 0, len(limits))}
+	for _, l := range limits {
+		answer.Limits = append(answer.Limits, operatorLimit(l, figures[l.Name]))
+	}
+	s.answer(w, r, http.StatusOK, answer, nil)
+}
+
+func operatorLimit(l tenants.Limit, f LimitFigures) operatorapi.OperatorLimit {
+	shown := operatorapi.OperatorLimit{
+		Limit: l.Name, Title: l.Title, Unit: l.Unit, Max: int64(l.Value), PlanMax: int64(l.Plan), Source: operatorapi.OperatorLimitSourcePlan,
+		Lowest: int64(l.Least), Highest: int64(l.Most), CanDryRun: !l.NoDryRun,
+	}
+	if f.Known {
+		shown.Used, shown.Peak = &f.Used, &f.Peak
+	}
+	if l.Code != "" {
+		shown.Refused = &f.Refused
+	}
+	if o := l.Override; o != nil {
+		if l.Source == tenants.FromOverride {
+			shown.Source = operatorapi.OperatorLimitSource(cmp.Or(o.By, tenants.ByAccount))
+		}
+		shown.DryRun, shown.ExpiresAt, shown.Reason = &o.DryRun, o.Expires, given(o.Reason)
+		if o.Value != nil {
+			set := int64(*o.Value)
+			shown.SetMax = &set
+		}
+	}
+	return shown
+}
+
+// PutOperatorLimit implements operatorapi.ServerInterface.
+func (s *operators) PutOperatorLimit(w http.ResponseWriter, r *http.Request, ref operatorapi.TenantPath, name string) {
+	in, err := body[operatorapi.OperatorLimitOverride](r)
+	if err != nil {
+		s.problem(w, r, err)
+		return
+	}
+	o := tenants.Override{Limit: name, DryRun: value(in.DryRun), Expires: in.ExpiresAt, Reason: in.Reason}
+	if in.Max != nil {
+		set := int(*in.Max)
+		o.Value = &set
+	}
+	t, l, err := s.tenants.SetOperatorLimit(r.Context(), callerOf(r), ref, o)
+	if err != nil {
+		s.problem(w, r, err)
+		return
+	}
+	s.answer(w, r, http.StatusOK, operatorLimit(l, s.figuresOf(r.Context(), t.ID)[name]), nil)
+}
+
+// DeleteOperatorLimit implements operatorapi.ServerInterface.
+func (s *operators) DeleteOperatorLimit(w http.ResponseWriter, r *http.Request, ref operatorapi.TenantPath, name string, params operatorapi.DeleteOperatorLimitParams) {
+	s.done(w, r, s.tenants.ClearOperatorLimit(r.Context(), callerOf(r), ref, name, params.Reason))
+}
+
+// SuspendAnyTenant implements operatorapi.ServerInterface.
+func (s *operators) SuspendAnyTenant(w http.ResponseWriter, r *http.Request, ref operatorapi.TenantPath) {
+	s.stop(w, r, func(reason string) (tenants.AccountTenant, error) {
+		return s.tenants.SuspendAnyTenant(r.Context(), callerOf(r), ref, reason)
+	})
+}
+
+// ResumeAnyTenant implements operatorapi.ServerInterface.
+func (s *operators) ResumeAnyTenant(w http.ResponseWriter, r *http.Request, ref operatorapi.TenantPath) {
+	s.stop(w, r, func(reason string) (tenants.AccountTenant, error) {
+		return s.tenants.ResumeAnyTenant(r.Context(), callerOf(r), ref, reason)
+	})
+}
+
+// stop carries out a change that takes a reason.
+func (s *operators) stop(w http.ResponseWriter, r *http.Request, f func(reason string) (tenants.AccountTenant, error)) {
+	in, err := body[operatorapi.Reason](r)
+	if err != nil {
+		s.problem(w, r, err)
+		return
+	}
+	t, err := f(in.Reason)
+	if err != nil {
+		s.problem(w, r, err)
+		return
+	}
+	s.answer(w, r, http.StatusOK, s.operatorTenant(r, t), nil)
+}
+
+// ListEdges implements operatorapi.ServerInterface.
+func (s *operators) ListEdges(w http.ResponseWriter, r *http.Request) {
+	all, err := s.edges.Edges(r.Context())
+	slices.SortFunc(all, func(a, b FleetEdge) int { return cmp.Compare(a.Run, b.Run) })
+	answer := operatorapi.EdgeList{Edges: make([]operatorapi.Edge, 0, len(all))}
+	for _, e := range all {
+		answer.Edges = append(answer.Edges, shownEdge(e))
+	}
+	s.answer(w, r, http.StatusOK, answer, err)
+}
+
+// DrainEdge implements operatorapi.ServerInterface.
+func (s *operators) DrainEdge(w http.ResponseWriter, r *http.Request, edge operatorapi.EdgePath) {
+	s.holdEdge(w, r, edge, "edge.drained", true)
+}
+
+// UndrainEdge implements operatorapi.ServerInterface.
+func (s *operators) UndrainEdge(w http.ResponseWriter, r *http.Request, edge operatorapi.EdgePath) {
+	s.holdEdge(w, r, edge, "edge.undrained", false)
+}
+
+// holdEdge notes what is about to be done and does it: better a note of what failed
+// than an edge that was emptied by nobody.
+func (s *operators) holdEdge(w http.ResponseWriter, r *http.Request, run, action string, held bool) {
+	in, err := body[operatorapi.Reason](r)
+	if err != nil {
+		s.problem(w, r, err)
+		return
+	}
+	e, err := s.edge(r, run)
+	if err == nil {
+		err = s.tenants.EdgeChanged(r.Context(), callerOf(r), action, run, in.Reason)
+	}
+	if err == nil {
+		err = s.edges.Hold(r.Context(), e, held)
+	}
+	if err == nil {
+		e, err = s.edge(r, run)
+	}
+	s.answer(w, r, http.StatusOK, shownEdge(e), err)
+}
+
+// edge finds one that lives and answers.
+func (s *operators) edge(r *http.Request, run string) (FleetEdge, error) {
+	all, err := s.edges.Edges(r.Context())
+	if err != nil {
+		return FleetEdge{}, err
+	}
+	i := slices.IndexFunc(all, func(e FleetEdge) bool { return e.Run == run })
+	switch {
+	case i < 0:
+		return FleetEdge{}, fault.New(fault.NotFound, "There is no such edge. Each has another id when it starts again.")
+	case all[i].State == nil:
+		return FleetEdge{}, fault.New(fault.Unavailable, "The edge doesn't answer.").WithCode("edge_unreachable")
+	}
+	return all[i], nil
+}
+
+func shownEdge(e FleetEdge) operatorapi.Edge {
+	shown := operatorapi.Edge{ID: e.Run, Address: e.Address, Reachable: e.State != nil}
+	if v := e.State; v != nil {
+		shown.Version, shown.Revision, shown.StartedAt = &v.Version, given(v.Revision), optional(v.Started)
+		shown.Ready, shown.Drained, shown.Draining, shown.CutOff = &v.Ready, &v.Held, &v.Draining, &v.CutOff
+		shown.Connections, shown.ServerConnections, shown.Tenants, shown.Hubs = &v.Connections, &v.ServerConnections, &v.Tenants, &v.Hubs
+		shown.HubsBehind, shown.EntriesWaiting, shown.RedisAway = &v.HubsBehind, &v.EntriesWaiting, &v.RedisAway
+	}
+	return shown
+}
+
+// ListOperatorAudit implements operatorapi.ServerInterface.
+func (s *operators) ListOperatorAudit(w http.ResponseWriter, r *http.Request, params operatorapi.ListOperatorAuditParams) {
+	f := auditFilter(params.From, params.To, params.Actor, params.Action, params.Tenant)
+	s.auditPage(w, r, params.Cursor, params.Limit, func(before int64, limit int) ([]audit.Event, error) {
+		return s.tenants.OperatorAudit(r.Context(), f, before, limit)
+	})
+}
+
+// ExportOperatorAudit implements operatorapi.ServerInterface.
+func (s *operators) ExportOperatorAudit(w http.ResponseWriter, r *http.Request, params operatorapi.ExportOperatorAuditParams) {
+	f := auditFilter(params.From, params.To, params.Actor, params.Action, params.Tenant)
+	s.exportAudit(w, r, value(params.Format) == "csv", func(begin func(audit.Header) error, each func(*audit.Event) error) error {
+		return s.tenants.ExportOperatorAudit(r.Context(), f, begin, each)
+	})
+}
+
+// VerifyOperatorAudits implements operatorapi.ServerInterface.
+func (s *operators) VerifyOperatorAudits(w http.ResponseWriter, r *http.Request, params operatorapi.VerifyOperatorAuditsParams) {
+	kept, err := keptHead(params.Number, params.Hash)
+	if err != nil {
+		s.problem(w, r, err)
+		return
+	}
+	v, err := s.tenants.VerifyOperatorAudit(r.Context(), kept)
+	s.answer(w, r, http.StatusOK, auditVerification(v), err)
+}

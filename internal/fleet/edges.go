@@ -1,0 +1,36 @@
+package fleet
+
+import "time"
+
+// The addresses of an edge's internal listener at which the control plane asks for its
+// state (GET), and holds (POST) or releases (DELETE) it.
+const (
+	EdgeStatePath = "/internal/edge"
+	EdgeHoldPath  = "/internal/edge/hold"
+)
+
+// EdgeState is what an edge says of itself.
+type EdgeState struct {
+	Run      string    `json:"run"`
+	Version  string    `json:"version"`
+	Revision string    `json:"revision,omitempty"`
+	Started  time.Time `json:"started"`
+	// Ready says whether it should get connections, as /readyz does.
+	Ready bool `json:"ready"`
+	// Held edges take no new connections and hand those that they have to others, until
+	// they are released.
+	Held bool `json:"held"`
+	// Draining edges are about to end.
+	Draining    bool `json:"draining"`
+	CutOff      bool `json:"cut_off"`
+	Connections int  `json:"connections"`
+	// ServerConnections are those of app servers.
+	ServerConnections int `json:"server_connections"`
+	Tenants           int `json:"tenants"` // whose documents it has
+	Hubs              int `json:"hubs"`    // that it follows
+	// HubsBehind are those of them whose stream it has yet to read on, EntriesWaiting
+	// what it has heard of and not carried out.
+	HubsBehind     int  `json:"hubs_behind"`
+	EntriesWaiting int  `json:"entries_waiting"`
+	RedisAway      bool `json:"redis_away"`
+}
