@@ -242,10 +242,8 @@ func (r *Redis) sweep() {
 		case <-r.ctx.Done():
 			return
 		}
+		r.compareAll()
 		for _, d := range r.doorbells {
-			for feeds := range slices.Chunk(d.followed(), sweepBatch) {
-				r.compare(feeds)
-			}
 			for _, f := range d.followed() {
 				if r.windows.over(f.id.tenant, 0) {
 					f.forget() // the hub may be quiet, and would give nothing by itself
@@ -260,14 +258,40 @@ func (r *Redis) sweep() {
 // before the stream is read for it.
 const bellSlack = 50 * time.Millisecond
 
-// compare reads the heads of feeds in one round trip and wakes those that are
-// not where their hub is. What was published during the round trip is in the head
-// and its doorbell on its way: the slower Redis is the more there is of it, and
-// reading the stream for it would hold up the hub for another round trip.
-func (r *Redis) compare(feeds []*feed) {
+// compareAll wakes the feeds that are not where their hub is. What was published
+// while Redis was asked is in the head and its doorbell on its way: the slower Redis is
+// the more there is of it, and reading the stream for it would hold up the hub for
+// another round trip. So it is waited for, once for all feeds.
+func (r *Redis) compareAll() {
+	ahead := make(map[*feed]head)
+	slowest := time.Duration(0)
+	for _, d := range r.doorbells {
+		for feeds := range slices.Chunk(d.followed(), sweepBatch) {
+			began := time.Now()
+			r.compare(feeds, ahead)
+			slowest = max(slowest, time.Since(began))
+		}
+	}
+	if len(ahead) == 0 {
+		return
+	}
+	select {
+	case <-time.After(slowest/2 + bellSlack):
+	case <-r.ctx.Done():
+		return
+	}
+	for f, h := range ahead {
+		if at, _ := f.where(); !at.reached(h) {
+			f.subscribed()
+		}
+	}
+}
+
+// compare reads the heads of feeds in one round trip, wakes those whose hub has gone
+// back, and adds to ahead those whose hub is further than they are.
+func (r *Redis) compare(feeds []*feed, ahead map[*feed]head) {
 	ctx, cancel := context.WithTimeout(r.ctx, attemptPatience)
 	defer cancel()
-	began := time.Now()
 	pipe := r.client.Pipeline()
 	commands := make([]*redis.SliceCmd, len(feeds))
 	before := make([]position, len(feeds))
@@ -291,7 +315,6 @@ func (r *Redis) compare(feeds []*feed) {
 	if err != nil {
 		return
 	}
-	heads := make(map[*feed]head)
 	for i, f := range feeds {
 		if commands[i] == nil {
 			continue
@@ -302,20 +325,7 @@ func (r *Redis) compare(feeds []*feed) {
 		case err != nil || h.epoch == before[i].epoch && h.number < before[i].number:
 			f.subscribed()
 		case !at.reached(h):
-			heads[f] = h
-		}
-	}
-	if len(heads) == 0 {
-		return
-	}
-	select {
-	case <-time.After(time.Since(began)/2 + bellSlack):
-	case <-r.ctx.Done():
-		return
-	}
-	for f, h := range heads {
-		if at, _ := f.where(); !at.reached(h) {
-			f.subscribed()
+			ahead[f] = h
 		}
 	}
 }

@@ -52,16 +52,20 @@ func TestSweep_does_not_mistake_what_is_new_for_what_was_missed(t *testing.T) {
 			looks.Add(1)
 		}
 	}))
-	for _, d := range r.doorbells {
-		if feeds := d.followed(); len(feeds) > 0 {
-			r.compare(feeds)
-			eventually(t, "the feed is at rest", func() bool {
-				feeds[0].mu.Lock()
-				defer feeds[0].mu.Unlock()
-				return !feeds[0].running
-			})
+	r.compareAll()
+	eventually(t, "the feeds are at rest", func() bool {
+		for _, d := range r.doorbells {
+			for _, f := range d.followed() {
+				f.mu.Lock()
+				running := f.running
+				f.mu.Unlock()
+				if running {
+					return false
+				}
+			}
 		}
-	}
+		return true
+	})
 	if said != 2 {
 		t.Fatalf("%d sweeps asked for a head", said-1)
 	}

@@ -17,29 +17,36 @@ const (
 	// slowRefusals is how many of a tenant wait at a time: each is a connection and
 	// a request in memory. Further ones are answered at once.
 	slowRefusals = 1024
-	// refusedTenants is from how many tenants on those are forgotten that nothing was
-	// refused of lately.
-	refusedTenants = 1024
+	// mostRefused is how many tenants, and addresses of theirs, are remembered of which
+	// something was refused lately. Refusals of others are answered at once.
+	mostRefused = 4096
 )
 
 // Refusals takes its time for answers to a tenant that goes on far beyond its limits:
 // whoever sends the next request when the last one was refused, at once and without
 // end, makes an edge read and refuse as fast as it can, and all others on it wait for
-// that. Who waits as long as a refusal says never meets it. The zero value is ready.
+// that. The zero value is ready.
 type Refusals struct {
-	mu      sync.Mutex
-	tenants map[tenants.ID]*refusals
+	mu  sync.Mutex
+	all map[Refused]*refusals
 }
 
-// refusals are those of one tenant.
+// Refused is of whom something is refused: a tenant, or an address where no token has
+// been looked at, so that strangers slow nobody's refusals but their own.
+type Refused struct {
+	Tenant  tenants.ID
+	Address string
+}
+
+// refusals are those of one Refused.
 type refusals struct {
 	due     time.Time // when the next one has its turn
 	waiting int
 }
 
 // Wait returns when a refusal may be answered, or when ctx ends.
-func (s *Refusals) Wait(ctx context.Context, t tenants.ID) {
-	o, wait := s.begin(t, time.Now())
+func (s *Refusals) Wait(ctx context.Context, of Refused) {
+	o, wait := s.begin(of, time.Now())
 	if wait <= 0 {
 		return
 	}
@@ -56,13 +63,15 @@ func (s *Refusals) Wait(ctx context.Context, t tenants.ID) {
 
 // begin counts a refusal and returns how long it has to wait. One that does counts
 // as waiting.
-func (s *Refusals) begin(t tenants.ID, now time.Time) (o *refusals, wait time.Duration) {
+func (s *Refusals) begin(of Refused, now time.Time) (o *refusals, wait time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if o = s.tenants[t]; o == nil {
-		s.forget(now)
+	if o = s.all[of]; o == nil {
+		if !s.room(now) {
+			return nil, 0
+		}
 		o = new(refusals)
-		s.tenants[t] = o
+		s.all[of] = o
 	}
 	if full := now.Add(-time.Second); o.due.Before(full) {
 		o.due = full
@@ -78,17 +87,18 @@ func (s *Refusals) begin(t tenants.ID, now time.Time) (o *refusals, wait time.Du
 	return o, wait
 }
 
-// forget makes room for one more tenant where there are many; s.mu is held.
-func (s *Refusals) forget(now time.Time) {
-	if s.tenants == nil {
-		s.tenants = make(map[tenants.ID]*refusals)
+// room makes room for one more and reports whether there is any; s.mu is held.
+func (s *Refusals) room(now time.Time) bool {
+	if s.all == nil {
+		s.all = make(map[Refused]*refusals)
 	}
-	if len(s.tenants) < refusedTenants {
-		return
+	if len(s.all) < mostRefused {
+		return true
 	}
-	for t, o := range s.tenants {
+	for of, o := range s.all {
 		if o.waiting == 0 && o.due.Before(now) {
-			delete(s.tenants, t)
+			delete(s.all, of)
 		}
 	}
+	return len(s.all) < mostRefused
 }

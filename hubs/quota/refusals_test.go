@@ -9,12 +9,14 @@ import (
 	"github.com/signalbox/signalbox/tenants"
 )
 
+var loud = Refused{Tenant: "loud"}
+
 func TestRefusals_are_prompt_up_to_a_rate_then_slower(t *testing.T) {
 	t.Parallel()
 	var s Refusals
 	now := time.Unix(1000, 0)
 	wait := func() time.Duration {
-		_, d := s.begin("loud", now)
+		_, d := s.begin(loud, now)
 		return d
 	}
 	for n := range promptRefusals + 1 { // a second's worth at once
@@ -33,8 +35,11 @@ func TestRefusals_are_prompt_up_to_a_rate_then_slower(t *testing.T) {
 	if d := wait(); d != longestRefusal {
 		t.Errorf("one behind many waits %v, want %v", d, longestRefusal)
 	}
-	if _, d := s.begin("quiet", now); d != 0 {
+	if _, d := s.begin(Refused{Tenant: "quiet"}, now); d != 0 {
 		t.Errorf("a refusal of another tenant waits %v", d)
+	}
+	if _, d := s.begin(Refused{Tenant: "loud", Address: "198.51.100.1"}, now); d != 0 {
+		t.Errorf("a refusal of an address waits %v behind its tenant's", d)
 	}
 	now = now.Add(longestRefusal + time.Second) // nothing was refused meanwhile
 	if d := wait(); d != 0 {
@@ -47,18 +52,18 @@ func TestRefusals_are_bounded(t *testing.T) {
 	var s Refusals
 	now := time.Unix(1000, 0)
 	for range 10 * slowRefusals {
-		s.begin("loud", now)
+		s.begin(loud, now)
 	}
-	if n := s.tenants["loud"].waiting; n != slowRefusals {
+	if n := s.all[loud].waiting; n != slowRefusals {
 		t.Errorf("%d wait at a time, want %d", n, slowRefusals)
 	}
-	for i := range 2 * refusedTenants {
-		s.begin(tenants.ID(fmt.Sprint(i)), now.Add(time.Duration(i)*time.Minute))
+	for i := range 2 * mostRefused {
+		s.begin(Refused{Tenant: tenants.ID(fmt.Sprint(i))}, now.Add(time.Duration(i)*time.Minute))
 	}
-	if n := len(s.tenants); n > refusedTenants {
-		t.Errorf("%d tenants are remembered, want no more than %d", n, refusedTenants)
+	if n := len(s.all); n > mostRefused {
+		t.Errorf("%d tenants are remembered, want no more than %d", n, mostRefused)
 	}
-	if s.tenants["loud"] == nil {
+	if s.all[loud] == nil {
 		t.Error("a tenant was forgotten whose refusals wait")
 	}
 }
@@ -69,14 +74,14 @@ func TestRefusals_end_with_their_request(t *testing.T) {
 	var s Refusals
 	now := time.Now()
 	for range 4 * promptRefusals {
-		if _, d := s.begin("loud", now); d > 0 {
-			s.tenants["loud"].waiting--
+		if _, d := s.begin(loud, now); d > 0 {
+			s.all[loud].waiting--
 		}
 	}
 	gone, leave := context.WithCancel(t.Context())
 	leave()
-	s.Wait(gone, "loud")
-	if n := s.tenants["loud"].waiting; n != 0 {
+	s.Wait(gone, loud)
+	if n := s.all[loud].waiting; n != 0 {
 		t.Errorf("%d wait; whoever did has gone", n)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -52,13 +54,15 @@ func New(url, name string) (*redis.Client, error) {
 const (
 	// warmEvery is less than the time after which the pool closes what nobody uses.
 	warmEvery = 10 * time.Minute
-	// warmTime is how long the pool may be without its connections for it, and
-	// warmRetry when it is tried again with those that are left.
+	// warmMost is how many connections are kept ready, warmTime how long they may be
+	// taken from the pool for it, and warmRetry when that is tried again where none of
+	// them answered.
+	warmMost  = 32
 	warmTime  = 250 * time.Millisecond
 	warmRetry = 2 * time.Second
 )
 
-// KeepWarm has all connections of the pool ready until ctx is done. A new one costs two
+// KeepWarm has connections of the pool ready until ctx is done. A new one costs two
 // answers of Redis: when these begin to take long, more are needed at once, and what
 // waits for them would wait that much longer.
 func KeepWarm(ctx context.Context, c *redis.Client) error {
@@ -75,18 +79,23 @@ func KeepWarm(ctx context.Context, c *redis.Client) error {
 	}
 }
 
-// warm takes all connections at the same time, and reports whether they answered.
+// warm uses connections at the same time, and reports whether any answered.
 func warm(ctx context.Context, c *redis.Client) bool {
 	ctx, cancel := context.WithTimeout(ctx, warmTime)
 	defer cancel()
-	for range c.Options().PoolSize {
+	var answered atomic.Bool
+	var all sync.WaitGroup
+	for range min(c.Options().PoolSize, warmMost) {
 		conn := c.Conn()
 		defer conn.Close() //nolint:errcheck // it goes back to the pool
-		if conn.Ping(ctx).Err() != nil {
-			return false
-		}
+		all.Go(func() {
+			if conn.Ping(ctx).Err() == nil {
+				answered.Store(true)
+			}
+		})
 	}
-	return true
+	all.Wait()
+	return answered.Load()
 }
 
 // ErrCluster refuses a Redis Cluster.

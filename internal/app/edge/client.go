@@ -117,7 +117,7 @@ func (c *clients) resolve(r *http.Request) (*transport.Endpoint, error) {
 	t := d.tenant
 	in := t.LimitsAt(time.Now())
 	if err := c.limits.arrive(r, t, in); err != nil {
-		return nil, c.refusal(r, t, hub, err)
+		return nil, c.refusalOf(stranger(t.ID, r), r, t, hub, err)
 	}
 	p, err := c.auth.client(t, r, hub)
 	lapsed := false
@@ -252,6 +252,11 @@ func kept(p *accesstoken.Principal) *accesstoken.Principal {
 
 // refusal turns what says no into an answer; nil stays nil.
 func (c *clients) refusal(r *http.Request, t *tenants.Document, hub string, err error) error {
+	return c.refusalOf(quota.Refused{Tenant: t.ID}, r, t, hub, err)
+}
+
+// refusalOf is refusal for an answer that waits for its turn among those of whom.
+func (c *clients) refusalOf(whom quota.Refused, r *http.Request, t *tenants.Document, hub string, err error) error {
 	var limit *quota.Refusal
 	var many *hubLimitError
 	var budget *budgetError
@@ -273,7 +278,7 @@ func (c *clients) refusal(r *http.Request, t *tenants.Document, hub string, err 
 			after += rand.N(after + time.Second) // or all that were refused come back together
 			limit.RetryAfterMS = after.Milliseconds()
 		}
-		c.limits.refusals.Wait(r.Context(), t.ID)
+		c.limits.refusals.Wait(r.Context(), whom)
 		return retryable(refuse(http.StatusTooManyRequests, limit.Error()), after)
 	case errors.As(err, &many):
 		c.refused(t.ID, "", codeHubs)

@@ -142,6 +142,15 @@ func who(remote, user string) string {
 	return quota.Who(user, remote)
 }
 
+// stranger is who made a request whose token hasn't been looked at.
+func stranger(t tenants.ID, r *http.Request) quota.Refused {
+	address := r.RemoteAddr
+	if peer, err := netip.ParseAddrPort(address); err == nil {
+		address = quota.Whole(peer.Addr()).String()
+	}
+	return quota.Refused{Tenant: t, Address: address}
+}
+
 // begin judges the first request of a connection when its token is known.
 func (l *limits) begin(ctx context.Context, r *http.Request, t *tenants.Document, in *tenants.Limits, user string) error {
 	if !begins(r) {

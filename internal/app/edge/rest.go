@@ -66,11 +66,10 @@ func (b *backends) scope(r *http.Request) (rest.Scope, error) {
 		f.RetryAfter = 2 * time.Second
 		return rest.Scope{}, f
 	}
-	slow := func(ctx context.Context) { b.limits.refusals.Wait(ctx, t.ID) }
 	leave, err := b.crowd.enter(t, r.URL.Path)
 	if err != nil {
 		b.refused(t.ID, "", codeCrowd)
-		return rest.Scope{Slow: slow}, err
+		return rest.Scope{Slow: func(ctx context.Context) { b.limits.refusals.Wait(ctx, stranger(t.ID, r)) }}, err
 	}
 	let := false
 	defer func() {
@@ -101,6 +100,7 @@ func (b *backends) scope(r *http.Request) (rest.Scope, error) {
 		return rest.Scope{}, fault.New(fault.Forbidden, err.Error()).WithCode(codeBudget)
 	}
 	in := t.LimitsAt(time.Now())
+	slow := func(ctx context.Context) { b.limits.refusals.Wait(ctx, quota.Refused{Tenant: t.ID}) }
 	if err := b.charge(r.Context(), b.limits.requests, t, "", 1); err != nil {
 		return rest.Scope{Slow: slow}, err
 	}
