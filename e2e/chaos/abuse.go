@@ -29,7 +29,9 @@ type abuse struct {
 	Factor float64  `json:"factor"`
 	// The limits of the tenant's plan.
 	Connections int           `json:"connections"`
-	PerSecond   int           `json:"per_second"`
+	PerSecond   int           `json:"per_second"` // messages
+	Requests    int           `json:"requests"`   // of REST, a second
+	Connects    int           `json:"connects"`   // a second
 	For         time.Duration `json:"for"`
 	// Kinds are what it does; nil = everything.
 	Kinds []string `json:"kinds"`
@@ -121,13 +123,14 @@ func (a *abuse) run(ctx context.Context) {
 			})
 		}
 	}
-	// What is refused is answered slowly, which must not be what keeps the offer small: so
-	// it has many requests under way at a time.
-	many := func(share float64) int { return max(2, int(share*a.Factor)) }
-	rate := a.Factor * float64(a.PerSecond)
+	// A refusal may take a second, which must not be what keeps the offer small: there are
+	// as many workers as requests in a second, and some.
+	web.Transport.(*http.Transport).MaxIdleConnsPerHost = 4096
+	many := func(perSecond float64) int { return max(2, int(1.1*perSecond)) }
+	rate := a.Factor * float64(a.Requests)
 	small := fmt.Appendf(nil, `{"p":%q}`, strings.Repeat("x", 900))
 	large := fmt.Appendf(nil, `{"p":%q}`, strings.Repeat("x", 31<<10))
-	worker("publish", rate, many(12), func(i int) string {
+	worker("publish", 0.75*rate, many(0.75*rate), func(i int) string {
 		payload := small
 		if i%4 == 0 {
 			payload = large
@@ -135,18 +138,19 @@ func (a *abuse) run(ctx context.Context) {
 		_, status := w.rest(i%len(a.Edges), t).publish(abusedGroups()[i%len(abusedGroups())], payload)
 		return status
 	})
-	worker("too large", rate/20, many(0.5), func(i int) string {
+	worker("too large", 0.05*rate, many(0.05*rate), func(i int) string {
 		_, status := w.rest(i%len(a.Edges), t).publish("all-0", bytes.Repeat([]byte("1"), 200<<10))
 		return status
 	})
-	worker("join", rate/4, many(3), func(i int) string {
+	worker("join", 0.2*rate, many(0.2*rate), func(i int) string {
 		return fmt.Sprint(w.rest(i%len(a.Edges), t).status(ctx, http.MethodPut, fmt.Sprintf("/groups/g%d/users/abuser", i%1000)))
 	})
 	token, err := mint(t, "stormer", nil, nil)
 	if err != nil {
 		return
 	}
-	worker("connect", a.Factor*float64(a.Connections)/a.For.Seconds(), many(8), func(i int) string {
+	connects := a.Factor * float64(a.Connects)
+	worker("connect", connects, many(connects), func(i int) string {
 		base := "http://" + a.Edges[i%len(a.Edges)] + "/t/" + a.Slug
 		attempt, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()

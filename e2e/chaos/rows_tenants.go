@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,6 +13,8 @@ import (
 var (
 	freeConnections = freeLimit("max_connections")
 	freePerSecond   = freeLimit("messages_per_second")
+	freeRequests    = freeLimit("requests_per_second")
+	freeConnects    = freeLimit("connects_per_second")
 )
 
 func freeLimit(name string) int {
@@ -25,7 +28,7 @@ func freeLimit(name string) int {
 var noisyNeighbour = &row{
 	id: "F-26", fault: "a noisy neighbour",
 	setting:  setting{planN: "free", sticky: true},
-	injected: "tenant N (plan Free) offers 20×, then 100× its limits, for a phase each: publishes of 1 and 31 KiB to a group with all its connections, messages that are too large, joins, connects, calls by clients; a third of its connections don't read. The abuser is a process of the lowest priority",
+	injected: "tenant N (plan Free) offers 20×, then 100× its REST requests and connects a second, for a phase each: publishes of 1 and 31 KiB to groups with all its connections, messages that are too large, joins, connects; and calls by its clients as fast as they can; a third of its connections don't read. The abuser is a process of the lowest priority",
 	expected: "A and B lose nothing, are never disconnected, and keep their p99 below twice their own baseline of the same run (stretch: +10 % or 5 ms); N gets documented refusals alone",
 	run: func(t *trial) error {
 		t.load.scale.rate *= 2
@@ -48,14 +51,14 @@ var noisyNeighbour = &row{
 		}
 		var spans []span
 		for _, factor := range []float64{20, 100} {
-			a := &abuse{Edges: t.w.edgeAddrs[:], Slug: n.slug, Key: n.key, Factor: factor, Connections: freeConnections, PerSecond: freePerSecond, For: t.phase(1) + 2*time.Second, Kinds: t.config.abuse}
+			a := &abuse{Edges: t.w.edgeAddrs[:], Slug: n.slug, Key: n.key, Factor: factor, Connections: freeConnections, PerSecond: freePerSecond, Requests: freeRequests, Connects: freeConnects, For: t.phase(1) + 2*time.Second, Kinds: t.config.abuse}
 			from, used := time.Now().Add(2*time.Second), t.cpuOfEdges()
 			counts, err := a.elsewhere(t)
 			if err != nil {
 				return err
 			}
 			t.note(fmt.Sprintf("processor time of the edges at %g×", factor), cores(t.cpuOfEdges()-used, a.For))
-			t.note(fmt.Sprintf("offered at %g×", factor), offeredOf(counts, a.For))
+			t.offeredBy(a, counts)
 			spans = append(spans, span{factor, from, time.Now()})
 			text, undocumented := told(counts)
 			t.check(undocumented == 0, fmt.Sprintf("answers to N at %g× that aren't documented", factor), fmt.Sprintf("%d of: %s", undocumented, text), "0")
@@ -102,17 +105,27 @@ func cores(seconds float64, in time.Duration) string {
 	return fmt.Sprintf("%.0f %% of a core", 100*seconds/in.Seconds())
 }
 
-// offeredOf says how much of each kind an abuser has offered in a second.
-func offeredOf(counts map[string]int, in time.Duration) string {
-	var list []string
-	for _, kind := range []string{"publish", "too large", "join", "connect", "call"} {
-		n := 0
-		for name, count := range counts {
-			if strings.HasPrefix(name, kind+" ") {
-				n += count
+// offeredBy says how much of each kind an abuser has offered in a second, and checks that
+// it was what it is called.
+func (t *trial) offeredBy(a *abuse, counts map[string]int) {
+	perSecond := func(kinds ...string) (sum float64) {
+		for name, n := range counts {
+			if slices.ContainsFunc(kinds, func(k string) bool { return strings.HasPrefix(name, k+" ") }) {
+				sum += float64(n)
 			}
 		}
-		list = append(list, fmt.Sprintf("%s %.0f/s", kind, float64(n)/in.Seconds()))
+		return sum / a.For.Seconds()
 	}
-	return strings.Join(list, ", ")
+	for _, x := range []struct {
+		what  string
+		got   float64
+		limit int
+	}{{"REST requests", perSecond("publish", "too large", "join"), a.Requests}, {"connects", perSecond("connect"), a.Connects}} {
+		want := 0.9 * a.Factor * float64(x.limit)
+		t.bounds = append(t.bounds, bound{
+			What: fmt.Sprintf("%s offered at %g×", x.what, a.Factor), Measured: fmt.Sprintf("%.0f/s, %.0f× the limit of %d/s", x.got, x.got/float64(x.limit), x.limit),
+			Bound: fmt.Sprintf("≥ %.0f/s", want), Time: true, OK: x.got >= want,
+		})
+	}
+	t.note(fmt.Sprintf("calls offered at %g×", a.Factor), fmt.Sprintf("%.0f/s by those that are not kept out", perSecond("call")))
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -44,7 +45,8 @@ func stall(ctx context.Context, w *world, t *tenant, edge int, groups ...string)
 	}}}
 	conn, res, err := websocket.Dial(ctx, base+"/client/?hub="+hubName+"&id="+url.QueryEscape(id), &websocket.DialOptions{HTTPClient: small, HTTPHeader: http.Header{"Authorization": {"Bearer " + token}}}) //nolint:bodyclose // Dial has closed it
 	if res != nil && res.StatusCode >= 300 {
-		return nil, &refusedError{status: res.StatusCode}
+		text, _ := io.ReadAll(io.LimitReader(res.Body, 800))
+		return nil, &refusedError{status: res.StatusCode, text: string(text)}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
