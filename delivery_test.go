@@ -61,7 +61,7 @@ func (s sources) has(t *testing.T, pattern, line string) bool {
 func (s sources) missing(t *testing.T, text string) (names []string) {
 	t.Helper()
 	for _, m := range namedTest.FindAllStringSubmatch(text, -1) {
-		there := false
+		var there bool
 		if m[1] != "" {
 			there = s.has(t, filepath.Join(m[1], "*_test.go"), "\nfunc "+m[2]+"(")
 		} else {
