@@ -38,7 +38,7 @@ const shortPatience = 3 * time.Second
 func testConfig(t *testing.T, client *redis.Client) Config {
 	return Config{
 		Redis: client, EdgeRun: fmt.Sprintf("run%d", runs.Add(1)),
-		Logger:      slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Logger:      slog.New(slog.NewTextHandler(testenv.Log(t), &slog.HandlerOptions{Level: slog.LevelDebug})),
 		SweepEvery:  300 * time.Millisecond,
 		StreamsOnly: withoutPubSub(t),
 	}
@@ -61,13 +61,6 @@ const streamsOnly = "streams-only"
 func withoutPubSub(t testing.TB) bool { return strings.Contains(t.Name()+"/", "/"+streamsOnly+"/") }
 
 var runs atomic.Int64
-
-type testWriter struct{ t *testing.T }
-
-func (w testWriter) Write(p []byte) (int, error) {
-	w.t.Log(strings.TrimSpace(string(p)))
-	return len(p), nil
-}
 
 func newClient(t *testing.T, url string) *redis.Client {
 	t.Helper()

@@ -27,7 +27,7 @@ const scope = string(tenant) + "/" + hub
 func newOwnership(t *testing.T, c *redis.Client, run, address string) *Ownership {
 	t.Helper()
 	o, err := NewOwnership(OwnershipConfig{
-		Redis: c, EdgeRun: run, Address: address, Logger: slog.New(slog.NewTextHandler(testWriter{t}, nil)),
+		Redis: c, EdgeRun: run, Address: address, Logger: slog.New(slog.NewTextHandler(testenv.Log(t), nil)),
 		Spent: errSpent, Gone: errGone, Unsure: errUnsure, Relay: RelayConfig{Transport: &http.Transport{DisableKeepAlives: true}, Scheme: "http"},
 	})
 	if err != nil {

@@ -62,7 +62,7 @@ func newStand(t testing.TB, bus hubs.Backplane, settings ...setting) *stand {
 	}
 	s := &stand{t: t, bus: bus, refused: make(map[string]int)}
 	cfg := serverconn.Config{
-		Instance: "edge-1", Logger: slog.New(slog.NewTextHandler(testWriter{t}, nil)),
+		Instance: "edge-1", Logger: slog.New(slog.NewTextHandler(testenv.Log(t), nil)),
 		OnChange: func(pairing.Hub) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
@@ -99,13 +99,6 @@ func newStand(t testing.TB, bus hubs.Backplane, settings ...setting) *stand {
 		server.Close()
 	})
 	return s
-}
-
-type testWriter struct{ t testing.TB }
-
-func (w testWriter) Write(p []byte) (int, error) {
-	w.t.Log(strings.TrimSpace(string(p)))
-	return len(p), nil
 }
 
 // newBus returns the backplane of a hub on a Redis of its own.

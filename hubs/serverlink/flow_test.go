@@ -261,6 +261,7 @@ func TestLink_keeps_order_under_pressure(t *testing.T) {
 		return ok && len(bytes.Trim(rest, string(rune('a'+i%26)))) == 0
 	}
 	var work sync.WaitGroup
+	defer work.Wait()
 	for n := range pairings {
 		hub := pairing.Hub{Tenant: tenants.ID(fmt.Sprintf("01JCTENANT%016d", n%3)), Name: fmt.Sprint("hub", n)}
 		app := b.local.connect(hub, "app", 0)
@@ -313,5 +314,4 @@ func TestLink_keeps_order_under_pressure(t *testing.T) {
 			}
 		})
 	}
-	work.Wait()
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/signalbox/signalbox/internal/fleet"
 	"github.com/signalbox/signalbox/internal/httpserver"
 	"github.com/signalbox/signalbox/internal/redisclient"
+	"github.com/signalbox/signalbox/internal/testenv"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -36,13 +37,6 @@ var chat = pairing.Hub{Tenant: "01JCTENANT000000000000000A", Name: "chat"}
 const secret = "a secret of at least thirty-two characters"
 
 var runs atomic.Int64
-
-type testWriter struct{ t testing.TB }
-
-func (w testWriter) Write(p []byte) (int, error) {
-	w.t.Log(strings.TrimSpace(string(p)))
-	return len(p), nil
-}
 
 func newRedis(t testing.TB, url string) *redis.Client {
 	t.Helper()
@@ -99,7 +93,7 @@ type options struct {
 }
 
 // patient is for tests that no pause of a loaded machine must disturb.
-var patient = serverlink.Timing{DeadAfter: patience, DialWithin: patience, OpenWithin: patience}
+var patient = serverlink.Timing{PingEvery: patience / 4, DeadAfter: patience, DialWithin: patience, OpenWithin: patience}
 
 func newNode(t testing.TB, url string, change ...func(*options)) *node {
 	t.Helper()
@@ -108,7 +102,7 @@ func newNode(t testing.TB, url string, change ...func(*options)) *node {
 		f(&o)
 	}
 	n := &node{t: t, run: fmt.Sprintf("run%d-%d", os.Getpid(), runs.Add(1)), redis: newRedis(t, o.redisURL)}
-	log := slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", n.run)
+	log := slog.New(slog.NewTextHandler(testenv.Log(t), &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", n.run)
 	members, err := fleet.New(secret)
 	if err != nil {
 		t.Fatal(err)

@@ -105,7 +105,7 @@ func TestLink_to_a_process_that_is_killed_or_stopped(t *testing.T) {
 			})
 
 			a.knows(chat, true)
-			s, d := a.mustOpen(newClient("c1"))
+			s, d := a.openSoon("c1")
 			if err := s.Send(t.Context(), []byte("hello"), pairing.DataOther); err != nil {
 				t.Fatal(err)
 			}
