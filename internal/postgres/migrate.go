@@ -63,19 +63,9 @@ const codeStarting = "57P03"
 // others wait for its lock and find nothing left to do. Migrations only go
 // forward. It uses connections of its own, whose statements may take long.
 func Migrate(ctx context.Context, url string, files fs.FS, logger *slog.Logger) (err error) {
-	config, err := pgxpool.ParseConfig(url)
+	pool, err := pgxpool.New(ctx, url)
 	if err != nil {
 		return errMalformedURL
-	}
-	// Migrations change rows of all accounts, also where the owner has no more rights
-	// than others.
-	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, "SELECT set_config('signalbox.system', 'migration', false)")
-		return err
-	}
-	pool, err := pgxpool.NewWithConfig(ctx, config)
-	if err != nil {
-		return fmt.Errorf("open database to migrate: %w", err)
 	}
 	defer pool.Close()
 	db := stdlib.OpenDBFromPool(pool)

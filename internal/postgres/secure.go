@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -10,7 +11,7 @@ import (
 
 // policy is the name of the policies that secure makes; its number changes with what
 // they say, so that they are made again.
-const policy = "signalbox_scope_1"
+const policy = "signalbox_scope_2"
 
 // What policies say. Sub-selects without columns of the row are looked up once for a
 // statement, not for each row. Settings that were never set are NULL, and ” once they
@@ -23,8 +24,8 @@ const (
 	byChain = `chain = (SELECT 'user:' || nullif(current_setting('signalbox.user', true), '')) OR chain = ANY ((SELECT
 		string_to_array('account:' || replace(nullif(current_setting('signalbox.accounts', true), ''), ',', ',account:'), ','))::text[])`
 	byAccount = `account_id = ANY (` + accountSet + `)`
-	// The tenants that are seen are those of the accounts.
-	byTenant = `tenant_id = ANY (ARRAY(SELECT id FROM tenants))`
+	// The condition is that of tenants once more, by itself, so that its index is used.
+	byTenant = `tenant_id = ANY (ARRAY(SELECT id FROM tenants WHERE account_id = ANY (` + accountSet + `)))`
 )
 
 // own are tables whose rows aren't seen by account_id, or else tenant_id, alone; by is
@@ -39,8 +40,10 @@ var own = map[string]struct{ by, seen, written string }{
 
 // appendOnly are tables to which Role adds rows and changes none. So are those with a
 // trigger whose name ends with _append_only.
-// The heads of audit chains are moved by a trigger that has its owner's rights.
 var appendOnly = []string{"account_plans", "audit_chains", "audit_events", "usage_ledger"}
+
+// readOnly are those of them that a trigger writes with the rights of the owner.
+var readOnly = []string{"audit_chains"}
 
 // makeRole makes Role and lets the present user become it. Users of managed databases,
 // which are no superusers, may do that where they have CREATEROLE.
@@ -73,13 +76,14 @@ func makeRole(ctx context.Context, conn *pgx.Conn) error {
 // table is what the catalogue says of a table with rows of accounts.
 type table struct {
 	name            string
-	account, locked bool // it has account_id; it has the policy, enabled and forced
+	account, locked bool // it has account_id; it has the policy, enabled
 }
 
 // secure puts every table that has account_id or tenant_id, and those of own, under a
-// policy: rows are seen, changed and added by whoever has the scope of their account, by
-// the service itself where it says why, and by nobody else, the owner included. It gives
-// Role what it needs. What is so already isn't touched.
+// policy for Role: rows are seen, changed and added by whoever has the scope of their
+// account, and by the service itself where it says why. The owner isn't bound: it is who
+// migrates, and what an api of a version before runs as, which knows no scope and goes on
+// beside this one. It gives Role what it needs. What is so already isn't touched.
 func secure(ctx context.Context, conn *pgx.Conn) error {
 	tables, err := scopedTables(ctx, conn)
 	if err != nil {
@@ -104,7 +108,7 @@ func scopedTables(ctx context.Context, conn *pgx.Conn) ([]table, error) {
 	// A table of own whose column isn't there yet is of a version before.
 	rows, _ := conn.Query(ctx, `
 		SELECT c.relname, bool_or(a.attname = 'account_id'),
-			c.relrowsecurity AND c.relforcerowsecurity AND EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND p.polname = $1)
+			c.relrowsecurity AND EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND p.polname = $1)
 		FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 		WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p')
 		GROUP BY c.oid
@@ -140,15 +144,15 @@ func protect(ctx context.Context, conn *pgx.Conn, t table) error {
 		if err != nil {
 			return err
 		}
-		statements := []string{"ALTER TABLE " + name + " ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY"}
+		statements := []string{"ALTER TABLE " + name + " ENABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURITY"}
 		for _, p := range former {
 			statements = append(statements, "DROP POLICY "+pgx.Identifier{p}.Sanitize()+" ON "+name)
 		}
-		statements = append(statements, "CREATE POLICY "+policy+" ON "+name+" USING ("+bySystem+" OR "+rule.seen+") WITH CHECK ("+bySystem+" OR "+rule.written+")")
+		statements = append(statements, "CREATE POLICY "+policy+" ON "+name+" TO "+Role+" USING ("+bySystem+" OR "+rule.seen+") WITH CHECK ("+bySystem+" OR "+rule.written+")")
 		if t.name == "members" {
 			// Who is a member sees it, and changes it no more than other rows.
-			statements[len(statements)-1] = "CREATE POLICY " + policy + " ON " + name + " USING (" + bySystem + " OR " + byAccount + ")"
-			statements = append(statements, "CREATE POLICY "+policy+"_own ON "+name+" FOR SELECT USING ("+byUser+")")
+			statements[len(statements)-1] = "CREATE POLICY " + policy + " ON " + name + " TO " + Role + " USING (" + bySystem + " OR " + byAccount + ")"
+			statements = append(statements, "CREATE POLICY "+policy+"_own ON "+name+" FOR SELECT TO "+Role+" USING ("+byUser+")")
 		}
 		for _, sql := range statements {
 			if _, err := tx.Exec(ctx, sql); err != nil {
@@ -166,11 +170,11 @@ func grant(ctx context.Context, conn *pgx.Conn) error {
 	const closed = `(c.relname = ANY($2) OR EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname LIKE '%\_append\_only'))`
 	const tables = ` FROM pg_class c WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p') AND c.relname NOT IN ('goose_db_version')`
 	err := conn.QueryRow(ctx, `SELECT NOT has_schema_privilege($1, current_schema(), 'USAGE') OR EXISTS (
-			SELECT`+tables+` AND (NOT has_table_privilege($1, c.oid, 'SELECT') OR NOT has_table_privilege($1, c.oid, 'INSERT')
+			SELECT`+tables+` AND (NOT has_table_privilege($1, c.oid, 'SELECT') OR has_table_privilege($1, c.oid, 'INSERT') = (c.relname = ANY($3))
 				OR has_table_privilege($1, c.oid, 'UPDATE') = `+closed+` OR has_table_privilege($1, c.oid, 'DELETE') = `+closed+`)
 		) OR EXISTS (
 			SELECT FROM pg_class c WHERE c.relnamespace = current_schema()::regnamespace AND CASE WHEN c.relkind = 'S' THEN NOT has_sequence_privilege($1, c.oid, 'USAGE') ELSE false END)`,
-		Role, appendOnly).Scan(&missing)
+		Role, appendOnly, readOnly).Scan(&missing)
 	if err != nil {
 		return fmt.Errorf("look up rights of %s: %w", Role, err)
 	}
@@ -194,6 +198,11 @@ func grant(ctx context.Context, conn *pgx.Conn) error {
 	}
 	for _, name := range kept {
 		statements = append(statements, "REVOKE UPDATE, DELETE, TRUNCATE ON "+pgx.Identifier{name}.Sanitize()+" FROM "+Role)
+	}
+	for _, name := range kept {
+		if slices.Contains(readOnly, name) {
+			statements = append(statements, "REVOKE INSERT ON "+pgx.Identifier{name}.Sanitize()+" FROM "+Role)
+		}
 	}
 	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		for _, sql := range statements {

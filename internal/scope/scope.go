@@ -71,6 +71,9 @@ func With(ctx context.Context, account string) context.Context {
 	return context.WithValue(ctx, key{}, s)
 }
 
+// In returns ctx with a scope that another context had.
+func In(ctx context.Context, s Scope) context.Context { return context.WithValue(ctx, key{}, s) }
+
 // System returns ctx with the rows of all accounts. It panics for a purpose that isn't
 // one of Purposes: that is a mistake of the program.
 func System(ctx context.Context, p Purpose) context.Context {

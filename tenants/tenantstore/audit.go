@@ -13,14 +13,22 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/signalbox/signalbox/internal/postgres"
+	"github.com/signalbox/signalbox/internal/scope"
 	"github.com/signalbox/signalbox/tenants"
 	"github.com/signalbox/signalbox/tenants/audit"
 )
 
+// queuedAudit is an event that is written at the end of its transaction, with the scope
+// of who reported it.
+type queuedAudit struct {
+	tenants.Audit
+	scope scope.Scope
+}
+
 // Audit implements tenants.Trail.
 func (s *Store) Audit(ctx context.Context, a tenants.Audit) error {
 	if s.audits != nil {
-		*s.audits = append(*s.audits, a)
+		*s.audits = append(*s.audits, queuedAudit{a, scope.Of(ctx)})
 		return nil
 	}
 	return s.writeAudit(ctx, a)
@@ -28,9 +36,9 @@ func (s *Store) Audit(ctx context.Context, a tenants.Audit) error {
 
 // writeAudits writes what the transaction has to say, chain by chain in one order.
 func (s *Store) writeAudits(ctx context.Context) error {
-	slices.SortStableFunc(*s.audits, func(a, b tenants.Audit) int { return cmp.Compare(a.Chain(), b.Chain()) })
+	slices.SortStableFunc(*s.audits, func(a, b queuedAudit) int { return cmp.Compare(a.Chain(), b.Chain()) })
 	for _, a := range *s.audits {
-		if err := s.writeAudit(ctx, a); err != nil {
+		if err := s.writeAudit(scope.In(ctx, a.scope), a.Audit); err != nil {
 			return err
 		}
 	}

@@ -28,7 +28,7 @@ type Store struct {
 	tx    pgx.Tx // nil outside of a transaction
 	queue Queue
 	// audits are those of the transaction so far; nil outside of one.
-	audits *[]tenants.Audit
+	audits *[]queuedAudit
 }
 
 var _ tenants.Store = (*Store)(nil)
@@ -61,7 +61,7 @@ func (s *Store) InTx(ctx context.Context, f func(tenants.Store) error) error {
 		if err := tenants.CheckGuard(ctx, postgres.Within(ctx, tx)); err != nil {
 			return err
 		}
-		within := &Store{db: tx, begin: tx, tx: tx, queue: s.queue, audits: new([]tenants.Audit)}
+		within := &Store{db: tx, begin: tx, tx: tx, queue: s.queue, audits: new([]queuedAudit)}
 		if err := f(within); err != nil {
 			return err
 		}

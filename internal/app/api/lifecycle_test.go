@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -246,7 +247,12 @@ func TestDomain_is_served_once_its_record_is_there(t *testing.T) {
 		t.Errorf("a neighbour of the domain is answered with %d", got)
 	}
 
-	// Another tenant with a record of its own can't take it away while acme's is there.
+	// Another account's tenant with a record of its own can't take it away while acme's is
+	// there.
+	jar, _ := cookiejar.New(nil)
+	ada, eve := f.browser, &http.Client{Jar: jar}
+	f.browser = eve
+	f.want(http.StatusCreated, "POST", "/v1/signup", map[string]any{"email": "eve@example.com", "password": "correct horse", "tenant_slug": "eves"})
 	f.want(http.StatusCreated, "POST", "/v1/tenants", map[string]any{"name": "Rival", "slug": "rival"})
 	theirs := f.want(http.StatusCreated, "POST", "/v1/tenants/rival/domains", map[string]any{"domain": domain})
 	f.dns.set("_signalbox."+domain, at(theirs, "record", "value"), at(made, "record", "value"))
@@ -262,6 +268,9 @@ func TestDomain_is_served_once_its_record_is_there(t *testing.T) {
 	}
 	serves(http.StatusUnauthorized) // the token is acme's
 	for tenant, want := range map[string]bool{"acme": false, "rival": true} {
+		if f.browser = ada; want {
+			f.browser = eve
+		}
 		shown := f.want(http.StatusOK, "GET", "/v1/tenants/"+tenant, nil)
 		domains := f.want(http.StatusOK, "GET", "/v1/tenants/"+tenant+"/domains", nil)["domains"].([]any)
 		if len(domains) != 1 || domains[0].(map[string]any)["verified"] != want || slices.Contains(shown["hosts"].([]any), any(domain)) != want {
@@ -274,6 +283,7 @@ func TestDomain_is_served_once_its_record_is_there(t *testing.T) {
 		}
 	}
 	// And back in the same way; removed, it is nobody's.
+	f.browser = ada
 	f.dns.set("_signalbox."+domain, at(made, "record", "value"))
 	if a := f.want(http.StatusOK, "POST", verify, nil); a["verified"] != true {
 		t.Errorf("with acme's record once more: %v", a)
