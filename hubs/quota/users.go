@@ -208,11 +208,15 @@ func (u *Users) dropDead(ctx context.Context, k userKey, all []UserConnection) b
 
 // ghosts are the members of this edge that aren't open here.
 func (u *Users) ghosts(k userKey, all []UserConnection) (dead []any) {
+	type connection struct{ hub, id string }
+	open := make(map[connection]bool)
 	u.mu.Lock()
-	defer u.mu.Unlock()
+	for _, o := range u.open[k] {
+		open[connection{o.hub, o.id}] = true
+	}
+	u.mu.Unlock()
 	for _, c := range all {
-		is := func(o *openConnection) bool { return o.hub == c.Hub && o.id == c.ID }
-		if c.Run == u.run && !slices.ContainsFunc(u.open[k], is) {
+		if c.Run == u.run && !open[connection{c.Hub, c.ID}] {
 			dead = append(dead, c.member())
 		}
 	}

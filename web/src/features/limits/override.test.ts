@@ -15,6 +15,8 @@ const limit: Limit = {
   lowest: 1,
   highest: 20,
   can_dry_run: true,
+  counted: "edge",
+  shown: "used",
 };
 
 it("begins with the plan's value, or the override's", () => {
