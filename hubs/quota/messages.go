@@ -199,6 +199,9 @@ func (m *Messages) ask(b *bucket, r Rate) <-chan struct{} {
 			b.awayUntil = now.Add(redisPause)
 			if b.alone == nil {
 				b.alone = rate.NewLimiter(rate.Limit(b.aloneRate(r)), max(1, int(b.aloneRate(r))))
+				// It begins all but empty: the fleet's bucket fills meanwhile, and answers
+				// that are late once in a while would be a second's share each.
+				b.alone.AllowN(now, b.alone.Burst()-1)
 				m.log.Warn("messages not counted in redis, keeping the last share", "tenant_id", b.id, "error", err)
 			}
 		default:

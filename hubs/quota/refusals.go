@@ -17,6 +17,8 @@ const (
 	// slowRefusals is how many of a tenant wait at a time: each is a connection and
 	// a request in memory. Further ones are answered at once.
 	slowRefusals = 1024
+	// slowInAll is how many wait on an edge.
+	slowInAll = 8192
 	// mostRefused is how many tenants, and addresses of theirs, are remembered of which
 	// something was refused lately. Refusals of others are answered at once.
 	mostRefused = 4096
@@ -27,8 +29,9 @@ const (
 // end, makes an edge read and refuse as fast as it can, and all others on it wait for
 // that. The zero value is ready.
 type Refusals struct {
-	mu  sync.Mutex
-	all map[Refused]*refusals
+	mu      sync.Mutex
+	all     map[Refused]*refusals
+	waiting int
 }
 
 // Refused is of whom something is refused: a tenant, or an address where no token has
@@ -59,6 +62,7 @@ func (s *Refusals) Wait(ctx context.Context, of Refused) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	o.waiting--
+	s.waiting--
 }
 
 // begin counts a refusal and returns how long it has to wait. One that does counts
@@ -80,10 +84,11 @@ func (s *Refusals) begin(of Refused, now time.Time) (o *refusals, wait time.Dura
 	if wait < longestRefusal {
 		o.due = o.due.Add(time.Second / promptRefusals)
 	}
-	if wait <= 0 || o.waiting >= slowRefusals {
+	if wait <= 0 || o.waiting >= slowRefusals || s.waiting >= slowInAll {
 		return o, 0
 	}
 	o.waiting++
+	s.waiting++
 	return o, wait
 }
 

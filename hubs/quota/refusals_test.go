@@ -57,6 +57,14 @@ func TestRefusals_are_bounded(t *testing.T) {
 	if n := s.all[loud].waiting; n != slowRefusals {
 		t.Errorf("%d wait at a time, want %d", n, slowRefusals)
 	}
+	for i := range 2 * slowInAll / slowRefusals {
+		for range 2 * slowRefusals {
+			s.begin(Refused{Tenant: "loud", Address: fmt.Sprint(i)}, now)
+		}
+	}
+	if s.waiting != slowInAll {
+		t.Errorf("%d wait on the edge, want %d", s.waiting, slowInAll)
+	}
 	for i := range 2 * mostRefused {
 		s.begin(Refused{Tenant: tenants.ID(fmt.Sprint(i))}, now.Add(time.Duration(i)*time.Minute))
 	}

@@ -55,8 +55,8 @@ const (
 	// warmEvery is less than the time after which the pool closes what nobody uses.
 	warmEvery = 10 * time.Minute
 	// warmMost is how many connections are kept ready, warmTime how long they may be
-	// taken from the pool for it, and warmRetry when that is tried again where none of
-	// them answered.
+	// taken from the pool for it, and warmRetry when that is tried again where fewer
+	// than half of them answered.
 	warmMost  = 32
 	warmTime  = 250 * time.Millisecond
 	warmRetry = 2 * time.Second
@@ -79,23 +79,24 @@ func KeepWarm(ctx context.Context, c *redis.Client) error {
 	}
 }
 
-// warm uses connections at the same time, and reports whether any answered.
+// warm uses connections at the same time, and reports whether half of them answered.
 func warm(ctx context.Context, c *redis.Client) bool {
 	ctx, cancel := context.WithTimeout(ctx, warmTime)
 	defer cancel()
-	var answered atomic.Bool
+	var answered atomic.Int64
 	var all sync.WaitGroup
-	for range min(c.Options().PoolSize, warmMost) {
+	most := min(c.Options().PoolSize, warmMost)
+	for range most {
 		conn := c.Conn()
 		defer conn.Close() //nolint:errcheck // it goes back to the pool
 		all.Go(func() {
 			if conn.Ping(ctx).Err() == nil {
-				answered.Store(true)
+				answered.Add(1)
 			}
 		})
 	}
 	all.Wait()
-	return answered.Load()
+	return int(answered.Load()) >= most/2
 }
 
 // ErrCluster refuses a Redis Cluster.
