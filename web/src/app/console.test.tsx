@@ -319,6 +319,7 @@ describe("every page", () => {
     ["/security", "Security", true],
     [`/accounts/${tenant.account_id}/members`, "Members", true],
     [`/accounts/${tenant.account_id}/tokens`, "API tokens", true],
+    [`/accounts/${tenant.account_id}/audit`, "Audit log", true],
     ["/dev/mailbox", "Dev mailbox", false],
     [base, tenant.name, true],
     [`${base}/quick-start`, "Quick start", true],

@@ -22,6 +22,7 @@ import { Route as ConsoleSecurityRouteImport } from "./routes/_console/security"
 import { Route as DevMailboxRouteImport } from "./routes/dev.mailbox";
 import { Route as ConsoleAccountsAccountRouteImport } from "./routes/_console/accounts.$account";
 import { Route as ConsoleTenantsTenantRouteImport } from "./routes/_console/tenants.$tenant";
+import { Route as ConsoleAccountsAccountAuditRouteImport } from "./routes/_console/accounts.$account.audit";
 import { Route as ConsoleAccountsAccountMembersRouteImport } from "./routes/_console/accounts.$account.members";
 import { Route as ConsoleAccountsAccountTokensRouteImport } from "./routes/_console/accounts.$account.tokens";
 import { Route as ConsoleTenantsTenantIndexRouteImport } from "./routes/_console/tenants.$tenant.index";
@@ -97,6 +98,12 @@ const ConsoleTenantsTenantRoute = ConsoleTenantsTenantRouteImport.update({
   path: "/tenants/$tenant",
   getParentRoute: () => ConsoleRoute,
 } as any);
+const ConsoleAccountsAccountAuditRoute =
+  ConsoleAccountsAccountAuditRouteImport.update({
+    id: "/audit",
+    path: "/audit",
+    getParentRoute: () => ConsoleAccountsAccountRoute,
+  } as any);
 const ConsoleAccountsAccountMembersRoute =
   ConsoleAccountsAccountMembersRouteImport.update({
     id: "/members",
@@ -171,6 +178,7 @@ export interface FileRoutesByFullPath {
   "/dev/mailbox": typeof DevMailboxRoute;
   "/accounts/$account": typeof ConsoleAccountsAccountRouteWithChildren;
   "/tenants/$tenant": typeof ConsoleTenantsTenantRouteWithChildren;
+  "/accounts/$account/audit": typeof ConsoleAccountsAccountAuditRoute;
   "/accounts/$account/members": typeof ConsoleAccountsAccountMembersRoute;
   "/accounts/$account/tokens": typeof ConsoleAccountsAccountTokensRoute;
   "/tenants/$tenant/hubs": typeof ConsoleTenantsTenantHubsRoute;
@@ -194,6 +202,7 @@ export interface FileRoutesByTo {
   "/dev/mailbox": typeof DevMailboxRoute;
   "/": typeof ConsoleIndexRoute;
   "/accounts/$account": typeof ConsoleAccountsAccountRouteWithChildren;
+  "/accounts/$account/audit": typeof ConsoleAccountsAccountAuditRoute;
   "/accounts/$account/members": typeof ConsoleAccountsAccountMembersRoute;
   "/accounts/$account/tokens": typeof ConsoleAccountsAccountTokensRoute;
   "/tenants/$tenant/hubs": typeof ConsoleTenantsTenantHubsRoute;
@@ -220,6 +229,7 @@ export interface FileRoutesById {
   "/_console/": typeof ConsoleIndexRoute;
   "/_console/accounts/$account": typeof ConsoleAccountsAccountRouteWithChildren;
   "/_console/tenants/$tenant": typeof ConsoleTenantsTenantRouteWithChildren;
+  "/_console/accounts/$account/audit": typeof ConsoleAccountsAccountAuditRoute;
   "/_console/accounts/$account/members": typeof ConsoleAccountsAccountMembersRoute;
   "/_console/accounts/$account/tokens": typeof ConsoleAccountsAccountTokensRoute;
   "/_console/tenants/$tenant/hubs": typeof ConsoleTenantsTenantHubsRoute;
@@ -246,6 +256,7 @@ export interface FileRouteTypes {
     | "/dev/mailbox"
     | "/accounts/$account"
     | "/tenants/$tenant"
+    | "/accounts/$account/audit"
     | "/accounts/$account/members"
     | "/accounts/$account/tokens"
     | "/tenants/$tenant/hubs"
@@ -269,6 +280,7 @@ export interface FileRouteTypes {
     | "/dev/mailbox"
     | "/"
     | "/accounts/$account"
+    | "/accounts/$account/audit"
     | "/accounts/$account/members"
     | "/accounts/$account/tokens"
     | "/tenants/$tenant/hubs"
@@ -294,6 +306,7 @@ export interface FileRouteTypes {
     | "/_console/"
     | "/_console/accounts/$account"
     | "/_console/tenants/$tenant"
+    | "/_console/accounts/$account/audit"
     | "/_console/accounts/$account/members"
     | "/_console/accounts/$account/tokens"
     | "/_console/tenants/$tenant/hubs"
@@ -411,6 +424,13 @@ declare module "@tanstack/react-router" {
       preLoaderRoute: typeof ConsoleTenantsTenantRouteImport;
       parentRoute: typeof ConsoleRoute;
     };
+    "/_console/accounts/$account/audit": {
+      id: "/_console/accounts/$account/audit";
+      path: "/audit";
+      fullPath: "/accounts/$account/audit";
+      preLoaderRoute: typeof ConsoleAccountsAccountAuditRouteImport;
+      parentRoute: typeof ConsoleAccountsAccountRoute;
+    };
     "/_console/accounts/$account/members": {
       id: "/_console/accounts/$account/members";
       path: "/members";
@@ -485,12 +505,14 @@ declare module "@tanstack/react-router" {
 }
 
 interface ConsoleAccountsAccountRouteChildren {
+  ConsoleAccountsAccountAuditRoute: typeof ConsoleAccountsAccountAuditRoute;
   ConsoleAccountsAccountMembersRoute: typeof ConsoleAccountsAccountMembersRoute;
   ConsoleAccountsAccountTokensRoute: typeof ConsoleAccountsAccountTokensRoute;
 }
 
 const ConsoleAccountsAccountRouteChildren: ConsoleAccountsAccountRouteChildren =
   {
+    ConsoleAccountsAccountAuditRoute: ConsoleAccountsAccountAuditRoute,
     ConsoleAccountsAccountMembersRoute: ConsoleAccountsAccountMembersRoute,
     ConsoleAccountsAccountTokensRoute: ConsoleAccountsAccountTokensRoute,
   };

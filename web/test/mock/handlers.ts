@@ -28,6 +28,14 @@ export interface MockState {
   plan?: Schemas["PlanState"];
 }
 
+const auditEvents: Schemas["AuditEvent"][] = [
+  {
+    number: 1, at: "2026-11-22T10:00:00Z", actor: "user", actor_id: "u1", actor_name: "ada@example.com", action: "tenant.suspended", subject: "acme-chat",
+    request_id: "req_1", ip: "192.0.2.1", user_agent: "browser", before: { status: "active" }, after: { status: "suspended" },
+    previous: "0".repeat(64), hash: "ab".repeat(32),
+  },
+];
+
 const freePlan: Schemas["PlanState"] = {
   plan: "free", since: "2026-11-22T00:00:00Z", from: "2026-11-22T00:00:00Z", to: "2026-12-22T00:00:00Z", tenants: 2, max_tenants: 3,
 };
@@ -125,6 +133,8 @@ export function handlers(state: MockState) {
     http.get("*/v1/accounts/:account", guarded(() => ({
       ...session.accounts[0], require_second_factor: false, created_at: tenant.created_at,
     }))),
+    http.get("*/v1/accounts/:account/audit", guarded(() => ({ events: auditEvents }))),
+    http.get("*/v1/accounts/:account/audit/verification", guarded(() => ({ intact: true, events: 1, head_number: 1, head_hash: "ab".repeat(32) }))),
     http.get("*/v1/accounts/:account/members", guarded(() => ({ members }))),
     http.get("*/v1/accounts/:account/invitations", guarded(() => ({ invitations: state.invitations ?? [] }))),
     http.post("*/v1/accounts/:account/invitations", guarded(async (request) => {

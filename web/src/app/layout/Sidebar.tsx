@@ -1,8 +1,9 @@
 import { ActionIcon } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { Link, useParams } from "@tanstack/react-router";
-import { ChartNoAxesCombined, Gauge, KeyRound, KeySquare, Rocket, Settings, ShieldCheck, Ticket, Users, Waypoints, X } from "lucide-react";
+import { ChartNoAxesCombined, Gauge, KeyRound, KeySquare, Rocket, ScrollText, Settings, ShieldCheck, Ticket, Users, Waypoints, X } from "lucide-react";
 
+import { mayManage } from "@/shared/access";
 import { sessionQuery, tenantsQuery } from "@/shared/api/queries";
 import { BrandMark } from "@/shared/ui/BrandMark";
 import { AccountMenu } from "./AccountMenu";
@@ -23,6 +24,7 @@ const pages = [
 const accountPages = [
   { label: "Members", to: "/accounts/$account/members", icon: Users },
   { label: "API tokens", to: "/accounts/$account/tokens", icon: KeySquare },
+  { label: "Audit log", to: "/accounts/$account/audit", icon: ScrollText },
 ] as const;
 
 /** Brand, tenant, pages and account, from top to bottom. `onClose` is given inside a drawer. */
@@ -63,7 +65,7 @@ export function Sidebar({ onClose }: { onClose?: () => void }) {
         {account && (
           <>
             <p className={classes["group"]}>{account.name}</p>
-            {accountPages.map(({ label, to, icon: Icon }) => (
+            {accountPages.filter(({ label }) => label !== "Audit log" || mayManage(account.role)).map(({ label, to, icon: Icon }) => (
               <Link
                 key={label}
                 to={to}
