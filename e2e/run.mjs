@@ -75,9 +75,11 @@ const failed = results.filter(({ ok }) => !ok);
 if (failed.length > 0 && report) await cp(stack.logs, `${report}.logs`, { recursive: true });
 if (failed.length <= mostAgain && report) for (const result of failed) await again(result);
 
-/** Tries a file with a failure again; the result becomes that of the last try. */
+/** Tries a file with a failed test again; the result becomes that of the last try. */
 async function again(result) {
   const first = result.tap;
+  // A file that broke off hasn't run all of its tests.
+  if (!/^\s*not ok /m.test(first) || /^\s*not ok \d+ - \S*\.test\.mjs$/m.test(first) || /failureType: '(?:uncaughtException|unhandledRejection)'/.test(first)) return;
   let last;
   for (let n = 1; n <= tries; n++) {
     if (stopped) return;

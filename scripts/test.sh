@@ -52,7 +52,7 @@ go_tests() {
 	} 2>"$results/go.stderr" | tee "$results/go.json" | "$results/testsum" watch
 	[ "${PIPESTATUS[0]}" -ne 0 ] || return 0
 	cat "$results/go.stderr"
-	"$results/testsum" again -go "$results/go.json" -flaky "$results/flaky.json" -keep "$results/flaky"
+	"$results/testsum" again -go "$results/go.json" -nested "$(go list -m)/e2e/chaos" -flaky "$results/flaky.json" -keep "$results/flaky"
 }
 web_tests() {
 	(cd web && npx --no-install vitest run --reporter=default --reporter=json --outputFile.json="../$results/vitest.json")

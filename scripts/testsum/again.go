@@ -72,8 +72,9 @@ func again(args []string, out io.Writer, run func(dir string, args ...string) []
 	report := flags.String("go", "", "`file` with output of go test -json")
 	list := flags.String("flaky", "", "`file` to add the flaky tests to")
 	keep := flags.String("keep", "", "`folder` for what failed tests said")
+	nested := flags.String("nested", "", "`package` path of a module in the module; packages of both have to have ended")
 	_ = flags.Parse(args) // exits on an error
-	failed, err := failures(*report)
+	failed, err := failures(*report, *nested)
 	if err != nil {
 		_, _ = fmt.Fprintln(out, "no failed test is tried again:", err)
 		return false
@@ -99,10 +100,11 @@ type failure struct {
 }
 
 // noAccident finds the beginnings of lines after which a failure isn't tried again.
-var noAccident = regexp.MustCompile(`^(?:panic: |fatal error: |WARNING: DATA RACE|\s*testing\.go:\d+: race detected)`)
+var noAccident = regexp.MustCompile(`^(?:panic: |fatal error: |WARNING: DATA RACE|signal: |exit status (?:[02-9]|1\d)|\s*testing\.go:\d+: race detected)`)
 
-// failures returns the tests of a report that failed, or why none is to be tried again.
-func failures(path string) ([]*failure, error) {
+// failures returns the tests of a report that failed, or why none is to be tried again:
+// so that what never ran doesn't hide behind what failed by accident.
+func failures(path, nested string) ([]*failure, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -112,11 +114,15 @@ func failures(path string) ([]*failure, error) {
 	said := map[string]*failure{}     // by package and test, those that haven't passed
 	grave := map[string]string{}      // by package, what is no accident
 	packages := map[string]struct{}{} // with failed tests
+	modules := map[bool]bool{}        // whether any package has ended, by whether it is a nested module's
 	scanner := lines(file)
 	for scanner.Scan() {
 		var e event
 		if err := json.Unmarshal(scanner.Bytes(), &e); err != nil {
 			return nil, fmt.Errorf("line %.80q: %w", scanner.Text(), err)
+		}
+		if e.Test == "" && (e.Action == "pass" || e.Action == "fail" || e.Action == "skip") {
+			modules[nested != "" && strings.HasPrefix(e.Package+"/", nested+"/")] = true
 		}
 		f := said[e.Package+" "+e.top()]
 		if f == nil && e.Test != "" {
@@ -153,6 +159,10 @@ func failures(path string) ([]*failure, error) {
 		return nil, scanner.Err()
 	case len(failed) == 0:
 		return nil, errors.New("there is none in the report")
+	case len(said) > len(failed):
+		return nil, fmt.Errorf("%d tests did not end", len(said)-len(failed))
+	case !modules[false], nested != "" && !modules[true]:
+		return nil, errors.New("not all modules were tested")
 	case len(failed) > mostAgain:
 		return nil, fmt.Errorf("%d failed, up to %d are", len(failed), mostAgain)
 	}

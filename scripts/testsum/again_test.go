@@ -50,6 +50,8 @@ func TestAgain(t *testing.T) {
 		report func(*testing.T) []string
 		// tried is what the tries say, nil = there are none.
 		tried func(t *testing.T, name string) []string
+		// nested is the path of a module that has to have been tested, too.
+		nested string
 		// flaky are the tests that end in the list.
 		flaky     []string
 		allPassed bool
@@ -113,6 +115,23 @@ func TestAgain(t *testing.T) {
 			},
 		},
 		{
+			name: "no_test_that_did_not_end",
+			report: func(t *testing.T) []string {
+				return []string{said(t, "run", "TestB", ""), said(t, "fail", "TestA", ""), said(t, "fail", "", "")}
+			},
+		},
+		{
+			name: "no_package_that_was_killed",
+			report: func(t *testing.T) []string {
+				return []string{said(t, "fail", "TestA", ""), said(t, "output", "", "signal: killed\n"), said(t, "fail", "", "")}
+			},
+		},
+		{
+			name:   "no_module_left_out",
+			report: func(t *testing.T) []string { return []string{said(t, "fail", "TestA", ""), said(t, "fail", "", "")} },
+			nested: "example.com/root/other",
+		},
+		{
 			name: "not_more_than_a_few",
 			report: func(t *testing.T) (report []string) {
 				for i := range mostAgain + 1 {
@@ -131,7 +150,7 @@ func TestAgain(t *testing.T) {
 			inModule(t)
 			write(t, "report", test.report(t)...)
 			var out strings.Builder
-			allPassed := again([]string{"-go", "report", "-flaky", "list", "-keep", "kept"}, &out, func(dir string, args ...string) []byte {
+			allPassed := again([]string{"-go", "report", "-nested", test.nested, "-flaky", "list", "-keep", "kept"}, &out, func(dir string, args ...string) []byte {
 				if test.tried == nil {
 					t.Fatalf("tried: %q", args)
 				}
@@ -165,7 +184,7 @@ func TestAgain(t *testing.T) {
 
 func TestAgain_keeps_what_the_failure_said(t *testing.T) {
 	inModule(t)
-	write(t, "report", said(t, "output", "TestA", "first\n"), said(t, "output", "TestB", "another's\n"), said(t, "output", "TestA/b", "second\n"), said(t, "fail", "TestA/b", ""), said(t, "fail", "TestA", ""), said(t, "fail", "", ""))
+	write(t, "report", said(t, "output", "TestA", "first\n"), said(t, "output", "TestB", "another's\n"), said(t, "pass", "TestB", ""), said(t, "output", "TestA/b", "second\n"), said(t, "fail", "TestA/b", ""), said(t, "fail", "TestA", ""), said(t, "fail", "", ""))
 	again([]string{"-go", "report", "-flaky", "list", "-keep", "kept"}, t.Output(), func(string, ...string) []byte { return []byte("what the tries said") })
 	for file, want := range map[string]string{"sub.TestA.log": "first\nsecond\n", "sub.TestA.again.json": "what the tries said"} {
 		if got, err := os.ReadFile(filepath.Join("kept", file)); err != nil || string(got) != want {
