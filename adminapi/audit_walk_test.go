@@ -465,7 +465,7 @@ func (s *stage) refusals() {
 		action, actor, chain string
 	}{
 		"a wrong password":           {s.w.browser(), "POST", "/v1/session", map[string]any{"email": email, "password": "hunter2-hunter2"}, "session.refused", "nobody", "user:" + user},
-		"an unknown address":         {s.w.browser(), "POST", "/v1/session", map[string]any{"email": "none@example.com", "password": "hunter2-hunter2"}, "session.refused", "nobody", "service"},
+		"an unknown address":         {s.w.browser(), "POST", "/v1/session", map[string]any{"email": "none@example.com", "password": "hunter2-hunter2"}, "session.refused", "nobody", tenants.Audit{Caller: tenants.Caller{IP: "127.0.0.1"}}.Chain()},
 		"a wrong code":               {half, "POST", "/v1/session/second-factor", map[string]any{"code": "000000"}, "second_factor.refused", "nobody", ""},
 		"a wrong password once more": {ada, "PUT", "/v1/user/password", map[string]any{"current_password": "hunter2-hunter2", "new_password": "hunter3-hunter3"}, "password.refused", "user", "user:" + user},
 	} {

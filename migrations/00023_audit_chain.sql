@@ -1,9 +1,13 @@
 -- +goose Up
+-- Whoever waits for this waits for who waits for a lock: better none than for long.
+SET LOCAL lock_timeout = '5s';
+
 -- Each account's events are a chain, and so are each user's own, those of operators and
 -- those of nobody known: every event has a number without gaps and the hash of the one
 -- before. The hash is of what the package tenants/audit writes, field by field.
 ALTER TABLE audit_events RENAME COLUMN user_id TO actor_id;
 ALTER TABLE audit_events
+    ADD COLUMN user_id    text, -- what an api of the version before calls actor_id: always NULL
     ADD COLUMN chain      text,
     ADD COLUMN number     bigint,
     ADD COLUMN actor      text,
@@ -33,20 +37,44 @@ CREATE FUNCTION audit_event_hash(e audit_events) RETURNS bytea LANGUAGE sql STAB
 $$;
 -- +goose StatementEnd
 
+-- What the version before says of an event, in the columns of this one: an api of it may
+-- still run. Whoever didn't sign in, or wants a new password, didn't prove who it is.
+-- +goose StatementBegin
+CREATE FUNCTION audit_event_placed(e audit_events) RETURNS audit_events LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    e.actor_id := coalesce(e.actor_id, e.user_id);
+    e.user_id := NULL;
+    e.chain := coalesce(e.chain, 'account:' || e.account_id, 'user:' || e.actor_id, 'service');
+    e.actor := coalesce(e.actor, CASE
+        WHEN e.request_id IN ('system', 'seed') AND e.ip = '' THEN 'system'
+        WHEN e.actor_id IS NULL OR e.action IN ('session.refused', 'session.locked', 'second_factor.refused', 'password.reset_requested') THEN 'nobody'
+        WHEN e.token_id IS NOT NULL THEN 'api_token'
+        ELSE 'user' END);
+    RETURN e;
+END
+$$;
+-- +goose StatementEnd
+
 -- What there is becomes chains in the order in which it was written.
 -- +goose StatementBegin
 DO $$
-DECLARE e audit_events;
+DECLARE
+    e audit_events;
+    last audit_events; -- of the chain before e
 BEGIN
-    FOR e IN SELECT * FROM audit_events ORDER BY id LOOP
-        e.chain := CASE WHEN e.account_id IS NOT NULL THEN 'account:' || e.account_id WHEN e.actor_id IS NOT NULL THEN 'user:' || e.actor_id ELSE 'service' END;
-        e.actor := CASE WHEN e.token_id IS NOT NULL THEN 'api_token' WHEN e.request_id IN ('system', 'seed') THEN 'system' WHEN e.actor_id IS NOT NULL THEN 'user' ELSE 'nobody' END;
-        INSERT INTO audit_chains (chain, number, hash) VALUES (e.chain, 0, decode(repeat('00', 32), 'hex')) ON CONFLICT DO NOTHING;
-        SELECT c.number + 1, c.hash INTO e.number, e.previous FROM audit_chains c WHERE c.chain = e.chain;
+    FOR e IN SELECT placed.* FROM audit_events written, audit_event_placed(written) placed ORDER BY placed.chain, placed.id LOOP
+        IF e.chain IS DISTINCT FROM last.chain THEN
+            INSERT INTO audit_chains (chain, number, hash) SELECT last.chain, last.number, last.hash WHERE last.chain IS NOT NULL;
+            last.number := 0;
+            last.hash := decode(repeat('00', 32), 'hex');
+        END IF;
+        e.number := last.number + 1;
+        e.previous := last.hash;
         e.hash := audit_event_hash(e);
         UPDATE audit_events SET chain = e.chain, actor = e.actor, number = e.number, previous = e.previous, hash = e.hash WHERE id = e.id;
-        UPDATE audit_chains c SET number = e.number, hash = e.hash WHERE c.chain = e.chain;
+        last := e;
     END LOOP;
+    INSERT INTO audit_chains (chain, number, hash) SELECT last.chain, last.number, last.hash WHERE last.chain IS NOT NULL;
 END
 $$;
 -- +goose StatementEnd
@@ -60,19 +88,28 @@ ALTER TABLE audit_events
     ADD CONSTRAINT audit_events_actor CHECK (actor IN ('user', 'api_token', 'operator', 'system', 'nobody')),
     ADD CONSTRAINT audit_events_place UNIQUE (chain, number);
 DROP INDEX audit_events_account;
+CREATE INDEX audit_events_time ON audit_events (chain, created_at);
 
 -- Whoever may insert an event gets the next place of its chain, and can't choose
 -- another. It runs with the rights of the tables' owner: nobody else has to write to
--- audit_chains.
+-- audit_chains, and no temporary table of theirs is taken for it.
 -- +goose StatementBegin
-CREATE FUNCTION audit_event_chained() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+CREATE FUNCTION audit_event_chained() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
+    NEW := audit_event_placed(NEW);
     INSERT INTO audit_chains (chain, number, hash) VALUES (NEW.chain, 0, decode(repeat('00', 32), 'hex')) ON CONFLICT DO NOTHING;
     SELECT c.number + 1, c.hash INTO STRICT NEW.number, NEW.previous FROM audit_chains c WHERE c.chain = NEW.chain FOR UPDATE;
     NEW.created_at := clock_timestamp();
     NEW.hash := audit_event_hash(NEW);
     UPDATE audit_chains c SET number = NEW.number, hash = NEW.hash WHERE c.chain = NEW.chain;
     RETURN NEW;
+END
+$$;
+-- +goose StatementEnd
+-- +goose StatementBegin
+DO $$
+BEGIN
+    EXECUTE format('ALTER FUNCTION audit_event_chained() SET search_path = pg_catalog, %I, pg_temp', current_schema());
 END
 $$;
 -- +goose StatementEnd

@@ -19,11 +19,13 @@ import (
 )
 
 // The bounds of a pool. A statement that takes longer than statementTimeout is
-// ended by the server.
+// ended by the server. So is a session that says nothing for idleTimeout within a
+// transaction: the process may be stopped, and what it has locked others wait for.
 const (
 	maxConnections   = 20
 	connectTimeout   = 5 * time.Second
 	statementTimeout = 15 * time.Second
+	idleTimeout      = 20 * time.Second
 )
 
 // errMalformedURL stands for the parser's error, whose text may hold the password.
@@ -53,6 +55,7 @@ func Open(ctx context.Context, url string, tracer pgx.QueryTracer) (*pgxpool.Poo
 	config.ConnConfig.Tracer = tracer
 	config.ConnConfig.RuntimeParams["timezone"] = "UTC"
 	config.ConnConfig.RuntimeParams["statement_timeout"] = fmt.Sprint(statementTimeout.Milliseconds())
+	config.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = fmt.Sprint(idleTimeout.Milliseconds())
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
@@ -99,10 +102,11 @@ func Error(doing string, err error) error {
 
 // gaveUp tells whether the server ended a statement for no fault of the
 // statement's: class 57 is "operator intervention", which has the end of the
-// server and statementTimeout; 40001 and 40P01 are for who lost against others.
+// server and statementTimeout; 25P03 is idleTimeout; 40001 and 40P01 are for who lost
+// against others.
 func gaveUp(err error) bool {
 	e, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && (strings.HasPrefix(e.Code, "57") || e.Code == "40001" || e.Code == "40P01")
+	return ok && (strings.HasPrefix(e.Code, "57") || e.Code == "25P03" || e.Code == "40001" || e.Code == "40P01")
 }
 
 // Unacceptable tells whether the values of a statement can't be kept, now or

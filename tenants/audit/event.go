@@ -34,7 +34,7 @@ var Actors = []Actor{User, APIToken, Operator, System, Nobody}
 
 // Event is one entry of a chain. Empty fields are unknown or don't apply.
 type Event struct {
-	Chain  string // account:…, user:…, operators or service
+	Chain  string // account:…, user:…, operators or service:…
 	Number int64  // within its chain, from 1 without gaps
 	At     time.Time
 

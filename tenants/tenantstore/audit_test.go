@@ -5,9 +5,11 @@ import (
 	"io/fs"
 	"log/slog"
 	"math"
+	"slices"
 	"sync"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -60,7 +62,7 @@ func TestAudit_is_a_chain_that_the_database_and_the_program_agree_on(t *testing.
 			t.Fatal(err)
 		}
 	}
-	for chain, want := range map[string]int64{"account:A": 4, "user:U1": 1, "service": 1, "account:none": 0} {
+	for chain, want := range map[string]int64{"account:A": 4, "user:U1": 1, tenants.Audit{}.Chain(): 1, "account:none": 0} {
 		if events, err := verify(t, s, chain); err != nil || events != want {
 			t.Errorf("%s: %d events, %v; want %d", chain, events, err, want)
 		}
@@ -226,6 +228,65 @@ func upTo(t *testing.T, name string) fs.FS {
 	return some
 }
 
+// formerAudit is how the version before chains writes an event.
+const formerAudit = `
+	INSERT INTO audit_events (account_id, tenant_id, user_id, token_id, action, subject, request_id, ip, before, after)
+	VALUES (nullif($1, ''), nullif($2, ''), nullif($3, ''), nullif($4, ''), $5, $6, $7, $8, $9, $10)`
+
+// former are events of that version, and what they are in a chain.
+var former = []struct {
+	account, user, token, action, request, ip string
+	chain                                     string
+	actor                                     audit.Actor
+}{
+	{"A", "U", "", "hub.put", "r", "::1", "account:A", audit.User},
+	{"A", "U", "K", "hub.put", "r", "::1", "account:A", audit.APIToken},
+	{"A", "", "", "tenant.purged", "system", "", "account:A", audit.System},
+	{"A", "", "", "tenant.suspended", "seed", "", "account:A", audit.System},
+	{"A", "U", "", "tenant.suspended", "seed", "::1", "account:A", audit.User},
+	{"", "U", "", "session.created", "r", "::1", "user:U", audit.User},
+	{"", "U", "", "session.refused", "r", "::1", "user:U", audit.Nobody},
+	{"", "U", "", "session.locked", "r", "::1", "user:U", audit.Nobody},
+	{"", "U", "", "second_factor.refused", "r", "::1", "user:U", audit.Nobody},
+	{"", "U", "", "password.reset_requested", "r", "::1", "user:U", audit.Nobody},
+	{"", "", "", "session.refused", "r", "::1", "service", audit.Nobody},
+}
+
+// writeFormer writes them, in the order in which they are.
+func writeFormer(t *testing.T, pool *pgxpool.Pool) {
+	t.Helper()
+	for _, e := range former {
+		if _, err := pool.Exec(everywhere(t), formerAudit, e.account, "T", e.user, e.token, e.action, "ü", e.request, e.ip, map[string]any{"n": 1.5, "text": "ü\"<"}, nil); err != nil {
+			t.Fatalf("%s: %v", e.action, err)
+		}
+	}
+}
+
+// checkFormer compares the ends of the chains with them, and verifies the chains.
+func checkFormer(t *testing.T, s *tenantstore.Store) {
+	t.Helper()
+	want := make(map[string][]string)
+	for _, e := range former {
+		want[e.chain] = append(want[e.chain], fmt.Sprint(e.action, " ", e.actor, " ", e.user))
+	}
+	for chain, want := range want {
+		if _, err := verify(t, s, chain); err != nil {
+			t.Errorf("%s: %v", chain, err)
+		}
+		events, err := s.AuditEvents(everywhere(t), chain, tenants.AuditFilter{}, 0, true, len(want))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, e := range slices.Backward(events) {
+			got = append(got, fmt.Sprint(e.Action, " ", e.Actor, " ", e.ActorID))
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s ends with %q, want %q", chain, got, want)
+		}
+	}
+}
+
 func TestMigration_chains_what_there_is(t *testing.T) {
 	t.Parallel()
 	url := testenv.EmptyPostgres(t)
@@ -238,15 +299,20 @@ func TestMigration_chains_what_there_is(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer pool.Close()
+	const many = 20_000 // one chain has nearly all of them
 	if _, err := pool.Exec(everywhere(t), `INSERT INTO audit_events (account_id, tenant_id, user_id, token_id, action, subject, request_id, ip, before, after)
-		SELECT CASE WHEN n % 3 > 0 THEN 'A' || n % 2 END, 'T', CASE WHEN n % 4 > 0 THEN 'U' END, CASE WHEN n % 5 = 0 THEN 'K' END, 'x', 'ü' || n, 'r', '::1',
-			jsonb_build_object('n', n, 'text', 'ü"<'), CASE WHEN n % 2 = 0 THEN '{}'::jsonb END FROM generate_series(1, 60) n`); err != nil {
+		SELECT CASE WHEN n % 1000 > 0 THEN 'A' ELSE 'A' || n % 3 END, 'T', CASE WHEN n % 4 > 0 THEN 'U' END, CASE WHEN n % 5 = 0 THEN 'K' END, 'x', 'ü' || n, 'r', '::1',
+			jsonb_build_object('n', n, 'text', 'ü"<'), CASE WHEN n % 2 = 0 THEN '{}'::jsonb END FROM generate_series(1, $1::int) n`, many); err != nil {
 		t.Fatal(err)
 	}
+	writeFormer(t, pool)
+	begun := time.Now()
 	if err := postgres.Migrate(everywhere(t), url, migrations.Files, logger); err != nil {
 		t.Fatal(err)
 	}
+	t.Logf("%d events became chains in %s", many, time.Since(begun))
 	s := tenantstore.New(pool, new(queue))
+	checkFormer(t, s)
 	var total int64
 	chains, err := s.AuditChains(everywhere(t), "", 100)
 	if err != nil {
@@ -259,14 +325,79 @@ func TestMigration_chains_what_there_is(t *testing.T) {
 		}
 		total += events
 	}
-	if total != 60 || len(chains) != 4 {
-		t.Errorf("%d events in the chains %v, want 60 in 4", total, chains)
+	if want := int64(many + len(former)); total != want || len(chains) != 6 {
+		t.Errorf("%d events in the chains %v, want %d in 6", total, chains, want)
 	}
 	if err := s.Audit(everywhere(t), tenants.Audit{Account: "A1", Action: "x"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := verify(t, s, "account:A1"); err != nil {
 		t.Error(err)
+	}
+}
+
+// What waits for the table of events holds everybody up who writes one.
+func TestMigration_does_not_wait_for_the_audit_log_without_end(t *testing.T) {
+	t.Parallel()
+	url := testenv.EmptyPostgres(t)
+	logger := slog.New(slog.DiscardHandler)
+	if err := postgres.Migrate(everywhere(t), url, upTo(t, auditMigration), logger); err != nil {
+		t.Fatal(err)
+	}
+	pool, err := pgxpool.New(everywhere(t), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	reader, err := pool.Begin(everywhere(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Rollback(everywhere(t)) //nolint:errcheck // it only reads
+	if _, err := reader.Exec(everywhere(t), "SELECT FROM audit_events"); err != nil {
+		t.Fatal(err)
+	}
+	if err := postgres.Migrate(everywhere(t), url, migrations.Files, logger); !postgres.WaitedTooLong(err) {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+// While a deployment goes on, apis of the version before write beside this one's.
+func TestAudit_takes_what_the_version_before_writes(t *testing.T) {
+	t.Parallel()
+	s, pool, _ := newStore(t)
+	for range 2 {
+		for _, a := range odd() {
+			if err := s.Audit(everywhere(t), a); err != nil {
+				t.Fatal(err)
+			}
+		}
+		writeFormer(t, pool)
+		checkFormer(t, s)
+	}
+	var left int
+	if err := pool.QueryRow(everywhere(t), "SELECT count(user_id) FROM audit_events").Scan(&left); err != nil || left != 0 {
+		t.Errorf("%d events have what is in no hash: %v", left, err)
+	}
+}
+
+// Who may write events and make temporary tables can't give them a head of its own.
+func TestAudit_takes_no_temporary_table_for_the_heads_of_chains(t *testing.T) {
+	t.Parallel()
+	s, pool, _ := newStore(t)
+	conn, err := pool.Acquire(everywhere(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Release()
+	if _, err := conn.Exec(everywhere(t), `CREATE TEMPORARY TABLE audit_chains (chain text PRIMARY KEY, number bigint NOT NULL, hash bytea NOT NULL);
+		GRANT ALL ON pg_temp.audit_chains TO PUBLIC; INSERT INTO pg_temp.audit_chains VALUES ('account:A', 40, 'forged');
+		INSERT INTO audit_events (chain, actor, account_id, action, subject, request_id, ip) VALUES ('account:A', 'user', 'A', 'x', '', '', '');
+		DROP TABLE pg_temp.audit_chains`); err != nil {
+		t.Fatal(err)
+	}
+	if events, err := verify(t, s, "account:A"); err != nil || events != 1 {
+		t.Errorf("%d events, %v", events, err)
 	}
 }
 
