@@ -108,6 +108,8 @@ type settings struct {
 // thisMachine lets issuers be where tests run them.
 var thisMachine = outbound.Policy{Allowed: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
 
+func sealingKey(b byte) []byte { return bytes.Repeat([]byte{b}, tenants.SealingKeySize) }
+
 func newWorld(t *testing.T, s settings) *world {
 	t.Helper()
 	pool, err := postgres.Open(t.Context(), testenv.Postgres(t), nil)
@@ -120,7 +122,7 @@ func newWorld(t *testing.T, s settings) *world {
 	}
 	w := &world{t: t, pool: pool, logs: new(lockedBuffer), published: &publications{count: make(map[tenants.ID]int)}, upstreams: new(upstreams)}
 	logger := slog.New(slog.NewJSONHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	sealer, err := tenants.NewSealer(bytes.Repeat([]byte{7}, tenants.SealingKeySize))
+	sealer, err := tenants.NewSealer(sealingKey(7), sealingKey(8))
 	if err != nil {
 		t.Fatal(err)
 	}

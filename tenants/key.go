@@ -1,12 +1,8 @@
 package tenants
 
 import (
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/rand"
 	"encoding/base64"
-	"errors"
-	"fmt"
 	"time"
 )
 
@@ -46,46 +42,6 @@ func hint(s Secret) string {
 	v := string(s)
 	return v[max(0, len(v)-hintLength):]
 }
-
-// SealingKeySize is the length of the key that seals access keys, in bytes.
-const SealingKeySize = 32
-
-// Sealer encrypts access keys for the database with AES-256-GCM. The ids of the
-// tenant and the key are authenticated with it, so that a sealed secret opens
-// only in its own row.
-type Sealer struct{ aead cipher.AEAD }
-
-// NewSealer makes a Sealer with a key of SealingKeySize bytes.
-func NewSealer(key []byte) (*Sealer, error) {
-	if len(key) != SealingKeySize {
-		return nil, fmt.Errorf("sealing key must have %d bytes, has %d", SealingKeySize, len(key))
-	}
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, fmt.Errorf("make cipher: %w", err)
-	}
-	aead, err := cipher.NewGCMWithRandomNonce(block)
-	if err != nil {
-		return nil, fmt.Errorf("make cipher: %w", err)
-	}
-	return &Sealer{aead: aead}, nil
-}
-
-// Seal encrypts the secret of a tenant's key.
-func (s *Sealer) Seal(tenant ID, keyID string, secret Secret) []byte {
-	return s.aead.Seal(nil, nil, []byte(secret), sealScope(tenant, keyID))
-}
-
-// Open decrypts what Seal made for the same tenant and key.
-func (s *Sealer) Open(tenant ID, keyID string, sealed []byte) (Secret, error) {
-	secret, err := s.aead.Open(nil, nil, sealed, sealScope(tenant, keyID))
-	if err != nil {
-		return "", errors.New("access key can't be opened: another sealing key, or a changed row")
-	}
-	return Secret(secret), nil
-}
-
-func sealScope(tenant ID, keyID string) []byte { return []byte(string(tenant) + "/" + keyID) }
 
 // makeKey makes a key with that secret, sealed for the tenant.
 func (s *Sealer) makeKey(tenant ID, slot KeySlot, secret Secret, now time.Time) NewKey {

@@ -17,6 +17,7 @@ type Store interface {
 	Identities
 	Tokens
 	Requests
+	Sealings
 	Registry
 	Budgets
 	Trail

@@ -5,6 +5,7 @@
 //	api migrate   bring the database to the newest version and end
 //	api seed      make an account with tenants as JSON on stdin says, and end
 //	api correct   add the correction on stdin, as JSON, to the usage ledger, and end
+//	api reseal    seal secrets anew with the primary key, say under which they are, and end
 //	api audit verify   verify the chains of the audit log, and end
 //	api operator add NAME ADDRESS   make somebody an operator, print the link to set up, and end
 //	api operator reset|remove ADDRESS, api operator list   likewise
@@ -52,11 +53,13 @@ func run(ctx context.Context, args []string, in io.Reader, out, problems io.Writ
 		return api.Seed(ctx, config, in, out, logger)
 	case len(args) == 1 && args[0] == "correct":
 		return api.Correct(ctx, config, in)
+	case len(args) == 1 && args[0] == "reseal":
+		return api.Reseal(ctx, config, out, logger)
 	case len(args) == 2 && args[0] == "audit" && args[1] == "verify":
 		return api.VerifyAudit(ctx, config, out, logger)
 	case len(args) > 1 && args[0] == "operator":
 		return api.Operator(ctx, config, args[1:], out, logger)
 	default:
-		return fmt.Errorf("unknown arguments %q: use none, migrate, seed, correct, audit verify or operator", args)
+		return fmt.Errorf("unknown arguments %q: use none, migrate, seed, correct, reseal, audit verify or operator", args)
 	}
 }

@@ -42,6 +42,8 @@ const (
 	Domains Purpose = "domains"
 	// Self is for the tenant through which the service talks to consoles.
 	Self Purpose = "self"
+	// Sealing is for sealing secrets anew with another key.
+	Sealing Purpose = "sealing"
 	// Operator is for the operator of the service: commands, and its own listener.
 	Operator Purpose = "operator"
 	// Seed is for development, and whoever runs the seed command.
@@ -49,7 +51,7 @@ const (
 )
 
 // Purposes lists all of them.
-var Purposes = []Purpose{SignIn, Documents, Usage, Jobs, Domains, Self, Operator, Seed}
+var Purposes = []Purpose{SignIn, Documents, Usage, Jobs, Domains, Self, Sealing, Operator, Seed}
 
 type key struct{}
 

@@ -108,6 +108,41 @@ func Seed(ctx context.Context, c Config, in io.Reader, out io.Writer, logger *sl
 	return nil
 }
 
+// Reseal seals all secrets anew that another than the primary key has sealed, and writes
+// to out under which keys they are sealed then. Whatever serves goes on meanwhile, and
+// it may be ended and begun again. It returns an error when there is something that no
+// configured key opens.
+func Reseal(ctx context.Context, c Config, out io.Writer, logger *slog.Logger) error {
+	later := func(context.Context, tenants.ID) error { return nil } // nothing is published
+	k, err := openCore(ctx, c, logger, nil, reach{publish: later})
+	if err != nil {
+		return err
+	}
+	defer k.pool.Close()
+	states, err := k.service.Reseal(ctx)
+	if err != nil {
+		return err
+	}
+	lost := 0
+	for _, s := range states {
+		for _, key := range s.Keys(s.By) {
+			if _, err := fmt.Fprintf(out, "%s\t%d under key %s\n", s.Kind, s.By[key], key); err != nil {
+				return fmt.Errorf("write report: %w", err)
+			}
+		}
+		for _, key := range s.Keys(s.Lost) {
+			lost += s.Lost[key]
+			if _, err := fmt.Fprintf(out, "%s\t%d NOT OPENED, sealed by key %s\n", s.Kind, s.Lost[key], key); err != nil {
+				return fmt.Errorf("write report: %w", err)
+			}
+		}
+	}
+	if lost > 0 {
+		return fmt.Errorf("%d sealed values are opened by none of the configured keys: add theirs to SIGNALBOX_SEALING_KEYS_FORMER, or regenerate what is lost", lost)
+	}
+	return nil
+}
+
 // correction is the input of Correct, as JSON.
 type correction struct {
 	Tenant            tenants.ID `json:"tenant"`

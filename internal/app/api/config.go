@@ -43,6 +43,9 @@ type Config struct {
 	FleetSecret string `env:"SIGNALBOX_FLEET_SECRET,required,notEmpty"`
 	// SealingKey seals access keys in the database: 32 bytes in base64.
 	SealingKey string `env:"SIGNALBOX_SEALING_KEY,required,notEmpty"`
+	// SealingKeysFormer open what they have sealed before SealingKey did, or will once
+	// they take its place; each in base64, with commas between them.
+	SealingKeysFormer []string `env:"SIGNALBOX_SEALING_KEYS_FORMER"`
 	// ConsoleURL is where people reach the console; links in mails lead there.
 	ConsoleURL string `env:"SIGNALBOX_CONSOLE_URL,required,notEmpty"`
 	// ServiceURL is the public base of the data plane.
@@ -170,8 +173,15 @@ func (c Config) Validate() error {
 	check("SIGNALBOX_SERVICE_URL", err)
 	_, err = fleet.New(c.FleetSecret)
 	check("SIGNALBOX_FLEET_SECRET", err)
-	_, err = c.sealer()
-	check("SIGNALBOX_SEALING_KEY", err)
+	if _, err = c.sealer(); err != nil {
+		name, former := "SIGNALBOX_SEALING_KEY", c
+		if former.SealingKeysFormer = nil; len(c.SealingKeysFormer) > 0 {
+			if _, alone := former.sealer(); alone == nil {
+				name = "SIGNALBOX_SEALING_KEYS_FORMER"
+			}
+		}
+		check(name, err)
+	}
 	_, err = telemetry.ParseLevel(c.LogLevel)
 	check("SIGNALBOX_LOG_LEVEL", err)
 	check("SIGNALBOX_TRUSTED_PROXIES", httpserver.CheckProxies(c.TrustedProxies))
@@ -193,13 +203,17 @@ func onThisMachine(host string) bool {
 // operated tells whether the operators' listener is served.
 func (c Config) operated() bool { return c.OperatorAddr != "" && c.OperatorAddr != "off" }
 
-// sealer makes the Sealer of access keys.
+// sealer makes the Sealer of secrets in the database.
 func (c Config) sealer() (*tenants.Sealer, error) {
-	key, err := base64.StdEncoding.DecodeString(c.SealingKey)
-	if err != nil {
-		return nil, errors.New("must be base64")
+	var ring [][]byte
+	for _, text := range append([]string{c.SealingKey}, c.SealingKeysFormer...) {
+		key, err := base64.StdEncoding.DecodeString(text)
+		if err != nil {
+			return nil, errors.New("must be base64")
+		}
+		ring = append(ring, key)
 	}
-	return tenants.NewSealer(key)
+	return tenants.NewSealer(ring[0], ring[1:]...)
 }
 
 // resolver looks up the records of tenants' domains.

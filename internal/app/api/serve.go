@@ -294,7 +294,7 @@ func (a *app) run(ctx context.Context) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	background, stopBackground := context.WithCancel(scope.System(context.WithoutCancel(ctx), scope.Usage))
-	for _, work := range []func(context.Context) error{a.documents.keepComplete, a.collector.Run, a.sweeper.Run, a.spending.run, a.keepLedger, a.live.run} {
+	for _, work := range []func(context.Context) error{a.documents.keepComplete, a.collector.Run, a.sweeper.Run, a.spending.run, a.keepLedger, a.live.run, a.tellSeals} {
 		group.Go(func() error { return work(background) })
 	}
 	for _, s := range a.servers {

@@ -28,10 +28,11 @@ variable "certificates" {
 variable "secrets" {
   description = "ARNs of the secrets that are made out of band: see deploy/terraform/README.md."
   type = object({
-    fleet       = string
-    sealing_key = string
-    redis_url   = string
-    smtp_url    = string
+    fleet               = string
+    sealing_key         = string
+    sealing_keys_former = string # "" = none; while the key is exchanged
+    redis_url           = string
+    smtp_url            = string
   })
 }
 

@@ -30,6 +30,8 @@ locals {
     SIGNALBOX_SMTP_URL     = var.smtp_url_secret_arn
     }, var.oidc_issuer == "" ? {} : {
     SIGNALBOX_OIDC_CLIENT_SECRET = var.oidc_client_secret_arn
+    }, var.sealing_keys_former_secret_arn == "" ? {} : {
+    SIGNALBOX_SEALING_KEYS_FORMER = var.sealing_keys_former_secret_arn
   })
 }
 

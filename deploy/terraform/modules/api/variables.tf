@@ -143,6 +143,11 @@ variable "sealing_key_secret_arn" {
   type        = string
 }
 
+variable "sealing_keys_former_secret_arn" {
+  description = "Secret that holds SIGNALBOX_SEALING_KEYS_FORMER while the sealing key is exchanged; empty = none."
+  type        = string
+}
+
 variable "smtp_url_secret_arn" {
   description = "Secret that holds SIGNALBOX_SMTP_URL, made out of band."
   type        = string
