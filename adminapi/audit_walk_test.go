@@ -489,7 +489,7 @@ func (s *stage) service() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	_, err = s.w.service.TellBudget(ctx, sub, tenants.MeterMessages, 100, 85)
+	_, err = s.w.service.TellBudget(ctx, sub, tenants.MeterMessages, 85*sub.MessagesAllowed/100)
 	if err := errors.Join(err, s.w.service.ExpireOverrides(ctx), s.w.service.Purged(ctx, id)); err != nil {
 		s.t.Fatal(err)
 	}

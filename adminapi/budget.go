@@ -45,7 +45,9 @@ func (s *server) answerBudget(w http.ResponseWriter, r *http.Request, account te
 		},
 		From: st.From, To: st.To, Plan: sub.Plan, MessagesUsed: used.Messages(), ConnectionMinutesUsed: used.ConnectionMinutes(),
 		MessagesAllowed: sub.MessagesAllowed, ConnectionMinutesAllowed: sub.ConnectionMinutesAllowed,
-		Exceeded: sub.Budget.Messages > 0 && used.Messages() >= sub.Budget.Messages ||
+		HardMessages: sub.HardMessages, HardConnectionMinutes: sub.HardMinutes,
+		Exceeded: sub.HardMessages && used.Messages() >= sub.MessagesAllowed || sub.HardMinutes && used.ConnectionMinutes() >= sub.ConnectionMinutesAllowed ||
+			sub.Budget.Messages > 0 && used.Messages() >= sub.Budget.Messages ||
 			sub.Budget.ConnectionMinutes > 0 && used.ConnectionMinutes() >= sub.Budget.ConnectionMinutes,
 		Notices: make([]BudgetNotice, 0, len(notices)),
 	}

@@ -36,7 +36,15 @@ func (s *server) GetLimits(w http.ResponseWriter, r *http.Request, ref TenantPat
 			s.logger.WarnContext(r.Context(), "sizes of streams can't be read", "error", err)
 		}
 	}
+	if err != nil {
+		s.problem(w, r, err)
+		return
+	}
 	answer := LimitList{Plan: t.Plan, Limits: make([]Limit, 0, len(limits))}
+	if answer.Allowances, err = s.allowancesOf(r.Context(), t.Tenant); err != nil {
+		s.problem(w, r, err)
+		return
+	}
 	for _, l := range limits {
 		shown := limit(l, figures[l.Name])
 		if n, ok := used[l.Name]; ok {
@@ -44,7 +52,26 @@ func (s *server) GetLimits(w http.ResponseWriter, r *http.Request, ref TenantPat
 		}
 		answer.Limits = append(answer.Limits, shown)
 	}
-	s.answer(w, r, http.StatusOK, answer, err)
+	s.answer(w, r, http.StatusOK, answer, nil)
+}
+
+// allowancesOf returns what the plan of a tenant's account allows in this period.
+func (s *server) allowancesOf(ctx context.Context, t tenants.Tenant) ([]PlanAllowance, error) {
+	sub, err := s.tenants.SubscriptionOf(ctx, t.Account)
+	if err != nil {
+		return nil, err
+	}
+	m, err := s.billing.Month(ctx, t.ID)
+	if err != nil {
+		return nil, err
+	}
+	shown := func(name PlanAllowanceLimit, most, used int64, hard bool) PlanAllowance {
+		return PlanAllowance{Limit: name, Max: most, Used: used, Hard: hard, Exceeded: hard && used >= most, To: m.To}
+	}
+	return []PlanAllowance{
+		shown(MessagesPerMonth, sub.MessagesAllowed, m.AccountMessages, sub.HardMessages),
+		shown(ConnectionMinutesPerMonth, sub.ConnectionMinutesAllowed, m.AccountConnectionMinutes, sub.HardMinutes),
+	}, nil
 }
 
 // figuresOf returns what is known of a tenant's limits, by their names; without Redis

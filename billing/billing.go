@@ -76,8 +76,10 @@ type Usage struct {
 }
 
 // Month is what was used in a period of the subscription, against the plan. Allowances
-// are the account's: its tenants share them.
+// are the account's: its tenants share them. Where the plan has changed they are those of
+// each plan for its part, as in the period's statement.
 type Month struct {
+	Account                  tenants.AccountID
 	From, To                 time.Time
 	Plan                     string // the plan's id
 	Messages                 int64

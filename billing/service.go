@@ -115,7 +115,21 @@ func (s *Service) Month(ctx context.Context, t tenants.ID) (Month, error) {
 		return Month{}, err
 	}
 	from, to := tenants.Period(anchor, s.now())
-	return s.store.Month(ctx, t, from, to)
+	m, err := s.store.Month(ctx, t, from, to)
+	if err != nil {
+		return Month{}, err
+	}
+	_, _, plans, err := s.store.Subscribed(ctx, m.Account, from)
+	if err != nil || len(plans) == 0 {
+		return m, err
+	}
+	terms := make([]tenants.PlanTerms, 0, len(plans))
+	for _, p := range plans {
+		terms = append(terms, tenants.PlanTerms{Since: p.Since, Messages: p.Plan.MessagesPerMonth, ConnectionMinutes: p.Plan.ConnectionMinutesPerMonth})
+	}
+	allowed := tenants.SharedAllowance(terms, from, to)
+	m.MessagesAllowed, m.ConnectionMinutesAllowed = allowed.Messages, allowed.ConnectionMinutes
+	return m, nil
 }
 
 // Spent is what an account has used in a period.

@@ -2,7 +2,6 @@ package billing
 
 import (
 	"context"
-	"math/bits"
 	"time"
 
 	"github.com/signalbox/signalbox/tenants"
@@ -136,22 +135,12 @@ func (s *Service) Statement(ctx context.Context, account tenants.AccountID, at t
 	return st, nil
 }
 
-// spans cuts a period where the plan changed. What was before the first plan counts
-// as that one's.
+// spans cuts a period where the plan changed.
 func spans(plans []PlanSince, from, to time.Time) []PlanSpan {
 	var list []PlanSpan
-	for i, p := range plans {
-		begin, end := p.Since, to
-		if i == 0 || begin.Before(from) {
-			begin = from
-		}
-		if i+1 < len(plans) && plans[i+1].Since.Before(to) {
-			end = plans[i+1].Since
-		}
-		if begin.Before(end) {
-			list = append(list, PlanSpan{Plan: p.Plan, From: begin, To: end})
-		}
-	}
+	tenants.EachSpan(plans, func(p PlanSince) time.Time { return p.Since }, from, to, func(p PlanSince, from, to time.Time) {
+		list = append(list, PlanSpan{Plan: p.Plan, From: from, To: to})
+	})
 	return list
 }
 
@@ -167,12 +156,12 @@ func (st *Statement) rate(when []UsedAt) {
 	for i, p := range st.Plans {
 		// Plans change between two seconds; the spans' seconds must add up.
 		lasted := p.To.Unix() - p.From.Unix()
-		ofMessages, ofMinutes := part(p.Plan.MessagesPerMonth, lasted, length), part(p.Plan.ConnectionMinutesPerMonth, lasted, length)
+		ofMessages, ofMinutes := tenants.Part(p.Plan.MessagesPerMonth, lasted, length), tenants.Part(p.Plan.ConnectionMinutesPerMonth, lasted, length)
 		st.MessagesAllowed += ofMessages
 		st.ConnectionMinutesAllowed += ofMinutes
 		beyond[0], beyond[1] = append(beyond[0], max(0, messages[i]-ofMessages)), append(beyond[1], max(0, seconds[i]-60*ofMinutes))
 		if p.Plan.Price > 0 {
-			st.charge(Charge{Kind: ChargePlan, Plan: p.Plan.ID, Quantity: lasted, Price: p.Plan.Price, Amount: part(p.Plan.Price, lasted, length)})
+			st.charge(Charge{Kind: ChargePlan, Plan: p.Plan.ID, Quantity: lasted, Price: p.Plan.Price, Amount: tenants.Part(p.Plan.Price, lasted, length)})
 		}
 	}
 	if len(st.Plans) == 0 {
@@ -235,11 +224,11 @@ func (st *Statement) extra(kind ChargeKind, quantity int64, beyond []int64, pric
 		case i == last:
 			of = left
 		case beyond[i] > 0:
-			of = part(quantity, beyond[i], whole)
+			of = tenants.Part(quantity, beyond[i], whole)
 		}
 		left -= of
 		if price := price(p.Plan); price > 0 && of > 0 {
-			st.charge(Charge{Kind: kind, Plan: p.Plan.ID, Quantity: of, Price: price, Amount: part(price, of, million)})
+			st.charge(Charge{Kind: kind, Plan: p.Plan.ID, Quantity: of, Price: price, Amount: tenants.Part(price, of, million)})
 		}
 		if i == last {
 			break
@@ -250,11 +239,4 @@ func (st *Statement) extra(kind ChargeKind, quantity int64, beyond []int64, pric
 func (st *Statement) charge(c Charge) {
 	st.Charges = append(st.Charges, c)
 	st.Total += c.Amount
-}
-
-// part returns whole × n / of, rounded down; none of them is negative.
-func part(whole, n, of int64) int64 {
-	hi, lo := bits.Mul64(uint64(whole), uint64(n))
-	q, _ := bits.Div64(hi, lo, uint64(of))
-	return int64(q)
 }

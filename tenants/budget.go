@@ -2,6 +2,7 @@ package tenants
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -45,7 +46,7 @@ var defaultSteps = []int{50, 80, 100}
 
 // Budget is what an account wants to use in a period, and what is to happen.
 type Budget struct {
-	Messages          int64 // accepted and delivered; 0 = the plan's allowance, which is told of and never refuses
+	Messages          int64 // accepted and delivered; 0 = the plan's allowance
 	ConnectionMinutes int64 // likewise
 	Steps             []int // percent at which people are told, ascending
 	Action            BudgetAction
@@ -59,44 +60,47 @@ type Subscription struct {
 	Next      *NextPlan // nil = the plan stays
 	AnchorDay int       // of the month, see Period
 	Budget    Budget
-	// The plan's allowances for a period.
+	// From is the beginning of the period that these allowances are for: of the plans
+	// that there were in it, each for its part.
+	From                     time.Time
 	MessagesAllowed          int64
 	ConnectionMinutesAllowed int64
+	// WholePeriod is what the present plan allows in a period of its own.
+	WholePeriod Allowed
+	// HardMessages and HardMinutes: the plan has no price for more, and refuses it.
+	HardMessages, HardMinutes bool
 	// How many tenants the plan allows, and how many there are.
 	MaxTenants, Tenants int
 }
 
-// Limits are the amounts whose parts are told of.
-func (s Subscription) Limits() (messages, connectionMinutes int64) {
-	messages, connectionMinutes = s.Budget.Messages, s.Budget.ConnectionMinutes
-	if messages == 0 {
-		messages = s.MessagesAllowed
-	}
-	if connectionMinutes == 0 {
-		connectionMinutes = s.ConnectionMinutesAllowed
-	}
-	return messages, connectionMinutes
-}
-
-// DocBudget is the part of a budget that edges enforce. A limit of 0 is none.
+// DocBudget is what of a budget and of the plan's allowance edges enforce. A limit of 0
+// is none.
 type DocBudget struct {
 	Account           AccountID    `json:"account"`
 	AnchorDay         int          `json:"anchor_day"`
 	Messages          int64        `json:"messages,omitempty"`
 	ConnectionMinutes int64        `json:"connection_minutes,omitempty"`
 	Action            BudgetAction `json:"action"`
+	// Allowance is the plan's, where that refuses more.
+	Allowance *DocAllowance `json:"allowance,omitempty"`
 }
 
-// Enforced tells whether edges hold tenants to the budget.
-func (s Subscription) Enforced() bool { return s.enforced() != nil }
+// BudgetEnforced tells whether edges hold tenants to the budget itself.
+func (s Subscription) BudgetEnforced() bool {
+	return s.Budget.Action != BudgetNotify && (s.Budget.Messages > 0 || s.Budget.ConnectionMinutes > 0)
+}
 
-// enforced is what edges have to know; nil = nothing.
-func (s Subscription) enforced() *DocBudget {
-	b := s.Budget
-	if b.Action == BudgetNotify || b.Messages == 0 && b.ConnectionMinutes == 0 {
+// Enforced returns what edges hold tenants to; nil = nothing.
+func (s Subscription) Enforced() *DocBudget {
+	allowance := s.hardAllowance()
+	if !s.BudgetEnforced() && allowance == nil {
 		return nil
 	}
-	return &DocBudget{Account: s.Account, AnchorDay: s.AnchorDay, Messages: b.Messages, ConnectionMinutes: b.ConnectionMinutes, Action: b.Action}
+	d := &DocBudget{Account: s.Account, AnchorDay: s.AnchorDay, Action: BudgetNotify, Allowance: allowance}
+	if s.BudgetEnforced() {
+		d.Messages, d.ConnectionMinutes, d.Action = s.Budget.Messages, s.Budget.ConnectionMinutes, s.Budget.Action
+	}
+	return d
 }
 
 // DocBudgetNotice is what edges tell webhooks of a budget.
@@ -124,8 +128,15 @@ func (s Subscription) docNotices(told []BudgetNotice, now time.Time) (fresh []Do
 	from, to := Period(s.AnchorDay, now)
 	for _, n := range told {
 		if now.Sub(n.ToldAt) < NoticeFresh {
+			action := s.Budget.Action
+			for _, m := range s.Marks(n.Meter) {
+				if m.Amount == n.Budget {
+					action = m.Action
+					break
+				}
+			}
 			fresh = append(fresh, DocBudgetNotice{
-				Meter: n.Meter, Budget: n.Budget, Step: n.Step, Used: n.Used, Action: s.Budget.Action, From: from, To: to, ToldAt: n.ToldAt,
+				Meter: n.Meter, Budget: n.Budget, Step: n.Step, Used: n.Used, Action: action, From: from, To: to, ToldAt: n.ToldAt,
 			})
 		}
 	}
@@ -155,6 +166,9 @@ type BudgetNotice struct {
 type Budgets interface {
 	// Subscription has the default budget when the account has chosen none.
 	Subscription(ctx context.Context, a AccountID) (Subscription, error)
+	// PlanTerms lists the plans that an account has had, in order, with what they
+	// allowed when the period that begins at from, or the plan in it, began.
+	PlanTerms(ctx context.Context, a AccountID, from time.Time) ([]PlanTerms, error)
 	PutBudget(ctx context.Context, a AccountID, b Budget) error
 	// AccountTenants lists the tenants of an account that aren't deleted.
 	AccountTenants(ctx context.Context, a AccountID) ([]ID, error)
@@ -171,7 +185,7 @@ func (s *Service) Subscription(ctx context.Context, c Caller, id AccountID) (Sub
 	if err != nil {
 		return Subscription{}, nil, err
 	}
-	sub, err := s.store.Subscription(ctx, m.ID)
+	sub, err := subscribed(ctx, s.store, m.ID, s.now())
 	if err != nil {
 		return Subscription{}, nil, err
 	}
@@ -182,7 +196,7 @@ func (s *Service) Subscription(ctx context.Context, c Caller, id AccountID) (Sub
 
 // SubscriptionOf is Subscription for what the service does by itself.
 func (s *Service) SubscriptionOf(ctx context.Context, id AccountID) (Subscription, error) {
-	return s.store.Subscription(ctx, id)
+	return subscribed(ctx, s.store, id, s.now())
 }
 
 // SetBudget replaces an account's budget. It is in force at once.
@@ -206,7 +220,7 @@ func (s *Service) SetBudget(ctx context.Context, c Caller, id AccountID, b Budge
 		if err := tx.Audit(ctx, Audit{Caller: c, Account: m.ID, Action: "budget.changed", Subject: string(m.ID), Before: before.Budget.audited(), After: b.audited()}); err != nil {
 			return err
 		}
-		if sub, err = tx.Subscription(ctx, m.ID); err != nil {
+		if sub, err = subscribed(ctx, tx, m.ID, s.now()); err != nil {
 			return err
 		}
 		concerned, err = touchAll(ctx, tx, m.ID)
@@ -257,12 +271,23 @@ func checkBudget(b Budget) error {
 // that what it used has reached, once in a period, at most MaxBudgetNotices times, and
 // not within an hour of the last time, unless the budget is used up since. again is
 // when there will be something to tell, if nothing is used until then; zero = never.
-func (s *Service) TellBudget(ctx context.Context, sub Subscription, meter BudgetMeter, budget, used int64) (again time.Time, err error) {
+func (s *Service) TellBudget(ctx context.Context, sub Subscription, meter BudgetMeter, used int64) (again time.Time, err error) {
+	var failed error
+	for _, m := range sub.Marks(meter) {
+		at, err := s.tellMark(ctx, sub, m, used)
+		if failed = errors.Join(failed, err); again.IsZero() || !at.IsZero() && at.Before(again) {
+			again = at
+		}
+	}
+	return again, failed
+}
+
+func (s *Service) tellMark(ctx context.Context, sub Subscription, m Mark, used int64) (again time.Time, err error) {
 	now := s.now()
 	from, to := Period(sub.AnchorDay, now)
 	reached := 0
-	for _, step := range sub.Budget.Steps {
-		if budget > 0 && used >= (budget*int64(step)+99)/100 {
+	for _, step := range m.Steps {
+		if m.Amount > 0 && used >= (m.Amount*int64(step)+99)/100 {
 			reached = step
 		}
 	}
@@ -270,7 +295,7 @@ func (s *Service) TellBudget(ctx context.Context, sub Subscription, meter Budget
 		return time.Time{}, nil
 	}
 	// A step that was jumped over isn't told of.
-	n := BudgetNotice{Period: from, Meter: meter, Budget: budget, Step: reached, Used: used, ToldAt: now}
+	n := BudgetNotice{Period: from, Meter: m.Meter, Budget: m.Amount, Step: reached, Used: used, ToldAt: now}
 	told, err := s.store.BudgetNotices(ctx, sub.Account, from)
 	if err != nil {
 		return time.Time{}, err
@@ -304,16 +329,16 @@ func (s *Service) TellBudget(ctx context.Context, sub Subscription, meter Budget
 			return err
 		}
 		if err := tx.Audit(ctx, Audit{
-			Caller: Caller{System: true}, Account: sub.Account, Action: "budget.step_reached", Subject: string(meter), After: map[string]any{"step": reached, "used": used, "budget": budget, "action": sub.Budget.Action},
+			Caller: Caller{System: true}, Account: sub.Account, Action: "budget.step_reached", Subject: string(m.Meter), After: map[string]any{"step": reached, "used": used, "budget": m.Amount, "action": m.Action},
 		}); err != nil {
 			return err
 		}
-		mail := budgetLetter(account, sub, meter, budget, used, reached, to, s.consoleURL)
-		for _, m := range members {
-			if m.Role != Owner && m.Role != Billing {
+		mail := budgetLetter(account, m, used, reached, to, s.consoleURL)
+		for _, who := range members {
+			if who.Role != Owner && who.Role != Billing {
 				continue
 			}
-			if err := s.post(ctx, tx, m.Email, mail); err != nil {
+			if err := s.post(ctx, tx, who.Email, mail); err != nil {
 				return err
 			}
 		}
@@ -371,24 +396,32 @@ func (n BudgetNotice) due(told []BudgetNotice) (due bool, again time.Time) {
 	return false, again
 }
 
-func budgetLetter(a Account, sub Subscription, meter BudgetMeter, budget, used int64, step int, to time.Time, console string) letter {
+func budgetLetter(a Account, m Mark, used int64, step int, to time.Time, console string) letter {
 	what := "messages"
-	if meter == MeterConnectionMinutes {
+	if m.Meter == MeterConnectionMinutes {
 		what = "connection minutes"
 	}
 	l := letter{
 		Subject: fmt.Sprintf("%s has used %d %% of its %s", a.Name, step, what),
 		Before: []string{
-			fmt.Sprintf("The account %s has used %d of %d %s. Its period ends on %s.", a.Name, used, budget, what, to.Format("2 January 2006, 15:04 UTC")),
+			fmt.Sprintf("The account %s has used %d of %d %s. Its period ends on %s.", a.Name, used, m.Amount, what, to.Format("2 January 2006, 15:04 UTC")),
 		},
 		Action: "See the usage and the budget", Link: console + "/",
 	}
+	refused := "messages are refused; connections stay"
+	if m.Meter == MeterConnectionMinutes {
+		refused = "new connections are refused; those that are there stay"
+	}
 	switch {
+	case m.Plan && m.Action != BudgetNotify && step < 100:
+		l.After = []string{fmt.Sprintf("That is what the plan allows. At 100 %% %s, until the account has a larger plan or the next period begins.", refused)}
+	case m.Plan && m.Action != BudgetNotify:
+		l.After = []string{fmt.Sprintf("That is all that the plan allows: %s, until the account has a larger plan or the next period begins.", refused)}
 	case step < 100:
-	case sub.Budget.Action == BudgetNotify:
+	case m.Action == BudgetNotify:
 		l.After = []string{"Nothing is refused."}
 	default:
-		l.After = []string{fmt.Sprintf("As the budget says (%s), tenants are now held to it until it is raised or the next period begins.", sub.Budget.Action)}
+		l.After = []string{fmt.Sprintf("As the budget says (%s), tenants are now held to it until it is raised or the next period begins.", m.Action)}
 	}
 	return l
 }

@@ -35,7 +35,7 @@ type Document struct {
 	Issuers []Issuer `json:"issuers,omitempty"`
 	// Revocations are in the order of kind and value, each once; see Revoked.
 	Revocations []DocRevocation `json:"revocations,omitempty"`
-	// Budget is what its account wants to use, where edges are to enforce that.
+	// Budget is what its account wants to, and may, use, where edges are to enforce that.
 	Budget *DocBudget `json:"budget,omitempty"`
 	// BudgetNotices are steps of the budget that were reached lately.
 	BudgetNotices []DocBudgetNotice `json:"budget_notices,omitempty"`

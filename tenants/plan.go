@@ -129,7 +129,7 @@ func (s *Service) ChangePlan(ctx context.Context, c Caller, id AccountID, plan s
 		if err != nil {
 			return err
 		}
-		if sub, err = tx.Subscription(ctx, m.ID); err != nil {
+		if sub, err = subscribed(ctx, tx, m.ID, now); err != nil {
 			return err
 		}
 		return tx.Audit(ctx, Audit{Caller: c, Account: m.ID, Action: action, Subject: string(m.ID), Before: before.auditedPlan(), After: sub.auditedPlan()})

@@ -38,11 +38,11 @@ func (s *Service) document(ctx context.Context, id ID) (Document, error) {
 		limits.MaxConnectionsPerUser = limits.MaxConnections // whoever watches a tenant in the console is one user
 	}
 	doc.Limits, doc.LaterLimits = limits.With(overrides, now), laterLimits(limits, overrides, now)
-	sub, err := s.store.Subscription(ctx, t.Account)
+	sub, err := subscribed(ctx, s.store, t.Account, now)
 	if err != nil {
 		return Document{}, err
 	}
-	doc.Budget = sub.enforced()
+	doc.Budget = sub.Enforced()
 	period, _ := Period(sub.AnchorDay, now)
 	told, err := s.store.BudgetNotices(ctx, t.Account, period)
 	if err != nil {

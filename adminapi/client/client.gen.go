@@ -527,6 +527,24 @@ func (e PermissionRuleSource) Valid() bool {
 	}
 }
 
+// Defines values for PlanAllowanceLimit.
+const (
+	ConnectionMinutesPerMonth PlanAllowanceLimit = "connection_minutes_per_month"
+	MessagesPerMonth          PlanAllowanceLimit = "messages_per_month"
+)
+
+// Valid indicates whether the value is a known member of the PlanAllowanceLimit enum.
+func (e PlanAllowanceLimit) Valid() bool {
+	switch e {
+	case ConnectionMinutesPerMonth:
+		return true
+	case MessagesPerMonth:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for PlanEffective.
 const (
 	Now       PlanEffective = "now"
@@ -1023,13 +1041,19 @@ type BudgetState struct {
 	ConnectionMinutesAllowed int64  `json:"connection_minutes_allowed"`
 	ConnectionMinutesUsed    int64  `json:"connection_minutes_used"`
 
-	// Exceeded A limit of the budget is used up
+	// Exceeded A limit of the budget, or an allowance that refuses more, is used up
 	Exceeded bool `json:"exceeded"`
 
 	// From The beginning of the period
 	From time.Time `json:"from"`
 
-	// MessagesAllowed The plan's allowance for a period
+	// HardConnectionMinutes Likewise: new connections are refused
+	HardConnectionMinutes bool `json:"hard_connection_minutes"`
+
+	// HardMessages The plan has no price for more messages and refuses them
+	HardMessages bool `json:"hard_messages"`
+
+	// MessagesAllowed The plan's allowance for the period; of a plan that has changed in it, its part
 	MessagesAllowed int64 `json:"messages_allowed"`
 	MessagesUsed    int64 `json:"messages_used"`
 
@@ -1612,8 +1636,10 @@ type LimitSource string
 
 // LimitList defines model for LimitList.
 type LimitList struct {
-	Limits []Limit `json:"limits"`
-	Plan   string  `json:"plan"`
+	// Allowances What the plan allows the account in a period
+	Allowances []PlanAllowance `json:"allowances"`
+	Limits     []Limit         `json:"limits"`
+	Plan       string          `json:"plan"`
 }
 
 // LimitOverride defines model for LimitOverride.
@@ -1792,6 +1818,28 @@ type Plan struct {
 	MessagesPerMonth          int64       `json:"messages_per_month"`
 	Name                      string      `json:"name"`
 }
+
+// PlanAllowance defines model for PlanAllowance.
+type PlanAllowance struct {
+	// Exceeded It is hard and used up
+	Exceeded bool `json:"exceeded"`
+
+	// Hard The plan has no price for more: it is refused, with allowance_exceeded
+	Hard  bool               `json:"hard"`
+	Limit PlanAllowanceLimit `json:"limit"`
+
+	// Max What the account may use in the period; of a plan that has changed in it, its part
+	Max int64 `json:"max"`
+
+	// To The end of the period
+	To time.Time `json:"to"`
+
+	// Used By all tenants of the account, as far as it is in the ledger
+	Used int64 `json:"used"`
+}
+
+// PlanAllowanceLimit defines model for PlanAllowance.Limit.
+type PlanAllowanceLimit string
 
 // PlanChange defines model for PlanChange.
 type PlanChange struct {

@@ -316,7 +316,7 @@ func TestMonth_sums_the_tenant_and_its_account_against_the_plan(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := billing.Month{
-		From: from, To: from.AddDate(0, 1, 0), Plan: "free", Messages: 20, ConnectionMinutes: 1, AccountMessages: 120, AccountConnectionMinutes: 2,
+		From: from, To: from.AddDate(0, 1, 0), Account: m.Account, Plan: "free", Messages: 20, ConnectionMinutes: 1, AccountMessages: 120, AccountConnectionMinutes: 2,
 		MessagesAllowed: 3_000_000, ConnectionMinutesAllowed: 1_000_000,
 	}
 	if diff := cmp.Diff(want, m); diff != "" {

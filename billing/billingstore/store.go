@@ -236,13 +236,13 @@ func (s *Store) Month(ctx context.Context, t tenants.ID, from, to time.Time) (bi
 			SELECT tenant_id, sum(messages) AS messages, sum(connection_seconds) AS seconds
 			FROM usage_days WHERE tenant_id IN (SELECT id FROM mine) AND day >= $2 AND day < $3 GROUP BY tenant_id
 		)
-		SELECT plan, messages_per_month, connection_minutes_per_month,
+		SELECT id, plan, messages_per_month, connection_minutes_per_month,
 			coalesce((SELECT sum(messages) FROM used WHERE tenant_id = $1), 0)::bigint,
 			coalesce((SELECT sum(seconds) FROM used WHERE tenant_id = $1), 0)::bigint,
 			coalesce((SELECT sum(messages) FROM used), 0)::bigint,
 			coalesce((SELECT sum(seconds) FROM used), 0)::bigint
 		FROM account`, t, from, to).
-		Scan(&m.Plan, &m.MessagesAllowed, &m.ConnectionMinutesAllowed, &m.Messages, &seconds, &m.AccountMessages, &accountSeconds)
+		Scan(&m.Account, &m.Plan, &m.MessagesAllowed, &m.ConnectionMinutesAllowed, &m.Messages, &seconds, &m.AccountMessages, &accountSeconds)
 	if err == pgx.ErrNoRows { //nolint:errorlint // QueryRow returns it bare
 		return m, fault.New(fault.NotFound, "There is no such tenant.")
 	}

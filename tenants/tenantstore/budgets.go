@@ -28,6 +28,19 @@ func (s *Store) Subscription(ctx context.Context, a tenants.AccountID) (tenants.
 		FROM accounts a JOIN plans p ON p.id = a.plan LEFT JOIN budgets b ON b.account_id = a.id WHERE a.id = $1`, a)
 }
 
+// PlanTerms implements tenants.Budgets.
+func (s *Store) PlanTerms(ctx context.Context, a tenants.AccountID, from time.Time) ([]tenants.PlanTerms, error) {
+	return many(ctx, s, "terms of plans", func(row pgx.CollectableRow) (p tenants.PlanTerms, err error) {
+		err = row.Scan(&p.Since, &p.Messages, &p.ConnectionMinutes, &p.HardMessages, &p.HardMinutes)
+		p.Since = p.Since.UTC()
+		return p, err
+	}, `SELECT h.since, t.messages_per_month, t.connection_minutes_per_month, t.extra_messages_price IS NULL, t.extra_minutes_price IS NULL
+		FROM account_plans h JOIN LATERAL (
+			SELECT * FROM plan_terms t WHERE t.plan = h.plan AND t.since <= greatest(h.since, $2) ORDER BY t.since DESC, t.id DESC LIMIT 1
+		) t ON true
+		WHERE h.account_id = $1 ORDER BY h.since, h.id`, a, from)
+}
+
 // PutBudget implements tenants.Budgets.
 func (s *Store) PutBudget(ctx context.Context, a tenants.AccountID, b tenants.Budget) error {
 	return s.exec(ctx, "budget", `

@@ -32,8 +32,9 @@ const (
 	trueAfter = 15 * time.Second
 )
 
-// spending tells people what their accounts have used of their budgets, and keeps
-// the live counts that edges enforce budgets by in agreement with the ledger.
+// spending tells people what their accounts have used of their budgets and of what their
+// plans allow, and keeps the live counts that edges enforce those by in agreement with the
+// ledger.
 type spending struct {
 	tenants *tenants.Service
 	billing *billing.Service
@@ -43,7 +44,8 @@ type spending struct {
 	mu    sync.Mutex
 	dirty map[tenants.ID]bool
 
-	// Of the goroutine that runs alone: accounts whose budgets are enforced.
+	// Of the goroutine that runs alone: accounts whose budgets are enforced, and those
+	// that are near the allowance of a plan that refuses more.
 	enforced map[tenants.AccountID]*liveCount
 	// Likewise: accounts that are to be told of something later.
 	waiting map[tenants.AccountID]laterNotice
@@ -173,10 +175,9 @@ func (s *spending) account(ctx context.Context, clock func() time.Time, a ledger
 	if err != nil {
 		return err
 	}
-	messages, minutes := sub.Limits()
 	used := billing.Values{ConnectionSeconds: a.ConnectionSeconds}.ConnectionMinutes()
-	later, err := s.tenants.TellBudget(ctx, sub, tenants.MeterMessages, messages, a.Messages)
-	minutesLater, minutesErr := s.tenants.TellBudget(ctx, sub, tenants.MeterConnectionMinutes, minutes, used)
+	later, err := s.tenants.TellBudget(ctx, sub, tenants.MeterMessages, a.Messages)
+	minutesLater, minutesErr := s.tenants.TellBudget(ctx, sub, tenants.MeterConnectionMinutes, used)
 	// What can't be told is no reason to let the live count be wrong.
 	told := errors.Join(err, minutesErr)
 	if later.IsZero() || !minutesLater.IsZero() && minutesLater.Before(later) {
@@ -187,11 +188,24 @@ func (s *spending) account(ctx context.Context, clock func() time.Time, a ledger
 	} else {
 		s.waiting[a.Account] = laterNotice{a.Tenant, later}
 	}
-	if !sub.Enforced() {
+	held := sub.Enforced()
+	if held == nil {
 		delete(s.enforced, a.Account)
 		return told
 	}
-	return errors.Join(told, s.settle(ctx, clock, a))
+	err = s.settle(ctx, clock, a)
+	if c := s.enforced[a.Account]; c != nil && !sub.BudgetEnforced() && !near(held.Allowance, c) {
+		delete(s.enforced, a.Account)
+	}
+	return errors.Join(told, err)
+}
+
+// near tells whether an account has used half of what its plan allows. Before that its
+// count is put right when it uses something, and nobody looks at it in between: most
+// accounts of a plan without a price for more are idle.
+func near(allowed *tenants.DocAllowance, c *liveCount) bool {
+	messages, minutes := allowed.In(c.from)
+	return messages > 0 && c.was.Messages >= messages/2 || minutes > 0 && c.was.Milliseconds/60_000 >= minutes/2
 }
 
 // settle makes an account's live count at least what the ledger has. What edges had

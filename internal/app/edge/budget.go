@@ -2,9 +2,11 @@ package edge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,11 +17,13 @@ import (
 	"github.com/signalbox/signalbox/hubs"
 	"github.com/signalbox/signalbox/hubs/protocol"
 	"github.com/signalbox/signalbox/hubs/serverconn"
+	"github.com/signalbox/signalbox/internal/fault"
 	"github.com/signalbox/signalbox/tenants"
 )
 
 const (
-	codeBudget = "budget_exceeded"
+	codeBudget    = "budget_exceeded"
+	codeAllowance = "allowance_exceeded"
 	// spendEvery is the time between two words with the fleet's count of what an
 	// account has used. What it uses in that time is the most by which edges can be
 	// wrong about each other.
@@ -27,22 +31,52 @@ const (
 	spendTimeout = time.Second
 	// spendFor is how long an account's count is followed after somebody asked.
 	spendFor = time.Minute
+	// spendFarEvery is the time between two words of an account of which only the plan's
+	// allowance is enforced, and less than half of that is used.
+	spendFarEvery = 2 * time.Second
 )
 
-// budgetError refuses what an account's budget no longer allows.
+// budgetError refuses what an account's budget, or the allowance of its plan, no longer
+// allows.
 type budgetError struct {
 	action tenants.BudgetAction
 	until  time.Time
+	// over is the allowance; the zero value = it is the budget.
+	over fault.Limit
+	used int64
+	plan string
+}
+
+// code is that of the refusal.
+func (e *budgetError) code() string {
+	if e.over.Code != "" {
+		return e.over.Code
+	}
+	return codeBudget
+}
+
+// fault is the refusal over REST.
+func (e *budgetError) fault() *fault.Error {
+	f := fault.New(fault.Forbidden, e.Error()).WithCode(e.code())
+	if e.over.Code != "" {
+		f = f.WithLimit(e.over)
+	}
+	return f
 }
 
 func (e *budgetError) Error() string {
+	if e.over.Code != "" {
+		return fmt.Sprintf("%s: the account has used %d of the %d that its plan (%s) allows (%s); change to a larger plan, which is in force at once, or wait for the next period at %s",
+			codeAllowance, e.used, e.over.Max, e.plan, e.over.Limit, e.until.Format(time.RFC3339))
+	}
 	return fmt.Sprintf("%s: the account has used up its budget (%s); raise it, or wait for the next period at %s", codeBudget, e.action, e.until.Format(time.RFC3339))
 }
 
 // Unwrap makes the text one that hubs shows to clients.
 func (e *budgetError) Unwrap() error { return hubs.NewError(e.Error()) }
 
-// budgets holds tenants to the budgets of their accounts. What an account has used
+// budgets holds tenants to the budgets of their accounts, and to what plans allow that
+// refuse more. What an account has used
 // is counted in Redis, by all edges, several times a second; between two words each
 // edge adds what it has seen itself. While Redis is away, edges go on with that.
 type budgets struct {
@@ -59,6 +93,7 @@ type budgets struct {
 	reports  int64 // made so far
 	notices  map[noticeKey]notice
 	away     bool
+	ending   bool // all that is left is told now
 }
 
 // spendingRedis is what budgets need of Redis.
@@ -77,6 +112,8 @@ type spending struct {
 	// again as it was.
 	report usage.Report
 	asked  time.Time
+	spoken time.Time // when Redis answered last
+	far    bool      // see spendFarEvery
 }
 
 func newBudgets(r spendingRedis, run string, recorder *usage.Recorder, hubs *registry, log *slog.Logger) *budgets {
@@ -86,8 +123,18 @@ func newBudgets(r spendingRedis, run string, recorder *usage.Recorder, hubs *reg
 	}
 }
 
-// exceeded returns what the budget of a tenant's account refuses now; nil = nothing.
-func (b *budgets) exceeded(t *tenants.Document) *budgetError {
+// refuses returns why one of some actions is in force for a tenant; nil = none is.
+func (b *budgets) refuses(t *tenants.Document, actions ...tenants.BudgetAction) error {
+	for _, e := range b.exceeded(t) {
+		if slices.Contains(actions, e.action) {
+			return e
+		}
+	}
+	return nil
+}
+
+// exceeded returns what the budget of a tenant's account, and its plan, refuse now.
+func (b *budgets) exceeded(t *tenants.Document) (over []*budgetError) {
 	limit := t.Budget
 	if limit == nil {
 		return nil
@@ -106,10 +153,27 @@ func (b *budgets) exceeded(t *tenants.Document) *budgetError {
 		}
 	}
 	used := s.total.Plus(s.owed).Plus(unsaid)
-	if limit.Messages > 0 && used.Messages >= limit.Messages || limit.ConnectionMinutes > 0 && used.Milliseconds/60_000 >= limit.ConnectionMinutes {
-		return &budgetError{action: limit.Action, until: to}
+	minutes := used.Milliseconds / 60_000
+	if limit.Messages > 0 && used.Messages >= limit.Messages || limit.ConnectionMinutes > 0 && minutes >= limit.ConnectionMinutes {
+		over = append(over, &budgetError{action: limit.Action, until: to})
 	}
-	return nil
+	messages, allowedMinutes := limit.Allowance.In(from)
+	if messages > 0 && used.Messages >= messages {
+		over = append(over, allowanceError("messages_per_month", tenants.BudgetRefusePublish, messages, used.Messages, t.Plan, to))
+	}
+	if allowedMinutes > 0 && minutes >= allowedMinutes {
+		over = append(over, allowanceError("connection_minutes_per_month", tenants.BudgetRefuseConnections, allowedMinutes, minutes, t.Plan, to))
+	}
+	s.far = limit.Messages == 0 && limit.ConnectionMinutes == 0 &&
+		(messages == 0 || used.Messages < messages/2) && (allowedMinutes == 0 || minutes < allowedMinutes/2)
+	return over
+}
+
+func allowanceError(name string, action tenants.BudgetAction, most, used int64, plan string, until time.Time) *budgetError {
+	return &budgetError{
+		action: action, until: until, used: used, plan: plan,
+		over: fault.Limit{Code: codeAllowance, Scope: "account", Limit: name, Max: most, Doc: fault.PagesURL + codeAllowance},
+	}
 }
 
 // account returns what is known of an account in a period; b.mu is held.
@@ -124,34 +188,22 @@ func (b *budgets) account(a tenants.AccountID, from time.Time) *spending {
 
 // connecting returns why a new connection of the tenant is refused; nil = it isn't.
 func (b *budgets) connecting(t *tenants.Document) error {
-	if e := b.exceeded(t); e != nil && (e.action == tenants.BudgetRefuseConnections || e.action == tenants.BudgetStop) {
-		return e
-	}
-	return nil
+	return b.refuses(t, tenants.BudgetRefuseConnections, tenants.BudgetStop)
 }
 
 // sending returns why a message of the tenant is refused.
 func (b *budgets) sending(t *tenants.Document) error {
-	if e := b.exceeded(t); e != nil && (e.action == tenants.BudgetRefusePublish || e.action == tenants.BudgetReadOnly || e.action == tenants.BudgetStop) {
-		return e
-	}
-	return nil
+	return b.refuses(t, tenants.BudgetRefusePublish, tenants.BudgetReadOnly, tenants.BudgetStop)
 }
 
 // changing returns why a change that is no message is refused.
 func (b *budgets) changing(t *tenants.Document) error {
-	if e := b.exceeded(t); e != nil && (e.action == tenants.BudgetReadOnly || e.action == tenants.BudgetStop) {
-		return e
-	}
-	return nil
+	return b.refuses(t, tenants.BudgetReadOnly, tenants.BudgetStop)
 }
 
 // asking returns why a request that changes nothing is refused.
 func (b *budgets) asking(t *tenants.Document) error {
-	if e := b.exceeded(t); e != nil && e.action == tenants.BudgetStop {
-		return e
-	}
-	return nil
+	return b.refuses(t, tenants.BudgetStop)
 }
 
 // request is what a REST request is judged by, before it is known whether it sends.
@@ -162,6 +214,15 @@ func (b *budgets) request(t *tenants.Document, method string) error {
 	return b.changing(t)
 }
 
+// refusedBy is the code of a refusal by budgets.
+func refusedBy(err error) string {
+	var e *budgetError
+	if errors.As(err, &e) {
+		return e.code()
+	}
+	return codeBudget
+}
+
 // run keeps counts until ctx is done, and then tells what is left.
 func (b *budgets) run(ctx context.Context) error {
 	tick := time.NewTicker(spendEvery)
@@ -169,6 +230,9 @@ func (b *budgets) run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
+			b.mu.Lock()
+			b.ending = true
+			b.mu.Unlock()
 			b.exchange(context.WithoutCancel(ctx))
 			return nil
 		case <-tick.C:
@@ -196,6 +260,9 @@ func (b *budgets) exchange(ctx context.Context) {
 	for id, s := range b.accounts {
 		if now.Sub(s.asked) > spendFor && s.owed == (usage.Spent{}) {
 			delete(b.accounts, id)
+			continue
+		}
+		if s.far && s.known && !b.ending && now.Sub(s.spoken) < spendFarEvery {
 			continue
 		}
 		if s.report.Spent == (usage.Spent{}) {
@@ -234,7 +301,7 @@ func (b *budgets) exchangeOne(ctx context.Context, told usage.Report) bool {
 	s.owed.Messages -= told.Messages
 	s.owed.Milliseconds -= told.Milliseconds
 	if known {
-		s.total, s.known = total, true
+		s.total, s.known, s.spoken = total, true, b.now()
 	}
 	return true
 }
@@ -246,7 +313,7 @@ func (b *budgets) stop() {
 		if !ok || t.Budget == nil || t.Budget.Action != tenants.BudgetStop {
 			continue
 		}
-		e := b.exceeded(t)
+		e := b.refuses(t, tenants.BudgetStop)
 		if e == nil {
 			continue
 		}
@@ -279,7 +346,7 @@ func (f *budgetFilter) OnInvocation(ctx context.Context, _ *hubs.Connection, m *
 		judge = f.budgets.changing
 	}
 	if err := judge(t); err != nil {
-		f.refused(codeBudget)
+		f.refused(refusedBy(err))
 		return err
 	}
 	return next(ctx)

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -225,4 +226,64 @@ func TestBudget_of_the_largest_size_refuses_nothing(t *testing.T) {
 			t.Errorf("%d ms of 2 minutes: exceeded %t", ms, got)
 		}
 	}
+}
+
+// TestAllowance_refuses_what_the_plan_has_no_price_for: messages and new connections, each
+// by its own limit, until the period in which the plan has changed is over.
+func TestAllowance_refuses_what_the_plan_has_no_price_for(t *testing.T) {
+	t.Parallel()
+	d := budgeted("demo", 1, 0, tenants.BudgetNotify)
+	d.Plan = "free"
+	november := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	d.Budget.Allowance = &tenants.DocAllowance{Messages: 100, ConnectionMinutes: 20, Shared: november.Unix(), SharedMessages: 10, SharedMinutes: 2}
+	b := newBudgets(nil, "run", usage.NewRecorder(nil, "run", slog.New(slog.DiscardHandler)), nil, slog.New(slog.DiscardHandler))
+	now := november.AddDate(0, 0, 21)
+	b.now = func() time.Time { return now }
+	use := func(s usage.Spent) {
+		from, _ := tenants.Period(1, now)
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.account(d.Budget.Account, from).total = s
+	}
+	judge := func(what string, err error, limit string) {
+		t.Helper()
+		if limit == "" {
+			if err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
+			return
+		}
+		var over *budgetError
+		if !errors.As(err, &over) {
+			t.Fatalf("%s: %v", what, err)
+		}
+		if f := over.fault(); f.Code != codeAllowance || f.Limit == nil || f.Limit.Limit != limit || f.Limit.Scope != "account" {
+			t.Errorf("%s: %+v", what, f)
+		}
+	}
+	use(usage.Spent{Messages: 9, Milliseconds: 119_999})
+	judge("below", errors.Join(b.sending(d), b.connecting(d)), "")
+	use(usage.Spent{Messages: 10, Milliseconds: 119_999})
+	judge("a message", b.sending(d), "messages_per_month")
+	judge("a connection, a change, a question", errors.Join(b.connecting(d), b.changing(d), b.asking(d)), "")
+	const want = "allowance_exceeded: the account has used 10 of the 10 that its plan (free) allows (messages_per_month); change to a larger plan, which is in force at once, or wait for the next period at 2026-12-01T00:00:00Z"
+	if err := b.sending(d); err.Error() != want {
+		t.Errorf("it says %q", err)
+	}
+	use(usage.Spent{Messages: 9, Milliseconds: 120_000})
+	judge("a message", b.sending(d), "")
+	judge("a connection", b.connecting(d), "connection_minutes_per_month")
+	d.Budget.Messages, d.Budget.Action = 5, tenants.BudgetRefuseConnections // a budget of one's own counts as well
+	use(usage.Spent{Messages: 10})
+	judge("a message", b.sending(d), "messages_per_month")
+	if err := b.connecting(d); refusedBy(err) != codeBudget {
+		t.Errorf("a connection: %v", err)
+	}
+	d.Budget.Messages = 0
+	now = now.AddDate(0, 1, 0)
+	judge("in the next period", errors.Join(b.sending(d), b.connecting(d)), "")
+	use(usage.Spent{Messages: 99})
+	judge("its whole allowance", b.sending(d), "")
+	use(usage.Spent{Messages: 100})
+	judge("beyond it", b.sending(d), "messages_per_month")
 }

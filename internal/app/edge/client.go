@@ -265,7 +265,7 @@ func (c *clients) refusalOf(whom quota.Refused, r *http.Request, t *tenants.Docu
 	case err == nil:
 		return nil
 	case errors.As(err, &budget):
-		c.refused(t.ID, hub, codeBudget)
+		c.refused(t.ID, hub, budget.code())
 		return refuse(http.StatusForbidden, budget.Error())
 	case errors.As(err, &limit):
 		if !c.hubs.uses(t, hub) {

@@ -96,8 +96,7 @@ func (b *backends) scope(r *http.Request) (rest.Scope, error) {
 		return rest.Scope{}, err
 	}
 	if err := b.hubs.budgets.request(t, r.Method); err != nil {
-		b.refused(t.ID, "", codeBudget)
-		return rest.Scope{}, fault.New(fault.Forbidden, err.Error()).WithCode(codeBudget)
+		return rest.Scope{}, b.overBudget(t, "", err)
 	}
 	in := t.LimitsAt(time.Now())
 	slow := func(ctx context.Context) { b.limits.refusals.Wait(ctx, quota.Refused{Tenant: t.ID}) }
@@ -175,8 +174,7 @@ func (b *backends) admit(ctx context.Context, t *tenants.Document, hub string, m
 		return nil
 	}
 	if err := b.hubs.budgets.sending(b.hubs.current(t)); err != nil {
-		b.refused(t.ID, hub, codeBudget)
-		return fault.New(fault.Forbidden, err.Error()).WithCode(codeBudget)
+		return b.overBudget(t, hub, err)
 	}
 	in := b.hubs.inForce(t)
 	err := b.limits.messages.Charge(ctx, t.ID, in, messages)
@@ -184,6 +182,16 @@ func (b *backends) admit(ctx context.Context, t *tenants.Document, hub string, m
 		err = b.limits.deliveries.Admit(ctx, t.ID, in)
 	}
 	return b.answer(t, hub, err)
+}
+
+// overBudget counts a refusal by budgets and makes it one of the REST API.
+func (b *backends) overBudget(t *tenants.Document, hub string, err error) error {
+	var over *budgetError
+	if !errors.As(err, &over) {
+		return err
+	}
+	b.refused(t.ID, hub, over.code())
+	return over.fault()
 }
 
 // charge takes n out of one of the tenant's rates.

@@ -79,7 +79,7 @@ func (s *servers) admission(r *http.Request) (*serverconn.Admission, *transport.
 		return nil, refuse(http.StatusForbidden, "The tenant is suspended.")
 	}
 	if err := s.hubs.budgets.asking(t); err != nil {
-		s.refused(t.ID, hub, codeBudget)
+		s.refused(t.ID, hub, refusedBy(err))
 		return nil, refuse(http.StatusForbidden, err.Error())
 	}
 	if err := s.hubs.allowed(t, hub); err != nil {

@@ -186,6 +186,10 @@ const plain = { kind: "hard", source: "plan", lowest: 1, can_dry_run: false, cou
 /** Some limits of the free plan: one is all but reached, one refuses, one is overridden, one tried out. */
 export const limits: Schemas["LimitList"] = {
   plan: "free",
+  allowances: [
+    { limit: "messages_per_month", max: 3_000_000, used: 3_000_017, hard: true, exceeded: true, to: "2026-12-22T00:00:00Z" },
+    { limit: "connection_minutes_per_month", max: 1_000_000, used: 300, hard: true, exceeded: false, to: "2026-12-22T00:00:00Z" },
+  ],
   limits: [
     { ...plain, limit: "max_connections", title: "Concurrent connections", kind: "soft", max: 100, plan_max: 100, highest: 200, unit: "connections", scope: "tenant", can_dry_run: true, code: "connection_limit", used: 84, peak: 97, refused: 0, would_refuse: 0 },
     { ...throttled, limit: "messages_per_second", title: "Messages per second", max: 50, plan_max: 50, highest: 100, unit: "messages/s", scope: "tenant", code: "rate_limited", doc: "https://signalbox.dev/docs/errors/rate_limited", used: 12, peak: 50, refused: 21, would_refuse: 0, last_hit_at: "2026-11-22T09:59:00Z" },

@@ -292,7 +292,7 @@ export function handlers(state: MockState) {
     })),
     http.get("*/v1/accounts/:account/budget", guarded(() => ({
       budget: { action: "notify", messages: 2_000_000, steps: [50, 80, 100] }, from: "2026-11-22T00:00:00Z", to: "2026-12-22T00:00:00Z", plan: "free",
-      messages_used: 1_200_000, connection_minutes_used: 300, messages_allowed: 3_000_000, connection_minutes_allowed: 1_000_000, exceeded: false,
+      messages_used: 1_200_000, connection_minutes_used: 300, messages_allowed: 3_000_000, connection_minutes_allowed: 1_000_000, hard_messages: true, hard_connection_minutes: true, exceeded: false,
       notices: [{ meter: "messages", budget: 2_000_000, step: 50, used: 1_000_001, told_at: "2026-11-29T12:00:00Z" }],
     }))),
     http.get("*/v1/tenants/:tenant/activity", guarded(() => ({

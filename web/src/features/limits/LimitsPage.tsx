@@ -4,11 +4,12 @@ import { useState } from "react";
 
 import { mayChangeLimits } from "@/shared/access";
 import { limitsQuery } from "@/shared/api/queries";
-import type { Limit, Tenant } from "@/shared/api/types";
+import type { Limit, LimitList, Tenant } from "@/shared/api/types";
 import { formatCount, formatLimit } from "@/shared/lib/format";
 import { headroom } from "@/shared/lib/headroom";
 import { useDocumentTitle } from "@/shared/lib/useDocumentTitle";
 import { HeadroomTag } from "@/shared/ui/HeadroomTag";
+import { Meter } from "@/shared/ui/Meter";
 import { Page, Panel } from "@/shared/ui/Page";
 import { RelativeTime } from "@/shared/ui/RelativeTime";
 import { ErrorState, SkeletonRows } from "@/shared/ui/states";
@@ -27,6 +28,7 @@ export function LimitsPage({ tenant }: { tenant: Tenant }) {
       title="Limits"
       description="What is enforced for this tenant. A refusal names its limit on every surface: in completions, Close messages, answers of the REST API and webhooks."
     >
+      {limits.isSuccess && <Allowances list={limits.data.allowances} />}
       <Panel flush={limits.isSuccess}>
         {limits.isPending && <SkeletonRows rows={10} height={44} />}
         {limits.isError && (
@@ -54,6 +56,32 @@ export function LimitsPage({ tenant }: { tenant: Tenant }) {
       </Panel>
       <LimitDialog tenant={tenant} limit={edited} onClose={() => setEdited(undefined)} />
     </Page>
+  );
+}
+
+const allowanceNames = { messages_per_month: "Messages", connection_minutes_per_month: "Connection minutes" };
+
+/** What the plan allows the account in this period. */
+function Allowances({ list }: { list: LimitList["allowances"] }) {
+  return (
+    <Panel title="This period" description="Allowances belong to the account and are shared by its tenants.">
+      {list.map((allowance) => (
+        <Meter
+          key={allowance.limit}
+          label={allowanceNames[allowance.limit]}
+          used={allowance.used}
+          allowed={allowance.max}
+          format={formatCount}
+          note={
+            allowance.exceeded
+              ? "used up: more is refused until the plan is larger or the period ends"
+              : allowance.hard
+                ? "more is refused"
+                : "more costs the plan's price"
+          }
+        />
+      ))}
+    </Panel>
   );
 }
 

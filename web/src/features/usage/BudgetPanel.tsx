@@ -68,6 +68,13 @@ function Form({ account, state, readOnly }: { account: string; state: BudgetStat
         {formatCount(state.messages_used)} messages and {formatCount(state.connection_minutes_used)} connection minutes used in the
         period that ends on {day.format(new Date(state.to))}.
       </Text>
+      {state.hard_messages && (
+        <Text size="sm" {...(state.messages_used >= state.messages_allowed && { c: "red", role: "alert" })}>
+          The plan allows {formatCount(state.messages_allowed)} messages in this period and has no price for more:
+          {state.messages_used >= state.messages_allowed ? " messages are refused now." : " beyond them messages are refused."} A
+          larger plan is in force at once.
+        </Text>
+      )}
       <Group align="end" grow preventGrowOverflow={false}>
         <NumberInput
           label="Messages"

@@ -2532,8 +2532,33 @@ export interface components {
             /** @enum {string} */
             scope: "account" | "ip" | "user" | "group" | "hub" | "tenant" | "connection" | "message" | "request";
         };
+        PlanAllowance: {
+            /** @enum {string} */
+            limit: "messages_per_month" | "connection_minutes_per_month";
+            /**
+             * Format: int64
+             * @description What the account may use in the period; of a plan that has changed in it, its part
+             */
+            max: number;
+            /**
+             * Format: int64
+             * @description By all tenants of the account, as far as it is in the ledger
+             */
+            used: number;
+            /** @description The plan has no price for more: it is refused, with allowance_exceeded */
+            hard: boolean;
+            /** @description It is hard and used up */
+            exceeded: boolean;
+            /**
+             * Format: date-time
+             * @description The end of the period
+             */
+            to: string;
+        };
         LimitList: {
             plan: string;
+            /** @description What the plan allows the account in a period */
+            allowances: components["schemas"]["PlanAllowance"][];
             limits: components["schemas"]["Limit"][];
         };
         Plan: {
@@ -2822,12 +2847,16 @@ export interface components {
             connection_minutes_used: number;
             /**
              * Format: int64
-             * @description The plan's allowance for a period
+             * @description The plan's allowance for the period; of a plan that has changed in it, its part
              */
             messages_allowed: number;
             /** Format: int64 */
             connection_minutes_allowed: number;
-            /** @description A limit of the budget is used up */
+            /** @description The plan has no price for more messages and refuses them */
+            hard_messages: boolean;
+            /** @description Likewise: new connections are refused */
+            hard_connection_minutes: boolean;
+            /** @description A limit of the budget, or an allowance that refuses more, is used up */
             exceeded: boolean;
             /** @description What was told in this period, the newest first */
             notices: components["schemas"]["BudgetNotice"][];

@@ -36,6 +36,7 @@ export type PermissionCheck = Schemas["PermissionCheck"];
 export type CheckedToken = Schemas["CheckedToken"];
 export type CheckAction = Schemas["PermissionCheckRequest"]["action"];
 export type Limit = Schemas["Limit"];
+export type LimitList = Schemas["LimitList"];
 export type LimitOverride = Schemas["LimitOverride"];
 export type Usage = Schemas["Usage"];
 export type UsagePoint = Schemas["UsagePoint"];

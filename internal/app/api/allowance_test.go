@@ -1,0 +1,124 @@
+package api
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/signalbox/signalbox/billing/usage"
+	"github.com/signalbox/signalbox/tenants"
+)
+
+// TestAllowance_of_the_free_plan_is_hard uses it up and looks at what two edges, the api
+// and the mail say of it, until the account has a larger plan.
+func TestAllowance_of_the_free_plan_is_hard(t *testing.T) {
+	t.Parallel()
+	const most = 3_000_000
+	f := startPlane(t, 2, func(*Config) {})
+	live := f.connect(0, f.token(f.key, "ann"))
+	sequence := int64(0)
+	use := func(messages int64) {
+		t.Helper()
+		sequence++
+		now := time.Now()
+		if _, err := f.api.app.ledger.Commit(everywhere(t), usage.Flush{EdgeRun: "former", Sequence: sequence, SentAt: now, Deltas: []usage.Delta{
+			{Tenant: tenants.ID(f.tenant), Hub: "chat", Minute: now, Delivered: messages},
+		}}); err != nil {
+			t.Fatal(err)
+		}
+		f.api.app.spending.changed(everywhere(t), []tenants.ID{tenants.ID(f.tenant)})
+	}
+	told := func(part string) {
+		t.Helper()
+		eventually(t, func() string {
+			mails, err := f.api.app.core.store.RecentMail(everywhere(t), 100)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range mails {
+				if m.To == "ada@example.com" && strings.Contains(m.Subject, "has used "+part+" of its messages") {
+					return ""
+				}
+			}
+			return fmt.Sprintf("no mail of %s among %d", part, len(mails))
+		})
+	}
+	publish := func(e int) (int, string) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+f.edges[e].Addr()+"/t/acme/api/v1/hubs/chat", strings.NewReader(`{"target":"m","arguments":[]}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+f.key.Secret)
+		req.Header.Set("Content-Type", "application/json")
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.StatusCode, string(body)
+	}
+	use(most * 8 / 10)
+	told("80 %")
+	if status, body := publish(0); status != http.StatusAccepted {
+		t.Fatalf("at 80 %%: %d %s", status, body)
+	}
+	use(most * 2 / 10)
+	told("100 %")
+	for e := range f.edges {
+		eventually(t, func() string {
+			status, body := publish(e)
+			if status == http.StatusAccepted || status == http.StatusTooManyRequests {
+				return "more is published"
+			}
+			for _, part := range []string{`"code":"allowance_exceeded"`, `"limit":"messages_per_month"`, `"max":3000000`, "the account has used 3", "larger plan", "next period at 20"} {
+				if !strings.Contains(body, part) {
+					t.Errorf("%d without %s: %s", status, part, body)
+				}
+			}
+			if status != http.StatusForbidden {
+				t.Errorf("answered %d", status)
+			}
+			return ""
+		})
+	}
+	if refused := live.call("$sendToGroup", "demo", "hello", []any{}); !strings.Contains(refused, "allowance_exceeded") {
+		t.Errorf("a client's message: %q", refused)
+	}
+	if refused := live.call("$leaveGroup", "demo"); refused != "" {
+		t.Errorf("a connection that was there: %q", refused)
+	}
+	if status, body := f.negotiate(1, f.token(f.key, "bob"), "", ""); status != http.StatusOK {
+		t.Errorf("a new connection: %d %s", status, body)
+	}
+	allowances, _ := f.want(http.StatusOK, "GET", "/v1/tenants/acme/limits", nil)["allowances"].([]any)
+	if len(allowances) != 2 {
+		t.Fatalf("allowances: %v", allowances)
+	}
+	if a, _ := allowances[0].(map[string]any); a["limit"] != "messages_per_month" || a["max"] != 3e6 || a["hard"] != true || a["exceeded"] != true {
+		t.Errorf("the limits say %v", a)
+	}
+	account := at(f.want(http.StatusOK, "GET", "/v1/tenants/acme", nil), "account_id")
+	if b := f.want(http.StatusOK, "GET", "/v1/accounts/"+account+"/budget", nil); b["hard_messages"] != true || b["exceeded"] != true {
+		t.Errorf("the budget says %v", b)
+	}
+	f.want(http.StatusOK, "PUT", "/v1/accounts/"+account+"/plan", map[string]any{"plan": "pro", "effective": "now"})
+	for e := range f.edges {
+		eventually(t, func() string {
+			if status, body := publish(e); status != http.StatusAccepted {
+				return fmt.Sprintf("with the larger plan: %d %s", status, body)
+			}
+			return ""
+		})
+	}
+	if a, _ := f.want(http.StatusOK, "GET", "/v1/tenants/acme/limits", nil)["allowances"].([]any)[0].(map[string]any); a["hard"] != false || a["exceeded"] != false {
+		t.Errorf("the limits of the larger plan say %v", a)
+	}
+}
