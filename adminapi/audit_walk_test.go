@@ -490,7 +490,7 @@ func (s *stage) service() {
 		s.t.Fatal(err)
 	}
 	_, err = s.w.service.TellBudget(ctx, sub, tenants.MeterMessages, 85*sub.MessagesAllowed/100)
-	if err := errors.Join(err, s.w.service.ExpireOverrides(ctx), s.w.service.Purged(ctx, id)); err != nil {
+	if err := errors.Join(err, s.w.service.ExpireOverrides(ctx), s.w.service.Purged(ctx, id), s.w.service.Purged(ctx, id)); err != nil {
 		s.t.Fatal(err)
 	}
 	for action, subject := range map[string]string{"limit.override_expired": "max_hubs", "tenant.purged": "acme", "budget.step_reached": "messages"} {

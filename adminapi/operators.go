@@ -203,11 +203,7 @@ func operatorSession(o tenants.Operator) operatorapi.OperatorSession {
 
 // SignOutOperator implements operatorapi.ServerInterface.
 func (s *operators) SignOutOperator(w http.ResponseWriter, r *http.Request) {
-	if err := s.sessions.Destroy(r.Context()); err != nil {
-		s.problem(w, r, fault.Wrap(fault.Unavailable, "Signing out is not possible right now.", err))
-		return
-	}
-	s.done(w, r, s.tenants.OperatorSignedOut(r.Context(), callerOf(r)))
+	s.done(w, r, signOut(r.Context(), s.sessions, s.tenants.OperatorSignedOut(r.Context(), callerOf(r))))
 }
 
 // ListOperatorTokens implements operatorapi.ServerInterface.

@@ -1,8 +1,11 @@
 package adminapi
 
 import (
+	"context"
 	"net/http"
 	"time"
+
+	"github.com/alexedwards/scs/v2"
 
 	"github.com/signalbox/signalbox/internal/fault"
 	"github.com/signalbox/signalbox/tenants"
@@ -150,12 +153,19 @@ func (s *server) answerWho(w http.ResponseWriter, r *http.Request, c tenants.Cal
 
 // SignOut implements ServerInterface.
 func (s *server) SignOut(w http.ResponseWriter, r *http.Request) {
-	err := s.sessions.Destroy(r.Context())
-	if err != nil {
-		s.problem(w, r, fault.Wrap(fault.Unavailable, "Signing out is not possible right now.", err))
-		return
+	s.done(w, r, signOut(r.Context(), s.sessions, s.tenants.SignedOut(r.Context(), callerOf(r))))
+}
+
+// signOut ends the request's session, unless its event couldn't be written: the session is
+// beside the event's transaction, and can be ended once more.
+func signOut(ctx context.Context, sessions *scs.SessionManager, noted error) error {
+	if noted != nil {
+		return noted
 	}
-	s.done(w, r, s.tenants.SignedOut(r.Context(), callerOf(r)))
+	if err := sessions.Destroy(ctx); err != nil {
+		return fault.Wrap(fault.Unavailable, "Signing out is not possible right now.", err)
+	}
+	return nil
 }
 
 // ListSessions implements ServerInterface.

@@ -52,6 +52,10 @@ func TestSession_tokens_change_with_every_sign_in_and_end_at_the_server(t *testi
 	want(bare.call("GET", "/v1/session", nil, "Cookie", "signalbox="+first), http.StatusUnauthorized)
 	want(bare.call("GET", "/v1/session", nil, "Cookie", "signalbox=planted"), http.StatusUnauthorized)
 	want(bare.call("GET", "/v1/session", nil, "Cookie", "signalbox="+second), http.StatusOK)
+	w.exec("ALTER TABLE audit_events ADD CONSTRAINT failing CHECK (action <> 'session.ended') NOT VALID")
+	want(c.call("DELETE", "/v1/session", nil), http.StatusInternalServerError) // there is no end without its event
+	want(bare.call("GET", "/v1/session", nil, "Cookie", "signalbox="+second), http.StatusOK)
+	w.exec("ALTER TABLE audit_events DROP CONSTRAINT failing")
 	want(c.call("DELETE", "/v1/session", nil), http.StatusNoContent)
 	want(c.call("DELETE", "/v1/session", nil), http.StatusNoContent)
 	want(bare.call("GET", "/v1/session", nil, "Cookie", "signalbox="+second), http.StatusUnauthorized)

@@ -30,7 +30,10 @@ func (u *upstreams) Check(_ context.Context, _ string, up tenants.Upstream) erro
 	return nil
 }
 
-func (u *upstreams) Replay(_ context.Context, d *tenants.Document, of tenants.Delivery) (tenants.Delivery, error) {
+func (u *upstreams) Replay(_ context.Context, d *tenants.Document, of tenants.Delivery, begin func() error) (tenants.Delivery, error) {
+	if err := begin(); err != nil {
+		return tenants.Delivery{}, err
+	}
 	u.replayed = append(u.replayed, string(d.ID)+" "+of.ID)
 	again := of
 	again.ID, again.ReplayOf = "9-0", of.ID

@@ -96,8 +96,9 @@ type Upstreams interface {
 	// there doesn't agree to get requests. Fields are named below "upstream".
 	Check(ctx context.Context, hub string, u Upstream) error
 	// Replay sends a delivery again, as the document's settings are now, and
-	// returns what came of it.
-	Replay(ctx context.Context, d *Document, of Delivery) (Delivery, error)
+	// returns what came of it. It calls begin before, once nothing refuses to send, and
+	// sends nothing when that returns an error.
+	Replay(ctx context.Context, d *Document, of Delivery, begin func() error) (Delivery, error)
 }
 
 // Deliveries returns a page of the tenant's delivery log.
@@ -143,10 +144,9 @@ func (s *Service) ReplayDelivery(ctx context.Context, c Caller, ref, id string) 
 	if err != nil {
 		return Delivery{}, err
 	}
-	if err := s.store.Audit(ctx, Audit{Caller: c, Account: t.Account, Tenant: t.ID, Action: "delivery.replayed", Subject: id}); err != nil {
-		return Delivery{}, err
-	}
-	return s.upstreams.Replay(ctx, &doc, d)
+	return s.upstreams.Replay(ctx, &doc, d, func() error {
+		return s.store.Audit(ctx, Audit{Caller: c, Account: t.Account, Tenant: t.ID, Action: "delivery.replayed", Subject: id})
+	})
 }
 
 // checkUpstream lets nothing be kept that can't work: before the transaction,

@@ -118,13 +118,19 @@ func (t *Tenant) resume() {
 	t.Status, t.SuspendedAt, t.SuspendedBy, t.SuspendedReason = Active, time.Time{}, "", ""
 }
 
-// Purged notes that nothing is left of what edges have kept of a deleted tenant.
+// Purged notes that nothing is left of what edges have kept of a deleted tenant, once.
 func (s *Service) Purged(ctx context.Context, id ID) error {
 	t, err := s.store.Tenant(ctx, id)
 	if err != nil {
 		return err
 	}
-	return s.store.Audit(ctx, Audit{Caller: Caller{System: true}, Account: t.Account, Tenant: t.ID, Action: "tenant.purged", Subject: t.Slug})
+	return s.store.InTx(ctx, func(tx Store) error {
+		first, err := tx.MarkPurged(ctx, id, s.now())
+		if err != nil || !first {
+			return err
+		}
+		return tx.Audit(ctx, Audit{Caller: Caller{System: true}, Account: t.Account, Tenant: t.ID, Action: "tenant.purged", Subject: t.Slug})
+	})
 }
 
 // DeleteTenant ends a tenant: edges drop it with all that they keep of it, and its

@@ -315,7 +315,7 @@ func (s *Service) SignedInOperator(ctx context.Context, id string) (Operator, er
 	return o, err
 }
 
-// OperatorSignedOut notes that an operator has ended the own session.
+// OperatorSignedOut notes that an operator ends the own session, as SignedOut does.
 func (s *Service) OperatorSignedOut(ctx context.Context, c Caller) error {
 	if c.Operator == nil || c.TokenID != "" {
 		return nil

@@ -33,7 +33,8 @@ func (s *Service) Sessions(ctx context.Context, c Caller) ([]Session, error) {
 	return s.store.Sessions(ctx, c.User)
 }
 
-// SignedOut notes that the caller has ended the own session, if there was one.
+// SignedOut notes that the caller ends the own session, if there is one. It comes before
+// the end: sessions are kept beside what is in a transaction.
 func (s *Service) SignedOut(ctx context.Context, c Caller) error {
 	if c.Session == "" {
 		return nil

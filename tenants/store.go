@@ -216,6 +216,9 @@ type Registry interface {
 	// DeleteTenant leaves a tombstone, and queues the end of what edges keep of the
 	// tenant.
 	DeleteTenant(ctx context.Context, t ID, now time.Time) error
+	// MarkPurged notes that nothing is left with edges, and tells whether it wasn't noted
+	// before.
+	MarkPurged(ctx context.Context, t ID, now time.Time) (first bool, err error)
 	// Touch begins every change of a tenant: it locks its row, bumps its revision and
 	// queues the publication of its document.
 	Touch(ctx context.Context, t ID) error

@@ -132,7 +132,7 @@ func (c *Control) ask(ctx context.Context, target string) error {
 const replayTimeout = 15 * time.Second
 
 // Replay implements tenants.Upstreams.
-func (c *Control) Replay(ctx context.Context, doc *tenants.Document, of tenants.Delivery) (tenants.Delivery, error) {
+func (c *Control) Replay(ctx context.Context, doc *tenants.Document, of tenants.Delivery, begin func() error) (tenants.Delivery, error) {
 	gone := fault.New(fault.Conflict, "No rule of the hub's upstream is for this message now, or its format has changed.").WithCode(codeNoRule)
 	settings := doc.Hubs[of.Hub].Upstream
 	if !settings.Set() {
@@ -156,6 +156,9 @@ func (c *Control) Replay(ctx context.Context, doc *tenants.Document, of tenants.
 	}
 	if u.Mode == tenants.UpstreamNative {
 		p.sign = nativeSignature(doc, of.MessageID, of.Request.Body)
+	}
+	if err := begin(); err != nil {
+		return tenants.Delivery{}, err
 	}
 	t := c.g.tenantOf(doc.ID)
 	defer c.g.leave(t)

@@ -2,6 +2,7 @@ package upstream_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -345,7 +346,9 @@ func TestReplay_sends_the_same_again_with_a_signature_of_now(t *testing.T) {
 		of := w.ledger.deliveries[0]
 		of.ID = "1-0"
 		c := control(t, allowed)
-		again, err := c.Replay(t.Context(), w.document(), of)
+		begun := 0
+		begin := func() error { begun++; return nil }
+		again, err := c.Replay(t.Context(), w.document(), of, begin)
 		if err != nil || again.Outcome != tenants.Delivered || again.ReplayOf != "1-0" || again.Attempt != 2 || again.ID != "2-0" {
 			t.Errorf("%s: %+v, %v", mode, again, err)
 		}
@@ -356,8 +359,12 @@ func TestReplay_sends_the_same_again_with_a_signature_of_now(t *testing.T) {
 		}
 		doc := w.document()
 		doc.Hubs = map[string]tenants.HubSettings{}
-		if _, err := c.Replay(t.Context(), doc, of); fault.KindOf(err) != fault.Conflict {
-			t.Errorf("%s: without an upstream: %v", mode, err)
+		if _, err := c.Replay(t.Context(), doc, of, begin); fault.KindOf(err) != fault.Conflict || begun != 1 {
+			t.Errorf("%s: without an upstream: %v; %d have begun, want the first", mode, err, begun)
+		}
+		unheard := errors.New("not noted")
+		if _, err := c.Replay(t.Context(), w.document(), of, func() error { return unheard }); !errors.Is(err, unheard) || len(w.arrived) != 0 {
+			t.Errorf("%s: one that can't be noted: %v, %d requests", mode, err, len(w.arrived))
 		}
 	}
 }

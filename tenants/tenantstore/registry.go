@@ -153,6 +153,15 @@ func (s *Store) DeleteTenant(ctx context.Context, t tenants.ID, now time.Time) e
 	return s.insertJob(ctx, PurgeTenant{Tenant: t, Deleted: now})
 }
 
+// MarkPurged implements tenants.Registry.
+func (s *Store) MarkPurged(ctx context.Context, t tenants.ID, now time.Time) (first bool, err error) {
+	tag, err := s.db.Exec(ctx, "UPDATE tenants SET purged_at = $2 WHERE id = $1 AND purged_at IS NULL", t, now)
+	if err != nil {
+		return false, postgres.Error("mark tenant", err)
+	}
+	return tag.RowsAffected() > 0, nil
+}
+
 // Touch implements tenants.Registry.
 func (s *Store) Touch(ctx context.Context, t tenants.ID) error {
 	if err := s.exec(ctx, "tenant", "UPDATE tenants SET revision = revision + 1 WHERE id = $1 AND status <> 'deleted'", t); err != nil {
