@@ -45,6 +45,7 @@ type mailServer struct {
 	got   []received
 	fails []error // of the next mails, after their content was read
 	came  chan received
+	hold  func() // is called when a mail's content was read; may be nil
 }
 
 type received struct {
@@ -163,6 +164,9 @@ func (s *mailSession) Data(r io.Reader) error {
 		fail, s.server.fails = s.server.fails[0], s.server.fails[1:]
 	}
 	s.server.mu.Unlock()
+	if s.server.hold != nil {
+		s.server.hold()
+	}
 	if fail == nil {
 		s.server.came <- s.mail
 	}

@@ -41,11 +41,15 @@ import (
 const edgeMode = "SIGNALBOX_TEST_EDGE"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(edgeMode) == "" {
+	play := playEdge
+	switch {
+	case os.Getenv(apiMode) != "":
+		play = playAPI
+	case os.Getenv(edgeMode) == "":
 		os.Exit(m.Run())
 	}
-	if err := playEdge(); err != nil {
-		fmt.Fprintln(os.Stderr, "edge:", err)
+	if err := play(); err != nil {
+		fmt.Fprintln(os.Stderr, "process of a test:", err)
 		os.Exit(1)
 	}
 }
