@@ -124,14 +124,21 @@ func (s *Store) AuditEvents(ctx context.Context, chain string, f tenants.AuditFi
 	}, `SELECT chain, number, created_at, actor, coalesce(actor_id, ''), coalesce(token_id, ''), actor_name, coalesce(account_id, ''), coalesce(tenant_id, ''), action, subject,
 			request_id, ip, user_agent, before::text, after::text, previous, hash
 		FROM audit_events WHERE chain = $1
-			AND ($3::timestamptz IS NULL OR created_at >= $3) AND ($4::timestamptz IS NULL OR created_at < $4)
+			AND created_at >= coalesce($3, '-infinity'::timestamptz) AND created_at < coalesce($4, 'infinity'::timestamptz)
 			AND ($5 = '' OR actor_id = $5 OR token_id = $5 OR actor_name = $5) AND ($6 = '' OR action = $6 OR starts_with(action, $6 || '.')) AND ($7 = '' OR tenant_id = $7)
 			AND `+order+" LIMIT $8",
 		chain, behind, zeroNull(f.From), zeroNull(f.To), f.Actor, f.Action, f.Tenant, limit)
 }
 
-// AuditChains implements tenants.Trail.
+// AuditChains implements tenants.Trail. It goes from one chain of audit_events to the
+// next by the index: there are many events and few chains.
 func (s *Store) AuditChains(ctx context.Context, after string, limit int) ([]string, error) {
-	return many(ctx, s, "audit chains", pgx.RowTo[string], `SELECT chain FROM (SELECT chain FROM audit_chains UNION SELECT chain FROM audit_events) c
-		WHERE chain > $1 ORDER BY chain LIMIT $2`, after, limit)
+	return many(ctx, s, "audit chains", pgx.RowTo[string], `
+		WITH RECURSIVE written AS (
+			SELECT min(chain) AS chain FROM audit_events WHERE chain > $1
+			UNION ALL SELECT (SELECT min(e.chain) FROM audit_events e WHERE e.chain > written.chain) FROM written WHERE chain IS NOT NULL
+		)
+		SELECT chain FROM (
+			(SELECT chain FROM written WHERE chain IS NOT NULL LIMIT $2) UNION (SELECT chain FROM audit_chains WHERE chain > $1 ORDER BY chain LIMIT $2)
+		) both_of_them ORDER BY chain LIMIT $2`, after, limit)
 }

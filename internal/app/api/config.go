@@ -35,7 +35,7 @@ type Config struct {
 	InternalAddr string `env:"SIGNALBOX_API_INTERNAL_ADDR" envDefault:"127.0.0.1:20021"`
 	// OperatorAddr serves the operators' API and console; keep it private. off = nobody
 	// serves them.
-	OperatorAddr string `env:"SIGNALBOX_OPERATOR_ADDR" envDefault:"127.0.0.1:20025"`
+	OperatorAddr string `env:"SIGNALBOX_OPERATOR_ADDR" envDefault:"off"`
 	// OperatorURL is where operators reach OperatorAddr; the links of api operator add
 	// lead there.
 	OperatorURL string `env:"SIGNALBOX_OPERATOR_URL" envDefault:"http://localhost:20025"`

@@ -24,10 +24,10 @@ type readiness struct {
 	directory *directory.Directory
 	reached   atomic.Bool
 	draining  atomic.Bool
-	held      atomic.Bool // by an operator
-	cutOff    atomic.Bool // Redis is away for this edge alone
-	unfit     atomic.Bool // Redis may drop keys
-	alone     atomic.Bool // other edges have the other setting of streams-only
+	held      *atomic.Bool // by an operator; the registry's, which admits nobody then
+	cutOff    atomic.Bool  // Redis is away for this edge alone
+	unfit     atomic.Bool  // Redis may drop keys
+	alone     atomic.Bool  // other edges have the other setting of streams-only
 }
 
 // state is the body of /readyz.

@@ -166,8 +166,8 @@ func (e *Edge) shared(f *fleet.Fleet) error {
 		return err
 	}
 	e.hubs.auth = &authenticator{serviceHosts: e.cfg.ServiceHosts, keys: keys, used: e.recorder.KeyUsed, log: e.log}
-	e.ready = &readiness{redis: e.redis, directory: e.directory}
-	e.hold = newHold(e.hubs, e.ready, e.cfg.DrainOver, e.log)
+	e.ready = &readiness{redis: e.redis, directory: e.directory, held: &e.hubs.held}
+	e.hold = newHold(e.hubs, e.cfg.DrainOver, e.log)
 	return nil
 }
 

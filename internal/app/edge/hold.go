@@ -21,15 +21,14 @@ const holdTick = time.Second
 // servers stay connected: they serve clients of other edges.
 type hold struct {
 	hubs   *registry
-	ready  *readiness
 	over   time.Duration // over which clients are asked to go
 	tick   time.Duration
 	change chan struct{} // of one: held was set or taken back
 	log    *slog.Logger
 }
 
-func newHold(g *registry, ready *readiness, over time.Duration, log *slog.Logger) *hold {
-	return &hold{hubs: g, ready: ready, over: over, tick: holdTick, change: make(chan struct{}, 1), log: log}
+func newHold(g *registry, over time.Duration, log *slog.Logger) *hold {
+	return &hold{hubs: g, over: over, tick: holdTick, change: make(chan struct{}, 1), log: log}
 }
 
 // set holds or releases the edge; doing it again changes nothing.
@@ -37,7 +36,6 @@ func (h *hold) set(ctx context.Context, held bool) {
 	if h.hubs.held.Swap(held) == held {
 		return
 	}
-	h.ready.held.Store(held)
 	h.log.InfoContext(ctx, "the edge was held or released", "held", held, "over", h.over)
 	select {
 	case h.change <- struct{}{}:
