@@ -124,25 +124,25 @@ type clock struct{ ahead atomic.Int64 }
 func (c *clock) now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
 
 // operator makes one and signs it in.
-func (d *world) operator(c *clock, name string) (*client, map[string]any) {
-	d.t.Helper()
-	_, token, err := d.service.AddOperator(scope.System(d.t.Context(), scope.Operator), name, strings.ToLower(name)+"@example.com")
+func (w *world) operator(c *clock, name string) (*client, map[string]any) {
+	w.t.Helper()
+	_, token, err := w.service.AddOperator(scope.System(w.t.Context(), scope.Operator), name, strings.ToLower(name)+"@example.com")
 	if err != nil {
-		d.t.Fatal(err)
+		w.t.Fatal(err)
 	}
-	setup := status(d.t, d.browser().call("POST", "/operator/v1/set-up", map[string]any{"token": token.Reveal(), "password": password}), http.StatusOK)
+	setup := status(w.t, w.browser().call("POST", "/operator/v1/set-up", map[string]any{"token": token.Reveal(), "password": password}), http.StatusOK)
 	code := func() string {
 		c.ahead.Add(int64(30 * time.Second)) // each code is good once
 		code, err := totp.GenerateCode(setup.at("secret"), c.now())
 		if err != nil {
-			d.t.Fatal(err)
+			w.t.Fatal(err)
 		}
 		return code
 	}
-	status(d.t, d.browser().call("POST", "/operator/v1/set-up/confirmation", map[string]any{"token": token.Reveal(), "code": code()}), http.StatusNoContent)
+	status(w.t, w.browser().call("POST", "/operator/v1/set-up/confirmation", map[string]any{"token": token.Reveal(), "code": code()}), http.StatusNoContent)
 	in := map[string]any{"email": strings.ToLower(name) + "@example.com", "password": password, "code": code()}
-	o := d.browser()
-	status(d.t, o.call("POST", "/operator/v1/session", in), http.StatusOK)
+	o := w.browser()
+	status(w.t, o.call("POST", "/operator/v1/session", in), http.StatusOK)
 	return o, in
 }
 

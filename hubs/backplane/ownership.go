@@ -78,6 +78,8 @@ type Ownership struct {
 	doubt    time.Time         // until when Redis may not know what others have
 	wake     chan struct{}     // holds one: something changed
 	leaseSet bool              // Redis held the lease at the last renewal
+	redisAt  time.Time         // what time it was for Redis then; zero: not known yet
+	localAt  time.Time         // and here, by the clock that nobody sets
 }
 
 // claim is one connection of this process.
@@ -103,6 +105,18 @@ func NewOwnership(cfg OwnershipConfig) (*Ownership, error) {
 	o.relay = newRelay(cfg, o.peers)
 	go o.keep(ctx)
 	return o, nil
+}
+
+// Now is the time of Redis, which all edges share however far their own clocks are
+// apart: that of the last renewal of the lease, and what has gone by since. Until there
+// was one, it is the time here.
+func (o *Ownership) Now() time.Time {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.redisAt.IsZero() {
+		return time.Now()
+	}
+	return o.redisAt.Add(time.Since(o.localAt))
 }
 
 // Close gives the lease up, so that others stop sending requests here.
@@ -375,9 +389,11 @@ func (o *Ownership) renew(ctx context.Context) error {
 	defer cancel()
 	key := redisclient.EdgeLease(o.cfg.EdgeRun)
 	var added *redis.IntCmd
+	var clock *redis.TimeCmd
 	_, err := o.cfg.Redis.TxPipelined(ctx, func(p redis.Pipeliner) error {
 		added = p.HSet(ctx, key, "addr", o.cfg.Address)
 		p.PExpire(ctx, key, leaseLife)
+		clock = p.Time(ctx)
 		return nil
 	})
 	if err != nil {
@@ -394,6 +410,7 @@ func (o *Ownership) renew(ctx context.Context) error {
 		}
 	}
 	o.leaseSet = true
+	o.redisAt, o.localAt = clock.Val(), time.Now()
 	o.away = time.Time{}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -266,5 +267,20 @@ func TestRecent_forgets_the_oldest(t *testing.T) {
 	}
 	if r.get(strconv.Itoa(3*recentMost-1)) != "a" || r.get("0") != "" {
 		t.Error("the newest is forgotten or the oldest remembered")
+	}
+}
+
+func TestOwnership_tells_the_time_of_Redis(t *testing.T) {
+	c := newClient(t, newRedis(t))
+	const ahead = time.Hour
+	c.AddHook(behind(func(cmd redis.Cmder) {
+		if cmd, ok := cmd.(*redis.TimeCmd); ok {
+			cmd.SetVal(cmd.Val().Add(ahead))
+		}
+	}))
+	o := newOwnership(t, c, "a", "127.0.0.1:1")
+	eventually(t, "the time of Redis", func() bool { return time.Until(o.Now()) > ahead/2 })
+	if d := time.Until(o.Now()); d > 2*ahead {
+		t.Errorf("it is %v later than here, want %v", d, ahead)
 	}
 }

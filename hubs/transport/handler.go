@@ -395,7 +395,7 @@ func (h *Handler) claim(q *request) (done, refuse func()) {
 		return nil, func() { writeText(q.w, http.StatusNotFound, textUnknownID) }
 	}
 	decide := h.opt.Ownership.Claim
-	expired := time.Now().After(q.token.expires)
+	expired := h.opt.Clock().After(q.token.expires)
 	if expired {
 		decide = h.opt.Ownership.Owner
 	}

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/signalbox/signalbox/hubs"
 )
@@ -77,7 +76,7 @@ func (h *Handler) negotiate(q *request) {
 		writeJSON(q.w, negotiationError{fmt.Sprintf("The client requested version '%d', but the server does not support this version.", version)})
 		return
 	}
-	token := newConnectionToken(q.ep.Principal.UserID, time.Now().Add(h.opt.TokenLife))
+	token := newConnectionToken(q.ep.Principal.UserID, h.opt.Clock().Add(h.opt.TokenLife))
 	token.resumable = q.ep.StatefulReconnect && q.ep.allows(hubs.WebSockets) && strings.EqualFold(q.param("useStatefulReconnect"), "true")
 	sealed := h.tokens.seal(token, q.ep.Scope)
 	answer := negotiated{version: min(version, maxNegotiateVersion), id: token.connectionID(), token: sealed, resumable: token.resumable}

@@ -5,7 +5,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/signalbox/signalbox/hubs"
 )
@@ -144,6 +146,18 @@ func TestRequestsWithoutAConnection(t *testing.T) {
 		n := s.negotiate("")
 		s.do("POST", "", "?id="+n.ConnectionToken, "x", nil).want(t, 404, "No Connection with that ID")
 		s.do("DELETE", "", "?id="+n.ConnectionToken, "", nil).want(t, 404, "No Connection with that ID")
+	})
+	t.Run("a token's age is by the clock that all nodes share", func(t *testing.T) {
+		var ahead atomic.Int64 // of this process' clock
+		s := newSite(t, func(s *setup) {
+			s.options.Clock = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+		})
+		n := s.negotiate("")
+		ahead.Store(int64(5 * time.Minute))
+		s.do("GET", "", "?id="+n.ConnectionToken, "", nil).want(t, 404, "No Connection with that ID")
+		if fresh := s.negotiate(""); s.do("GET", "", "?id="+fresh.ConnectionToken, "", nil).status != 200 {
+			t.Error("a token that is new by that clock isn't accepted")
+		}
 	})
 	t.Run("N-18 a token that was unused for too long is unknown", func(t *testing.T) {
 		s := newSite(t, func(s *setup) { s.options.TokenLife = 1 })

@@ -103,6 +103,9 @@ type Options struct {
 	// Logger gets failures; never tokens, queries or payloads. Nil: silent.
 	Logger *slog.Logger
 
+	// Clock is the time by which connection tokens expire: the same on every node that
+	// serves the scopes. Nil: that of this process.
+	Clock func() time.Time
 	// TokenLife is how long a connection token may stay unused. Default 15 s.
 	TokenLife time.Duration
 	// PollTimeout is how long a poll without data stays open. Default 90 s.
@@ -140,6 +143,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
 	}
 	if o.TokenLife <= 0 {
 		o.TokenLife = 15 * time.Second

@@ -178,7 +178,7 @@ func (t *scopedTx) Query(ctx context.Context, sql string, args ...any) (pgx.Rows
 		return failedRows{err: err}, err
 	}
 	defer t.waited(sql)
-	return t.Tx.Query(ctx, sql, args...)
+	return t.Tx.Query(ctx, sql, args...) //nolint:sqlclosecheck // the caller's
 }
 
 // QueryRow implements pgx.Tx.

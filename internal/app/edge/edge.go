@@ -250,7 +250,7 @@ func (e *Edge) handlers(f *fleet.Fleet) (public, internal http.Handler, err erro
 	c := &clients{auth: auth, hubs: e.hubs, limits: e.limits, refused: e.limits.refused}
 	if e.transports, err = transport.NewHandler(transport.Options{
 		Resolve: c.resolve, Origins: c.origins, TokenKey: f.Key(fleet.PurposeConnectionToken), Ownership: e.ownership, Logger: e.log,
-		Refused: c.refusedRequest,
+		Refused: c.refusedRequest, Clock: e.ownership.Now,
 	}); err != nil {
 		return nil, nil, err
 	}
