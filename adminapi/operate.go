@@ -190,25 +190,29 @@ func (s *operators) ListEdges(w http.ResponseWriter, r *http.Request) {
 
 // DrainEdge implements operatorapi.ServerInterface.
 func (s *operators) DrainEdge(w http.ResponseWriter, r *http.Request, edge operatorapi.EdgePath) {
-	s.holdEdge(w, r, edge, "edge.drained", true)
+	in, err := body[operatorapi.Drain](r)
+	if err == nil && !value(in.Force) {
+		err = s.otherReady(r, edge)
+	}
+	s.holdEdge(w, r, edge, "edge.drained", in.Reason, true, err)
 }
 
 // UndrainEdge implements operatorapi.ServerInterface.
 func (s *operators) UndrainEdge(w http.ResponseWriter, r *http.Request, edge operatorapi.EdgePath) {
-	s.holdEdge(w, r, edge, "edge.undrained", false)
+	in, err := body[operatorapi.Reason](r)
+	s.holdEdge(w, r, edge, "edge.undrained", in.Reason, false, err)
 }
 
 // holdEdge notes what is about to be done and does it: better a note of what failed
-// than an edge that was emptied by nobody.
-func (s *operators) holdEdge(w http.ResponseWriter, r *http.Request, run, action string, held bool) {
-	in, err := body[operatorapi.Reason](r)
+// than an edge that was emptied by nobody. An err from before is answered.
+func (s *operators) holdEdge(w http.ResponseWriter, r *http.Request, run, action, reason string, held bool, err error) {
 	if err != nil {
 		s.problem(w, r, err)
 		return
 	}
 	e, err := s.edge(r, run)
 	if err == nil {
-		err = s.tenants.EdgeChanged(r.Context(), callerOf(r), action, run, in.Reason)
+		err = s.tenants.EdgeChanged(r.Context(), callerOf(r), action, run, reason)
 	}
 	if err == nil {
 		err = s.edges.Hold(r.Context(), e, held)
@@ -217,6 +221,20 @@ func (s *operators) holdEdge(w http.ResponseWriter, r *http.Request, run, action
 		e, err = s.edge(r, run)
 	}
 	s.answer(w, r, http.StatusOK, shownEdge(e), err)
+}
+
+// otherReady refuses to take the only edge that is ready away.
+func (s *operators) otherReady(r *http.Request, run string) error {
+	all, err := s.edges.Edges(r.Context())
+	if err != nil {
+		return err
+	}
+	ready := func(e FleetEdge) bool { return e.State != nil && e.State.Ready }
+	if slices.ContainsFunc(all, func(e FleetEdge) bool { return e.Run == run && ready(e) }) &&
+		!slices.ContainsFunc(all, func(e FleetEdge) bool { return e.Run != run && ready(e) }) {
+		return fault.New(fault.Conflict, "No other edge is ready: nobody could connect. Undrain or start another one first, or drain this one with force.").WithCode("last_ready_edge")
+	}
+	return nil
 }
 
 // edge finds one that lives and answers.

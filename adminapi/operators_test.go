@@ -82,7 +82,7 @@ var operatorBodies = map[string]any{
 	"suspendAnyTenant":    map[string]any{"reason": "test"},
 	"resumeAnyTenant":     map[string]any{"reason": "test"},
 	"putOperatorLimit":    map[string]any{"max": 7, "reason": "test"},
-	"drainEdge":           map[string]any{"reason": "test"},
+	"drainEdge":           map[string]any{"reason": "test", "force": true},
 	"undrainEdge":         map[string]any{"reason": "test"},
 }
 
@@ -364,7 +364,8 @@ func TestOperators(t *testing.T) {
 		if one, two := all[0].(map[string]any), all[1].(map[string]any); one["connections"] != 3.0 || one["drained"] != false || two["reachable"] != false || two["version"] != nil {
 			t.Errorf("edges: %s", a.text)
 		}
-		if a := status(t, grace.call("POST", "/operator/v1/edges/one/drain", map[string]any{"reason": "Kernel."}), http.StatusOK); a.body["drained"] != true || a.body["ready"] != false {
+		want(t, grace.call("POST", "/operator/v1/edges/one/drain", map[string]any{"reason": "Kernel."}), http.StatusConflict, "last_ready_edge")
+		if a := status(t, grace.call("POST", "/operator/v1/edges/one/drain", map[string]any{"reason": "Kernel.", "force": true}), http.StatusOK); a.body["drained"] != true || a.body["ready"] != false {
 			t.Errorf("drained: %s", a.text)
 		}
 		if a := status(t, grace.call("POST", "/operator/v1/edges/one/undrain", map[string]any{"reason": "Done."}), http.StatusOK); a.body["drained"] != false {

@@ -254,6 +254,13 @@ type AuditVerification struct {
 // can't undo (`set_by_operator`). Absent where nothing was.
 type Authority string
 
+// Drain defines model for Drain.
+type Drain struct {
+	// Force Also when no other edge is ready, so that nobody can connect
+	Force  *bool      `json:"force,omitempty"`
+	Reason ReasonText `json:"reason"`
+}
+
 // Edge defines model for Edge.
 type Edge struct {
 	// Address Of its internal listener
@@ -685,7 +692,7 @@ type ListOperatorTokensParams struct {
 }
 
 // DrainEdgeJSONRequestBody defines body for DrainEdge for application/json ContentType.
-type DrainEdgeJSONRequestBody = Reason
+type DrainEdgeJSONRequestBody = Drain
 
 // UndrainEdgeJSONRequestBody defines body for UndrainEdge for application/json ContentType.
 type UndrainEdgeJSONRequestBody = Reason

@@ -109,7 +109,7 @@ func TestOperators_empty_an_edge_and_use_it_again_SEC_50(t *testing.T) {
 	var first map[string]any
 	eventually(t, func() string {
 		all := edges()
-		if first = all[f.edges[0].InternalAddr()]; len(all) != 2 || first["ready"] != true || first["version"] == "" || first["drained"] != false {
+		if first = all[f.edges[0].InternalAddr()]; len(all) != 2 || first["ready"] != true || all[f.edges[1].InternalAddr()]["ready"] != true || first["version"] == "" || first["drained"] != false {
 			return "the edges aren't listed"
 		}
 		return ""
@@ -134,6 +134,10 @@ func TestOperators_empty_an_edge_and_use_it_again_SEC_50(t *testing.T) {
 	status, drained := d.call("POST", path+"/drain", map[string]any{"reason": "A new kernel."})
 	if status != http.StatusOK || drained["drained"] != true || drained["ready"] != false || ready() != http.StatusServiceUnavailable {
 		t.Errorf("drained: %d %v, ready %d", status, drained, ready())
+	}
+	other := "/operator/v1/edges/" + edges()[f.edges[1].InternalAddr()]["id"].(string)
+	if status, refused := d.call("POST", other+"/drain", map[string]any{"reason": "A new kernel."}); status != http.StatusConflict || refused["code"] != "last_ready_edge" {
+		t.Errorf("the last edge that is ready: %d %v", status, refused)
 	}
 	if last := ann.next(); last.Type != 7 || !last.AllowReconnect {
 		t.Errorf("the client was told %+v", last)
