@@ -38,6 +38,9 @@ func TestCodes_are_all_explained(t *testing.T) {
 	used := map[string]bool{}
 	for _, folder := range []string{"hubs", "internal", "tenants", "adminapi", "billing"} {
 		err := filepath.WalkDir(filepath.Join(root, folder), func(path string, d fs.DirEntry, err error) error {
+			if err == nil && d.IsDir() && path == filepath.Join(root, "internal", "app", "cli") {
+				return fs.SkipDir // a client: what it says of itself is no answer of the service
+			}
 			if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 				return err
 			}
