@@ -70,17 +70,14 @@ func TestOpen_ends_transactions_that_say_nothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = postgres.InTx(t.Context(), pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(t.Context(), "SET LOCAL idle_in_transaction_session_timeout = 50"); err != nil {
-			return err
-		}
-		_, err := tx.Exec(t.Context(), "UPDATE heads SET n = 1")
-		if err != nil {
+		// In one message: there is no pause in which it could end too early.
+		if _, err := tx.Exec(t.Context(), "UPDATE heads SET n = 1; SET LOCAL idle_in_transaction_session_timeout = 50"); err != nil {
 			return err
 		}
 		if _, err := pool.Exec(t.Context(), "UPDATE heads SET n = n + 2"); err != nil { // waits for the end of the other
 			t.Errorf("who waits for it: %v", err)
 		}
-		_, err = tx.Exec(t.Context(), "SELECT")
+		_, err := tx.Exec(t.Context(), "SELECT")
 		return err
 	})
 	if fault.KindOf(err) != fault.Unavailable || err == nil {
