@@ -1,11 +1,12 @@
 import type { QueryClient } from "@tanstack/react-query";
-import { createMemoryHistory } from "@tanstack/react-router";
+import { createMemoryHistory, RouterProvider } from "@tanstack/react-router";
 import { render } from "@testing-library/react";
 import { setupServer } from "msw/node";
 
-import { Providers } from "@/app/Providers";
-import { createQueryClient } from "@/app/queryClient";
 import { createConsoleRouter } from "@/app/router";
+import { createQueryClient } from "@/shared/api/queryClient";
+import { sessionQuery } from "@/shared/api/queries";
+import { Providers } from "@/shared/ui/Providers";
 import { hub } from "./mock/data";
 import { credentials, handlers, type MockState } from "./mock/handlers";
 
@@ -18,11 +19,15 @@ export function mockServer() {
 
 /** Renders the whole console at a path. */
 export function renderConsole(path: string): { queryClient: QueryClient } {
-  const queryClient = createQueryClient(() => {
+  const queryClient = createQueryClient(sessionQuery().queryKey, () => {
     queryClient.clear();
     void router.invalidate();
   });
   const router = createConsoleRouter(queryClient, createMemoryHistory({ initialEntries: [path] }));
-  render(<Providers queryClient={queryClient} router={router} />);
+  render(
+    <Providers queryClient={queryClient}>
+      <RouterProvider router={router} />
+    </Providers>,
+  );
   return { queryClient };
 }

@@ -1,16 +1,18 @@
-import "./theme/styles";
+import "@/shared/theme/styles";
 
+import { RouterProvider } from "@tanstack/react-router";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 
-import { Providers } from "./Providers";
-import { createQueryClient } from "./queryClient";
+import { createQueryClient } from "@/shared/api/queryClient";
+import { sessionQuery } from "@/shared/api/queries";
+import { Providers } from "@/shared/ui/Providers";
 import { createConsoleRouter } from "./router";
 
 const root = document.querySelector("#root");
 if (!root) throw new Error("index.html has no #root");
 
-const queryClient = createQueryClient(() => {
+const queryClient = createQueryClient(sessionQuery().queryKey, () => {
   // The guard of the console's routes sends the browser to the sign-in page.
   queryClient.clear();
   void router.invalidate();
@@ -19,6 +21,8 @@ const router = createConsoleRouter(queryClient);
 
 createRoot(root).render(
   <StrictMode>
-    <Providers queryClient={queryClient} router={router} />
+    <Providers queryClient={queryClient}>
+      <RouterProvider router={router} />
+    </Providers>
   </StrictMode>,
 );

@@ -1,8 +1,8 @@
 import type { QueryClient } from "@tanstack/react-query";
 import { createRouter, type RouterHistory } from "@tanstack/react-router";
 
-import { PagePending } from "./layout/PagePending";
-import { NotFound, RouteError } from "./layout/RouteError";
+import { PagePending } from "@/shared/ui/PagePending";
+import { NotFound, RouteError } from "@/shared/ui/RouteError";
 import { routeTree } from "./routeTree.gen";
 
 /** The console's router; loaders find the query cache in its context. Tests give a history of their own. */

@@ -1,14 +1,11 @@
-import { ActionIcon, Anchor, Drawer } from "@mantine/core";
-import { useDisclosure } from "@mantine/hooks";
+import { Anchor } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
-import { Link, Outlet, useRouterState } from "@tanstack/react-router";
-import { Menu, ShieldCheck } from "lucide-react";
-import { useEffect } from "react";
+import { Link, Outlet } from "@tanstack/react-router";
+import { ShieldCheck } from "lucide-react";
 
 import { sessionQuery } from "@/shared/api/queries";
-import { BrandMark } from "@/shared/ui/BrandMark";
+import { ConsoleFrame } from "@/shared/ui/ConsoleFrame";
 import { Notice } from "@/shared/ui/Notice";
-import classes from "./ConsoleLayout.module.css";
 import { Sidebar } from "./Sidebar";
 
 /** Tells whoever is shut out of an account what to do. */
@@ -27,44 +24,12 @@ function ShutOut() {
   );
 }
 
-/** The frame of every signed-in page: navigation at the side, in a drawer where it is narrow. */
+/** What is around every signed-in page. */
 export function ConsoleLayout() {
-  const [opened, drawer] = useDisclosure(false);
-  const pathname = useRouterState({ select: (state) => state.location.pathname });
-  const { close } = drawer;
-  useEffect(() => close(), [pathname, close]);
-
   return (
-    <div className={classes["frame"]}>
-      <a href="#content" className={classes["skip"]}>
-        Skip to content
-      </a>
-      <nav className={classes["topbar"]} aria-label="Top bar">
-        <ActionIcon variant="subtle" color="gray" size="lg" aria-label="Open navigation" onClick={drawer.open}>
-          <Menu size={20} aria-hidden />
-        </ActionIcon>
-        <Link to="/" className={classes["home"]} aria-label="Signalbox, home">
-          <BrandMark named size={26} />
-        </Link>
-      </nav>
-      <aside className={classes["side"]}>
-        <Sidebar />
-      </aside>
-      <Drawer.Root
-        opened={opened}
-        onClose={close}
-        size={288}
-        styles={{ content: { background: "var(--sb-surface)" } }}
-      >
-        <Drawer.Overlay />
-        <Drawer.Content aria-label="Navigation">
-          <Sidebar onClose={close} />
-        </Drawer.Content>
-      </Drawer.Root>
-      <main id="content" className={classes["content"]} tabIndex={-1}>
-        <ShutOut />
-        <Outlet />
-      </main>
-    </div>
+    <ConsoleFrame Side={Sidebar}>
+      <ShutOut />
+      <Outlet />
+    </ConsoleFrame>
   );
 }

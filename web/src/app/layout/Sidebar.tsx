@@ -1,13 +1,11 @@
-import { ActionIcon } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { Link, useParams } from "@tanstack/react-router";
-import { ChartNoAxesCombined, Gauge, KeyRound, KeySquare, Rocket, ScrollText, Settings, ShieldCheck, Ticket, Users, Waypoints, X } from "lucide-react";
+import { ChartNoAxesCombined, Gauge, KeyRound, KeySquare, Rocket, ScrollText, Settings, ShieldCheck, Ticket, Users, Waypoints } from "lucide-react";
 
 import { mayManage } from "@/shared/access";
 import { sessionQuery, tenantsQuery } from "@/shared/api/queries";
-import { BrandMark } from "@/shared/ui/BrandMark";
+import { navGroup, navLink, SideNav } from "@/shared/ui/SideNav";
 import { AccountMenu } from "./AccountMenu";
-import classes from "./Sidebar.module.css";
 import { TenantSwitcher } from "./TenantSwitcher";
 
 const pages = [
@@ -28,7 +26,7 @@ const accountPages = [
 ] as const;
 
 /** Brand, tenant, pages and account, from top to bottom. `onClose` is given inside a drawer. */
-export function Sidebar({ onClose }: { onClose?: () => void }) {
+export function Sidebar({ onClose }: { onClose?: (() => void) | undefined }) {
   const { tenant, account: chosen } = useParams({ strict: false });
   const { data: session } = useQuery(sessionQuery());
   const { data: all } = useQuery(tenantsQuery());
@@ -36,51 +34,37 @@ export function Sidebar({ onClose }: { onClose?: () => void }) {
   // The account that the page is about; else that of the tenant, else the only one.
   const account = session?.accounts.find(({ id }) => id === (chosen ?? ofTenant)) ?? session?.accounts[0];
   return (
-    <div className={classes["sidebar"]}>
-      <div className={classes["brand"]}>
-        <Link to="/" className={classes["home"]} aria-label="Signalbox, home">
-          <BrandMark named />
-        </Link>
-        {onClose && (
-          <ActionIcon variant="subtle" color="gray" aria-label="Close navigation" onClick={onClose}>
-            <X size={18} aria-hidden />
-          </ActionIcon>
-        )}
-      </div>
-      <TenantSwitcher current={tenant} />
-      <nav aria-label="Console" className={classes["nav"]}>
-        {tenant &&
-          pages.map(({ label, to, icon: Icon }) => (
+    <SideNav onClose={onClose} top={<TenantSwitcher current={tenant} />} foot={<AccountMenu />}>
+      {tenant &&
+        pages.map(({ label, to, icon: Icon }) => (
+          <Link
+            key={label}
+            to={to}
+            params={{ tenant }}
+            activeOptions={{ exact: true, includeSearch: false }}
+            className={navLink}
+          >
+            <Icon size={18} aria-hidden />
+            {label}
+          </Link>
+        ))}
+      {account && (
+        <>
+          <p className={navGroup}>{account.name}</p>
+          {accountPages.filter(({ label }) => label !== "Audit log" || mayManage(account.role)).map(({ label, to, icon: Icon }) => (
             <Link
               key={label}
               to={to}
-              params={{ tenant }}
+              params={{ account: account.id }}
               activeOptions={{ exact: true, includeSearch: false }}
-              className={classes["link"]}
+              className={navLink}
             >
               <Icon size={18} aria-hidden />
               {label}
             </Link>
           ))}
-        {account && (
-          <>
-            <p className={classes["group"]}>{account.name}</p>
-            {accountPages.filter(({ label }) => label !== "Audit log" || mayManage(account.role)).map(({ label, to, icon: Icon }) => (
-              <Link
-                key={label}
-                to={to}
-                params={{ account: account.id }}
-                activeOptions={{ exact: true, includeSearch: false }}
-                className={classes["link"]}
-              >
-                <Icon size={18} aria-hidden />
-                {label}
-              </Link>
-            ))}
-          </>
-        )}
-      </nav>
-      <AccountMenu />
-    </div>
+        </>
+      )}
+    </SideNav>
   );
 }

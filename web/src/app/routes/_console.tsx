@@ -1,7 +1,7 @@
 import { createFileRoute, redirect } from "@tanstack/react-router";
 
 import { ConsoleLayout } from "../layout/ConsoleLayout";
-import { RootError } from "../layout/RouteError";
+import { RootError } from "@/shared/ui/RouteError";
 import { toProblem } from "@/shared/api/problem";
 import { sessionQuery, tenantsQuery } from "@/shared/api/queries";
 

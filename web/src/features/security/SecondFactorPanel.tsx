@@ -10,9 +10,9 @@ import { formProblem } from "@/shared/api/problem";
 import { CopyField } from "@/shared/ui/CopyField";
 import { Notice } from "@/shared/ui/Notice";
 import { Panel } from "@/shared/ui/Page";
+import { QrCode } from "@/shared/ui/QrCode";
 import { ErrorState, FormAlert, SkeletonRows } from "@/shared/ui/states";
 import { Tag } from "@/shared/ui/Tag";
-import { QrCode } from "./QrCode";
 
 const secondFactorQuery = () => query.queryOptions("get", "/v1/user/second-factor", {});
 const fields = { password: "password", code: "code" } as const;

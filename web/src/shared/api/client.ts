@@ -1,49 +1,5 @@
-import createFetchClient from "openapi-fetch";
-import createQueryClient from "openapi-react-query";
-
-import { problemFromResponse, unreachable } from "./problem";
+import { connect } from "./connect";
 import type { paths } from "./schema";
 
-/** The control plane, at the origin that served the console. */
-export const api = createFetchClient<paths>({
-  baseUrl: window.location.origin,
-  // Looked up at each call, so that tests may replace it.
-  fetch: (request) => globalThis.fetch(request),
-});
-
-// Lists come in pages. The console shows them whole: what it asks for without
-// naming a size is read to its end.
-const morePages = 60;
-
-async function wholeList(request: Request, first: Response): Promise<Response> {
-  const url = new URL(request.url);
-  if (request.method !== "GET" || url.searchParams.has("limit")) return first;
-  if (!first.headers.get("Content-Type")?.startsWith("application/json")) return first;
-  const whole: Record<string, unknown> = await first.clone().json();
-  if (typeof whole["next_cursor"] !== "string") return first;
-  url.searchParams.set("limit", "200");
-  for (let page = 0; page < morePages && typeof whole["next_cursor"] === "string"; page++) {
-    url.searchParams.set("cursor", whole["next_cursor"]);
-    const response = await globalThis.fetch(new Request(url, request));
-    if (!response.ok) throw await problemFromResponse(response);
-    const next: Record<string, unknown> = await response.json();
-    for (const [name, things] of Object.entries(next)) {
-      const before = whole[name];
-      if (Array.isArray(things) && Array.isArray(before)) whole[name] = [...before, ...things];
-    }
-    whole["next_cursor"] = next["next_cursor"];
-  }
-  return new Response(JSON.stringify(whole), { status: first.status, headers: first.headers });
-}
-
-// Every failure leaves the client as a ProblemError: callers read `data` only.
-api.use({
-  async onResponse({ request, response }) {
-    if (!response.ok) throw await problemFromResponse(response);
-    return wholeList(request, response);
-  },
-  onError: ({ error }) => (error instanceof Error && error.name === "AbortError" ? error : unreachable()),
-});
-
-/** Hooks and query options over `api`, typed by the OpenAPI document. */
-export const query = createQueryClient(api);
+/** The control plane, and hooks and query options over it; typed by its OpenAPI document. */
+export const { api, query } = connect<paths>();

@@ -1,6 +1,6 @@
 import { createFileRoute, notFound, Outlet } from "@tanstack/react-router";
 
-import { NotFound } from "../../layout/RouteError";
+import { NotFound } from "@/shared/ui/RouteError";
 import { sessionQuery } from "@/shared/api/queries";
 
 export const Route = createFileRoute("/_console/accounts/$account")({

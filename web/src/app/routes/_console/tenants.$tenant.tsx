@@ -2,7 +2,7 @@ import { useSuspenseQuery } from "@tanstack/react-query";
 import { createFileRoute, notFound, Outlet } from "@tanstack/react-router";
 import { useEffect } from "react";
 
-import { NotFound } from "../../layout/RouteError";
+import { NotFound } from "@/shared/ui/RouteError";
 import { toProblem } from "@/shared/api/problem";
 import { tenantQuery } from "@/shared/api/queries";
 import { rememberTenant } from "@/shared/lib/lastTenant";

@@ -1,18 +1,17 @@
 import { MantineProvider } from "@mantine/core";
 import { Notifications } from "@mantine/notifications";
 import { QueryClientProvider, type QueryClient } from "@tanstack/react-query";
-import { RouterProvider } from "@tanstack/react-router";
+import type { ReactNode } from "react";
 
-import type { createConsoleRouter } from "./router";
-import { colorSchemeManager, cssVariables, theme } from "./theme/theme";
+import { colorSchemeManager, cssVariables, theme } from "../theme/theme";
 
 interface Props {
   queryClient: QueryClient;
-  router: ReturnType<typeof createConsoleRouter>;
+  children: ReactNode;
 }
 
-/** Everything that the pages stand on. */
-export function Providers({ queryClient, router }: Props) {
+/** Everything that the pages stand on, but for their router. */
+export function Providers({ queryClient, children }: Props) {
   return (
     <MantineProvider
       theme={theme}
@@ -21,9 +20,7 @@ export function Providers({ queryClient, router }: Props) {
       defaultColorScheme="auto"
     >
       <Notifications position="bottom-right" />
-      <QueryClientProvider client={queryClient}>
-        <RouterProvider router={router} />
-      </QueryClientProvider>
+      <QueryClientProvider client={queryClient}>{children}</QueryClientProvider>
     </MantineProvider>
   );
 }

@@ -1,6 +1,6 @@
 import { Skeleton } from "@mantine/core";
 
-import { SkeletonRows } from "@/shared/ui/states";
+import { SkeletonRows } from "./states";
 import classes from "./PagePending.module.css";
 
 /** Stands where a page will be, in the page's own measures. */

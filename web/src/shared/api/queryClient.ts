@@ -1,11 +1,13 @@
-import { MutationCache, QueryCache, QueryClient } from "@tanstack/react-query";
+import { MutationCache, QueryCache, QueryClient, type QueryKey } from "@tanstack/react-query";
 
-import { sessionQuery } from "@/shared/api/queries";
-import { toProblem } from "@/shared/api/problem";
+import { toProblem } from "./problem";
 
-/** The cache of what the server said. `onSignedOut` runs when any request finds the session gone. */
-export function createQueryClient(onSignedOut: () => void): QueryClient {
-  const sessionKey = JSON.stringify(sessionQuery().queryKey);
+/**
+ * The cache of what the server said. `onSignedOut` runs when any request finds the session gone, but for the one
+ * of the key `session`, which asks who is signed in.
+ */
+export function createQueryClient(session: QueryKey, onSignedOut: () => void): QueryClient {
+  const sessionKey = JSON.stringify(session);
   const onError = (error: unknown, key?: string) => {
     // Asking who is signed in may well be answered by "nobody".
     if (toProblem(error).status === 401 && key !== sessionKey) onSignedOut();

@@ -3,8 +3,8 @@ import { Link, useRouter, type ErrorComponentProps } from "@tanstack/react-route
 import { Compass, CircleAlert, Lock } from "lucide-react";
 import type { ReactNode } from "react";
 
-import { toProblem } from "@/shared/api/problem";
-import { useDocumentTitle } from "@/shared/lib/useDocumentTitle";
+import { toProblem } from "../api/problem";
+import { useDocumentTitle } from "../lib/useDocumentTitle";
 import classes from "./RouteError.module.css";
 
 /** What a route shows instead of itself when it could not be opened. */
