@@ -1,6 +1,7 @@
 package adminapi_test
 
 import (
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -12,9 +13,11 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/signalbox/signalbox/adminapi"
 	"github.com/signalbox/signalbox/tenants"
@@ -192,11 +195,48 @@ func sample(random *rand.Rand, all []attack, n int) []attack {
 	return append(kept, all[len(all)-1])
 }
 
-// Every operation of the document, called by every kind of caller with good, bad and
-// hostile input that is made of the document. What is sent is the same in each run.
+// statements are the texts of all statements, with what is bound to them left out.
+type statements struct {
+	mu   sync.Mutex
+	seen map[string]bool
+}
+
+func (s *statements) add(sql string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seen[sql] = true
+}
+
+// TraceQueryStart implements pgx.QueryTracer.
+func (s *statements) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+	s.add(data.SQL)
+	return ctx
+}
+
+// TraceQueryEnd implements pgx.QueryTracer.
+func (*statements) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+// TraceBatchStart implements pgx.BatchTracer.
+func (s *statements) TraceBatchStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceBatchStartData) context.Context {
+	for _, q := range data.Batch.QueuedQueries {
+		s.add(q.SQL)
+	}
+	return ctx
+}
+
+// TraceBatchQuery implements pgx.BatchTracer.
+func (*statements) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData) {}
+
+// TraceBatchEnd implements pgx.BatchTracer.
+func (*statements) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData) {}
+
+// SEC-28: every operation of the document, called by every kind of caller with good, bad
+// and hostile input that is made of the document, in paths, queries, headers and bodies.
+// What is sent is the same in each run. None of it becomes part of a statement.
 func TestContract(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, settings{})
+	said := &statements{seen: make(map[string]bool)}
+	w := newWorld(t, settings{tracer: said})
 	ada, acme := w.signUp("ada@example.com", "acme")
 	w.verified(acme)
 	account, tenant := acme.at("account", "id"), acme.at("tenant", "id")
@@ -257,6 +297,16 @@ func TestContract(t *testing.T) {
 	})
 	if strings.Contains(w.logs.String(), `"level":"ERROR"`) {
 		t.Errorf("bad input was logged as our error")
+	}
+	for sql := range said.seen {
+		for _, planted := range []string{"DROP TABLE tenants", "1=1", "OR 1", "7*7", "alert(", "etc/hosts", "jndi", "X-Injected", "ada@example.com", account, tenant} {
+			if strings.Contains(sql, planted) {
+				t.Errorf("a statement has %q in its text: %s", planted, sql)
+			}
+		}
+	}
+	if len(said.seen) < 50 {
+		t.Errorf("only %d statements were seen", len(said.seen))
 	}
 	t.Logf("%d requests", sent)
 }

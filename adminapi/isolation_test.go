@@ -192,29 +192,138 @@ func TestOperations_on_anothers_account_find_nothing(t *testing.T) {
 	want(t, mallory.call("POST", "/v1/api-tokens", map[string]any{"name": "Mine", "account_id": account}), http.StatusNotFound, "not_found")
 }
 
-// SEC-31: what is another account's, named below the caller's own.
+// theirs makes one of everything that has an id in the account of ada, and returns the
+// ids by the names of the parameters that take them.
+func (w *world) theirs(ada *client, acme answer) map[string]string {
+	w.t.Helper()
+	w.verified(acme)
+	account, tenant, user := acme.at("account", "id"), acme.at("tenant", "id"), acme.at("user", "id")
+	made := func(a answer, path ...string) string {
+		if a.at(path...) == "" {
+			w.t.Fatalf("answered %d: %s", a.status, a.text)
+		}
+		return a.at(path...)
+	}
+	w.exec("INSERT INTO identities (id, user_id, issuer, subject, email, created_at) VALUES ('theirs', $1, 'https://id.example.com', '1', 'ada@example.com', now())", user)
+	w.upstreams.deliveries = map[tenants.ID][]tenants.Delivery{tenants.ID(tenant): {{ID: "5-5", Hub: "canary", Mode: tenants.UpstreamNative, Outcome: "failed"}}}
+	status(w.t, ada.call("PUT", "/v1/tenants/acme/hubs/canary", map[string]any{}), http.StatusCreated)
+	status(w.t, ada.call("PATCH", "/v1/tenants/acme/hubs/canary", map[string]any{"handler": "broadcast"}), http.StatusOK)
+	status(w.t, ada.call("PATCH", "/v1/tenants/acme", map[string]any{"name": "canary"}), http.StatusOK)
+	return map[string]string{
+		"user": user, "hub": "canary", "version": "2", "delivery": "5-5", "identity": "theirs",
+		"session":    made(ada.call("GET", "/v1/session", nil), "id"),
+		"invitation": made(ada.call("POST", "/v1/accounts/"+account+"/invitations", map[string]any{"email": "canary@example.com", "role": "viewer"}), "id"),
+		"api_token":  made(ada.call("POST", "/v1/api-tokens", map[string]any{"name": "canary"}), "api_token", "id"),
+		"domain":     made(ada.call("POST", "/v1/tenants/acme/domains", map[string]any{"domain": "canary.example.com"}), "id"),
+		"issuer":     made(ada.call("POST", "/v1/tenants/acme/issuers", issuerBody), "id"),
+		"revocation": made(ada.call("POST", "/v1/tenants/acme/revocations", map[string]any{"kind": "user", "value": "canary"}), "id"),
+	}
+}
+
+// SEC-31: every id of what another account has, in the path below the caller's own
+// account and tenant, in queries, as a cursor and in bodies. An operation that takes an
+// id of a new kind has no row here, and fails.
 func TestOperations_find_nothing_of_another_account_below_ones_own(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, settings{})
 	ada, acme := w.signUp("ada@example.com", "acme")
-	w.verified(acme)
+	theirs := w.theirs(ada, acme)
 	mallory, evil := w.signUp("mallory@example.com", "evil")
-	invited := ada.call("POST", "/v1/accounts/"+acme.at("account", "id")+"/invitations", map[string]any{"email": "bob@example.com", "role": "viewer"})
-	token := ada.call("POST", "/v1/api-tokens", map[string]any{"name": "CI"})
-	session := ada.call("GET", "/v1/session", nil)
-	own := "/v1/accounts/" + evil.at("account", "id")
-	for _, row := range []struct{ method, path string }{
-		{"DELETE", own + "/members/" + acme.at("user", "id")}, {"DELETE", own + "/invitations/" + invited.at("id")},
-		{"POST", own + "/invitations/" + invited.at("id") + "/resend"}, {"DELETE", own + "/api-tokens/" + token.at("api_token", "id")},
-		{"DELETE", "/v1/api-tokens/" + token.at("api_token", "id")}, {"DELETE", "/v1/sessions/" + session.at("id")},
-	} {
-		want(t, mallory.call(row.method, row.path, nil), http.StatusNotFound, "not_found")
+	w.verified(evil)
+	spec, err := adminapi.Spec()
+	if err != nil {
+		t.Fatal(err)
 	}
-	want(t, mallory.call("PATCH", own+"/members/"+acme.at("user", "id"), map[string]any{"role": "viewer"}), http.StatusNotFound, "not_found")
-	for path, id := range map[string]string{"/members": acme.at("user", "id"), "/invitations": invited.at("id"), "/api-tokens": token.at("api_token", "id")} {
-		if a := ada.call("GET", "/v1/accounts/"+acme.at("account", "id")+path, nil); !strings.Contains(a.text, id) {
-			t.Errorf("%s is gone: %s", id, a.text)
+	// Words that are the same for everybody; hubs are there from their first change on.
+	words, makes := []string{"account", "tenant", "slot", "limit"}, []string{"getHub", "putHub", "patchHub"}
+	lists := []string{
+		"/v1/accounts/" + acme.at("account", "id"), "/v1/accounts/" + acme.at("account", "id") + "/members", "/v1/accounts/" + acme.at("account", "id") + "/invitations", "/v1/sessions", "/v1/api-tokens",
+		"/v1/user/identities", "/v1/tenants/acme", "/v1/tenants/acme/hubs", "/v1/tenants/acme/domains", "/v1/tenants/acme/issuers", "/v1/tenants/acme/revocations", "/v1/tenants/acme/keys",
+	}
+	seen := func() (all string) {
+		for _, path := range lists {
+			all += status(t, ada.call("GET", path, nil), http.StatusOK).text + "\n"
 		}
+		return all
+	}
+	queries := map[string][]string{
+		"actor": {theirs["user"]}, "tenant": {acme.at("tenant", "id"), "acme"}, "hub": {"canary"}, "action": {"tenant.created"}, "number": {"1"}, "hash": {strings.Repeat("0", 64)},
+	}
+	harmless := []string{"cursor", "limit", "from", "to", "step", "kind", "format", "by", "at", "event", "outcome", "code", "state", "error"}
+	leaks := func(a answer) bool {
+		for _, id := range append(slices.Collect(maps.Values(theirs)), acme.at("account", "id"), acme.at("tenant", "id"), "ada@example.com") {
+			if len(id) > 5 && strings.Contains(a.text, id) {
+				return true
+			}
+		}
+		return false
+	}
+	before := seen()
+	for kind, id := range theirs {
+		if !strings.Contains(before, id) && kind != "version" && kind != "delivery" {
+			t.Errorf("there is no %s %s: %s", kind, id, before)
+		}
+	}
+	eachOperation(t, func(o operation) {
+		own := func(path string) string { return address(path, evil.at("account", "id"), "evil") }
+		t.Run(o.id, func(t *testing.T) {
+			path, foreign := o.path, false
+			for part := range strings.SplitSeq(o.path, "/") {
+				name, ok := strings.CutPrefix(strings.TrimSuffix(part, "}"), "{")
+				if !ok || slices.Contains(words, name) {
+					continue
+				}
+				if theirs[name] == "" {
+					t.Fatalf("the path takes an id of a kind that isn't known: %s", name)
+				}
+				path, foreign = strings.Replace(path, part, theirs[name], 1), true
+			}
+			if foreign && !slices.Contains(makes, o.id) {
+				a := mallory.call(o.method, own(path)+o.query, o.body)
+				// A list of what a hub of one's own has not is empty, not missing.
+				if a.status != http.StatusNotFound && (o.method != http.MethodGet || leaks(a)) {
+					t.Errorf("answered %d: %s", a.status, a.text)
+				}
+			}
+			op := spec.Paths.Find(o.path).GetOperation(o.method)
+			for _, p := range op.Parameters {
+				if p.Value.In != openapi3.ParameterInQuery {
+					continue
+				}
+				if queries[p.Value.Name] == nil && !slices.Contains(harmless, p.Value.Name) {
+					t.Errorf("the query takes something that isn't known: %s", p.Value.Name)
+				}
+				values := queries[p.Value.Name]
+				if p.Value.Name == "cursor" && o.method == http.MethodGet {
+					if next := ada.call("GET", address(o.path, acme.at("account", "id"), "acme")+"?limit=1", nil).at("next_cursor"); next != "" {
+						values = []string{next}
+					}
+				}
+				for _, v := range values {
+					query := "?" + p.Value.Name + "=" + url.QueryEscape(v)
+					if o.query != "" {
+						query = o.query + "&" + query[1:]
+					}
+					if a := mallory.call(o.method, own(o.path)+query, nil); leaks(a) {
+						t.Errorf("?%s=%s shows what is another's: %s", p.Value.Name, v, a.text)
+					}
+				}
+			}
+			if op.RequestBody == nil {
+				return
+			}
+			for name := range op.RequestBody.Value.Content.Get("application/json").Schema.Value.Properties {
+				switch {
+				case name == "account_id":
+					want(t, mallory.call(o.method, own(o.path), map[string]any{"name": "Mine", name: acme.at("account", "id")}), http.StatusNotFound, "not_found")
+				case strings.HasSuffix(name, "_id") && name != "user_id": // of a tenant's own users
+					t.Errorf("the body takes an id of a kind that isn't known: %s", name)
+				}
+			}
+		})
+	})
+	if after := seen(); after != before || len(w.upstreams.replayed) > 0 {
+		t.Errorf("something was changed, or sent: %v\n%s\n%s", w.upstreams.replayed, before, after)
 	}
 }
 
@@ -326,6 +435,7 @@ func TestOperations_take_no_field_that_is_not_the_callers_to_say(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	before := w.state()
 	eachOperation(t, func(o operation) {
 		if o.body == nil {
 			return
@@ -353,4 +463,7 @@ func TestOperations_take_no_field_that_is_not_the_callers_to_say(t *testing.T) {
 			}
 		})
 	})
+	if after := w.state(); after != before {
+		t.Errorf("something was changed: %v", differences(before, after))
+	}
 }

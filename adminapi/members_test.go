@@ -1,6 +1,8 @@
 package adminapi_test
 
 import (
+	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -32,6 +34,17 @@ func TestInvitation_of_a_new_person(t *testing.T) {
 	made := status(t, ada.call("POST", base+"/invitations", invite), http.StatusCreated)
 	want(t, ada.call("POST", base+"/invitations", map[string]any{"email": "bob@EXAMPLE.com", "role": "viewer"}), http.StatusConflict, "already_invited")
 	want(t, ada.call("POST", base+"/invitations", map[string]any{"email": "ADA@example.com", "role": "viewer"}), http.StatusConflict, "already_member")
+	// SEC-39: an address that has a user and one that has none are invited in the same way.
+	w.signUp("carol@example.com", "carol")
+	told := func(email string) (answer, string) {
+		a := status(t, ada.call("POST", base+"/invitations", map[string]any{"email": email, "role": "viewer"}), http.StatusCreated)
+		names := slices.DeleteFunc(slices.Sorted(maps.Keys(a.header)), func(name string) bool { return name == "Content-Length" })
+		return a, fmt.Sprint(slices.Sorted(maps.Keys(a.body)), names, a.header.Get("RateLimit-Policy"), a.header.Values("Content-Type"))
+	}
+	_, known := told("carol@example.com")
+	if _, unknown := told("nobody@example.com"); known != unknown {
+		t.Errorf("answers differ: %s and %s", known, unknown)
+	}
 	m, first := w.mailTo("Bob@example.com")
 	if !strings.Contains(m.Text, "ada@example.com invites you") || !strings.Contains(m.HTML, m.Link) || !strings.HasPrefix(m.Link, "https://console.example.com/invitation?token=") {
 		t.Errorf("mail = %+v", m)

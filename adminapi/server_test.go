@@ -103,6 +103,7 @@ type settings struct {
 	outbound          outbound.Policy
 	confirmSignUps    bool
 	requestsPerMinute int // 0 = as many as a test asks for
+	tracer            pgx.QueryTracer
 }
 
 // thisMachine lets issuers be where tests run them.
@@ -112,7 +113,7 @@ func sealingKey(b byte) []byte { return bytes.Repeat([]byte{b}, tenants.SealingK
 
 func newWorld(t *testing.T, s settings) *world {
 	t.Helper()
-	pool, err := postgres.Open(t.Context(), testenv.Postgres(t), nil)
+	pool, err := postgres.Open(t.Context(), testenv.Postgres(t), s.tracer)
 	if err != nil {
 		t.Fatal(err)
 	}

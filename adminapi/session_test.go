@@ -3,7 +3,9 @@ package adminapi_test
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -65,6 +67,8 @@ func TestSession_tokens_change_with_every_sign_in_and_end_at_the_server(t *testi
 	}
 }
 
+// SEC-36, SEC-40, SEC-43: what a session's cookie is bound to, and the headers of answers
+// with secrets in them.
 func TestCookie_and_headers_in_production(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, settings{production: true})
@@ -91,11 +95,12 @@ func TestCookie_and_headers_in_production(t *testing.T) {
 	want(t, w.browser().call("GET", "/v1/dev/mailbox", nil), http.StatusNotFound, "not_found")
 }
 
-// SEC-37.
+// SEC-37: every change, as a browser sends it from another site, as what forms can send,
+// and, for browsers that don't say from where, as what forms can send alone.
 func TestRequests_from_another_site_are_refused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, settings{})
-	c, _ := w.signUp("ada@example.com", "acme")
+	c, acme := w.signUp("ada@example.com", "acme")
 	for name, headers := range map[string][]string{
 		"cross-site":           {"Sec-Fetch-Site", "cross-site"},
 		"a sibling domain":     {"Sec-Fetch-Site", "same-site"},
@@ -108,6 +113,21 @@ func TestRequests_from_another_site_are_refused(t *testing.T) {
 			want(t, c.call("DELETE", "/v1/tenants/acme", nil, headers...), http.StatusForbidden, "cross_origin")
 		})
 	}
+	eachOperation(t, func(o operation) {
+		if o.method == http.MethodGet {
+			return
+		}
+		t.Run(o.id, func(t *testing.T) {
+			at := o.at(acme.at("account", "id"), "acme")
+			want(t, c.call(o.method, at, o.body, "Sec-Fetch-Site", "cross-site"), http.StatusForbidden, "cross_origin")
+			if o.body == nil {
+				return
+			}
+			for _, media := range []string{"text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"} {
+				want(t, c.call(o.method, at, o.body, "Content-Type", media), http.StatusUnsupportedMediaType, "unsupported_media_type")
+			}
+		})
+	})
 	if a := c.call("PATCH", "/v1/tenants/acme", `{"name":"Mine"}`, "Origin", w.url, "Sec-Fetch-Site", "same-origin"); a.status != http.StatusOK {
 		t.Errorf("the console's own request answered %d: %s", a.status, a.text)
 	}
@@ -154,12 +174,61 @@ func TestSignIn_tells_nothing_and_locks_out(t *testing.T) {
 	if a := attempt("ada@example.com", password); a.status != http.StatusOK {
 		t.Errorf("the right password after the lock-out answered %d: %s", a.status, a.text)
 	}
+	// One address, many callers: the user's bound holds for all of them.
+	offset.Store(int64(40 * time.Minute))
+	from := func(ip, email, password string) int {
+		body := fmt.Sprintf(`{"email":%q,"password":%q}`, email, password)
+		r := httptest.NewRequest("POST", "/v1/session", strings.NewReader(body))
+		r.Header.Set("Content-Type", "application/json")
+		r.RemoteAddr = ip + ":1234"
+		rec := httptest.NewRecorder()
+		w.handler.ServeHTTP(rec, r)
+		return rec.Code
+	}
+	answered := make(map[int]int)
+	for n := range 20 {
+		answered[from(fmt.Sprintf("192.0.2.%d", n), "ada@example.com", "wrong")]++
+	}
+	if answered[http.StatusUnauthorized] != 10 || answered[http.StatusTooManyRequests] != 10 {
+		t.Errorf("of 20 passwords from 20 addresses, answered were %v; want 10 looked at", answered)
+	}
+	if got := from("192.0.2.99", "ada@example.com", password); got != http.StatusTooManyRequests {
+		t.Errorf("the right one from another address answered %d", got)
+	}
 	// One caller, many addresses.
-	offset.Store(int64(time.Hour))
+	offset.Store(int64(24 * time.Hour))
 	for i := range 50 {
 		want(t, attempt(fmt.Sprintf("user%d@example.com", i), "wrong"), http.StatusUnauthorized, "wrong_credentials")
 	}
 	want(t, attempt("user50@example.com", "wrong"), http.StatusTooManyRequests, "rate_limited")
+	// The tokens of mails are guessed as little, by whatever they would open.
+	guesses := []string{"/v1/password-reset/completion", "/v1/email-verification", "/v1/invitations/lookup", "/v1/signup/confirmation"}
+	guess := func(n int) answer {
+		body := map[string]string{"token": fmt.Sprint("guess", n)}
+		if n%4 == 0 {
+			body["password"] = password
+		}
+		return c.call("POST", guesses[n%4], body)
+	}
+	for n := range 50 {
+		want(t, guess(n), http.StatusNotFound, "link_expired")
+	}
+	for n := range 4 {
+		want(t, guess(n), http.StatusTooManyRequests, "rate_limited")
+	}
+	// A token that begins as a real one is told from it by nothing.
+	offset.Store(int64(25 * time.Hour))
+	ada, _ := w.signIn("ada@example.com", password)
+	real := ada.program("", nil).token
+	var texts []string
+	for _, token := range []string{real[:len(real)-1] + "!", real[:len(real)-4], real[:12] + strings.Repeat("a", len(real)-12), "sbt_nothing"} {
+		a := (&client{w: w, http: http.DefaultClient, token: token}).call("GET", "/v1/tenants", nil)
+		want(t, a, http.StatusUnauthorized, "invalid_token")
+		texts = append(texts, strings.Replace(a.text, a.at("request_id"), "", 1))
+	}
+	if slices.Sort(texts); texts[0] != texts[3] {
+		t.Errorf("answers differ: %q", texts)
+	}
 }
 
 func TestSignUp_is_bounded_and_leaves_nothing_behind_when_it_fails(t *testing.T) {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/pquerna/otp/totp"
+
+	"github.com/signalbox/signalbox/tenants"
 )
 
 // SEC-39: a known and an unknown address get the same answers, and only whoever
@@ -111,7 +113,7 @@ func TestPassword_is_reset_once_by_mail_and_ends_all_sessions(t *testing.T) {
 func TestSessions_are_listed_and_ended(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, settings{})
-	first, _ := w.signUp("ada@example.com", "acme")
+	first, acme := w.signUp("ada@example.com", "acme")
 	second := w.browser()
 	const firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 	status(t, second.call("POST", "/v1/session", map[string]any{"email": "ada@example.com", "password": password, "remember": true}, "User-Agent", firefox), http.StatusOK)
@@ -157,6 +159,21 @@ func TestSessions_are_listed_and_ended(t *testing.T) {
 	status(t, long.call("GET", "/v1/session", nil), http.StatusOK)
 	w.exec("UPDATE sessions SET seen_at = now() - interval '15 days'")
 	want(t, long.call("GET", "/v1/session", nil), http.StatusUnauthorized, "unauthenticated")
+	// However much it is used, it ends when its time is over.
+	used, _ := w.signIn("ada@example.com", "another password")
+	status(t, used.call("GET", "/v1/session", nil), http.StatusOK)
+	w.exec("UPDATE sessions SET expiry = now() - interval '1 second', seen_at = now()")
+	want(t, used.call("GET", "/v1/session", nil), http.StatusUnauthorized, "unauthenticated")
+	// A session may do what its user's role may, from one request to the next.
+	ada, _ := w.signIn("ada@example.com", "another password")
+	bob := w.member("bob@example.com", acme.at("account", "id"), tenants.Admin)
+	status(t, bob.call("POST", "/v1/tenants/acme/keys/primary/regenerate", map[string]any{}), http.StatusOK)
+	member := "/v1/accounts/" + acme.at("account", "id") + "/members/" + bob.call("GET", "/v1/session", nil).at("user", "id")
+	status(t, ada.call("PATCH", member, map[string]any{"role": "viewer"}), http.StatusOK)
+	want(t, bob.call("POST", "/v1/tenants/acme/keys/primary/regenerate", map[string]any{}), http.StatusForbidden, "forbidden")
+	status(t, bob.call("GET", "/v1/tenants/acme", nil), http.StatusOK)
+	status(t, ada.call("DELETE", member, nil), http.StatusNoContent)
+	want(t, bob.call("GET", "/v1/tenants/acme", nil), http.StatusNotFound, "not_found")
 }
 
 func TestEmail_changes_when_the_new_address_is_proved(t *testing.T) {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -231,6 +233,24 @@ func TestRoutes_want_a_token(t *testing.T) {
 	})
 }
 
+// took lists the names that reached the hub chat.
+func (s *service) took() (all []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.entries["chat"] {
+		all = append(append(append(all, e.Groups...), e.Users...), e.Connections...)
+	}
+	for _, q := range s.queries {
+		all = append(all, q.Name, q.User)
+	}
+	for _, q := range s.lists {
+		all = append(all, q.Group, q.User, q.Connection)
+	}
+	return all
+}
+
+// SEC-28: names that hold what breaks something elsewhere are refused by name, and those
+// that are only odd stay what they are.
 func TestRoutes_refuse_bad_names(t *testing.T) {
 	eachRoute(t, func(t *testing.T, s *service, r route) {
 		for segment, name := range map[string]string{"/chat": "hub", "/u": "user", "/g": "group", "/c": "connection", "/s": "stream"} {
@@ -239,6 +259,21 @@ func TestRoutes_refuse_bad_names(t *testing.T) {
 				continue
 			}
 			bad := []string{"%20", "%20%09", strings.Repeat("x", 1025), "%ff"}
+			if name != "stream" { // which is in frames alone
+				bad = append(bad, "a%00b", "a%0d%0aX-Injected:%20yes")
+				odd := "..%2f..%2fetc%27%3B%20DROP%20TABLE%20tenants%3B--%7B%7B7*7%7D%7D%252e$where%5B%5B__proto__%3Csvg%20onload=x%3E"
+				s := newService(t)
+				w := s.do(request(r.method, r.path[:at]+"/"+odd+r.path[at+len(segment):], r.body()))
+				plain, err := url.PathUnescape(odd)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if name == "hub" { // whose names are words
+					refused(t, w, r.method, http.StatusBadRequest, "invalid", name)
+				} else if !slices.Contains(s.took(), plain) {
+					t.Errorf("the %s %s is taken for %q", name, plain, s.took())
+				}
+			}
 			for _, value := range bad {
 				path := r.path[:at] + "/" + value + r.path[at+len(segment):]
 				refused(t, s.do(request(r.method, path, r.body())), r.method, http.StatusBadRequest, "invalid", name)
@@ -316,6 +351,7 @@ func TestRoutes_say_when_the_bus_is_away(t *testing.T) {
 	}
 }
 
+// SEC-28: bodies of other types than they say, too large, too deep, and numbers as text.
 func TestRoutes_that_take_messages_check_them(t *testing.T) {
 	eachRoute(t, func(t *testing.T, s *service, r route) {
 		if !r.send {

@@ -35,14 +35,18 @@ func TestOrigins(t *testing.T) {
 	})
 	t.Run("SEC-30 other origins are refused everywhere", func(t *testing.T) {
 		for _, origin := range []string{
-			"https://evil.example", "null", "https://good.example.evil.com", "http://good.example", "https://good.example:8443",
+			"https://evil.example", "null", "https://good.example.evil.com", "http://good.example", "https://good.example:8443", "https://good.example/", "https://a@good.example", "good.example", "*",
+			"https://xn--god-5ja.example", "https://go\u043ed.example", "https://goｏd.example", "https://good.example.", "https://good.example https://evil.example", "https://sub.good.example",
 		} {
 			for _, m := range []string{"GET", "POST", "DELETE", "OPTIONS"} {
 				a := s.do(m, "", "?id=x", "", header{"Origin": origin, "Access-Control-Request-Method": "POST"})
-				if a.status != 403 || a.header.Get("Access-Control-Allow-Origin") != "" {
+				if a.status != 403 || a.header.Get("Access-Control-Allow-Origin") != "" || a.header.Get("Access-Control-Allow-Credentials") != "" || !strings.Contains(a.header.Get("Vary"), "Origin") {
 					t.Errorf("%s from %s: answered %d %v", m, origin, a.status, a.header)
 				}
 			}
+			query := "?id=" + s.negotiate("").ConnectionToken
+			s.do("GET", "", query, "", header{"Origin": origin, "Accept": "text/event-stream"}).want(t, 403, "This origin is not allowed.")
+			s.do("GET", "", query, "", header{"Origin": origin}).want(t, 403, "This origin is not allowed.")
 			s.do("POST", "/negotiate", "", "", header{"Origin": origin}).want(t, 403, "This origin is not allowed.")
 			if _, resp, err := s.dial("", header{"Origin": origin}); err == nil || resp.StatusCode != 403 {
 				t.Errorf("WebSocket from %s: %v, %v", origin, resp, err)
@@ -62,9 +66,17 @@ func TestOrigins(t *testing.T) {
 			if _, resp, err := s.dial("", h); err != nil {
 				t.Errorf("WebSocket from %q: %v, %v", origin, resp, err)
 			}
+			// Whoever says no origin, or an allowed one, needs a token as everybody does.
+			h["Authorization"] = "Bearer nobody"
+			if a := s.do("POST", "/negotiate", "", "", h); a.status != 401 || a.header.Get("Vary") != "Origin" {
+				t.Errorf("%q without a good token: answered %d %v", origin, a.status, a.header)
+			}
+			if _, resp, err := s.dial("", h); err == nil || resp.StatusCode != 401 {
+				t.Errorf("WebSocket from %q without a good token: %v, %v", origin, resp, err)
+			}
 		}
 	})
-	t.Run("without a list every origin is echoed, never a wildcard", func(t *testing.T) {
+	t.Run("SEC-30 without a list every origin is echoed, never a wildcard", func(t *testing.T) {
 		a := open.do("POST", "/negotiate", "", "", header{"Origin": "https://any.example"})
 		if a.header.Get("Access-Control-Allow-Origin") != "https://any.example" {
 			t.Errorf("header is %v", a.header)

@@ -1,14 +1,17 @@
 package transport_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/hubs/protocol"
 )
 
 // connectedStream is an event stream with the handshake done.
@@ -54,6 +57,39 @@ func TestServerSentEvents(t *testing.T) {
 			st.expect(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(string(frame)))
 		}
 	})
+	t.Run("SEC-29 targets, arguments and errors of any text are one event each, and say what they said", func(t *testing.T) {
+		t.Parallel()
+		s := newSite(t, nil)
+		st, _, id := s.connectedStream("")
+		said := func() (m struct {
+			Target, Error string
+			Arguments     []string
+		}) {
+			t.Helper()
+			event, err := st.next()
+			text, ended := strings.CutSuffix(event, "\x1e")
+			if err != nil || !ended || json.Unmarshal([]byte(text), &m) != nil {
+				t.Fatalf("the event is %q, %v", event, err)
+			}
+			return m
+		}
+		texts := []string{"a\rb", "a\nb", "a\r\nb", "a\n\ndata: {\"type\":7}\x1e\n\n", "a\u2028b\u2029c", "\r\nevent: close\r\nid: 1\r\nretry: 0", ":a", "\x00"}
+		for _, text := range texts {
+			argument, err := json.Marshal([]string{text})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.entry(&hubs.Entry{Kind: hubs.SendToAll, Message: &hubs.Broadcast{Target: text, Arguments: protocol.Raw{Encoding: protocol.JSON, Bytes: argument}}})
+			if m := said(); m.Target != text || len(m.Arguments) != 1 || m.Arguments[0] != text {
+				t.Errorf("%q comes as %+v", text, m)
+			}
+		}
+		reason := strings.Join(texts[:6], "")
+		s.entry(&hubs.Entry{Kind: hubs.CloseConnections, Connections: []string{id}, Reason: reason})
+		if m := said(); m.Error != reason {
+			t.Errorf("the reason %q comes as %q", reason, m.Error)
+		}
+	})
 	t.Run("T-18 a very large message comes whole in one event", func(t *testing.T) {
 		t.Parallel()
 		s := newSite(t, nil)
@@ -91,10 +127,16 @@ func TestServerSentEvents(t *testing.T) {
 		until(t, "404 for the spent id", func() bool { return s.do("POST", "", query, "x", nil).status == 404 })
 		s.do("GET", "", query, "", header{"Accept": "text/event-stream"}).want(t, 404, "No Connection with that ID")
 	})
-	t.Run("H-04 MessagePack is refused", func(t *testing.T) {
+	t.Run("H-04 SEC-29 MessagePack is refused, and negotiate offers texts alone", func(t *testing.T) {
 		t.Parallel()
 		s := newSite(t, nil)
-		query := "?id=" + s.negotiate("").ConnectionToken
+		n := s.negotiate("")
+		for _, offer := range n.AvailableTransports {
+			if offer.Transport == "ServerSentEvents" && !slices.Equal(offer.TransferFormats, []string{"Text"}) {
+				t.Errorf("offered %v", offer)
+			}
+		}
+		query := "?id=" + n.ConnectionToken
 		st := s.events(query, nil)
 		s.do("POST", "", query, "{\"protocol\":\"messagepack\",\"version\":1}\x1e", nil)
 		st.expect(`{"error":"Cannot use the 'messagepack' protocol on the current transport. The transport does not support 'Binary' transfer format."}` + "\x1e")
