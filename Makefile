@@ -4,8 +4,10 @@ SHELL := /bin/sh
 
 # Programs built from this checkout.
 BIN := bin
-# The sources of the console; the API's document is one of them.
-WEB_SOURCES = $(shell find web/src web/public web/index.html web/vite.config.ts web/package.json adminapi/openapi.yaml -type f 2>/dev/null)
+# The sources of the consoles; the APIs' documents are some of them.
+WEB_SHARED = $(shell find web/src/shared web/public web/vite.shared.ts web/package.json -type f 2>/dev/null)
+WEB_SOURCES = $(shell find web/src web/index.html web/vite.config.ts adminapi/openapi.yaml -type f 2>/dev/null) $(WEB_SHARED)
+OPERATOR_SOURCES = $(shell find web/operator web/vite.operator.config.ts adminapi/operatorapi/openapi.yaml -type f 2>/dev/null) $(WEB_SHARED)
 NPM_CI := npm ci --no-audit --no-fund --loglevel=error
 GO_TOOL := go tool -modfile=tools/go.mod
 
@@ -18,6 +20,14 @@ dev: ## Run everything on this machine until Ctrl-C; installs what is missing
 	@scripts/ensure.sh dev
 	@$(MAKE) --no-print-directory -j2 build
 	@exec $(BIN)/dev -with-parent $$PPID
+
+NAME ?= Operator
+EMAIL ?= operator@example.com
+.PHONY: operator
+operator: ## Make an operator of a running make dev, or reset one: prints the link; NAME= and EMAIL= say who
+	@test -f $${DEV_DIR:-.dev}/api.env || { echo "make dev isn't running, or not ready yet" >&2; exit 1; }
+	@set -a; . $${DEV_DIR:-.dev}/api.env; set +a; \
+	if $(BIN)/api operator list | cut -f1 | grep -qixF "$(EMAIL)"; then $(BIN)/api operator reset "$(EMAIL)"; else $(BIN)/api operator add "$(NAME)" "$(EMAIL)"; fi
 
 .PHONY: test
 test: ## Run every check and test; ends with the line "N passed, N failed"
@@ -94,11 +104,16 @@ compile:
 	@go build ./cmd/...
 
 .PHONY: web
-web: web/dist/index.html ## Build the console when its sources changed
+web: web/dist/index.html web/dist-operator/index.html ## Build the consoles when their sources changed
 
 web/dist/index.html: web/node_modules/.stamp $(WEB_SOURCES)
 	@echo "building the console"
-	@cd web && npm run --silent build -- --logLevel warn
+	@cd web && npm run --silent build:customer -- --logLevel warn
+	@touch $@
+
+web/dist-operator/index.html: web/node_modules/.stamp $(OPERATOR_SOURCES)
+	@echo "building the operators' console"
+	@cd web && npm run --silent build:operator -- --logLevel warn
 	@touch $@
 
 web/node_modules/.stamp: web/package-lock.json
@@ -139,4 +154,4 @@ fmt: ## Format the Go code
 .PHONY: clean
 clean: ## Remove what was built; keeps .dev with its data
 	rm -rf $(BIN) test-results web/node_modules e2e/node_modules tools/pg/node_modules
-	find web/dist -mindepth 1 ! -name .keep -delete
+	find web/dist web/dist-operator -mindepth 1 ! -name .keep -delete

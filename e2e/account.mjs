@@ -1,6 +1,6 @@
 // The control plane, as a program uses it: a fresh account for each test.
 import assert from "node:assert/strict";
-import { randomBytes } from "node:crypto";
+import { createHmac, randomBytes } from "node:crypto";
 
 /** Calls the control plane; the body of the answer must have the wanted status. */
 export async function call(apiUrl, credentials, method, path, body, want = 200) {
@@ -26,4 +26,15 @@ export async function signUp(apiUrl) {
   const base = body.tenant.endpoint;
   const tenant = { id: body.tenant.id, slug: name, hub: "chat", client_url: token.url, rest_url: base, access_key: body.key.secret };
   return { email, password, session, tenant, token: token.token, signUp: body };
+}
+
+/** The code of an authenticator app (RFC 6238) for now, or some steps later. */
+export function totp(secret, later = 0) {
+  const bits = [...secret].map((c) => "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(c).toString(2).padStart(5, "0")).join("");
+  const key = Buffer.from(bits.match(/.{8}/g).map((byte) => parseInt(byte, 2)));
+  const step = Buffer.alloc(8);
+  step.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000) + later));
+  const mac = createHmac("sha1", key).update(step).digest();
+  const at = mac[19] & 15;
+  return String((mac.readUInt32BE(at) & 0x7fffffff) % 1_000_000).padStart(6, "0");
 }

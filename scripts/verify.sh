@@ -33,6 +33,8 @@ compare adminapi/client/client.gen.go "$fresh/client.gen.go"
 
 (cd web && npx --no-install openapi-typescript ../adminapi/openapi.yaml -o "$fresh/schema.d.ts" >/dev/null)
 compare web/src/shared/api/schema.d.ts "$fresh/schema.d.ts"
+(cd web && npx --no-install openapi-typescript ../adminapi/operatorapi/openapi.yaml -o "$fresh/operator.d.ts" >/dev/null)
+compare web/operator/src/api/schema.d.ts "$fresh/operator.d.ts"
 
 go run ./e2e/conformance/table -o "$fresh"
 compare docs/conformance.md "$fresh/conformance.md"

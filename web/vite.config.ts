@@ -1,8 +1,8 @@
-import { fileURLToPath } from "node:url";
-
 import { tanstackRouter } from "@tanstack/router-plugin/vite";
 import react from "@vitejs/plugin-react";
 import { defineConfig, type ViteUserConfig } from "vitest/config";
+
+import { build, resolve } from "./vite.shared.ts";
 
 // The api that `npm run dev` forwards to; `npm run dev:mock` answers from
 // test/mock instead.
@@ -21,26 +21,20 @@ export default defineConfig(async ({ mode }): Promise<ViteUserConfig> => ({
     react(),
     ...(mode === "mock" ? [(await import("./test/mock/plugin.ts")).mockApi()] : []),
   ],
-  resolve: { alias: { "@": fileURLToPath(new URL("./src", import.meta.url)) } },
-  build: {
-    target: "es2022",
-    // The console's CSP has no data: sources for fonts or scripts.
-    assetsInlineLimit: 0,
-    // Inline preload scripts would break script-src 'self'.
-    modulePreload: { polyfill: false },
-  },
+  resolve,
+  build,
   server: { proxy: mode === "mock" ? undefined : { "/v1": api, "/openapi.json": api } },
   test: {
     restoreMocks: true,
     // A document is slow to set up; only tests of pages need one.
     projects: [
-      { extends: true, test: { name: "logic", environment: "node", include: ["src/**/*.test.ts"] } },
+      { extends: true, test: { name: "logic", environment: "node", include: ["{src,operator/src}/**/*.test.ts"] } },
       {
         extends: true,
         test: {
           name: "pages",
           environment: "jsdom",
-          include: ["src/**/*.test.tsx"],
+          include: ["{src,operator/src}/**/*.test.tsx"],
           setupFiles: ["test/setup.ts"],
           testTimeout: 30_000,
         },

@@ -1,10 +1,10 @@
 // A colleague joins, and an owner's sign-in is made safer: invitation, roles, second
 // factor, reset, in real browsers, with the mails of the mailbox.
 import assert from "node:assert/strict";
-import { createHmac, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { test } from "node:test";
 
-import { call, signUp } from "../account.mjs";
+import { call, signUp, totp } from "../account.mjs";
 import { assertAccessible, assertQuiet, launch, open, picture } from "../browser.mjs";
 import { stack } from "../stack.mjs";
 
@@ -24,17 +24,6 @@ async function confirmedSignUp() {
   const token = new URL(await mailLink(owner.email, "Confirm")).searchParams.get("token");
   await call(url, {}, "POST", "/v1/email-verification", { token });
   return owner;
-}
-
-/** The code of an authenticator app (RFC 6238) for now, or some steps later. */
-function totp(secret, later = 0) {
-  const bits = [...secret].map((c) => "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(c).toString(2).padStart(5, "0")).join("");
-  const key = Buffer.from(bits.match(/.{8}/g).map((byte) => parseInt(byte, 2)));
-  const step = Buffer.alloc(8);
-  step.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000) + later));
-  const mac = createHmac("sha1", key).update(step).digest();
-  const at = mac[19] & 15;
-  return String((mac.readUInt32BE(at) & 0x7fffffff) % 1_000_000).padStart(6, "0");
 }
 
 async function submitSignIn(page, email, password) {

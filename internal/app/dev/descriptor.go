@@ -8,15 +8,17 @@ import (
 
 // Descriptor is dev.json: everything that a program needs to use what runs.
 type Descriptor struct {
-	ConsoleURL string           `json:"console_url"`
-	APIURL     string           `json:"api_url"`
-	ServiceURL string           `json:"service_url"` // the front over the edges
-	EdgeURLs   []string         `json:"edge_urls"`
-	AdminURLs  AdminURLs        `json:"admin_urls"`
-	PIDs       PIDs             `json:"pids"`
-	Account    Account          `json:"account"`
-	APIToken   string           `json:"api_token"`
-	Tenants    []DescribeTenant `json:"tenants"`
+	ConsoleURL string    `json:"console_url"`
+	APIURL     string    `json:"api_url"`
+	ServiceURL string    `json:"service_url"` // the front over the edges
+	EdgeURLs   []string  `json:"edge_urls"`
+	AdminURLs  AdminURLs `json:"admin_urls"`
+	// OperatorURL is the listener of operators, with their console.
+	OperatorURL string           `json:"operator_url"`
+	PIDs        PIDs             `json:"pids"`
+	Account     Account          `json:"account"`
+	APIToken    string           `json:"api_token"`
+	Tenants     []DescribeTenant `json:"tenants"`
 }
 
 // AdminURLs serve /healthz, /readyz and /metrics.

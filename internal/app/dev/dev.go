@@ -280,19 +280,23 @@ func (w *world) describe(tenants []DescribeTenant) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.descriptor = &Descriptor{
-		ConsoleURL: loopbackURL("http", w.config.Port),
-		APIURL:     loopbackURL("http", w.config.Port),
-		ServiceURL: loopbackURL("http", w.config.EdgePort),
-		AdminURLs:  AdminURLs{API: loopbackURL("http", w.ports.apiAdmin)},
-		PIDs:       w.processIDs(),
-		Account:    Account{Email: demoEmail, Password: w.secrets.Password},
-		APIToken:   w.secrets.APIToken,
-		Tenants:    slices.Clone(tenants),
+		ConsoleURL:  loopbackURL("http", w.config.Port),
+		APIURL:      loopbackURL("http", w.config.Port),
+		ServiceURL:  loopbackURL("http", w.config.EdgePort),
+		AdminURLs:   AdminURLs{API: loopbackURL("http", w.ports.apiAdmin)},
+		OperatorURL: loopbackURL("http", w.ports.operator),
+		PIDs:        w.processIDs(),
+		Account:     Account{Email: demoEmail, Password: w.secrets.Password},
+		APIToken:    w.secrets.APIToken,
+		Tenants:     slices.Clone(tenants),
 	}
 	for i := range w.config.Edges {
 		w.descriptor.EdgeURLs = append(w.descriptor.EdgeURLs, loopbackURL("http", w.ports.edge[i]))
 	}
 	w.descriptor.AdminURLs.Edges = w.edgeAdminURLs()
+	if err := w.writeAPISettings(); err != nil {
+		return err
+	}
 	return writeJSON(w.descriptorPath(), w.descriptor)
 }
 
@@ -305,13 +309,15 @@ func (w *world) edgeAdminURLs() []string {
 	return urls
 }
 
-// forget removes dev.json: it is there only while everything serves.
+// forget removes dev.json and api.env: they are there only while everything serves.
 func (w *world) forget() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.descriptor = nil
-	if err := os.Remove(w.descriptorPath()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove dev.json: %w", err)
+	for _, path := range []string{w.descriptorPath(), w.apiSettingsPath()} {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove %s: %w", filepath.Base(path), err)
+		}
 	}
 	return nil
 }
@@ -323,10 +329,11 @@ func (w *world) welcome() {
 	_, _ = fmt.Fprintf(w.console, `
   console   %s   sign in as %s with password %s
   service   %s   %d edges, one request each in turn
+  operators %s   become one with: make operator
   details   %s
   logs      %s
 
 ready
-`, loopbackURL("http", w.config.Port), demoEmail, w.secrets.Password, loopbackURL("http", w.config.EdgePort), w.config.Edges,
+`, loopbackURL("http", w.config.Port), demoEmail, w.secrets.Password, loopbackURL("http", w.config.EdgePort), w.config.Edges, loopbackURL("http", w.ports.operator),
 		w.descriptorPath(), filepath.Join(w.config.Dir, "logs"))
 }

@@ -6,9 +6,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -31,8 +33,11 @@ func (w *world) children() []child {
 	return all
 }
 
-func (w *world) apiEnvironment() []string {
-	return environment(map[string]string{
+func (w *world) apiEnvironment() []string { return environment(w.apiSettings()) }
+
+// apiSettings are the variables that the api gets.
+func (w *world) apiSettings() map[string]string {
+	return map[string]string{
 		"DATABASE_URL":                w.databaseURL,
 		"REDIS_URL":                   w.redisURL,
 		"SIGNALBOX_API_ADDR":          loopback(w.config.Port),
@@ -46,7 +51,23 @@ func (w *world) apiEnvironment() []string {
 		"SIGNALBOX_SERVICE_URL":       loopbackURL("http", w.config.EdgePort),
 		"SIGNALBOX_DEV":               "1",
 		"SIGNALBOX_OUTBOUND_ALLOW":    thisMachine,
-	})
+	}
+}
+
+func (w *world) apiSettingsPath() string { return filepath.Join(w.config.Dir, "api.env") }
+
+// writeAPISettings writes api.env, for a shell to read: with it, commands of the api,
+// such as api operator add, meet what runs.
+func (w *world) writeAPISettings() error {
+	settings := w.apiSettings()
+	var text strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		fmt.Fprintf(&text, "%s='%s'\n", name, strings.ReplaceAll(settings[name], "'", `'\''`))
+	}
+	if err := os.WriteFile(w.apiSettingsPath(), []byte(text.String()), 0o600); err != nil {
+		return fmt.Errorf("write api.env: %w", err)
+	}
+	return nil
 }
 
 // edgeEnvironment has no database on purpose: an edge must never need one.

@@ -8,8 +8,8 @@ import { formProblem } from "@/shared/api/problem";
 import { limitsQuery } from "@/shared/api/queries";
 import type { Limit, Tenant } from "@/shared/api/types";
 import { formatLimit } from "@/shared/lib/format";
+import { checkMax, expiries, fieldNames, initialForm, overrideOf } from "@/shared/limits/override";
 import { FormAlert } from "@/shared/ui/states";
-import { checkMax, expiries, fieldNames, initialForm, overrideOf } from "./override";
 
 interface Props {
   tenant: Tenant;

@@ -52,4 +52,6 @@ export type BudgetAction = Schemas["BudgetAction"];
 export type Plan = Schemas["Plan"];
 export type PlanEffective = Schemas["PlanEffective"];
 export type PlanState = Schemas["PlanState"];
+export type AuditEventList = Schemas["AuditEventList"];
+export type AuditVerification = Schemas["AuditVerification"];
 export type BudgetState = Schemas["BudgetState"];

@@ -1,5 +1,5 @@
-import type { Limit, LimitOverride } from "@/shared/api/types";
-import { formatLimit } from "@/shared/lib/format";
+import type { Limit, LimitOverride } from "../api/types";
+import { formatLimit } from "../lib/format";
 
 const hour = 3_600_000;
 
@@ -22,14 +22,14 @@ export interface LimitForm {
 export const fieldNames = { max: "max", expires_at: "expires", dry_run: "dryRun" } as const;
 
 /** What the form begins with. */
-export const initialForm = ({ override, plan_max, highest }: Limit): LimitForm => ({
+export const initialForm = ({ override, plan_max, highest }: Pick<Limit, "override" | "plan_max" | "highest">): LimitForm => ({
   max: Math.min(override?.max ?? plan_max, highest),
   expires: override?.expires_at ? String(24 * hour) : "never",
   dryRun: override?.dry_run ?? false,
 });
 
 /** What is wrong with a value. */
-export function checkMax(max: number | string, { lowest, highest, unit }: Limit): string | null {
+export function checkMax(max: number | string, { lowest, highest, unit }: Pick<Limit, "lowest" | "highest" | "unit">): string | null {
   return typeof max === "number" && Number.isInteger(max) && max >= lowest && max <= highest
     ? null
     : `A whole number from ${lowest.toLocaleString("en")} to ${highest.toLocaleString("en")} (${formatLimit(highest, unit)})`;

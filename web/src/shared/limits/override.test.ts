@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 
-import type { Limit } from "@/shared/api/types";
+import type { Limit } from "../api/types";
 import { checkMax, initialForm, overrideOf } from "./override";
 
 const limit: Limit = {

@@ -1,0 +1,135 @@
+// Those who run the service, in a real browser on their own listener: set up with an
+// authenticator app, a tenant found, limited and suspended, an edge drained, all of it
+// in the audit log. And none of it on the customers' listener.
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import { test } from "node:test";
+import { promisify } from "node:util";
+
+import { call, signUp, totp } from "../account.mjs";
+import { assertAccessible, assertQuiet, launch, open, picture } from "../browser.mjs";
+import { stack } from "../stack.mjs";
+
+const { console_url: url, operator_url: desk } = await stack();
+
+/** Makes an operator with the api's command; resolves to the link of the set-up. */
+async function operatorLink(email) {
+  const text = await readFile(join(dirname(process.env.SIGNALBOX_DEV_JSON), "api.env"), "utf8");
+  const settings = Object.fromEntries([...text.matchAll(/^(\w+)='(.*)'$/gm)].map(([, name, value]) => [name, value]));
+  const program = resolve(import.meta.dirname, "../../bin/api");
+  const { stdout } = await promisify(execFile)(program, ["operator", "add", "Grace Hopper", email], { env: { ...process.env, ...settings } });
+  return stdout.trim().split("\n").at(-1);
+}
+
+test("an operator finds, limits and suspends a tenant, drains an edge, and is seen to", async (t) => {
+  const customer = await signUp(url);
+  const { slug } = customer.tenant;
+  const email = `operator-${randomBytes(6).toString("hex")}@example.com`;
+  const password = randomBytes(12).toString("hex");
+  const browser = await launch(t);
+  const page = await open(t, browser, await operatorLink(email), { colorScheme: "light", reducedMotion: "reduce" });
+  const look = async (name) => {
+    await assertAccessible(page, name);
+    const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+    assert.ok(overflow <= 0, `${name} is ${overflow} pixels too wide`);
+    await picture(page, `operator-${name}`);
+  };
+  const heading = (name) => page.getByRole("heading", { level: 1, name }).waitFor();
+  const nav = page.getByRole("navigation", { name: "Console" });
+  const dialog = page.getByRole("dialog");
+
+  assert.ok(page.url().startsWith(`${desk}/set-up#token=`), "the link leads elsewhere");
+  await page.getByLabel("Password", { exact: true }).fill(password);
+  await page.getByRole("button", { name: "Continue" }).click();
+  await page.getByRole("img", { name: /QR code/ }).waitFor();
+  await look("set-up");
+  const secret = await page.getByRole("status", { name: "Or type in this secret" }).textContent();
+  await page.getByLabel("Code", { exact: true }).fill(totp(secret));
+  await page.getByRole("button", { name: "Finish" }).click();
+  await page.getByRole("link", { name: "Sign in" }).click();
+  await page.getByLabel("Email").fill(email);
+  await page.getByLabel("Password", { exact: true }).fill(password);
+  await page.getByLabel("Code", { exact: true }).fill(totp(secret, 1)); // each is good once
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await heading("Tenants");
+
+  await page.getByLabel("Search").fill(slug);
+  await page.waitForURL((address) => address.searchParams.get("search") === slug);
+  const row = page.getByRole("row").filter({ hasText: slug });
+  await row.getByText("Active").waitFor();
+  await row.getByRole("link").click();
+  await heading(slug);
+  const limit = page.getByRole("row").filter({ hasText: "max_connections_per_user" });
+  await limit.getByText("Plan", { exact: true }).waitFor();
+  await limit.getByRole("button", { name: /^Change/ }).click();
+  await dialog.getByLabel(/^Value/).fill("7");
+  await dialog.getByRole("button", { name: "Save" }).click();
+  await dialog.getByText("Say why").waitFor();
+  await dialog.getByLabel("Reason").fill("agreed by mail");
+  await look("limit");
+  await dialog.getByRole("button", { name: "Save" }).click();
+  await limit.getByText("Operator", { exact: true }).waitFor();
+  await limit.getByText("agreed by mail").waitFor();
+
+  await page.getByRole("button", { name: "Suspend" }).click();
+  await dialog.getByLabel("Reason").fill("sends spam");
+  await dialog.getByRole("button", { name: "Suspend tenant" }).click();
+  await page.getByText("Suspended by an operator").waitFor();
+  await look("tenant");
+  const suspended = await call(url, customer.session, "GET", `/v1/tenants/${slug}`);
+  assert.deepEqual([suspended.body.status, suspended.body.suspended_by, suspended.body.suspended_reason], ["suspended", "operator", "sends spam"]);
+  await page.getByRole("button", { name: "Resume" }).click();
+  await dialog.getByLabel("Reason").fill("stopped");
+  await dialog.getByRole("button", { name: "Resume tenant" }).click();
+  await page.getByText("Active", { exact: true }).waitFor();
+
+  await nav.getByRole("link", { name: "Edges" }).click();
+  const edge = page.getByRole("table", { name: "Edges" }).getByRole("row").last();
+  await edge.getByText("Ready", { exact: true }).waitFor();
+  const run = await edge.locator("td").first().locator("p").textContent();
+  t.after(() => page.request.post(`${desk}/operator/v1/edges/${run}/undrain`, { data: { reason: "the test has ended" }, headers: { origin: desk } }).catch(() => undefined));
+  await edge.getByRole("button", { name: /^Drain/ }).click();
+  await dialog.getByLabel("Reason").fill("a new disk");
+  await dialog.getByRole("button", { name: "Drain edge" }).click();
+  await edge.getByText("Drained").waitFor();
+  await edge.getByRole("button", { name: /^Undrain/ }).click();
+  await dialog.getByLabel("Reason").fill("has it");
+  await dialog.getByRole("button", { name: "Undrain edge" }).click();
+  await edge.getByText("Ready", { exact: true }).waitFor();
+
+  await nav.getByRole("link", { name: "Audit log" }).click();
+  await page.getByLabel("Who").fill("Grace Hopper");
+  for (const action of ["edge.undrained", "tenant.suspended", "limit.overridden"]) await page.getByRole("cell", { name: action, exact: true }).first().waitFor();
+  await page.getByRole("button", { name: "Verify now" }).click();
+  await page.getByText(/all as they were written/).waitFor();
+  await picture(page, "operator-audit");
+
+  // Dark, and as wide as a phone; by the keyboard.
+  await page.setViewportSize({ width: 390, height: 900 });
+  await page.emulateMedia({ colorScheme: "dark" });
+  for (const [name, path, title] of [["tenants", "/tenants", "Tenants"], ["tenant", `/tenants/${slug}`, slug], ["edges", "/edges", "Edges"], ["audit", "/audit", "Audit log"]]) {
+    await page.goto(desk + path);
+    await heading(title);
+    await page.waitForLoadState("networkidle");
+    await look(`${name}-390-dark`);
+  }
+  await page.getByRole("button", { name: "Open navigation" }).focus();
+  await page.keyboard.press("Enter");
+  await nav.getByRole("link", { name: "Edges" }).press("Enter");
+  await heading("Edges");
+  await page.getByRole("button", { name: "Open navigation" }).click();
+  await page.getByRole("button", { name: "Account menu" }).click();
+  await page.getByRole("menuitem", { name: "Sign out" }).click();
+  await heading("Sign in");
+  await page.goto(`${desk}/tenants`);
+  await heading("Sign in");
+  assertQuiet(page, /401/); // "who is signed in", asked before signing in
+
+  // What operators have is on their listener alone.
+  const [, script] = (await (await fetch(desk)).text()).match(/src="(\/assets\/[^"]+\.js)"/);
+  assert.equal((await fetch(desk + script)).status, 200);
+  assert.equal((await fetch(url + script)).status, 404, "the operators' console is on the customers' listener");
+});

@@ -1,0 +1,41 @@
+import { TextInput } from "@mantine/core";
+import { keepPreviousData } from "@tanstack/react-query";
+
+import { EventsPanel } from "@/shared/audit/EventsPanel";
+import { useAuditFilter } from "@/shared/audit/useAuditFilter";
+import { VerifyPanel } from "@/shared/audit/VerifyPanel";
+import { useDocumentTitle } from "@/shared/lib/useDocumentTitle";
+import { Page } from "@/shared/ui/Page";
+import { query } from "../api/client";
+
+/** What operators did: found, downloaded and verified. */
+export function AuditPage() {
+  useDocumentTitle("Audit log", "Operators");
+  const search = useAuditFilter();
+  const events = query.useQuery(
+    "get",
+    "/operator/v1/audit",
+    { params: { query: search.page } },
+    { placeholderData: keepPreviousData },
+  );
+  const verification = query.useQuery("get", "/operator/v1/audit/verification", {}, { enabled: false, gcTime: 0, retry: false });
+  return (
+    <Page title="Audit log" description="What operators did, and who tried to be one. Nobody can change or delete an event.">
+      <VerifyPanel verification={verification} />
+      <EventsPanel
+        search={search}
+        events={events}
+        exportPath="/operator/v1/audit/export"
+        tenant={
+          <TextInput
+            label="Tenant"
+            placeholder="Its id"
+            maxLength={64}
+            value={search.fields.tenant}
+            onChange={({ currentTarget }) => search.change({ tenant: currentTarget.value })}
+          />
+        }
+      />
+    </Page>
+  );
+}
