@@ -49,7 +49,10 @@ type Connection struct {
 	unread     atomic.Bool  // the reader waits for invocations, see reading
 	born       int64        // clock() when the client arrived
 	retiring   atomic.Int64 // clock() since when it waits to be closed by a drain; 0 = it doesn't
-	invoking   atomic.Int32 // invocations that run, streams among them
+	invoking   atomic.Int32 // invocations that run beside the reader, streams among them
+	// turn is the reader's while it has an invocation in its hands, so that a
+	// connection that retires is closed before it is begun or once it is answered.
+	turn sync.Mutex
 
 	// slots has room for each invocation that may run beside the reader; it is
 	// made by the reader when it is first needed.

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"github.com/signalbox/signalbox/hubs/protocol"
 )
 
 // Busy is what a Dispatcher implements that answers invocations after Message
@@ -19,9 +21,8 @@ const (
 	// retireWithin bounds how long a connection waits, when its turn has come in a
 	// drain, for what is under way for its client.
 	retireWithin = 10 * time.Second
-	// retireQuietly is how much of that passes before new invocations that wait
-	// for an answer aren't begun any more: a client that never rests would not
-	// come to its end.
+	// retireQuietly is how much of that passes before new invocations that wait for an
+	// answer are refused: a client that never rests would not come to its end.
 	retireQuietly = 5 * time.Second
 	// retireCheck is how often is looked whether it is done.
 	retireCheck = 50 * time.Millisecond
@@ -106,18 +107,27 @@ func (s *Server) drainRest(ctx context.Context) error {
 
 // Retire ends the connection as Close does with leave to reconnect, once what is
 // under way for its client has been answered: invocations and streams, of either
-// side. After 5 s new invocations that wait for an answer are not begun any more,
-// and the client learns of that by the end of the connection; after 10 s it ends
-// whatever is under way. It doesn't block.
+// side. After 5 s new invocations that wait for an answer are refused; after 10 s it
+// ends whatever is under way. An invocation that reaches this side later than the Close message has left it
+// isn't begun. It doesn't block.
 func (c *Connection) Retire() {
-	if !c.retiring.CompareAndSwap(0, max(clock(), 1)) {
-		return
+	if c.retiring.CompareAndSwap(0, max(clock(), 1)) && !c.closeAtRest() {
+		timers.hurry(c, 0)
 	}
-	if !c.busy() {
-		c.Close("", true)
-		return
+}
+
+// closeAtRest closes the connection if nothing is under way for its client, and
+// reports whether it did. No invocation begins meanwhile.
+func (c *Connection) closeAtRest() bool {
+	if !c.turn.TryLock() {
+		return false
 	}
-	timers.hurry(c, 0)
+	defer c.turn.Unlock()
+	if c.busy() {
+		return false
+	}
+	c.Close("", true)
+	return true
 }
 
 // checkRetiring ends a retiring connection when its time has come, and reports
@@ -127,11 +137,19 @@ func (c *Connection) checkRetiring(now int64) bool {
 	if since == 0 {
 		return false
 	}
-	if !c.busy() || now-since >= int64(retireWithin) {
+	if !c.closeAtRest() && now-since >= int64(retireWithin) {
 		c.Close("", true)
 	}
 	return true
 }
+
+// refuseRetiring answers an invocation that has come too late to be begun.
+func (c *Connection) refuseRetiring(m *protocol.Message) error {
+	c.server.meter.Refused(RefusedRetiring)
+	return c.refuse(m, InvocationError(m.Target, errRetiring, false))
+}
+
+var errRetiring = Errorf("%s: The connection is about to be closed, so that the client connects to another server. Nothing was carried out; connect again and repeat the call.", RefusedRetiring)
 
 // takesCalls reports whether an invocation that waits for an answer may begin.
 func (c *Connection) takesCalls() bool {
@@ -139,7 +157,8 @@ func (c *Connection) takesCalls() bool {
 	return since == 0 || clock()-since < int64(retireQuietly)
 }
 
-// busy reports whether something is under way for the client.
+// busy reports whether something is under way for the client, but for what its reader
+// has in its hands.
 func (c *Connection) busy() bool {
 	if c.invoking.Load() > 0 {
 		return true
@@ -164,4 +183,4 @@ func (s *calls) busy() bool {
 }
 
 // Busy implements Busy: the hub server hasn't answered all that the client asked.
-func (p *proxied) Busy(*Connection) bool { return p.passing.Load() || p.unanswered.some() }
+func (p *proxied) Busy(*Connection) bool { return p.unanswered.some() }

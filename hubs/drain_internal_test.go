@@ -2,6 +2,7 @@ package hubs
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -85,10 +86,66 @@ func TestRetiring_has_an_end(t *testing.T) {
 	if err := c.handle(call, nil); err != nil {
 		t.Fatal(err)
 	}
+	if got := <-l.written; !strings.Contains(got, "connection_retires: ") || !strings.Contains(got, `"invocationId":"1"`) {
+		t.Errorf("got %q for an invocation that came too late, want it refused", got)
+	}
 	if c.check(c.retiring.Load() + int64(retireWithin)); !c.isEnding() {
 		t.Fatal("it doesn't end")
 	}
 	if got := <-l.written; got != `{"type":7,"allowReconnect":true}`+"\x1e" {
-		t.Errorf("got %q after an invocation that came too late, want only the end", got)
+		t.Errorf("got %q, want the end", got)
+	}
+}
+
+// countingDispatcher counts invocations; the first asks for the end of its connection
+// while it is in the reader's hands.
+type countingDispatcher struct {
+	Dispatcher
+	begun int
+}
+
+func (d *countingDispatcher) Message(_ context.Context, c *Connection, m *protocol.Message) error {
+	if d.begun++; d.begun == 1 {
+		c.Retire()
+		if c.isEnding() {
+			return Errorf("ended with an invocation under way")
+		}
+	}
+	return c.Send(&protocol.Message{Type: protocol.Completion, InvocationID: m.InvocationID})
+}
+
+// An invocation is begun and answered, or it isn't begun: there is nothing between.
+func TestRetiring_begins_nothing_that_it_cannot_answer(t *testing.T) {
+	t.Parallel()
+	s, err := NewServer(Config{Name: "chat"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &listening{absent: absent{aborted: make(chan struct{})}, written: make(chan string, 10)}
+	d := &countingDispatcher{Dispatcher: BroadcastOnly("chat")}
+	c := &Connection{server: s, transport: l, proto: protocol.NewJSON(), dispatcher: d}
+	c.out.done = make(chan struct{})
+	c.ctx, c.cancel = context.WithCancelCause(t.Context())
+	c.open.Store(true)
+	call := &protocol.Message{Type: protocol.Invocation, InvocationID: "1", Target: "x"}
+	if err := c.handle(call, nil); err != nil {
+		t.Fatal(err)
+	}
+	c.check(c.retiring.Load())
+	if !c.isEnding() {
+		t.Fatal("it doesn't end at rest")
+	}
+	if err := c.handle(call, nil); err != nil {
+		t.Fatal(err)
+	}
+	if d.begun != 1 {
+		t.Errorf("%d invocations begun, want the one before the end", d.begun)
+	}
+	got := <-l.written
+	for !strings.Contains(got, `"type":7`) {
+		got += <-l.written
+	}
+	if want := `{"type":3,"invocationId":"1"}` + "\x1e" + `{"type":7,"allowReconnect":true}` + "\x1e"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -1,6 +1,8 @@
 package hubs_test
 
 import (
+	"context"
+	"fmt"
 	"testing"
 
 	"github.com/signalbox/signalbox/hubs"
@@ -70,5 +72,34 @@ func TestDrain_waits_for_the_answers_of_hub_servers(t *testing.T) {
 	w.expect(result, goodbye)
 	if err := <-drained; err != nil {
 		t.Error(err)
+	}
+}
+
+// What filters answer, as the edge's $ methods are, is under way like what the hub does.
+func TestDrain_answers_what_filters_are_about(t *testing.T) {
+	t.Parallel()
+	for _, parallel := range []int{1, 4} {
+		t.Run(fmt.Sprintf("%d at a time", parallel), func(t *testing.T) {
+			t.Parallel()
+			begun, answer := make(chan string, 1), make(chan struct{})
+			f := filter{onInvocation: func(_ context.Context, c *hubs.Connection, m *protocol.Message, _ func(context.Context) error) error {
+				begun <- m.Target
+				<-answer
+				return c.Send(&protocol.Message{Type: protocol.Completion, InvocationID: m.InvocationID, Result: protocol.Raw{Encoding: protocol.JSON, Bytes: []byte("true")}})
+			}}
+			s := newServer(t, hubs.Config{Filters: []hubs.Filter{f}, Options: hubs.Options{MaximumParallelInvocationsPerClient: parallel}})
+			asking, resting := connect(t, s, "", "asking"), connect(t, s, "", "resting")
+			asking.send(invocation("1", "$ask"))
+			expect(t, begun, "$ask")
+			drained := make(chan error, 1)
+			go func() { drained <- s.Drain(t.Context(), 0) }()
+			goodbye := `{"type":7,"allowReconnect":true}` + rs
+			resting.expect(goodbye) // its turn has come, and so has the other's
+			close(answer)
+			asking.expect(`{"type":3,"invocationId":"1","result":true}`+rs, goodbye)
+			if err := <-drained; err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }

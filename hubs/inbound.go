@@ -253,8 +253,15 @@ func (in *inbound) crowded(m *protocol.Message) error {
 
 // handle does what one message asks; raw are its bytes.
 func (c *Connection) handle(m *protocol.Message, raw []byte) error {
-	if m.InvocationID != "" && (m.Type == protocol.Invocation || m.Type == protocol.StreamInvocation) && !c.takesCalls() {
-		return nil
+	if m.Type == protocol.Invocation || m.Type == protocol.StreamInvocation {
+		c.turn.Lock()
+		defer c.turn.Unlock()
+		switch {
+		case c.isEnding():
+			return nil // it has crossed the Close message, by which its caller learns of it
+		case m.InvocationID != "" && !c.takesCalls():
+			return c.refuseRetiring(m)
+		}
 	}
 	if c.proxied != nil {
 		return c.proxied.handle(m, raw)

@@ -28,7 +28,9 @@ func (c *Connection) invoke(m *protocol.Message) error {
 		return nil // the reader finds out why
 	}
 	own := m.Clone()
+	c.invoking.Add(1)
 	c.invocations.Go(func() {
+		defer c.invoking.Add(-1)
 		defer func() { <-c.slots }()
 		var err error
 		if p := c.server.guard(c, func() { err = c.invokeNow(own) }); p != nil {

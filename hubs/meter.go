@@ -113,6 +113,7 @@ const (
 	RefusedGroups       = "too_many_groups"
 	RefusedStreams      = "too_many_streams"
 	RefusedMemberships  = "group_limit" // by Config.Memberships
+	RefusedRetiring     = "connection_retires"
 	RefusedGap          = "history_gone"
 	RefusedGapTold      = "gap_notice" // instead, with Options.TellGaps
 )

@@ -3,7 +3,6 @@ package hubs
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/signalbox/signalbox/hubs/protocol"
@@ -67,7 +66,6 @@ type proxied struct {
 	// of it at their end.
 	raw        []byte
 	failed     error
-	passing    atomic.Bool // a message is on its way to the session
 	back       back
 	unanswered unanswered
 }
@@ -82,8 +80,6 @@ func (*proxied) Disconnected(context.Context, *Connection, error) {}
 
 // Message implements Dispatcher for what the filters let through.
 func (p *proxied) Message(ctx context.Context, _ *Connection, m *protocol.Message) error {
-	p.passing.Store(true)
-	defer p.passing.Store(false)
 	// A session that can't go on is no refusal of the message: see handle.
 	p.failed = p.session.Message(ctx, m, p.raw)
 	return nil
