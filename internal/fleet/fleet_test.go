@@ -174,3 +174,24 @@ func TestCertificateIsRenewedAtHalfItsLife(t *testing.T) {
 		t.Fatal("the renewed certificate ends too soon")
 	}
 }
+
+// Of two members, one may be five minutes ahead of the time and the other five behind.
+func TestCertificate_is_good_for_members_whose_clocks_are_apart(t *testing.T) {
+	t.Parallel()
+	ca := newFleet(t, secretA).ca
+	at := time.Now()
+	const off = 5 * time.Minute
+	for _, maker := range []time.Duration{-off, 0, off} {
+		c, err := ca.issue("edge", at.Add(maker))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, reader := range []time.Duration{-off, 0, off} {
+			for _, later := range []time.Duration{0, certificateLife / 2} {
+				if _, err := c.Leaf.Verify(x509.VerifyOptions{Roots: ca.pool, DNSName: memberName, CurrentTime: at.Add(reader + later)}); err != nil {
+					t.Errorf("made %v off, looked at %v off after %v: %v", maker, reader, later, err)
+				}
+			}
+		}
+	}
+}

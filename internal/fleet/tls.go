@@ -17,11 +17,12 @@ import (
 // the fleet's authority, not by where it listens.
 const memberName = "member.fleet.internal"
 
-// Certificates live for an hour and are replaced at half of it; they begin
-// some minutes in the past for clocks that differ.
+// Certificates live for an hour and are replaced at half of it. They begin in the
+// past and end late enough for members whose clocks are clockSkew apart: two of which
+// one is five minutes ahead and the other five behind, and some more.
 const (
 	certificateLife = time.Hour
-	clockSkew       = 5 * time.Minute
+	clockSkew       = 15 * time.Minute
 )
 
 // authority issues this process's certificates. Key and certificate are the
