@@ -16,8 +16,9 @@ import (
 // control plane can tell the one from the other, as long as the edge reaches it.
 const (
 	// cutOffAfter is for how long Redis must have been away for the edge alone
-	// until it takes no more clients and isn't ready.
-	cutOffAfter = 8 * time.Second
+	// until it takes no more clients and isn't ready. It is noticed up to 4 s late,
+	// and all of it should be over in 10 s.
+	cutOffAfter = 6 * time.Second
 	// moveAfter is when it begins to ask its clients to reconnect elsewhere, and
 	// moveOver the time over which they are spread.
 	moveAfter = 25 * time.Second

@@ -32,6 +32,10 @@ const (
 	// collectPart which part of its time that may take.
 	collectEvery = 250 * time.Millisecond
 	collectPart  = 10
+	// shortPatience is how long nothing new is taken for the sake of queues: then so
+	// much of them is given up that it ends. Everybody pays for what a few clients
+	// leave unread.
+	shortPatience = 2 * time.Second
 	// pressurePause is how long app servers are paused meanwhile.
 	pressurePause = 200 * time.Millisecond
 	// leastHeld is what one connection may hold whatever the pressure.
@@ -60,6 +64,7 @@ type pressure struct {
 
 	high    atomic.Bool // nothing new is taken
 	collect time.Time   // not before then
+	since   time.Time   // high is true, or queues were given up
 }
 
 // short reports whether the edge is short of memory.
@@ -95,14 +100,24 @@ func (p *pressure) look(now time.Time) {
 	}
 	switch {
 	case used >= p.part(shedPercent) && !p.high.Swap(true):
+		p.since = now
 		p.log.Warn("memory is short, nothing new is taken", "used_bytes", used, "limit_bytes", p.limit)
 	case used < p.part(calmPercent) && p.high.Swap(false):
 		p.log.Info("memory is there again", "used_bytes", used, "limit_bytes", p.limit)
 	}
-	if used >= p.part(relievePercent) {
-		freed := p.relieve(used - p.part(shedPercent))
-		p.log.Warn("memory is short, clients that are far behind are cut off", "used_bytes", used, "limit_bytes", p.limit, "freed_bytes", freed)
+	switch {
+	case used >= p.part(relievePercent):
+		p.cutOff(now, used, p.part(shedPercent))
+	case p.short() && now.Sub(p.since) >= shortPatience:
+		p.cutOff(now, used, p.part(calmPercent))
 	}
+}
+
+// cutOff gives up queues until so much is in use.
+func (p *pressure) cutOff(now time.Time, used, until uint64) {
+	p.since = now
+	freed := p.relieve(used - until)
+	p.log.Warn("memory is short, clients that are far behind are cut off", "used_bytes", used, "limit_bytes", p.limit, "freed_bytes", freed)
 }
 
 func (p *pressure) part(percent uint64) uint64 { return p.limit / 100 * percent }
