@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"time"
 
@@ -16,12 +17,15 @@ import (
 	"github.com/signalbox/signalbox/internal/embedded"
 )
 
-// appServerFlag makes this program an app server; its connection string is the one
-// line on standard input.
+// appServerFlag makes this program an app server; its name and, behind a space, its
+// connection string are the one line on standard input.
 const appServerFlag = "-app-server"
 
 // Room is the hub of the app servers of the rows.
-type Room struct{}
+type Room struct{ name string }
+
+// Name is the app server's.
+func (r *Room) Name() string { return r.name }
 
 // Echo answers with what it got.
 func (*Room) Echo(_ context.Context, n int) int { return n }
@@ -38,11 +42,12 @@ func (*Room) Slow(ctx context.Context, ms int) (int, error) {
 
 // playAppServer serves until it is asked to stop.
 func playAppServer(ctx context.Context, in io.Reader, out io.Writer) error {
-	address, err := bufio.NewReader(in).ReadString('\n')
+	line, err := bufio.NewReader(in).ReadString('\n')
 	if err != nil {
 		return err
 	}
-	dispatcher, err := hubs.Register(&Room{})
+	name, address, _ := strings.Cut(strings.TrimSpace(line), " ")
+	dispatcher, err := hubs.Register(&Room{name})
 	if err != nil {
 		return err
 	}
@@ -50,7 +55,7 @@ func playAppServer(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	app, err := appserver.Connect(ctx, hub, address[:len(address)-1], appserver.Options{Connections: 3, ShutdownTimeout: 10 * time.Second})
+	app, err := appserver.Connect(ctx, hub, address, appserver.Options{Connections: 3, ShutdownTimeout: 10 * time.Second})
 	if err != nil {
 		return err
 	}
@@ -93,11 +98,11 @@ func (w *world) startAppServer(ctx context.Context, t *tenant, edge int, name st
 	if err != nil {
 		return nil, err
 	}
-	if _, err := fmt.Fprintf(writer, "Endpoint=http://%s/t/%s;AccessKey=%s;Version=1.0;\n", w.edgeAddrs[edge], t.slug, t.key); err != nil {
+	if _, err := fmt.Fprintf(writer, "%s Endpoint=http://%s/t/%s;AccessKey=%s;Version=1.0;\n", name, w.edgeAddrs[edge], t.slug, t.key); err != nil {
 		return nil, err
 	}
 	return &appServer{run: run, in: writer}, await(ctx, 20*time.Second, name+" to be ready", func() bool {
 		text, err := os.ReadFile(logFile(w.dir, name))
-		return err == nil && len(text) > 0
+		return err == nil && strings.Contains(string(text), `"ready"`)
 	})
 }

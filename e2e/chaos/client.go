@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,11 +46,17 @@ type client struct {
 
 	mu      sync.Mutex
 	socket  socket
-	calls   map[string]chan *protocol.Message
+	calls   map[string]chan answer
 	serial  int
 	life    *history.Life
 	refused []error // why it couldn't connect
 	closed  []string
+}
+
+// answer is how a call ends: with a completion, or with the end of its connection.
+type answer struct {
+	completion *protocol.Message
+	err        error
 }
 
 // received is what a payload says.
@@ -106,7 +113,7 @@ func (c *client) live(ctx context.Context) (lived bool, err error) {
 	}
 	c.mu.Lock()
 	c.socket, c.life = s, l
-	c.calls = make(map[string]chan *protocol.Message)
+	c.calls = make(map[string]chan answer)
 	c.mu.Unlock()
 	c.connected.Store(true)
 	if c.load != nil {
@@ -119,8 +126,12 @@ func (c *client) live(ctx context.Context) (lived bool, err error) {
 	c.connected.Store(false)
 	c.mu.Lock()
 	c.socket = nil
+	lost := errCallLost
+	if ending == history.Closed {
+		lost = errCallClosed
+	}
 	for id, call := range c.calls {
-		close(call)
+		call <- answer{err: lost}
 		delete(c.calls, id)
 	}
 	c.life = nil
@@ -301,7 +312,7 @@ func (c *client) take(l *history.Life, m *protocol.Message) error {
 		delete(c.calls, m.InvocationID)
 		c.mu.Unlock()
 		if call != nil {
-			call <- m.Clone()
+			call <- answer{completion: m.Clone()}
 		}
 	}
 	return nil
@@ -333,6 +344,7 @@ func (c *client) ping(ctx context.Context, s socket) {
 var (
 	errNotConnected = errors.New("not connected")
 	errCallLost     = errors.New("the connection ended before the answer")
+	errCallClosed   = fmt.Errorf("%w: it was closed by the service", errCallLost)
 )
 
 // invoke calls a hub method and waits for its answer.
@@ -345,23 +357,20 @@ func (c *client) invoke(ctx context.Context, target string, arguments protocol.R
 	}
 	c.serial++
 	id := fmt.Sprint(c.serial)
-	answer := make(chan *protocol.Message, 1)
-	c.calls[id] = answer
+	end := make(chan answer, 1)
+	c.calls[id] = end
 	c.mu.Unlock()
 	frame, err := c.proto.Append(nil, &protocol.Message{Type: protocol.Invocation, InvocationID: id, Target: target, Arguments: arguments})
 	if err != nil {
 		return nil, err
 	}
-	if err := s.Write(ctx, frame); err != nil {
-		return nil, fmt.Errorf("%w: %w", errCallLost, err)
-	}
+	// When it can't be written the connection has ended, or is about to; how is told
+	// by its reader.
+	unwritten := s.Write(ctx, frame)
 	select {
-	case m, ok := <-answer:
-		if !ok {
-			return nil, errCallLost
-		}
-		return m, nil
+	case a := <-end:
+		return a.completion, a.err
 	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: %w", errCallLost, ctx.Err())
+		return nil, fmt.Errorf("%w: %w", errCallLost, cmp.Or(unwritten, ctx.Err()))
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/signalbox/signalbox/e2e/chaos/history"
 )
 
 // TestRows runs the fast rows with little load and short phases. Their bounds of
@@ -86,5 +88,24 @@ func TestResumed_is_when_the_rate_is_back(t *testing.T) {
 	}
 	if got := l.resumed(begin.Add(30*time.Second), begin, begin.Add(5*time.Second)); got != -1 {
 		t.Errorf("resumed after %v where nothing came", got)
+	}
+}
+
+func TestCrossed_calls_were_told_and_not_begun(t *testing.T) {
+	t.Parallel()
+	id := func(n int) history.ID { return history.ID{Tenant: "a", Publisher: "p", N: n} }
+	h := &history.History{Lives: []*history.Life{{Receipts: []history.Receipt{{ID: id(1)}}}}}
+	for what, c := range map[string]struct {
+		attempt attempt
+		want    bool
+	}{
+		"closed, and nobody read it":     {attempt{id: id(2), closed: true, took: time.Millisecond}, true},
+		"closed, but it was carried out": {attempt{id: id(1), closed: true, took: time.Millisecond}, false},
+		"broken off":                     {attempt{id: id(2), took: time.Millisecond}, false},
+		"it waited for long":             {attempt{id: id(2), closed: true, took: 2 * time.Second}, false},
+	} {
+		if got := c.attempt.crossed(h); got != c.want {
+			t.Errorf("%s: got %t", what, got)
+		}
 	}
 }

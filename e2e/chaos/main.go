@@ -88,7 +88,7 @@ func parse(args []string) (config, error) {
 	f.BoolVar(&c.again, "again", false, "also run what has passed")
 	f.BoolVar(&c.keep, "keep", false, "keep the folders of all runs, with logs; those of failed ones are kept anyway")
 	f.BoolVar(&c.only, "only-report", false, "make the page of what was kept, and run nothing")
-	f.BoolVar(&c.streams, "streams-only", false, "have edges do without Pub/Sub; the runs are kept in a file of their own, and no page is made")
+	f.BoolVar(&c.streams, "streams-only", false, "have edges do without Pub/Sub; the runs are kept beside the others")
 	f.StringVar(&c.results, "results", "e2e/chaos/results.json", "`file` that runs are kept in")
 	f.StringVar(&c.report, "report", "docs/faults.md", "`page` that is made of it; empty: none")
 	if err := f.Parse(args); err != nil {
@@ -125,9 +125,6 @@ func parse(args []string) (config, error) {
 	}
 	if c.scale.connections < 1 || c.scale.groups < 1 || c.scale.perClient < 1 || c.scale.publishers < 1 || c.scale.rate <= 0 {
 		problems = append(problems, errors.New("-connections, -groups, -groups-per-client, -publishers and -rate must be above 0"))
-	}
-	if c.streams {
-		c.results, c.report = strings.TrimSuffix(c.results, ".json")+"-streams-only.json", ""
 	}
 	for _, folder := range []*string{&c.programs, &c.previous, &c.skewed} {
 		if *folder != "" {
@@ -167,7 +164,7 @@ func run(ctx context.Context, args []string) error {
 	}
 	for _, r := range c.rows {
 		for _, seed := range c.seeds {
-			if !c.again && kept.has(r.id, seed, c.race) {
+			if !c.again && kept.has(result{Row: r.id, Seed: seed, Race: c.race, Streams: c.streams}) {
 				_, _ = fmt.Fprintf(os.Stdout, "%s seed %d: passed already\n", r.id, seed)
 				continue
 			}
@@ -204,7 +201,7 @@ func run(ctx context.Context, args []string) error {
 func execute(ctx context.Context, c config, r *row, seed uint64, out io.Writer) (x result) {
 	print := func(format string, args ...any) { _, _ = fmt.Fprintf(out, format, args...) }
 	x = result{
-		Row: r.id, Seed: seed, At: time.Now().Round(time.Second), Machine: machine(), Phase: c.phase.String(), Race: c.race,
+		Row: r.id, Seed: seed, At: time.Now().Round(time.Second), Machine: machine(), Phase: c.phase.String(), Race: c.race, Streams: c.streams,
 		Scale: fmt.Sprintf("3 tenants with %d connections, %d groups and %g publishes/s each", c.scale.connections, c.scale.groups, c.scale.rate),
 	}
 	if l, err := sysload.Avg(); err == nil {
@@ -267,11 +264,11 @@ func raceBuilt(folder string, programs ...string) (race bool, err error) {
 	return with > 0, nil
 }
 
-// unjudged takes the bounds of time from a run with the race detector, which makes
-// everything some times slower.
+// unjudged takes those bounds from a run with the race detector that say nothing of
+// it: it makes everything some times slower and larger.
 func unjudged(bounds []bound) {
 	for i := range bounds {
-		if b := &bounds[i]; b.Time {
+		if b := &bounds[i]; b.Time || b.Plain {
 			b.OK, b.Bound = true, b.Bound+", not judged with the race detector"
 		}
 	}

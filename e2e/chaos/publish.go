@@ -30,10 +30,25 @@ const (
 
 // attempt is one request to publish.
 type attempt struct {
+	id      history.ID
 	began   time.Time
 	took    time.Duration
 	outcome history.Outcome
 	status  string // HTTP status, or what went wrong
+	// closed: the client read a Close message instead of the answer.
+	closed bool
+}
+
+// crossing bounds how long a call can have been on its way when the Close message that
+// it crossed was read.
+const crossing = time.Second
+
+// crossed reports whether a call without an answer was sent when the end of its
+// connection was on its way already, so that nobody can have begun it: the service said
+// that the connection ends, soon after the call was sent, and nobody ever read what
+// would have been published.
+func (a attempt) crossed(h *history.History) bool {
+	return a.closed && a.took <= crossing && !h.WasRead(a.id)
 }
 
 // publisher sends one message after another, each after the answer to the one
@@ -113,9 +128,9 @@ func (p *publisher) send(ctx context.Context, m history.Message) history.Outcome
 	}
 	final := history.Refused
 	for {
-		a := attempt{began: time.Now()}
+		a := attempt{id: m.ID, began: time.Now()}
 		if p.client != nil {
-			a.outcome, a.status = p.invoke(m.Group, payload)
+			a.outcome, a.status, a.closed = p.invoke(m.Group, payload)
 		} else {
 			a.outcome, a.status = p.post(m, payload)
 		}
@@ -158,27 +173,28 @@ func (p *publisher) post(m history.Message, payload []byte) (history.Outcome, st
 	return r.publish(m.Group, payload)
 }
 
-// invoke publishes as a client.
-func (p *publisher) invoke(group string, payload []byte) (history.Outcome, string) {
+// invoke publishes as a client. closed: the service has closed the connection instead
+// of answering.
+func (p *publisher) invoke(group string, payload []byte) (outcome history.Outcome, status string, closed bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), publishTimeout)
 	defer cancel()
 	arguments := protocol.Raw{Encoding: protocol.JSON, Bytes: fmt.Appendf(nil, `[%q,"m",[%s]]`, group, payload)}
 	m, err := p.client.invoke(ctx, "$sendToGroup", arguments)
 	switch {
 	case errors.Is(err, errNotConnected):
-		return history.Refused, "not connected"
+		return history.Refused, "not connected", false
 	case err != nil:
-		return history.Unknown, err.Error()
+		return history.Unknown, err.Error(), errors.Is(err, errCallClosed)
 	case !m.HasError:
-		return history.Accepted, "ok"
+		return history.Accepted, "ok", false
 	}
 	// Only an error that names a refusal says that nothing was sent.
-	for _, refusal := range []string{"rate_limited", "permission_denied", "bus_unavailable"} {
+	for _, refusal := range []string{"rate_limited", "permission_denied", "bus_unavailable", "connection_retires"} {
 		if strings.Contains(m.Error, refusal) {
-			return history.Refused, m.Error
+			return history.Refused, m.Error, false
 		}
 	}
-	return history.Unknown, m.Error
+	return history.Unknown, m.Error, false
 }
 
 // restCall is the REST API of a tenant at an edge.

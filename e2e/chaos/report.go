@@ -14,7 +14,7 @@ func report(rows []*row, all *results) string {
 
 Each row breaks one thing while three tenants talk over three edges, and says what was expected and what was measured. How it works, and how to run it: [development.md](development.md#faults).
 
-The verdict is **pass** when every bound holds, **late** when all but bounds of time hold (they are measured on a machine that may have other things to do: its load is said with each run), **FAIL** otherwise. The runs that are called race are of programs with Go's race detector, whose reports count as panics; their times are told and not judged. I1 to I8 are the invariants:
+The verdict is **pass** when every bound holds, **late** when all but bounds of time hold (they are measured on a machine that may have other things to do: its load is said with each run), **FAIL** otherwise. The runs that are called race are of programs with Go's race detector, whose reports count as panics; their times, and bounds of memory, are told and not judged. Those that are called streams-only are of edges that do without Pub/Sub. I1 to I8 are the invariants:
 
 | | |
 |---|---|

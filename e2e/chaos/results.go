@@ -34,20 +34,28 @@ type result struct {
 	Machine string    `json:"machine"`
 	Scale   string    `json:"scale"`
 	Phase   string    `json:"phase"`
-	Load    float64   `json:"machine_load"`   // of the last minute, when the run began
-	Race    bool      `json:"race,omitempty"` // the programs had the race detector
+	Load    float64   `json:"machine_load"`           // of the last minute, when the run began
+	Race    bool      `json:"race,omitempty"`         // the programs had the race detector
+	Streams bool      `json:"streams_only,omitempty"` // the edges did without Pub/Sub
 	Bounds  []bound   `json:"bounds"`
 	Error   string    `json:"error,omitempty"`
 	Verdict string    `json:"verdict"`
 }
 
-// name is the run's among those of its row; those with the race detector come last.
+// name is the run's among those of its row; those of a kind of their own come last.
 func (x *result) name() string {
-	if x.Race {
-		return fmt.Sprintf("race %d", x.Seed)
+	name := fmt.Sprint(x.Seed)
+	if x.Streams {
+		name = "streams-only " + name
 	}
-	return fmt.Sprint(x.Seed)
+	if x.Race {
+		name = "race " + name
+	}
+	return name
 }
+
+// again reports whether x is a run of the same kind, row and seed as y.
+func (x *result) again(y *result) bool { return x.Row == y.Row && x.name() == y.name() }
 
 func verdictOf(bounds []bound, err error) string {
 	verdict := passed
@@ -84,11 +92,9 @@ func readResults(path string) (*results, error) {
 	return r, json.Unmarshal(text, r)
 }
 
-// has reports whether the row passed with the seed, in a run of that kind.
-func (r *results) has(id string, seed uint64, race bool) bool {
-	return slices.ContainsFunc(r.All, func(x result) bool {
-		return x.Row == id && x.Seed == seed && x.Race == race && x.Verdict == passed
-	})
+// has reports whether the row passed with the seed, in a run of the same kind.
+func (r *results) has(run result) bool {
+	return slices.ContainsFunc(r.All, func(x result) bool { return x.again(&run) && x.Verdict == passed })
 }
 
 // keep replaces what was known of the row and seed, and writes the file, to which
@@ -107,7 +113,7 @@ func (r *results) keep(x result) error {
 		return err
 	}
 	r.All = now.All
-	r.All = slices.DeleteFunc(r.All, func(old result) bool { return old.Row == x.Row && old.Seed == x.Seed && old.Race == x.Race })
+	r.All = slices.DeleteFunc(r.All, func(old result) bool { return old.again(&x) })
 	r.All = append(r.All, x)
 	slices.SortFunc(r.All, func(a, b result) int {
 		return cmp.Or(strings.Compare(a.Row, b.Row), cmp.Compare(a.name(), b.name()))

@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// Runs of several processes, and with the race detector, stand beside each other.
+// Runs of several processes, with the race detector and without Pub/Sub stand beside
+// each other.
 func TestResults_of_several_processes(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "results.json")
@@ -26,6 +27,7 @@ func TestResults_of_several_processes(t *testing.T) {
 		{other, result{Row: "F-01", Seed: 2, Verdict: passed}},
 		{one, result{Row: "F-01", Seed: 1, Race: true, Verdict: passed}},
 		{other, result{Row: "F-01", Seed: 1, Verdict: passed}},
+		{other, result{Row: "F-01", Seed: 1, Streams: true, Verdict: passed}},
 		{one, result{Row: "F-02", Seed: 1, Verdict: violated}},
 	} {
 		if err := x.by.keep(x.result); err != nil {
@@ -36,10 +38,11 @@ func TestResults_of_several_processes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if runs := all.of("F-01"); len(runs) != 3 || runs[0].name() != "1" || runs[0].Verdict != passed || runs[2].name() != "race 1" {
+	if runs := all.of("F-01"); len(runs) != 4 || runs[0].name() != "1" || runs[0].Verdict != passed || runs[2].name() != "race 1" || runs[3].name() != "streams-only 1" {
 		t.Errorf("kept %+v", runs)
 	}
-	if !all.has("F-01", 1, true) || all.has("F-01", 2, true) || all.has("F-02", 1, false) {
+	if !all.has(result{Row: "F-01", Seed: 1, Race: true}) || all.has(result{Row: "F-01", Seed: 2, Race: true}) || all.has(result{Row: "F-02", Seed: 1}) ||
+		!all.has(result{Row: "F-01", Seed: 1, Streams: true}) || all.has(result{Row: "F-01", Seed: 1, Race: true, Streams: true}) {
 		t.Error("what is to be run again is not what hasn't passed")
 	}
 	if _, err := raceBuilt(filepath.Dir(path), "edge"); err == nil {

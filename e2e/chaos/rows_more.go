@@ -411,7 +411,10 @@ func (w *world) tokenStatus(ctx context.Context, off time.Duration) int {
 
 var slowConsumers = &row{
 	id: "F-17", fault: "clients that don't read",
-	injected: "20 clients of tenant A stop reading; their group gets 1 MB/s in messages of 32 KiB for 15 s",
+	// An edge lets 96 MB of garbage come together, unless GOGC is set: the heap
+	// would say little of what is held.
+	setting:  setting{edgeEnv: map[string]string{"GOGC": "100"}},
+	injected: "20 clients of tenant A stop reading; their group gets 1 MB/s in messages of 32 KiB for 15 s. Edges have GOGC=100, so that there is no more garbage than what is held",
 	expected: "each is closed as a slow consumer within 12 s of the flood's begin; the heap of an edge grows by no more than 1 MiB for each; others in the group read everything, as fast as before",
 	run: func(t *trial) error {
 		if err := t.warm(); err != nil {
@@ -474,7 +477,7 @@ var slowConsumers = &row{
 		t.noDisconnects("disconnects of others", everyLife)
 		t.bounded("all 20 are closed as slow consumers", gone, 12*time.Second)
 		limit := float64(len(stalled))*1.1*(1<<20) + 60<<20 // garbage that waits for its collection
-		t.check(most-heap < limit, "growth of the edges' heaps", fmt.Sprintf("%.1f MB", (most-heap)/1e6), fmt.Sprintf("< %.0f MB", limit/1e6))
+		t.plainly(most-heap < limit, "growth of the edges' heaps", fmt.Sprintf("%.1f MB", (most-heap)/1e6), fmt.Sprintf("< %.0f MB", limit/1e6))
 		t.compared("p99 of tenant A's other clients", tenantA, flooded, flooded.Add(15*time.Second), 1.2, 50*time.Millisecond)
 		return nil
 	},

@@ -310,8 +310,13 @@ var diskFull = &row{
 		if err := t.pass(t.phase(1)); err != nil {
 			return err
 		}
+		// A new session may want to write a file of its own.
+		conn, err := pgx.Connect(t, t.w.postgres.URL(embedded.Database))
+		if err != nil {
+			return err
+		}
 		statuses := make(map[int]int)
-		fullAgain, freeAgain, err := t.fillDisk(t.w.postgresDir, func() error { return t.changeOnFullDisk(statuses) })
+		fullAgain, freeAgain, err := t.fillDisk(t.w.postgresDir, func() error { return t.changeOnFullDisk(conn, statuses) })
 		if err != nil {
 			return err
 		}
@@ -364,12 +369,8 @@ func (t *trial) fillDisk(folder string, during func() error) (full, free time.Ti
 }
 
 // changeOnFullDisk has Postgres need a new file for its log of changes, and changes a
-// hub again and again for a phase; it counts the answers by status.
-func (t *trial) changeOnFullDisk(statuses map[int]int) error {
-	conn, err := pgx.Connect(t, t.w.postgres.URL(embedded.Database))
-	if err != nil {
-		return err
-	}
+// hub again and again for a phase; it counts the answers by status. It closes conn.
+func (t *trial) changeOnFullDisk(conn *pgx.Conn, statuses map[int]int) error {
 	_, _ = conn.Exec(t, "SELECT pg_switch_wal()")
 	_ = conn.Close(context.WithoutCancel(t))
 	for until, i := time.Now().Add(t.phase(1)), 0; time.Now().Before(until); i++ {

@@ -31,7 +31,10 @@ type bound struct {
 	Bound    string `json:"bound,omitempty"` // "" = a figure without a bound
 	// Time: the bound is one of time, which a loaded machine breaks by itself.
 	Time bool `json:"time,omitempty"`
-	OK   bool `json:"ok"`
+	// Plain: the bound is one for programs without the race detector, whose own memory
+	// and slowness break it.
+	Plain bool `json:"plain,omitempty"`
+	OK    bool `json:"ok"`
 }
 
 // trial is one run of one row.
@@ -99,6 +102,11 @@ func (t *trial) tail() error {
 // check adds a figure with a bound.
 func (t *trial) check(ok bool, what, measured, limit string) {
 	t.bounds = append(t.bounds, bound{What: what, Measured: measured, Bound: limit, OK: ok})
+}
+
+// plainly is check for a Plain bound.
+func (t *trial) plainly(ok bool, what, measured, limit string) {
+	t.bounds = append(t.bounds, bound{What: what, Measured: measured, Bound: limit, OK: ok, Plain: true})
 }
 
 // within adds a time with its upper bound.

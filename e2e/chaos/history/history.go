@@ -8,6 +8,7 @@
 package history
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -110,3 +111,10 @@ func (h *History) Count(o Outcome) (n int) {
 
 // forked reports whether a life is one of after the fork.
 func (h *History) forked(l *Life) bool { return !h.Fork.IsZero() && !l.Began.Before(h.Fork) }
+
+// WasRead reports whether any client has read the message.
+func (h *History) WasRead(id ID) bool {
+	return slices.ContainsFunc(h.Lives, func(l *Life) bool {
+		return slices.ContainsFunc(l.Receipts, func(r Receipt) bool { return r.ID == id })
+	})
+}
