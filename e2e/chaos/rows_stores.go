@@ -71,11 +71,11 @@ var postgresAway = &row{
 			return err
 		}
 		<-t.w.postgres.Done()
-		down := time.Now()
 		t.replaced[2] = true
 		if err := t.w.edges[2].kill(); err != nil {
 			return err
 		}
+		down := time.Now() // what the edge had under way when it was killed is F-01's
 		if err := t.w.edges[2].start(); err != nil {
 			return err
 		}
