@@ -168,7 +168,6 @@ type hostLink struct {
 
 	mu       sync.Mutex
 	sessions map[uint64]*hosted
-	last     uint64
 }
 
 // take implements peer.
@@ -192,11 +191,11 @@ func (l *hostLink) open(f frame) error {
 		return err
 	}
 	l.mu.Lock()
-	if f.session <= l.last {
+	// Those that are opened at the same time may come in any order.
+	if l.sessions[f.session] != nil {
 		l.mu.Unlock()
 		return fmt.Errorf("%w: pairing %d is not new", errFrame, f.session)
 	}
-	l.last = f.session
 	s := newHosted(l, f.session, l.lane(c.Hub.Tenant))
 	l.sessions[s.id] = s
 	l.mu.Unlock()

@@ -67,6 +67,41 @@ func TestLink_carries_a_pairing_both_ways(t *testing.T) {
 	eventually(t, "empty link", func() bool { return a.fleet.Stats().Sessions == 0 })
 }
 
+// Clients of several tenants that share a link are paired at the same time.
+func TestLink_pairings_that_begin_together(t *testing.T) {
+	t.Parallel()
+	a, b, app := two(t)
+	other := pairing.Hub{Tenant: serverlink.SharesLink(chat.Tenant), Name: "chat"}
+	otherApp := b.local.connect(other, "other", 0)
+	a.knows(other, true)
+	a.mustOpen(newClient("first")) // the link is there
+	get(t, "pairing", app.opened)
+	const each = 200
+	begin := make(chan struct{})
+	var opening sync.WaitGroup
+	for i := range 2 * each {
+		c := newClient(fmt.Sprint("c", i))
+		if i%2 == 1 {
+			c.Hub = other
+		}
+		opening.Go(func() {
+			<-begin
+			if _, _, err := a.open(c); err != nil {
+				t.Errorf("%s: %v", c.ConnectionID, err)
+			}
+		})
+	}
+	close(begin)
+	for range each {
+		get(t, "pairing", app.opened)
+		get(t, "pairing of the other tenant", otherApp.opened)
+	}
+	opening.Wait()
+	if n := a.fleet.Stats().Lost; n != 0 {
+		t.Errorf("%d pairings were lost with their link", n)
+	}
+}
+
 func TestLink_says_what_ends_a_pairing(t *testing.T) {
 	t.Parallel()
 	a, b, app := two(t)
