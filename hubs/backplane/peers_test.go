@@ -115,6 +115,27 @@ func TestOwnership_asks_other_edges_without_Redis(t *testing.T) {
 	}
 }
 
+// On a machine that has too much to do answers come late: that isn't the end of a
+// connection either.
+func TestOwnership_asks_again_when_answers_are_late(t *testing.T) {
+	p, url := newProxy(t, newRedis(t))
+	a, b := newEdge(t, newClient(t, url), "a"), newEdge(t, newClient(t, url), "b")
+	acquainted(t, a, b)
+	p.refuse.Store(true)
+	p.cut()
+	if _, err := a.Claim(t.Context(), scope, "c1"); !errors.Is(err, errUnsure) {
+		t.Fatalf("claim without Redis: %v", err)
+	}
+	late := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		a.front.Store(nil) // the next one is answered
+		<-r.Context().Done()
+	})
+	a.front.Store(&late)
+	if name, err := b.Owner(t.Context(), scope, "c1"); name != "a" || err != nil {
+		t.Errorf("owner: %q, %v; want a", name, err)
+	}
+}
+
 // Redis knows nothing of what was claimed while it was away until it is told.
 func TestOwnership_doubts_Redis_after_an_outage(t *testing.T) {
 	direct := newRedis(t)
