@@ -1,8 +1,7 @@
 package fault
 
 import (
-	"fmt"
-	"strings"
+	"strconv"
 	"time"
 )
 
@@ -28,19 +27,20 @@ func (l *Limit) Rate() bool { return l.Burst > 0 }
 
 // String is the line of text: the code, then key=value.
 func (l *Limit) String() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s scope=%s limit=%s max=%d", l.Code, l.Scope, l.Limit, l.Max)
+	// In every refusal, of which there may be very many: fmt would be dear.
+	b := make([]byte, 0, 256)
+	b = append(append(append(append(b, l.Code...), " scope="...), l.Scope...), " limit="...)
+	b = strconv.AppendInt(append(append(b, l.Limit...), " max="...), l.Max, 10)
 	if l.Rate() {
-		fmt.Fprintf(&b, "/s burst=%d", l.Burst)
+		b = strconv.AppendInt(append(b, "/s burst="...), l.Burst, 10)
 	}
 	if l.RetryAfterMS > 0 {
-		fmt.Fprintf(&b, " retry_after_ms=%d", l.RetryAfterMS)
+		b = strconv.AppendInt(append(b, " retry_after_ms="...), l.RetryAfterMS, 10)
 	}
 	if l.RequestID != "" {
-		fmt.Fprintf(&b, " request_id=%s", l.RequestID)
+		b = append(append(b, " request_id="...), l.RequestID...)
 	}
-	fmt.Fprintf(&b, " see=%s", l.Doc)
-	return b.String()
+	return string(append(append(b, " see="...), l.Doc...))
 }
 
 // RetryAfter is RetryAfterMS as a duration.

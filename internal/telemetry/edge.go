@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +26,7 @@ type EdgeMetrics struct {
 
 	// Attributes by transport and hub protocol, made once.
 	attributes [len(transports)][len(hubProtocols)]metric.MeasurementOption
+	codes      sync.Map // code of a refusal → metric.MeasurementOption
 }
 
 type connectionCounts [len(transports)][len(hubProtocols)]atomic.Int64
@@ -222,7 +224,12 @@ func (e *EdgeMetrics) SlowConsumer() {
 // Refused counts what was refused, by its error code, such as "rate_limited". The
 // code must be a constant of the program.
 func (e *EdgeMetrics) Refused(code string) {
-	if e != nil {
-		e.refusals.Add(context.Background(), 1, metric.WithAttributeSet(attribute.NewSet(AttrCode.String(code))))
+	if e == nil {
+		return
 	}
+	made, ok := e.codes.Load(code)
+	if !ok {
+		made, _ = e.codes.LoadOrStore(code, metric.WithAttributeSet(attribute.NewSet(AttrCode.String(code))))
+	}
+	e.refusals.Add(context.Background(), 1, made.(metric.MeasurementOption))
 }
