@@ -2,6 +2,8 @@ package quota
 
 import (
 	"context"
+	"math/rand/v2"
+	"runtime"
 	"sync"
 	"time"
 
@@ -14,6 +16,9 @@ const (
 	promptRefusals = 50
 	// longestRefusal is the most that one waits.
 	longestRefusal = time.Second
+	// refusalsEvery is how far apart those that wait are let go: a few at a time, since
+	// to wake up for each of them would cost more than many an answer.
+	refusalsEvery = 10 * time.Millisecond
 	// slowRefusals is how many of a tenant wait at a time: each is a connection and
 	// a request in memory. Further ones are answered at once.
 	slowRefusals = 1024
@@ -47,22 +52,37 @@ type refusals struct {
 	waiting int
 }
 
+// refusalsPhase keeps edges of one machine from letting go at the same moments.
+var refusalsPhase = rand.N(refusalsEvery)
+
 // Wait returns when a refusal may be answered, or when ctx ends.
 func (s *Refusals) Wait(ctx context.Context, of Refused) {
-	o, wait := s.begin(of, time.Now())
+	now := time.Now()
+	o, wait := s.begin(of, now)
 	if wait <= 0 {
 		return
 	}
-	timer := time.NewTimer(wait)
+	timer := time.NewTimer(staggered(now, wait))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+		// Behind everybody else who has something to do.
+		runtime.Gosched()
 	case <-ctx.Done():
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	o.waiting--
 	s.waiting--
+}
+
+// staggered shortens a wait so that those of a burst, which waited for as long as one may,
+// don't come back as a burst, and so that it ends when a few others do.
+func staggered(now time.Time, wait time.Duration) time.Duration {
+	if wait == longestRefusal {
+		wait -= rand.N(longestRefusal / 2)
+	}
+	return wait - time.Duration(now.Add(wait+refusalsPhase).UnixNano()%int64(refusalsEvery))
 }
 
 // begin counts a refusal and returns how long it has to wait. One that does counts

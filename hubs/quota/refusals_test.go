@@ -93,3 +93,28 @@ func TestRefusals_end_with_their_request(t *testing.T) {
 		t.Errorf("%d wait; whoever did has gone", n)
 	}
 }
+
+// What has waited as long as it may comes back neither all at once nor each by itself.
+func TestRefusals_are_let_go_a_few_at_a_time(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1000, 123456789)
+	ends := make(map[time.Time]int)
+	for range slowRefusals {
+		d := staggered(now, longestRefusal)
+		if d > longestRefusal || d <= longestRefusal/2-refusalsEvery {
+			t.Fatalf("one of many waits %v", d)
+		}
+		ends[now.Add(d)]++
+	}
+	if most := int(longestRefusal / 2 / refusalsEvery); len(ends) < most/2 || len(ends) > most+1 {
+		t.Errorf("they end at %d moments, want about %d", len(ends), most)
+	}
+	const turn = 5 * time.Second / promptRefusals
+	first, second := staggered(now, turn), staggered(now.Add(time.Microsecond), turn)
+	if first > turn || first <= turn-refusalsEvery {
+		t.Errorf("one that waits for its turn of %v waits %v", turn, first)
+	}
+	if apart := now.Add(time.Microsecond + second).Sub(now.Add(first)); apart%refusalsEvery != 0 {
+		t.Errorf("two that come together end %v apart", apart)
+	}
+}
