@@ -199,6 +199,20 @@ func (e *EdgeMetrics) ConnectionClosed(transport, hubProtocol, status string, la
 		metric.WithAttributeSet(attribute.NewSet(AttrTransport.String(transports[t]), AttrConnectionStatus.String(status))))
 }
 
+// Connections is how many are open.
+func (e *EdgeMetrics) Connections() int {
+	if e == nil {
+		return 0
+	}
+	sum := int64(0)
+	for t := range e.active {
+		for p := range e.active[t] {
+			sum += e.active[t][p].Load()
+		}
+	}
+	return int(sum)
+}
+
 // Delivered counts messages written to connections and their bytes.
 func (e *EdgeMetrics) Delivered(messages, bytes int) {
 	if e != nil {

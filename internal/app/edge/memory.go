@@ -34,8 +34,9 @@ const (
 	// servingGarbage is what may come together else, in bytes, where that is more
 	// than what is in use: a small heap would be collected all the time.
 	servingGarbage = 96 << 20
-	// arrivals are the new goroutines between two looks that tell of clients
-	// arriving; a WebSocket has one.
+	// arrivals are the new connections between two looks that tell of clients arriving.
+	// Requests that come and go, as those of somebody who is refused and repeats them, keep
+	// nothing.
 	arrivals = 100
 	// calmLooks without arrivals end a burst.
 	calmLooks = 2
@@ -43,10 +44,9 @@ const (
 
 // heapSample is what the runtime says of its heap, in bytes.
 type heapSample struct {
-	allocated  uint64 // ever
-	live       uint64 // after the last collection
-	held       uint64 // objects, dead ones included, and what is free but not given back
-	goroutines uint64
+	allocated uint64 // ever
+	live      uint64 // after the last collection
+	held      uint64 // objects, dead ones included, and what is free but not given back
 }
 
 func readHeap() heapSample {
@@ -56,13 +56,11 @@ func readHeap() heapSample {
 		{Name: "/memory/classes/heap/objects:bytes"},
 		{Name: "/memory/classes/heap/unused:bytes"},
 		{Name: "/memory/classes/heap/free:bytes"},
-		{Name: "/sched/goroutines:goroutines"},
 	}
 	metrics.Read(samples)
 	return heapSample{
 		allocated: samples[0].Value.Uint64(), live: samples[1].Value.Uint64(),
-		held:       samples[2].Value.Uint64() + samples[3].Value.Uint64() + samples[4].Value.Uint64(),
-		goroutines: samples[5].Value.Uint64(),
+		held: samples[2].Value.Uint64() + samples[3].Value.Uint64() + samples[4].Value.Uint64(),
 	}
 }
 
@@ -78,19 +76,20 @@ func wasteful(before, now heapSample) bool {
 // pace chooses how much garbage may come together, as GOGC does. The zero value is
 // at a process's start.
 type pace struct {
-	before  heapSample
+	clients int // at the look before
 	calm    int // looks since clients arrived, up to calmLooks
 	percent int // that is set; 0 = none yet
 }
 
-// look takes the next sample and returns the percentage to set, 0 = none.
-func (p *pace) look(now heapSample) int {
-	if now.goroutines > p.before.goroutines+arrivals {
+// look takes the next sample, and how many clients are connected, and returns the
+// percentage to set, 0 = none.
+func (p *pace) look(now heapSample, clients int) int {
+	if clients > p.clients+arrivals {
 		p.calm = 0
 	} else {
 		p.calm = min(p.calm+1, calmLooks)
 	}
-	p.before = now
+	p.clients = clients
 	percent := arrivingPercent
 	if p.calm == calmLooks {
 		percent = max(100, int(min(servingGarbage*100/max(now.live, 1<<20), math.MaxInt32)))
@@ -105,8 +104,9 @@ func (p *pace) look(now heapSample) int {
 
 // tendMemory sets how much garbage may come together, unless GOGC does, and
 // collects when the edge is at rest and returns what it finds to the system, until
-// ctx is done. The latter costs a collection after each burst.
-func tendMemory(ctx context.Context) error {
+// ctx is done. The latter costs a collection after each burst. clients tells how many
+// are connected.
+func tendMemory(ctx context.Context, clients func() int) error {
 	tick := time.NewTicker(heapLookEvery)
 	defer tick.Stop()
 	_, set := os.LookupEnv("GOGC")
@@ -114,7 +114,7 @@ func tendMemory(ctx context.Context) error {
 	before, looks := readHeap(), 0
 	for {
 		now := readHeap()
-		if percent := p.look(now); percent > 0 && !set {
+		if percent := p.look(now, clients()); percent > 0 && !set {
 			debug.SetGCPercent(percent)
 		}
 		if looks++; looks > restLooks {

@@ -34,10 +34,11 @@ func TestPace(t *testing.T) {
 	const mb = 1 << 20
 	var p pace
 	for i, step := range []struct {
-		goroutines, live uint64
-		want             int // 0 = as it was
+		clients int
+		live    uint64
+		want    int // 0 = as it was
 	}{
-		{10, 8 * mb, 0}, // what a process has at its start counts as nothing
+		{10, 8 * mb, 0}, // a process begins calmly
 		{20, 8 * mb, 1200},
 		{20, 9 * mb, 0}, // nearly the same
 		{900, 16 * mb, arrivingPercent},
@@ -50,7 +51,7 @@ func TestPace(t *testing.T) {
 		{100, 480 * mb, 0},
 		{100, 100, 9600}, // next to nothing
 	} {
-		if got := p.look(heapSample{goroutines: step.goroutines, live: step.live}); got != step.want && i > 0 {
+		if got := p.look(heapSample{live: step.live}, step.clients); got != step.want && i > 0 {
 			t.Errorf("step %d: %d, want %d", i, got, step.want)
 		}
 	}
@@ -61,12 +62,12 @@ func TestTendMemory(t *testing.T) {
 	// Not at the same time as others: it sets the process's pace of collecting.
 	defer debug.SetGCPercent(debug.SetGCPercent(100))
 	s := readHeap()
-	if s.allocated == 0 || s.held == 0 || s.goroutines == 0 {
+	if s.allocated == 0 || s.held == 0 {
 		t.Errorf("heap: %+v", s)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
-	if err := tendMemory(ctx); err != nil {
+	if err := tendMemory(ctx, func() int { return 0 }); err != nil {
 		t.Error(err)
 	}
 }

@@ -52,7 +52,7 @@ func (e *Edge) Run(ctx, forced context.Context) error {
 	work.Go(func() error { return e.hubs.review(working) })
 	work.Go(func() error { return e.deliveries.Run(working) })
 	work.Go(func() error { return e.hubs.run(working) })
-	work.Go(func() error { return tendMemory(working) })
+	work.Go(func() error { return tendMemory(working, e.hubs.metrics.Connections) })
 	work.Go(func() error { return e.hubs.pressure.run(working) })
 	work.Go(func() error { return e.hubs.presence.Run(working) })
 	work.Go(func() error { return e.isolation().run(working) })
