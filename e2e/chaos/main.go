@@ -60,6 +60,9 @@ func main() {
 	if len(os.Args) == 2 && os.Args[1] == abuseFlag {
 		command = func(ctx context.Context, _ []string) error { return playAbuser(ctx, os.Stdin, os.Stdout) }
 	}
+	if len(os.Args) == 2 && os.Args[1] == wallFlag {
+		command = func(ctx context.Context, _ []string) error { return playWall(ctx, os.Stdout) }
+	}
 	if len(os.Args) == 2 && os.Args[1] == appServerFlag {
 		command = func(ctx context.Context, _ []string) error { return playAppServer(ctx, os.Stdin, os.Stdout) }
 	}

@@ -28,7 +28,7 @@ func freeLimit(name string) int {
 var noisyNeighbour = &row{
 	id: "F-26", fault: "a noisy neighbour",
 	setting:  setting{planN: "free", sticky: true},
-	injected: "tenant N (plan Free) offers 20×, then 100× its REST requests and connects a second, for a phase each: publishes of 1 and 31 KiB to groups with all its connections, messages that are too large, joins, connects; and calls by its clients as fast as they can; a third of its connections don't read. The abuser is a process of the lowest priority",
+	injected: "tenant N (plan Free) offers 20×, then 100× its REST requests and connects a second, for a phase each: publishes of 1 and 31 KiB to groups with all its connections, messages that are too large, joins, connects; and calls by its clients as fast as they can; a third of its connections don't read. The abuser is a process of the lowest priority. Before, the same requests go to a process beside the edges that does nothing but refuse them, which tells what they do to this machine by themselves",
 	expected: "A and B lose nothing, are never disconnected, and keep their p99 below twice their own baseline of the same run (stretch: +10 % or 5 ms); N gets documented refusals alone",
 	run: func(t *trial) error {
 		t.load.scale.rate *= 2
@@ -45,13 +45,16 @@ var noisyNeighbour = &row{
 		t.began = time.Now()
 		t.note("processor time of the edges before", cores(t.cpuOfEdges()-used, t.began.Sub(calm)))
 		n := t.w.tenant(tenantN)
-		type span struct {
-			factor      float64
-			from, until time.Time
+		at := func(factor float64, addresses []string) *abuse {
+			return &abuse{Edges: addresses, Slug: n.slug, Key: n.key, Factor: factor, Connections: freeConnections, PerSecond: freePerSecond, Requests: freeRequests, Connects: freeConnects, For: t.phase(1) + 2*time.Second, Kinds: t.config.abuse}
 		}
-		var spans []span
+		control, err := t.offeredElsewhere(at)
+		if err != nil {
+			return err
+		}
+		var spans []abuseSpan
 		for _, factor := range []float64{20, 100} {
-			a := &abuse{Edges: t.w.edgeAddrs[:], Slug: n.slug, Key: n.key, Factor: factor, Connections: freeConnections, PerSecond: freePerSecond, Requests: freeRequests, Connects: freeConnects, For: t.phase(1) + 2*time.Second, Kinds: t.config.abuse}
+			a := at(factor, t.w.edgeAddrs[:])
 			from, used := time.Now().Add(2*time.Second), t.cpuOfEdges()
 			counts, err := a.elsewhere(t)
 			if err != nil {
@@ -59,7 +62,7 @@ var noisyNeighbour = &row{
 			}
 			t.note(fmt.Sprintf("processor time of the edges at %g×", factor), cores(t.cpuOfEdges()-used, a.For))
 			t.offeredBy(a, counts)
-			spans = append(spans, span{factor, from, time.Now()})
+			spans = append(spans, abuseSpan{factor, from, time.Now()})
 			text, undocumented := told(counts)
 			t.check(undocumented == 0, fmt.Sprintf("answers to N at %g× that aren't documented", factor), fmt.Sprintf("%d of: %s", undocumented, text), "0")
 			if err := t.pass(2 * time.Second); err != nil {
@@ -77,6 +80,9 @@ var noisyNeighbour = &row{
 		t.note("deliveries that a p99 is of", fmt.Sprintf("about %d before, the last %d of them decide", samples, samples/100))
 		for _, slug := range []string{tenantA, tenantB} {
 			before := t.load.latencies(slug, calm, t.began)
+			during := t.load.latencies(slug, control.from, control.until)
+			t.note(fmt.Sprintf("p99 of %s while as much as at %g× goes to a process beside the edges that refuses it all", slug, control.factor),
+				fmt.Sprintf("%s (p50 %s)", short(quantile(during, 0.99)), short(quantile(during, 0.5))))
 			for _, s := range spans {
 				during := t.load.latencies(slug, s.from, s.until)
 				b, d := quantile(before, 0.99), quantile(during, 0.99)
@@ -91,6 +97,33 @@ var noisyNeighbour = &row{
 		t.zero("publishes of A and B that were not accepted", len(took(all, failed)), reasons(all))
 		return nil
 	},
+}
+
+// abuseSpan is when N offered so many times its limits.
+type abuseSpan struct {
+	factor      float64
+	from, until time.Time
+}
+
+// offeredElsewhere has N's requests go where no edge is, to tell what they do to this
+// machine from what the edges do to A and B.
+func (t *trial) offeredElsewhere(at func(float64, []string) *abuse) (abuseSpan, error) {
+	const factor = 100
+	wall, err := t.w.startWall()
+	if err != nil {
+		return abuseSpan{}, err
+	}
+	a := at(factor, wall.Addresses)
+	from := time.Now().Add(2 * time.Second)
+	counts, err := a.elsewhere(t)
+	s := abuseSpan{factor, from, time.Now()}
+	_ = wall.run.Stop(t) // it is asked for nothing any more
+	if err != nil {
+		return s, err
+	}
+	_, undocumented := told(counts)
+	t.zero("requests to a process that refuses all which got another answer", undocumented, "")
+	return s, t.pass(2 * time.Second)
 }
 
 // cpuOfEdges is the processor time, in seconds, that the edges have used together.
