@@ -1,5 +1,5 @@
 // A tenant's life in the console: renamed, its hub's settings changed and returned to,
-// a key rotated with an overlap, a domain added, suspended, resumed and deleted.
+// a domain added, suspended, resumed and deleted.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
@@ -32,18 +32,6 @@ test("a tenant is changed, returned to, suspended and deleted", async (t) => {
   await page.getByText("returning to version 1").waitFor();
   await page.keyboard.press("Escape");
   await page.getByRole("cell", { name: "15 s" }).waitFor();
-
-  // A key with an overlap.
-  await nav.getByRole("link", { name: "Keys" }).click();
-  await page.getByRole("button", { name: "Regenerate primary key" }).click();
-  await page.getByRole("combobox", { name: "Keep the present key good for" }).click();
-  await page.getByRole("option", { name: "One hour" }).click();
-  await page.getByRole("button", { name: "Regenerate key" }).click();
-  await page.getByRole("button", { name: "Done" }).click();
-  await page.getByRole("group", { name: "Former primary key" }).waitFor();
-  await page.getByRole("button", { name: "End the former primary key" }).click();
-  await page.getByRole("button", { name: "End key" }).click();
-  await page.getByRole("group", { name: "Former primary key" }).waitFor({ state: "detached" });
 
   // Settings.
   await nav.getByRole("link", { name: "Settings" }).click();

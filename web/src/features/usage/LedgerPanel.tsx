@@ -13,6 +13,7 @@ const moment = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "
 export function LedgerPanel({ tenant }: { tenant: Tenant }) {
   const corrections = useQuery(correctionsQuery(tenant.slug));
   const file = (format: string) => `/v1/tenants/${encodeURIComponent(tenant.slug)}/ledger?format=${format}`;
+  const all = `/v1/accounts/${encodeURIComponent(tenant.account_id)}/ledger?format=csv`;
   const ledger = corrections.data;
   const entries = typeof ledger === "object" ? ledger.entries : []; // text is of the other format
   return (
@@ -26,6 +27,9 @@ export function LedgerPanel({ tenant }: { tenant: Tenant }) {
           </Button>
           <Button component="a" href={file("json")} download variant="default" size="xs">
             Download JSON
+          </Button>
+          <Button component="a" href={all} download variant="default" size="xs">
+            All tenants, CSV
           </Button>
         </Group>
       }
