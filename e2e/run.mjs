@@ -21,12 +21,13 @@ const mostAgain = 2;
 const tries = 3;
 
 const files = [];
-for (const folder of process.env.E2E_FOLDERS?.split(",") ?? ["conformance", "behind", "upstream", "clients", "browser"]) {
+const folders = process.env.E2E_FOLDERS?.split(",") ?? ["conformance", "behind", "upstream", "clients", "browser"];
+for (const folder of folders) {
   const names = await readdir(join(import.meta.dirname, folder));
   files.push(...names.filter((name) => name.endsWith(".test.mjs")).map((name) => join(folder, name)));
 }
 
-const stack = await startStack();
+const stack = await startStack({ issuer: folders.includes("browser") });
 const current = join(dirname(stack.file), "current-test"); // see limits.mjs
 
 let stopped = false;

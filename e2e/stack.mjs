@@ -1,5 +1,6 @@
 // Starts the whole product for tests, and tells them where it is.
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtemp, chmod, readFile, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -30,15 +31,34 @@ function listen(port) {
   });
 }
 
+/** Builds and starts the OpenID provider of the Go tests, for the console at an address. */
+async function startIssuer(dir, console) {
+  const program = join(dir, "issuer");
+  const build = spawn("go", ["build", "-o", program, "."], { cwd: join(root, "internal/app/api/testdata/issuer"), stdio: ["ignore", "inherit", "inherit"] });
+  const built = await new Promise((done, failed) => build.once("error", failed).once("close", done));
+  if (built !== 0) throw new Error(`building the OpenID provider ended with ${built}`);
+  const issuer = spawn(program, [`${console}/v1/oidc/callback`], { stdio: ["ignore", "pipe", "inherit"] });
+  process.once("exit", () => issuer.kill("SIGKILL"));
+  const [address] = await once(createInterface(issuer.stdout), "line");
+  return { address, stop: () => issuer.kill("SIGKILL") };
+}
+
 /**
  * Starts bin/dev with a throwaway DEV_DIR on free ports, with three edges unless said
- * otherwise, without the sample feed, and with more settings in env. Resolves when it says "ready"; rejects with its last words otherwise.
+ * otherwise, without the sample feed, and with more settings in env; issuer: with an
+ * OpenID provider, whose users have the password "verysecure". Resolves when it says
+ * "ready"; rejects with its last words otherwise.
  */
-export async function startStack({ edges = 3, env: settings = {} } = {}) {
+export async function startStack({ edges = 3, env: given = {}, issuer = false } = {}) {
   const dir = await mkdtemp(join(tmpdir(), "signalbox-e2e-"));
   await chmod(dir, 0o755); // Postgres' user passes through
   const [port, edgePort] = [await freePorts(1), await freePorts(2)];
   const { DATABASE_URL: _, REDIS_URL: __, ...env } = process.env;
+  const provider = issuer && (await startIssuer(dir, `http://127.0.0.1:${port}`));
+  const settings = {
+    ...(provider && { SIGNALBOX_OIDC_ISSUER: provider.address, SIGNALBOX_OIDC_CLIENT_ID: "web", SIGNALBOX_OIDC_CLIENT_SECRET: "secret", SIGNALBOX_OIDC_NAME: "Example" }),
+    ...given,
+  };
   const dev = spawn(join(root, "bin", "dev"), ["-with-parent", String(process.pid)], {
     env: { ...env, ...settings, DEV_DIR: join(dir, "dev"), DEV_PORT: String(port), DEV_EDGE_PORT: String(edgePort), DEV_EDGES: String(edges), DEV_FEED: "0", DEV_ROOMY: "true" },
     stdio: ["ignore", "pipe", "pipe"],
@@ -65,6 +85,7 @@ export async function startStack({ edges = 3, env: settings = {} } = {}) {
     }, stopTimeout);
     const code = await ended;
     clearTimeout(late);
+    if (provider) provider.stop();
     await rm(dir, { recursive: true, force: true });
     return code;
   };

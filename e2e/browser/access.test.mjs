@@ -135,6 +135,33 @@ for (const options of looks) {
   });
 }
 
+test("sign in with an OpenID provider, and be told when it can't be", async (t) => {
+  const email = `openid-${randomBytes(6).toString("hex")}@example.com`;
+  const browser = await launch(t);
+  const page = await open(t, browser, `${url}/sign-in?next=/security`, { reducedMotion: "reduce" });
+  const provide = async (name) => {
+    await page.getByRole("button", { name: "Continue with Example" }).click();
+    await page.locator("input[name=username]").fill(name);
+    await page.locator("input[name=password]").fill("verysecure");
+    await page.locator("button, input[type=submit]").first().click();
+  };
+  await provide(`unverified-${email}`);
+  await page.getByRole("alert").getByText("The provider does not vouch for your email address.").waitFor();
+  await assertAccessible(page, "sign-in after a refusal of the provider");
+  await page.goto(`${url}/sign-in?next=/security`);
+  await provide(email);
+  await page.getByRole("heading", { level: 1, name: "Security" }).waitFor();
+  await page.getByRole("button", { name: `Unlink ${email}` }).waitFor();
+  await page.getByRole("button", { name: "Account menu" }).click();
+  await page.getByRole("menuitem", { name: "Sign out" }).click();
+  await page.getByRole("button", { name: "Sign in", exact: true }).waitFor();
+  await page.goto(`${url}/security`);
+  await page.getByRole("button", { name: "Sign in", exact: true }).waitFor();
+  await provide(email); // the same user again, where it wanted to go
+  await page.getByRole("heading", { level: 1, name: "Security" }).waitFor();
+  assertQuiet(page, /401|404/); // the provider's page has no icon
+});
+
 test("SEC-40: markup in names is shown as text", async (t) => {
   const owner = await signUp(url);
   const evil = `<img src=x onerror="window.pwned=1"><svg onload="window.pwned=1">`;
