@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -72,5 +73,27 @@ func adminHandler(ready *readiness, metrics http.Handler) http.Handler {
 		_ = json.NewEncoder(w).Encode(now)
 	})
 	mux.Handle("GET /metrics", metrics)
+	mux.HandleFunc("GET "+certificatePath, ready.certificate)
 	return mux
+}
+
+// certificatePath is what a proxy in front that ends TLS asks before it gets a
+// certificate for a name, with the name as the query's domain.
+const certificatePath = "/certificates/ask"
+
+// certificate answers 200 for the hosts of tenants alone: else whoever points a name here
+// has certificates made for it. A tenant has as many as it has verified domains, which
+// are bounded; asking for names of nobody costs what any request to them does.
+func (s *readiness) certificate(w http.ResponseWriter, r *http.Request) {
+	_, err := s.directory.ByHost(r.Context(), r.URL.Query().Get("domain"))
+	status, text := http.StatusOK, "a tenant's\n"
+	switch {
+	case errors.Is(err, directory.ErrNotFound):
+		status, text = http.StatusNotFound, "no tenant has this host\n"
+	case err != nil:
+		status, text = http.StatusServiceUnavailable, "it can't be known now whose this host is\n"
+	}
+	w.Header().Set("Content-Type", "text/plain")
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(text)) // the proxy may have gone
 }

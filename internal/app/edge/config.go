@@ -27,7 +27,8 @@ type Config struct {
 	StreamsOnly bool `env:"SIGNALBOX_STREAMS_ONLY"`
 	// Addr is where clients and backends connect.
 	Addr string `env:"SIGNALBOX_EDGE_ADDR" envDefault:"127.0.0.1:20001"`
-	// AdminAddr serves /healthz, /readyz and /metrics; it must not be public.
+	// AdminAddr serves /healthz, /readyz, /metrics and whether a proxy may get a
+	// certificate for a host; it must not be public.
 	AdminAddr string `env:"SIGNALBOX_EDGE_ADMIN_ADDR" envDefault:"127.0.0.1:20012"`
 	// InternalAddr is where other edges relay requests to, over mutual TLS.
 	InternalAddr string `env:"SIGNALBOX_EDGE_INTERNAL_ADDR" envDefault:"127.0.0.1:0"`

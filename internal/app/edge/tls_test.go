@@ -2,6 +2,7 @@ package edge
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -9,13 +10,19 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"io"
+	"log"
 	"math/big"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,16 +31,16 @@ import (
 	"github.com/signalbox/signalbox/tenants"
 )
 
-// certificateFiles writes a certificate for 127.0.0.1 and returns its files and
-// who trusts it.
-func certificateFiles(t *testing.T) (certFile, keyFile string, roots *x509.CertPool) {
+// certificateFiles writes a certificate for 127.0.0.1 and for names, and returns its
+// files and who trusts it.
+func certificateFiles(t *testing.T, names ...string) (certFile, keyFile string, roots *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "edge"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "edge"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: names,
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
@@ -155,4 +162,73 @@ func TestSEC_34_forwarded_headers_at_the_edge(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A tenant's own domain over wss: a proxy in front that ends TLS asks an edge whether a
+// name is a tenant's before it has a certificate made for it, for the domains of tenants'
+// documents and no others.
+func TestOwn_domain_over_TLS_in_front(t *testing.T) {
+	t.Parallel()
+	demo := document("demo", 1)
+	demo.Hosts = []string{"rt.customer.test"}
+	c := startEdgesWith(t, 1, func(cfg *Config) {
+		cfg.TrustedProxies, cfg.RequireHTTPS = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, true
+	}, demo)
+	certFile, keyFile, roots := certificateFiles(t, "rt.customer.test", "other.test")
+	made, err := tls.LoadX509KeyPair(certFile, keyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := "http://" + c.edges[0].AdminAddr() + "/certificates/ask?domain="
+	front := httptest.NewUnstartedServer(&httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) {
+		p.SetURL(&url.URL{Scheme: "http", Host: c.edges[0].Addr()})
+		p.SetXForwarded()
+	}})
+	front.Config.ErrorLog = log.New(io.Discard, "", 0) // of handshakes that are refused
+	front.TLS = &tls.Config{GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if c.status(ask+url.QueryEscape(hello.ServerName)) != http.StatusOK {
+			return nil, errors.New("no certificate is made for this name")
+		}
+		return &tls.Config{Certificates: []tls.Certificate{made}}, nil
+	}}
+	front.StartTLS()
+	t.Cleanup(front.Close)
+
+	secure := &http.Client{Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: roots},
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, front.Listener.Addr().String())
+		},
+	}}
+	t.Cleanup(secure.CloseIdleConnections)
+	dial := func(host string) (*websocket.Conn, error) {
+		ws, _, err := websocket.Dial(t.Context(), "wss://"+host+"/client/?hub=chat", &websocket.DialOptions{
+			HTTPClient: secure, HTTPHeader: http.Header{"Authorization": {"Bearer " + clientJWT(t, demo, 0, "chat", "ada")}},
+		})
+		return ws, err
+	}
+	ws, err := dial("rt.customer.test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ws.CloseNow() })
+	k := &client{t: t, ws: ws, frames: make(chan frame, 10)}
+	k.write(`{"protocol":"json","version":1}`)
+	go k.read()
+	if f := k.next(); f.Error != "" || f.end != nil {
+		t.Fatalf("handshake: %+v", f)
+	}
+	if ws, err := dial("other.test"); err == nil {
+		ws.CloseNow()
+		t.Error("a certificate is made for a name of nobody")
+	}
+	for domain, want := range map[string]int{"RT.customer.test": 200, "": 404, "demo": 404, "rt.customer.test.": 404, strings.Repeat("a", 300): 404} {
+		if got := c.status(ask + url.QueryEscape(domain)); got != want {
+			t.Errorf("%q is answered %d, want %d", domain, got, want)
+		}
+	}
+	// The domain is another's, or nobody's: no certificate any more.
+	gone := document("demo", 2)
+	c.publish(gone)
+	c.eventually("the domain to be nobody's", func() bool { return c.status(ask+"rt.customer.test") == http.StatusNotFound })
 }
