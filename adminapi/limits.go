@@ -115,7 +115,7 @@ func (s *server) DeleteLimit(w http.ResponseWriter, r *http.Request, ref TenantP
 func limit(l tenants.Limit, f LimitFigures) Limit {
 	shown := Limit{
 		Limit: l.Name, Title: l.Title, Max: int64(l.Value), PlanMax: int64(l.Plan), Unit: l.Unit, Scope: LimitScope(l.Scope), Kind: LimitKind(l.Kind),
-		Source: LimitSource(l.Source), Lowest: int64(l.Lowest), Highest: int64(l.Highest), CanDryRun: !l.NoDryRun, Counted: LimitCounted(l.Counted()), Shown: l.Shown(),
+		Source: LimitSource(l.Source), Lowest: int64(l.Lowest), Highest: int64(l.Highest), CanDryRun: l.NoDryRun == "", NoDryRun: given(l.NoDryRun), Counted: LimitCounted(l.Counted()), Shown: l.Shown(),
 		LastHitAt: optional(f.LastHit),
 	}
 	if f.Known {

@@ -102,7 +102,7 @@ func (s *operators) GetAnyTenant(w http.ResponseWriter, r *http.Request, ref ope
 func operatorLimit(l tenants.Limit, f LimitFigures) operatorapi.OperatorLimit {
 	shown := operatorapi.OperatorLimit{
 		Limit: l.Name, Title: l.Title, Unit: l.Unit, Max: int64(l.Value), PlanMax: int64(l.Plan), Source: operatorapi.OperatorLimitSourcePlan,
-		Lowest: int64(l.Least), Highest: int64(l.Most), CanDryRun: !l.NoDryRun,
+		Lowest: int64(l.Least), Highest: int64(l.Most), CanDryRun: l.NoDryRun == "",
 	}
 	if f.Known {
 		shown.Used, shown.Peak = &f.Used, &f.Peak

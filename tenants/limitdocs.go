@@ -46,9 +46,9 @@ func LimitsTable() string {
 		case r.Code != "":
 			at += fmt.Sprintf("; [%s](errors/%s.md)", r.Code, r.Code)
 		}
-		dry := ""
-		if !r.NoDryRun {
-			dry = ", dry run"
+		dry := ", dry run"
+		if r.NoDryRun != "" {
+			dry = ""
 		}
 		fmt.Fprintf(&b, "| `%s`: %s | %s | %s | %s | %s | %s | %s to %s%s | %s | %s |\n", r.Name, r.Title, string(r.Scope)+r.where(), r.Kind,
 			grouped(r.Free), grouped(r.Pro), grouped(r.Scale), grouped(r.Least), grouped(r.Most), dry, r.Shown(), at)

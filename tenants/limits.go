@@ -67,8 +67,8 @@ type LimitRow struct {
 	At string
 	// Rate is the limit whose bucket this one is the depth of; "" = none.
 	Rate string
-	// NoDryRun: it can't be tried out, since it refuses nothing or costs memory.
-	NoDryRun bool
+	// NoDryRun is why it can't be tried out; "" = it can.
+	NoDryRun string
 
 	of func(*Limits) *int
 }
@@ -197,10 +197,14 @@ func (r LimitRow) Refusal(l *Limits, retryAfter time.Duration) fault.Limit {
 
 // RefusalAt is Refusal for a value; burst is 0 when it is no rate.
 func (r LimitRow) RefusalAt(most, burst int, retryAfter time.Duration) fault.Limit {
-	return fault.Limit{
+	refusal := fault.Limit{
 		Code: r.Code, Scope: string(r.Scope), Limit: r.Name, Max: int64(most), Burst: int64(burst), Doc: fault.PagesURL + r.Code,
 		RetryAfterMS: int64(math.Ceil(float64(retryAfter) / float64(time.Millisecond))),
 	}
+	if r.Counted() == CountedEdge {
+		refusal.Counted = fault.CountedEdge
+	}
+	return refusal
 }
 
 // Burst is how much of a rate may come at once, at least a second's worth; 0 = the
@@ -308,7 +312,7 @@ func (l Limits) With(overrides []Override, at time.Time) Limits {
 			continue
 		}
 		value := o.within(r, r.Of(&plan))
-		if !o.DryRun || r.NoDryRun {
+		if !o.DryRun || r.NoDryRun != "" {
 			*r.of(&l) = value
 			continue
 		}

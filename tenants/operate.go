@@ -156,8 +156,8 @@ func (o Override) checkOperator(r LimitRow, now time.Time) error {
 	if o.Value == nil && !o.DryRun || o.Value != nil && (*o.Value < r.Least || *o.Value > r.Most) {
 		fields = append(fields, fault.Field{Name: "max", Message: "is missing, or out of bounds", Accepted: fmt.Sprintf("%d to %d %s", r.Least, r.Most, r.Unit)})
 	}
-	if o.DryRun && r.NoDryRun {
-		fields = append(fields, fault.Field{Name: "dry_run", Message: "is not for " + r.Name, Accepted: "false"})
+	if o.DryRun && r.NoDryRun != "" {
+		fields = append(fields, fault.Field{Name: "dry_run", Message: "is not for " + r.Name + ": " + r.NoDryRun, Accepted: "false"})
 	}
 	if o.Expires != nil && o.Expires.Before(now.Add(leastOverride)) {
 		fields = append(fields, fault.Field{Name: "expires_at", Message: "is over, or all but", Accepted: "a time in the future, or none"})

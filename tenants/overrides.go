@@ -81,8 +81,8 @@ func (o Override) check(r LimitRow, plan int, now time.Time) error {
 	case o.Value != nil && (*o.Value < r.Least || *o.Value > r.Ceiling(plan)):
 		fields = append(fields, fault.Field{Name: "max", Message: fmt.Sprintf("is out of bounds: %s can be lowered, and raised to twice the plan's %d", r.Name, plan), Accepted: fmt.Sprintf("%d to %d %s", r.Least, r.Ceiling(plan), r.Unit)})
 	}
-	if o.DryRun && r.NoDryRun {
-		fields = append(fields, fault.Field{Name: "dry_run", Message: "is not for " + r.Name + ": see docs/limits.md for the limits that can be tried out", Accepted: "false"})
+	if o.DryRun && r.NoDryRun != "" {
+		fields = append(fields, fault.Field{Name: "dry_run", Message: "is not for " + r.Name + ": " + r.NoDryRun, Accepted: "false"})
 	}
 	switch {
 	case o.Expires == nil && (o.DryRun || o.Value != nil && *o.Value > plan):

@@ -138,8 +138,11 @@ func TestLimits_table(t *testing.T) {
 		if r.Title == "" || r.Unit == "" || r.Scope == "" || r.Kind == "" || (r.At == "") != (r.Kind == BurstLimit) {
 			t.Errorf("%s is not described: %+v", r.Name, r)
 		}
-		if r.Code == "" && !r.NoDryRun {
+		if r.Code == "" && r.NoDryRun == "" {
 			t.Errorf("%s refuses nothing and can be tried out", r.Name)
+		}
+		if line := r.RefusalAt(1, 0, 0); strings.Contains(line.String(), " scope="+string(r.Scope)+" limit="+r.Name+" max=1 counted=edge ") != (r.Counted() == CountedEdge) {
+			t.Errorf("%s is counted by %s, and refuses with %s", r.Name, r.Counted(), line.String())
 		}
 		if r.Rate != "" {
 			if rate, ok := Row(r.Rate); !ok || rate.Kind != ThrottleLimit && rate.Kind != ShapeLimit {
@@ -289,7 +292,7 @@ func TestOverrides_are_bounded(t *testing.T) {
 	} {
 		err := row.o.check(row.row, row.row.Free, now)
 		var f *fault.Error
-		if errors.As(err, &f) != (row.bad != "") || row.bad != "" && f.Fields[0].Name != row.bad {
+		if errors.As(err, &f) != (row.bad != "") || row.bad != "" && (f.Fields[0].Name != row.bad || row.bad == "dry_run" && !strings.Contains(f.Fields[0].Message, "try out the rate")) {
 			t.Errorf("%s: %v, want a problem with %q", name, err, row.bad)
 		}
 	}

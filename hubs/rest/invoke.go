@@ -211,7 +211,7 @@ func (c *call) seconds(name string, otherwise, most time.Duration) (time.Duratio
 // manyInvocations is a bound on invocations that wait for an answer.
 func manyInvocations(scope tenants.LimitScope, name string, most int64) fault.Limit {
 	return fault.Limit{
-		Code: codeManyInvocations, Scope: string(scope), Limit: name, Max: most,
+		Code: codeManyInvocations, Scope: string(scope), Limit: name, Max: most, Counted: fault.CountedEdge,
 		RetryAfterMS: time.Second.Milliseconds(), Doc: fault.PagesURL + codeManyInvocations,
 	}
 }

@@ -13,6 +13,8 @@ type Limit struct {
 	Scope string `json:"scope"` // what is counted: ip, connection, user, group, hub, tenant, message, request
 	Limit string `json:"limit"` // the limit's name
 	Max   int64  `json:"max"`
+	// Counted is CountedEdge for a limit that each edge judges by itself.
+	Counted string `json:"counted,omitempty"`
 	// Burst is how much of a rate may come at once; 0 = it is no rate.
 	Burst int64 `json:"burst,omitempty"`
 	// RetryAfterMS is when a repeat can succeed; 0 = not by waiting.
@@ -21,6 +23,9 @@ type Limit struct {
 	// RequestID names the request, or the connection on which it happened.
 	RequestID string `json:"request_id,omitempty"`
 }
+
+// CountedEdge says that over several edges more than a limit gets through.
+const CountedEdge = "edge"
 
 // Rate reports whether Max is one per second.
 func (l *Limit) Rate() bool { return l.Burst > 0 }
@@ -33,6 +38,9 @@ func (l *Limit) String() string {
 	b = strconv.AppendInt(append(append(b, l.Limit...), " max="...), l.Max, 10)
 	if l.Rate() {
 		b = strconv.AppendInt(append(b, "/s burst="...), l.Burst, 10)
+	}
+	if l.Counted != "" {
+		fmt.Fprintf(&b, " counted=%s", l.Counted)
 	}
 	if l.RetryAfterMS > 0 {
 		b = strconv.AppendInt(append(b, " retry_after_ms="...), l.RetryAfterMS, 10)

@@ -53,6 +53,7 @@ type Document struct {
 	Limit        string `json:"limit,omitempty"`
 	Max          *int64 `json:"max,omitempty"`
 	Burst        int64  `json:"burst,omitempty"`
+	Counted      string `json:"counted,omitempty"`
 	RetryAfterMS int64  `json:"retry_after_ms,omitempty"`
 	Doc          string `json:"doc,omitempty"`
 }
@@ -79,7 +80,7 @@ func Describe(ctx context.Context, status int, e *fault.Error) Document {
 	}
 	if l := e.Limit; l != nil {
 		most := l.Max
-		d.Scope, d.Limit, d.Max, d.Burst, d.RetryAfterMS, d.Doc = l.Scope, l.Limit, &most, l.Burst, l.RetryAfterMS, l.Doc
+		d.Scope, d.Limit, d.Max, d.Burst, d.Counted, d.RetryAfterMS, d.Doc = l.Scope, l.Limit, &most, l.Burst, l.Counted, l.RetryAfterMS, l.Doc
 	}
 	return d
 }

@@ -101,6 +101,7 @@ type Problem struct {
 	Scope        string `json:"scope"`
 	Max          *int64 `json:"max"`
 	Burst        int64  `json:"burst"`
+	Counted      string `json:"counted"`
 	RetryAfterMS int64  `json:"retry_after_ms"`
 	Doc          string `json:"doc"`
 
@@ -147,6 +148,9 @@ func (e *Problem) text() string {
 		}
 		if e.Scope != "" {
 			fmt.Fprintf(&b, ", of the %s", e.Scope)
+		}
+		if e.Counted == "edge" {
+			b.WriteString(", on each edge by itself")
 		}
 		fmt.Fprintf(&b, "; see it with: signalbox limits show %s", e.Limit)
 	}

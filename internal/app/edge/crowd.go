@@ -44,7 +44,7 @@ func (c *crowd) enter(t *tenants.Document, path string) (leave func(), err error
 	if c.tenants[t.ID] >= most {
 		return nil, &rest.LimitError{
 			Limit: fault.Limit{
-				Code: codeCrowd, Scope: string(tenants.ScopeTenant), Limit: "requests_at_once", Max: int64(most),
+				Code: codeCrowd, Scope: string(tenants.ScopeTenant), Limit: "requests_at_once", Max: int64(most), Counted: fault.CountedEdge,
 				RetryAfterMS: time.Second.Milliseconds(), Doc: fault.PagesURL + codeCrowd,
 			},
 			Text: fmt.Sprintf("%d requests of the tenant are under way on this edge. Wait for answers before sending more.", most),

@@ -69,6 +69,11 @@ function LimitForm({ tenant, limit, onDone }: { tenant: Tenant; limit: Limit; on
           allowDeselect={false}
           {...form.getInputProps("expires")}
         />
+        {limit.no_dry_run && (
+          <Text size="sm" c="dimmed">
+            It can&apos;t be tried out: {limit.no_dry_run}.
+          </Text>
+        )}
         {limit.can_dry_run && (
           <Checkbox
             label="Only try it out"

@@ -502,7 +502,9 @@ export interface paths {
          *     beyond the allowance costs the price of the plan under which it was used. With `period_end`
          *     the new plan begins with the next period. The plan that the account has takes back a change that
          *     is to come. Tenants and settings beyond a smaller plan's limits stay, and nothing new is taken until
-         *     there is room; connections beyond them stay for 24 hours.
+         *     there is room; connections beyond them stay for 24 hours. A plan without a price for more, of whose
+         *     allowance in this period more is used already, is refused with `now` (`allowance_used`): it would
+         *     stop the account at once.
          */
         put: operations["putPlan"];
         post?: never;
@@ -2473,6 +2475,8 @@ export interface components {
              */
             highest: number;
             can_dry_run: boolean;
+            /** @description Why it can't be tried out, and what to do instead; absent when it can */
+            no_dry_run?: string;
             /**
              * @description That of refusals; absent where nothing is refused
              * @example connection_limit
