@@ -1585,6 +1585,9 @@ type Limit struct {
 	// Max What is enforced
 	Max int64 `json:"max"`
 
+	// NoDryRun Why it can't be tried out, and what to do instead; absent when it can
+	NoDryRun *string `json:"no_dry_run,omitempty"`
+
 	// Override What was set. What an account set under a larger plan counts for no more than this one lets it set: max is what is enforced
 	Override *LimitOverride `json:"override,omitempty"`
 

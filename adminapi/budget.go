@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/signalbox/signalbox/billing"
 	"github.com/signalbox/signalbox/tenants"
 )
 
@@ -37,18 +36,18 @@ func (s *server) answerBudget(w http.ResponseWriter, r *http.Request, account te
 		return
 	}
 	st, err := s.statements.Statement(r.Context(), sub.Account, time.Time{})
-	used := billing.Values{Accepted: st.Totals.Accepted, Delivered: st.Totals.Delivered, ConnectionSeconds: st.Totals.ConnectionSeconds}
+	used := usedIn(st)
 	state := BudgetState{
 		Budget: Budget{
 			Messages: given(sub.Budget.Messages), ConnectionMinutes: given(sub.Budget.ConnectionMinutes),
 			Steps: &sub.Budget.Steps, Action: BudgetAction(sub.Budget.Action),
 		},
-		From: st.From, To: st.To, Plan: sub.Plan, MessagesUsed: used.Messages(), ConnectionMinutesUsed: used.ConnectionMinutes(),
+		From: st.From, To: st.To, Plan: sub.Plan, MessagesUsed: used.Messages, ConnectionMinutesUsed: used.ConnectionMinutes,
 		MessagesAllowed: sub.MessagesAllowed, ConnectionMinutesAllowed: sub.ConnectionMinutesAllowed,
 		HardMessages: sub.HardMessages, HardConnectionMinutes: sub.HardMinutes,
-		Exceeded: sub.HardMessages && used.Messages() >= sub.MessagesAllowed || sub.HardMinutes && used.ConnectionMinutes() >= sub.ConnectionMinutesAllowed ||
-			sub.Budget.Messages > 0 && used.Messages() >= sub.Budget.Messages ||
-			sub.Budget.ConnectionMinutes > 0 && used.ConnectionMinutes() >= sub.Budget.ConnectionMinutes,
+		Exceeded: sub.HardMessages && used.Messages >= sub.MessagesAllowed || sub.HardMinutes && used.ConnectionMinutes >= sub.ConnectionMinutesAllowed ||
+			sub.Budget.Messages > 0 && used.Messages >= sub.Budget.Messages ||
+			sub.Budget.ConnectionMinutes > 0 && used.ConnectionMinutes >= sub.Budget.ConnectionMinutes,
 		Notices: make([]BudgetNotice, 0, len(notices)),
 	}
 	for _, n := range notices {

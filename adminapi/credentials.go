@@ -50,8 +50,12 @@ func (s *server) ResetPassword(w http.ResponseWriter, r *http.Request) {
 // ChangePassword implements ServerInterface.
 func (s *server) ChangePassword(w http.ResponseWriter, r *http.Request) {
 	in, err := body[PasswordChange](r)
+	var u tenants.User
 	if err == nil {
-		err = s.tenants.ChangePassword(r.Context(), callerOf(r), tenants.Secret(in.CurrentPassword), tenants.Secret(in.NewPassword))
+		u, err = s.tenants.ChangePassword(r.Context(), callerOf(r), tenants.Secret(in.CurrentPassword), tenants.Secret(in.NewPassword))
+	}
+	if err == nil {
+		s.sessions.Put(r.Context(), tenants.SessionPassword, u.PasswordVersion)
 	}
 	s.done(w, r, s.renewed(r, err))
 }

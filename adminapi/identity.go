@@ -2,6 +2,7 @@ package adminapi
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"strings"
@@ -125,13 +126,14 @@ func remoteIP(r *http.Request) string {
 
 // signInUser starts a session for a user under a fresh token, so that a token
 // planted before means nothing.
-func (s *server) signInUser(r *http.Request, u tenants.UserID, remember bool) error {
+func (s *server) signInUser(r *http.Request, u tenants.User, remember bool) error {
 	return s.startSession(r, tenants.SessionUser, u, remember)
 }
 
 // startSession starts a session under a fresh token, in which key says who the
-// user is and nothing is left of before.
-func (s *server) startSession(r *http.Request, key string, u tenants.UserID, remember bool) error {
+// user is and nothing is left of before. It is refused when the user has another
+// password by now than when it was proved who it is.
+func (s *server) startSession(r *http.Request, key string, u tenants.User, remember bool) error {
 	ctx := r.Context()
 	if err := s.sessions.Clear(ctx); err != nil {
 		return fault.Wrap(fault.Unavailable, "Signing in is not possible right now.", err)
@@ -139,10 +141,15 @@ func (s *server) startSession(r *http.Request, key string, u tenants.UserID, rem
 	if err := s.renewSession(r); err != nil {
 		return err
 	}
-	s.sessions.Put(ctx, key, string(u))
+	s.sessions.Put(ctx, key, string(u.ID))
+	s.sessions.Put(ctx, tenants.SessionPassword, u.PasswordVersion)
 	s.sessions.Put(ctx, tenants.SessionRemembered, remember)
 	if remember {
 		s.sessions.SetDeadline(ctx, time.Now().Add(sessionLifeLong))
+	}
+	_, _, err := s.sessions.Commit(ctx) // before anything is answered
+	if err != nil {
+		return errors.Join(err, s.sessions.Destroy(ctx))
 	}
 	return nil
 }

@@ -142,7 +142,7 @@ func (s *server) AcceptInvitation(w http.ResponseWriter, r *http.Request) {
 	if u.ID == c.User {
 		err = s.renewSession(r)
 	} else {
-		err = s.signInUser(r, u.ID, false)
+		err = s.signInUser(r, u, false)
 	}
 	if err != nil {
 		s.problem(w, r, fault.Wrap(fault.Unavailable, "You joined, but signing in is not possible right now.", err))

@@ -96,8 +96,8 @@ func TestInvitation_is_for_its_address_alone(t *testing.T) {
 	w := newWorld(t, settings{})
 	ada, acme := w.signUp("ada@example.com", "acme")
 	w.verified(acme)
-	bob, _ := w.signUp("bob@example.com", "bob")
-	eve, _ := w.signUp("eve@example.com", "eve")
+	bob, bobUp := w.signUp("bob@example.com", "bob")
+	eve, eveUp := w.signUp("eve@example.com", "eve")
 	base := "/v1/accounts/" + acme.at("account", "id")
 	status(t, ada.call("POST", base+"/invitations", map[string]any{"email": "bob@example.com", "role": "viewer"}), http.StatusCreated)
 	_, token := w.mailTo("bob@example.com")
@@ -109,6 +109,33 @@ func TestInvitation_is_for_its_address_alone(t *testing.T) {
 		t.Errorf("bob is in %s", joined.text)
 	}
 	want(t, bob.call("POST", "/v1/invitations/acceptance", map[string]any{"token": token}), http.StatusNotFound, "link_expired")
+	// An address gets ten an hour from all accounts together, an account sends thirty.
+	w.verified(eveUp)
+	invite := func(c *client, account answer, email string) answer {
+		return c.call("POST", "/v1/accounts/"+account.at("account", "id")+"/invitations", map[string]any{"email": email, "role": "viewer"})
+	}
+	first := status(t, invite(eve, eveUp, "much@example.com"), http.StatusCreated)
+	for range 8 {
+		status(t, eve.call("POST", "/v1/accounts/"+eveUp.at("account", "id")+"/invitations/"+first.at("id")+"/resend", nil), http.StatusOK)
+	}
+	status(t, invite(ada, acme, "much@example.com"), http.StatusCreated)
+	mails := w.mails()
+	for name, a := range map[string]answer{
+		"the eleventh, from a third account":    invite(bob, bobUp, "MUCH@example.com"),
+		"the eleventh, sent again by the first": eve.call("POST", "/v1/accounts/"+eveUp.at("account", "id")+"/invitations/"+first.at("id")+"/resend", nil),
+	} {
+		if a.status != http.StatusTooManyRequests || a.header.Get("Retry-After") == "" {
+			t.Errorf("%s: answered %d: %s", name, a.status, a.text)
+		}
+	}
+	if n := w.mails(); n != mails {
+		t.Errorf("refused invitations sent %d mails", n-mails)
+	}
+	for i := range 21 { // eve has sent nine
+		status(t, invite(eve, eveUp, fmt.Sprintf("guest%d@example.com", i)), http.StatusCreated)
+	}
+	want(t, invite(eve, eveUp, "guest21@example.com"), http.StatusTooManyRequests, "rate_limited")
+	status(t, invite(bob, bobUp, "guest21@example.com"), http.StatusCreated)
 	// Withdrawn, the link is void.
 	made := status(t, ada.call("POST", base+"/invitations", map[string]any{"email": "eve@example.com", "role": "viewer"}), http.StatusCreated)
 	_, token = w.mailTo("eve@example.com")
@@ -141,15 +168,74 @@ func TestMembers_change_and_go(t *testing.T) {
 	status(t, admin.call("PATCH", base+"/members/"+devID, role("viewer")), http.StatusOK)
 	want(t, dev.call("GET", "/v1/tenants/acme/keys", nil), http.StatusForbidden, "forbidden")
 	status(t, admin.call("PATCH", base+"/members/"+devID, role("developer")), http.StatusOK)
-	// A removed member's personal token dies with the membership, and stays dead.
+	// No token makes anybody more than it is itself: owners are made in sessions alone,
+	// and admins by no token that has scopes.
+	w.exec("UPDATE users SET email_verified_at = now() WHERE id = $1", adaID)
+	ofOwner, ofService := ada.program(account, nil), ada.service(account, tenants.Admin, nil)
+	for name, row := range map[string]struct {
+		by   *client
+		role string
+		code string
+	}{
+		"an owner's token, an owner":             {ofOwner, "owner", "session_required"},
+		"an owner's token with scopes, an owner": {ada.program(account, []tenants.Scope{tenants.WriteMembers}), "owner", "session_required"},
+		"an owner's token with scopes, an admin": {ada.program(account, []tenants.Scope{tenants.WriteMembers}), "admin", "session_required"},
+		"an owner's token without the scope":     {ada.program(account, []tenants.Scope{tenants.ReadMembers}), "viewer", "insufficient_scope"},
+		"a service token, an owner":              {ofService, "owner", "owners_only"},
+	} {
+		want(t, row.by.call("PATCH", base+"/members/"+devID, role(row.role)), http.StatusForbidden, row.code)
+		if a := row.by.call("POST", base+"/invitations", map[string]any{"email": "more@example.com", "role": row.role}); a.status != http.StatusForbidden || a.at("code") != row.code {
+			t.Errorf("%s: an invitation answered %d: %s", name, a.status, a.text)
+		}
+	}
+	status(t, ofOwner.call("PATCH", base+"/members/"+devID, role("admin")), http.StatusOK)
+	status(t, ofService.call("PATCH", base+"/members/"+devID, role("developer")), http.StatusOK)
+	status(t, ada.call("PATCH", base+"/members/"+id(admin), role("owner")), http.StatusOK)
+	want(t, ofOwner.call("DELETE", base+"/members/"+id(admin), nil), http.StatusForbidden, "session_required")
+	want(t, ofOwner.call("PATCH", base+"/members/"+id(admin), role("viewer")), http.StatusForbidden, "session_required")
+	status(t, ada.call("PATCH", base+"/members/"+id(admin), role("admin")), http.StatusOK)
+	for _, path := range []string{base + "/api-tokens", "/v1/api-tokens"} {
+		want(t, ofOwner.call("POST", path, map[string]any{"name": "more", "role": "admin"}), http.StatusForbidden, "session_required")
+	}
+	// A removed member's personal token dies with the membership, and stays dead; what
+	// shows the tenant's figures live is taken back.
 	token := dev.program(account, nil)
 	status(t, token.call("GET", "/v1/tenants/acme", nil), http.StatusOK)
+	status(t, dev.call("POST", "/v1/tenants/acme/live", nil), http.StatusOK)
+	status(t, ofService.call("POST", "/v1/tenants/acme/live", nil), http.StatusOK)
+	live := func(u string) bool {
+		system, err := w.service.SystemTenant(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		doc, err := w.service.Document(t.Context(), system.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return doc.Revoked(tenants.Credential{UserID: tenants.LiveUser(tenants.AccountID(account), tenants.UserID(u)), IssuedAt: time.Now().Add(-time.Second)}) == ""
+	}
+	if !live(devID) {
+		t.Error("a member's live figures are taken back")
+	}
 	status(t, admin.call("DELETE", base+"/members/"+devID, nil), http.StatusNoContent)
+	if live(devID) || !live(adaID) {
+		t.Errorf("after one is gone, live figures are there for that one: %t, for others: %t", live(devID), live(adaID))
+	}
+	service := ofService.call("GET", "/v1/session", nil).at("user", "id")
+	ofAccount := ada.call("GET", base+"/api-tokens", nil).body["api_tokens"].([]any)
+	for _, each := range ofAccount {
+		if one := each.(map[string]any); one["kind"] == "service" {
+			status(t, ada.call("DELETE", base+"/api-tokens/"+one["id"].(string), nil), http.StatusNoContent)
+		}
+	}
+	if live(service) {
+		t.Error("a service token that is gone leaves its live figures")
+	}
 	want(t, token.call("GET", "/v1/tenants/acme", nil), http.StatusUnauthorized, "invalid_token")
 	want(t, dev.call("GET", "/v1/tenants/acme", nil), http.StatusNotFound, "not_found")
 	w.exec("INSERT INTO members (account_id, user_id, role) VALUES ($1, $2, 'developer')", account, devID)
 	want(t, token.call("GET", "/v1/tenants/acme", nil), http.StatusUnauthorized, "invalid_token")
-	if got := w.actions(devID); !slices.Equal(got, []string{"member.changed", "member.changed", "member.removed"}) {
+	if got := w.actions(devID); !slices.Equal(got, []string{"member.changed", "member.changed", "member.changed", "member.changed", "member.removed"}) {
 		t.Errorf("audited %v", got)
 	}
 	var before, after string

@@ -174,7 +174,7 @@ func (s *server) signInOpenID(r *http.Request, p tenants.ProvedIdentity, next st
 		_, err := s.beginSecondStep(r, u, remember)
 		return "/sign-in?step=code&next=" + url.QueryEscape(next), err
 	}
-	return next, s.signInUser(r, u.ID, remember)
+	return next, s.signInUser(r, u, remember)
 }
 
 // ListIdentities implements ServerInterface.

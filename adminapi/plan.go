@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/signalbox/signalbox/billing"
 	"github.com/signalbox/signalbox/tenants"
 )
 
@@ -21,9 +22,24 @@ func (s *server) PutPlan(w http.ResponseWriter, r *http.Request, account Account
 		s.problem(w, r, err)
 		return
 	}
-	from := tenants.PlanFrom(cmp.Or(value(in.Effective), Now))
-	sub, err := s.tenants.ChangePlan(r.Context(), callerOf(r), tenants.AccountID(account), in.Plan, from)
+	sub, _, err := s.tenants.Subscription(r.Context(), callerOf(r), tenants.AccountID(account))
+	if err != nil {
+		s.problem(w, r, err)
+		return
+	}
+	st, err := s.statements.Statement(r.Context(), sub.Account, time.Time{})
+	if err != nil {
+		s.problem(w, r, err)
+		return
+	}
+	sub, err = s.tenants.ChangePlan(r.Context(), callerOf(r), sub.Account, in.Plan, tenants.PlanFrom(cmp.Or(value(in.Effective), Now)), usedIn(st))
 	s.answer(w, r, http.StatusOK, planState(sub, s.now()), err)
+}
+
+// usedIn is what an account has used in a period.
+func usedIn(st billing.Statement) tenants.Allowed {
+	used := billing.Values{Accepted: st.Totals.Accepted, Delivered: st.Totals.Delivered, ConnectionSeconds: st.Totals.ConnectionSeconds}
+	return tenants.Allowed{Messages: used.Messages(), ConnectionMinutes: used.ConnectionMinutes()}
 }
 
 func planState(sub tenants.Subscription, now time.Time) PlanState {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/signalbox/signalbox/adminapi"
+	"github.com/signalbox/signalbox/billing/billingstore"
+	"github.com/signalbox/signalbox/billing/usage"
 	"github.com/signalbox/signalbox/internal/scope"
 	"github.com/signalbox/signalbox/tenants"
 )
@@ -51,6 +53,19 @@ func TestPlan_changes_at_once_and_at_the_periods_end(t *testing.T) {
 	read(t, ada.call("GET", account+"/statement", nil), &st)
 	if len(st.Plans) != 2 || st.Plans[0].Plan != "free" || st.Plans[1].Plan != "pro" || !st.Plans[1].From.Equal(state.Since) || st.Total == 0 || st.Total >= 4900 {
 		t.Errorf("the period is %+v, %d", st.Plans, st.Total)
+	}
+
+	// A plan that would refuse everything at once comes with the next period alone.
+	now := time.Now()
+	if _, err := billingstore.New(w.pool).Commit(scope.System(t.Context(), scope.Usage), usage.Flush{EdgeRun: "e", Sequence: 1, SentAt: now, Deltas: []usage.Delta{
+		{Tenant: id, Hub: "chat", Minute: now, Delivered: 3_500_000},
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	want(t, ada.call("PUT", account+"/plan", map[string]any{"plan": "free"}), http.StatusConflict, "allowance_used")
+	get(ada.call("GET", account+"/plan", nil))
+	if state.Plan != "pro" || connections() != 5000 {
+		t.Errorf("a change that was refused left %+v", state)
 	}
 
 	// What is to come can be taken back.

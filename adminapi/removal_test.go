@@ -8,9 +8,9 @@ import (
 	"github.com/signalbox/signalbox/tenants"
 )
 
-// whileLocked holds an account's row until what request does waits for it, then runs
-// sql with the account's id, and lets both go on.
-func (w *world) whileLocked(account string, request func() answer, sql string, args ...any) answer {
+// whileLocked holds a row of a table until what request does waits for it, then runs
+// sql with the row's id, and lets both go on.
+func (w *world) whileLocked(table, id string, request func() answer, sql string, args ...any) answer {
 	w.t.Helper()
 	ctx := w.t.Context()
 	tx, err := w.pool.Begin(ctx)
@@ -19,7 +19,7 @@ func (w *world) whileLocked(account string, request func() answer, sql string, a
 	}
 	defer func() { _ = tx.Rollback(ctx) }()
 	var pid int
-	if err := tx.QueryRow(ctx, "SELECT pg_backend_pid() FROM accounts WHERE id = $1 FOR UPDATE", account).Scan(&pid); err != nil {
+	if err := tx.QueryRow(ctx, "SELECT pg_backend_pid() FROM "+table+" WHERE id = $1 FOR UPDATE", id).Scan(&pid); err != nil {
 		w.t.Fatal(err)
 	}
 	answered := make(chan answer, 1)
@@ -29,10 +29,10 @@ func (w *world) whileLocked(account string, request func() answer, sql string, a
 			w.t.Fatal(err)
 		}
 		if time.Now().After(deadline) {
-			w.t.Fatal("nothing waited for the account")
+			w.t.Fatal("nothing waited for " + table)
 		}
 	}
-	if _, err := tx.Exec(ctx, sql, append([]any{account}, args...)...); err != nil {
+	if _, err := tx.Exec(ctx, sql, append([]any{id}, args...)...); err != nil {
 		w.t.Fatal(err)
 	}
 	if err := tx.Commit(ctx); err != nil {
@@ -61,7 +61,7 @@ func TestAccount_changes_are_judged_behind_the_lock(t *testing.T) {
 			account := acme.at("account", "id")
 			bob := w.member("bob@example.com", account, tenants.Admin)
 			id := bob.call("GET", "/v1/session", nil).at("user", "id")
-			a := w.whileLocked(account, func() answer {
+			a := w.whileLocked("accounts", account, func() answer {
 				if name == "personal token" {
 					return bob.call("POST", "/v1/api-tokens", map[string]any{"name": "CI", "account_id": account})
 				}
@@ -80,7 +80,7 @@ func TestAccount_changes_at_once_are_both_kept(t *testing.T) {
 	_, acme := w.signUp("ada@example.com", "acme")
 	account := acme.at("account", "id")
 	admin := w.member("bob@example.com", account, tenants.Admin)
-	a := w.whileLocked(account, func() answer { return admin.call("PATCH", "/v1/accounts/"+account, map[string]any{"name": "Renamed"}) },
+	a := w.whileLocked("accounts", account, func() answer { return admin.call("PATCH", "/v1/accounts/"+account, map[string]any{"name": "Renamed"}) },
 		"UPDATE accounts SET require_second_factor = true WHERE id = $1")
 	want(t, a, http.StatusForbidden, "second_factor_required") // bob has none
 	var required bool

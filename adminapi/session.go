@@ -50,7 +50,7 @@ func (s *server) ConfirmSignUp(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *server) answerSignUp(w http.ResponseWriter, r *http.Request, made tenants.SignedUp) {
-	if err := s.signInUser(r, made.User.ID, false); err != nil {
+	if err := s.signInUser(r, made.User, false); err != nil {
 		s.problem(w, r, err)
 		return
 	}
@@ -83,7 +83,7 @@ func (s *server) enter(w http.ResponseWriter, r *http.Request, u tenants.User, r
 		s.answer(w, r, http.StatusAccepted, SecondStep{SecondFactor: Totp, ExpiresAt: until.UTC()}, err)
 		return
 	}
-	if err := s.signInUser(r, u.ID, remember); err != nil {
+	if err := s.signInUser(r, u, remember); err != nil {
 		s.problem(w, r, err)
 		return
 	}
@@ -93,7 +93,7 @@ func (s *server) enter(w http.ResponseWriter, r *http.Request, u tenants.User, r
 // beginSecondStep starts a session that waits for the second step.
 func (s *server) beginSecondStep(r *http.Request, u tenants.User, remember bool) (until time.Time, err error) {
 	now := s.now()
-	if err := s.startSession(r, tenants.SessionPending, u.ID, remember); err != nil {
+	if err := s.startSession(r, tenants.SessionPending, u, remember); err != nil {
 		return time.Time{}, err
 	}
 	s.sessions.Put(r.Context(), sessionPendingSince, now.Unix())
@@ -119,7 +119,8 @@ func (s *server) FinishSignIn(w http.ResponseWriter, r *http.Request) {
 		s.problem(w, r, err)
 		return
 	}
-	if err := s.signInUser(r, u.ID, s.sessions.GetBool(ctx, tenants.SessionRemembered)); err != nil {
+	u.PasswordVersion = s.sessions.GetInt64(ctx, tenants.SessionPassword) // of the first step
+	if err := s.signInUser(r, u, s.sessions.GetBool(ctx, tenants.SessionRemembered)); err != nil {
 		s.problem(w, r, err)
 		return
 	}

@@ -3,6 +3,9 @@ package adminapi_test
 import (
 	"net/http"
 	"testing"
+	"time"
+
+	"github.com/pquerna/otp/totp"
 
 	"github.com/signalbox/signalbox/tenants"
 )
@@ -41,6 +44,45 @@ func TestPassword_new_voids_what_was_asked_for_with_the_former(t *testing.T) {
 			status(t, a, http.StatusOK)
 		})
 	}
+}
+
+// Somebody who knows the former password signs in while it is changed: the sign-in has
+// looked at the former one, and its session begins after all others were ended.
+func TestSignIn_that_straddles_a_new_password_is_refused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, settings{})
+	ada, acme := w.signUp("ada@example.com", "acme")
+	id := acme.at("user", "id")
+	thief := w.browser()
+	signIn := map[string]any{"email": "ada@example.com", "password": password}
+	a := w.whileLocked("users", id, func() answer { return thief.call("POST", "/v1/session", signIn) },
+		"UPDATE users SET password_version = password_version + 1 WHERE id = $1")
+	want(t, a, http.StatusUnauthorized, "wrong_credentials")
+	if len(a.body) == 0 || a.body["accounts"] != nil {
+		t.Errorf("answered %s", a.text)
+	}
+	want(t, thief.call("GET", "/v1/session", nil), http.StatusUnauthorized, "unauthenticated")
+	// The one who changes it goes on, with another token, and may change it again.
+	for _, next := range []string{"another password", "a third password"} {
+		current := signIn["password"]
+		status(t, ada.call("PUT", "/v1/user/password", map[string]any{"current_password": current, "new_password": next}), http.StatusNoContent)
+		status(t, ada.call("GET", "/v1/session", nil), http.StatusOK)
+		signIn["password"] = next
+	}
+	// So does the second step of what began with the former password.
+	secret := status(t, ada.call("POST", "/v1/user/second-factor", map[string]any{"password": "a third password"}), http.StatusOK).at("secret")
+	code, err := totp.GenerateCode(secret, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	on := status(t, ada.call("POST", "/v1/user/second-factor/confirmation", map[string]any{"code": code}), http.StatusOK)
+	recovery := map[string]any{"code": on.body["recovery_codes"].([]any)[0]}
+	half, first := w.signIn("ada@example.com", "a third password")
+	status(t, first, http.StatusAccepted)
+	a = w.whileLocked("users", id, func() answer { return half.call("POST", "/v1/session/second-factor", recovery) },
+		"UPDATE users SET password_version = password_version + 1 WHERE id = $1")
+	want(t, a, http.StatusUnauthorized, "wrong_credentials")
+	want(t, half.call("GET", "/v1/session", nil), http.StatusUnauthorized, "unauthenticated")
 }
 
 // Somebody signed up with another's address and left service tokens for whoever

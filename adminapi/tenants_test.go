@@ -3,6 +3,7 @@ package adminapi_test
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -211,7 +212,7 @@ func TestTokens_verify_with_the_tenants_keys_alone(t *testing.T) {
 		t.Fatal(err)
 	}
 	p, err := verify(string(system.ID), live.at("token"), accesstoken.Target{Kind: accesstoken.Client, Slug: "signalbox", Hosts: hosts, Hub: "console"})
-	if err != nil || p.UserID != "tenant:"+acme.at("tenant", "id") {
+	if err != nil || p.UserID != "member:"+acme.at("account", "id")+":"+acme.at("user", "id") || !slices.Equal(p.Groups, []string{"tenant:" + acme.at("tenant", "id")}) || !p.Permissions.Empty() {
 		t.Errorf("live token: %+v, %v", p, err)
 	}
 }

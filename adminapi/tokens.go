@@ -15,12 +15,6 @@ import (
 // ConsoleHub is the system tenant's hub to which consoles connect.
 const ConsoleHub = "console"
 
-// liveTokenLife is how long one live connection of a console lasts.
-const liveTokenLife = time.Hour
-
-// ConsoleUser is the user id under which consoles hear of a tenant.
-func ConsoleUser(t tenants.ID) string { return "tenant:" + string(t) }
-
 // CreateClientToken implements ServerInterface.
 func (s *server) CreateClientToken(w http.ResponseWriter, r *http.Request, ref TenantPath) {
 	in, err := body[ClientTokenRequest](r)
@@ -101,8 +95,8 @@ func dataPlaneToken(m accesstoken.Minted, url string) DataPlaneToken {
 }
 
 // CreateLiveConnection implements ServerInterface. The token is for exactly one
-// user of the service's own tenant, who is sent nothing but this tenant's
-// figures.
+// group of the service's own tenant, which is sent nothing but this tenant's
+// figures, and for the caller's user there, so that it ends with the membership.
 func (s *server) CreateLiveConnection(w http.ResponseWriter, r *http.Request, ref TenantPath) {
 	minted, err := s.liveToken(r, ref)
 	s.answer(w, r, http.StatusOK, LiveConnection{Token: minted.Token, URL: minted.URL, ExpiresAt: minted.ExpiresAt.UTC()}, err)
@@ -122,7 +116,8 @@ func (s *server) liveToken(r *http.Request, ref string) (accesstoken.Minted, err
 		return accesstoken.Minted{}, err
 	}
 	minted, err := accesstoken.MintClient(key, s.tenants.Endpoints().Base(system), accesstoken.ClientOptions{
-		Hub: ConsoleHub, UserID: ConsoleUser(t.ID), Life: liveTokenLife, CloseOnExpiry: true,
+		Hub: ConsoleHub, UserID: tenants.LiveUser(t.Account, callerOf(r).User), Groups: []string{tenants.LiveGroup(t.ID)},
+		Life: tenants.LiveTokenLife, CloseOnExpiry: true,
 	}, s.now())
 	if err != nil {
 		return accesstoken.Minted{}, err

@@ -201,7 +201,7 @@ func (s *Service) AccountTokens(ctx context.Context, c Caller, account AccountID
 
 // DeleteAccountToken revokes anybody's token in an account at once.
 func (s *Service) DeleteAccountToken(ctx context.Context, c Caller, account AccountID, id string) error {
-	return s.changeAccount(ctx, c, account, ManageTokens, func(tx Store, m Membership) error {
+	return s.liveEnded(ctx, s.changeAccount(ctx, c, account, ManageTokens, func(tx Store, m Membership) error {
 		t, err := tx.DeleteAccountToken(ctx, m.ID, id)
 		if err != nil {
 			return err
@@ -213,7 +213,10 @@ func (s *Service) DeleteAccountToken(ctx context.Context, c Caller, account Acco
 			if err := tx.DropInvitationsBy(ctx, m.ID, t.User, Roles); err != nil {
 				return err
 			}
+			if err := s.endLive(ctx, tx, m.ID, t.User); err != nil {
+				return err
+			}
 		}
 		return tx.Audit(ctx, Audit{Caller: c, Account: m.ID, Action: "api_token.deleted", Subject: id, Before: t.audited()})
-	})
+	}))
 }

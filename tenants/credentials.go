@@ -93,50 +93,58 @@ func (s *Service) ResetPassword(ctx context.Context, c Caller, token, password S
 		if err := tx.MarkVerified(ctx, u, s.now()); err != nil { // the mail was read
 			return err
 		}
-		return s.setPassword(ctx, tx, c, hash, "", "password.reset")
+		_, err = s.setPassword(ctx, tx, c, hash, "", "password.reset")
+		return err
 	})
 }
 
-// ChangePassword sets another password and ends all other sessions of the caller.
-func (s *Service) ChangePassword(ctx context.Context, c Caller, current, password Secret) error {
+// ChangePassword sets another password and ends all other sessions of the caller, whom
+// it returns with the new PasswordVersion.
+func (s *Service) ChangePassword(ctx context.Context, c Caller, current, password Secret) (User, error) {
 	if wrong := checkPassword("new_password", password); wrong != nil {
-		return fault.InvalidFields(*wrong)
+		return User{}, fault.InvalidFields(*wrong)
 	}
 	if err := s.prove(ctx, c, "current_password", current); err != nil {
-		return err
+		return User{}, err
 	}
 	hash, err := s.passwords.hash(ctx, password.Reveal())
 	if err != nil {
-		return err
+		return User{}, err
 	}
-	return s.store.InTx(ctx, func(tx Store) error { return s.setPassword(ctx, tx, c, hash, c.Session, "password.changed") })
+	var changed User
+	err = s.store.InTx(ctx, func(tx Store) error {
+		changed, err = s.setPassword(ctx, tx, c, hash, c.Session, "password.changed")
+		return err
+	})
+	return changed, err
 }
 
 // setPassword keeps a hash, ends sessions but one, makes links that wait void, and
 // tells the user.
-func (s *Service) setPassword(ctx context.Context, tx Store, c Caller, hash, except, action string) error {
+func (s *Service) setPassword(ctx context.Context, tx Store, c Caller, hash, except, action string) (User, error) {
+	// Before the sessions end: see tenantstore.Sessions.
 	if err := tx.SetPassword(ctx, c.User, hash); err != nil {
-		return err
+		return User{}, err
 	}
 	ended, err := tx.EndSessions(ctx, c.User, except)
 	if err != nil {
-		return err
+		return User{}, err
 	}
 	// Who knew the former password may have asked for another address, or for a reset.
 	if err := tx.VoidLinks(ctx, c.User); err != nil {
-		return err
+		return User{}, err
 	}
 	u, err := tx.User(ctx, c.User)
 	if err != nil {
-		return err
+		return User{}, err
 	}
 	if err := tx.ForgetAttempts(ctx, "email:"+emailKey(u.Email)); err != nil {
-		return err
+		return User{}, err
 	}
 	if err := s.post(ctx, tx, u.Email, notice("Your Signalbox password was changed", "Your password was changed.", s.now(), c)); err != nil {
-		return err
+		return User{}, err
 	}
-	return tx.Audit(ctx, Audit{Caller: c, Action: action, Subject: string(c.User), After: map[string]any{"sessions_ended": ended}})
+	return u, tx.Audit(ctx, Audit{Caller: c, Action: action, Subject: string(c.User), After: map[string]any{"sessions_ended": ended}})
 }
 
 // prove checks the caller's own password once more, before what matters. Guesses

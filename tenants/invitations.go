@@ -71,7 +71,7 @@ func (s *Service) Invite(ctx context.Context, c Caller, account AccountID, email
 	}
 	made := Invitation{ID: newID(), Account: m.ID, Email: email, Role: role, InvitedBy: by, Inviter: c.User, CreatedAt: s.now()}
 	err = s.changeAccount(ctx, c, m.ID, ManageMembers, func(tx Store, m Membership) error {
-		if err := mayInvite(m, role); err != nil {
+		if err := mayGive(c, m, role); err != nil {
 			return err
 		}
 		if err := tx.DropInvitations(ctx, m.ID, s.now()); err != nil {
@@ -107,7 +107,7 @@ func (s *Service) inviter(ctx context.Context, c Caller, account AccountID, emai
 	if err != nil {
 		return Membership{}, "", err
 	}
-	if err := mayInvite(m, role); err != nil {
+	if err := mayGive(c, m, role); err != nil {
 		return Membership{}, "", err
 	}
 	u, err := s.store.User(ctx, c.User)
@@ -121,14 +121,6 @@ func (s *Service) inviter(ctx context.Context, c Caller, account AccountID, emai
 	_, err = s.attempt(ctx, "Too many invitations from this account, or to this address.", time.Hour,
 		bound{"invite:" + string(m.ID), invitationsPerHour}, bound{"invited:" + emailKey(email), invitationsToAddress})
 	return m, u.Email, err
-}
-
-// mayInvite returns a fault unless a member may invite somebody for the role.
-func mayInvite(m Membership, role Role) error {
-	if role == Owner && !m.Role.Allows(ManageOwners) {
-		return errOwnersOnly()
-	}
-	return nil
 }
 
 // sendInvitation keeps the invitation with a fresh token and queues its mail.
@@ -165,7 +157,7 @@ func (s *Service) ResendInvitation(ctx context.Context, c Caller, account Accoun
 		return Invitation{}, err
 	}
 	err = s.changeAccount(ctx, c, account, ManageMembers, func(tx Store, m Membership) error {
-		if err := mayInvite(m, i.Role); err != nil {
+		if err := mayGive(c, m, i.Role); err != nil {
 			return err
 		}
 		if i, err = tx.Invitation(ctx, m.ID, id); err != nil { // it may be accepted by now
@@ -187,7 +179,7 @@ func (s *Service) RevokeInvitation(ctx context.Context, c Caller, account Accoun
 		if err != nil {
 			return err
 		}
-		if err := mayInvite(m, i.Role); err != nil {
+		if err := mayGive(c, m, i.Role); err != nil {
 			return err
 		}
 		if err := tx.DeleteInvitation(ctx, m.ID, id); err != nil {

@@ -45,8 +45,8 @@ func (s *Service) ChangeRole(ctx context.Context, c Caller, account AccountID, u
 	}
 	var changed Member
 	err := s.changeMember(ctx, c, account, u, ManageMembers, func(tx Store, by Membership, m Member) error {
-		if role == Owner && !by.Role.Allows(ManageOwners) {
-			return errOwnersOnly()
+		if err := mayGive(c, by, role); err != nil {
+			return err
 		}
 		if m.Role == Owner && role != Owner {
 			if err := anotherOwner(ctx, tx, by.ID); err != nil {
@@ -70,14 +70,15 @@ func (s *Service) ChangeRole(ctx context.Context, c Caller, account AccountID, u
 
 // RemoveMember takes a person out of an account; the person's API tokens in it
 // are void at once, and so are the invitations that the person made: else whoever is
-// removed comes back with one.
+// removed comes back with one. Connections on which the person sees figures live are
+// closed.
 func (s *Service) RemoveMember(ctx context.Context, c Caller, account AccountID, u UserID) error {
-	return s.changeMember(ctx, c, account, u, ManageMembers, s.removal(ctx, c, "member.removed"))
+	return s.liveEnded(ctx, s.changeMember(ctx, c, account, u, ManageMembers, s.removal(ctx, c, "member.removed")))
 }
 
 // LeaveAccount takes the caller out of an account.
 func (s *Service) LeaveAccount(ctx context.Context, c Caller, account AccountID) error {
-	return s.changeMember(ctx, c, account, c.User, SeeAccount, s.removal(ctx, c, "member.left"))
+	return s.liveEnded(ctx, s.changeMember(ctx, c, account, c.User, SeeAccount, s.removal(ctx, c, "member.left")))
 }
 
 func (s *Service) removal(ctx context.Context, c Caller, action string) func(Store, Membership, Member) error {
@@ -86,6 +87,10 @@ func (s *Service) removal(ctx context.Context, c Caller, action string) func(Sto
 			if err := anotherOwner(ctx, tx, by.ID); err != nil {
 				return err
 			}
+		}
+		// In the scope of the service, so before who leaves sees the account no more.
+		if err := s.endLive(ctx, tx, by.ID, m.ID); err != nil {
+			return err
 		}
 		if err := tx.RemoveMember(ctx, by.ID, m.ID); err != nil {
 			return err
@@ -115,8 +120,10 @@ func (s *Service) changeMember(ctx context.Context, c Caller, account AccountID,
 		if err != nil {
 			return err
 		}
-		if m.Role == Owner && u != c.User && !by.Role.Allows(ManageOwners) {
-			return errOwnersOnly()
+		if m.Role == Owner && u != c.User {
+			if err := mayGive(c, by, Owner); err != nil {
+				return err
+			}
 		}
 		return f(tx, by, m)
 	})
@@ -153,6 +160,22 @@ func anotherOwner(ctx context.Context, tx Store, a AccountID) error {
 	}
 	if n < 2 {
 		return fault.New(fault.Conflict, "The account needs an owner: make somebody else owner first.").WithCode("last_owner")
+	}
+	return nil
+}
+
+// mayGive returns a fault unless the caller, a member, may give somebody the role, and
+// take it away. A token gives nobody more than it may do itself: owners make owners in
+// a session alone, and a token with scopes, which may do less than its role, makes no
+// admins.
+func mayGive(c Caller, by Membership, role Role) error {
+	switch {
+	case role == Owner && !by.Role.Allows(ManageOwners):
+		return errOwnersOnly()
+	case c.Token != "" && role == Owner:
+		return fault.New(fault.Forbidden, "API tokens make, change and remove no owners: sign in to the console.").WithCode("session_required")
+	case c.Token != "" && role == Admin && len(c.Scopes) > 0:
+		return fault.New(fault.Forbidden, "API tokens with scopes make no admins: sign in to the console.").WithCode("session_required")
 	}
 	return nil
 }

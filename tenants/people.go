@@ -16,6 +16,8 @@ type User struct {
 	Email         string // as typed; "" = a service
 	EmailVerified bool
 	SecondFactor  bool // signing in takes a second step
+	// PasswordVersion says which password the user has; each new one is one more.
+	PasswordVersion int64
 }
 
 // Account holds people and money; it owns tenants.

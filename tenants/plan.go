@@ -81,8 +81,9 @@ type Subscriptions interface {
 // ChangePlan gives an account another plan, now or from the next period on; the plan
 // that it has takes a change back that is to come. What there is beyond a smaller
 // plan's limits stays, and nothing new is taken until it is below them; connections
-// are kept for PlanGrace.
-func (s *Service) ChangePlan(ctx context.Context, c Caller, id AccountID, plan string, from PlanFrom) (Subscription, error) {
+// are kept for PlanGrace. used is what the account has used in this period: a plan that
+// would refuse everything more at once comes with the next period alone.
+func (s *Service) ChangePlan(ctx context.Context, c Caller, id AccountID, plan string, from PlanFrom, used Allowed) (Subscription, error) {
 	if from != PlanNow && from != PlanAtPeriodEnd {
 		return Subscription{}, fault.InvalidFields(fault.Field{Name: "effective", Message: "is not a time", Accepted: "now, period_end"})
 	}
@@ -96,11 +97,11 @@ func (s *Service) ChangePlan(ctx context.Context, c Caller, id AccountID, plan s
 		if !slices.Contains(known, plan) {
 			return fault.InvalidFields(fault.Field{Name: "plan", Message: "is not a plan", Accepted: strings.Join(known, ", ")})
 		}
-		before, err := tx.Subscription(ctx, m.ID)
+		now := s.now()
+		before, err := subscribed(ctx, tx, m.ID, now)
 		if err != nil {
 			return err
 		}
-		now := s.now()
 		begins, ends := Period(before.AnchorDay, now)
 		action := "plan.changed"
 		switch {
@@ -132,6 +133,10 @@ func (s *Service) ChangePlan(ctx context.Context, c Caller, id AccountID, plan s
 		if sub, err = subscribed(ctx, tx, m.ID, now); err != nil {
 			return err
 		}
+		if sub.stopsAt(used) && !before.stopsAt(used) {
+			return fault.New(fault.Conflict, fmt.Sprintf("The account has used %d messages and %d connection minutes in this period, of which this plan from now on would allow %d and %d: it would refuse more at once. Let the change count from the period's end.",
+				used.Messages, used.ConnectionMinutes, sub.MessagesAllowed, sub.ConnectionMinutesAllowed)).WithCode("allowance_used")
+		}
 		return tx.Audit(ctx, Audit{Caller: c, Account: m.ID, Action: action, Subject: string(m.ID), Before: before.auditedPlan(), After: sub.auditedPlan()})
 	})
 	if err != nil {
@@ -141,6 +146,11 @@ func (s *Service) ChangePlan(ctx context.Context, c Caller, id AccountID, plan s
 		s.hurry(ctx, t)
 	}
 	return sub, nil
+}
+
+// stopsAt tells whether the plan refuses more when so much is used in the period.
+func (s Subscription) stopsAt(used Allowed) bool {
+	return s.HardMessages && used.Messages >= s.MessagesAllowed || s.HardMinutes && used.ConnectionMinutes >= s.ConnectionMinutesAllowed
 }
 
 // setPlan gives an account a plan, and tells which tenants have new limits by that.

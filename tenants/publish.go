@@ -35,7 +35,7 @@ func (s *Service) document(ctx context.Context, id ID) (Document, error) {
 	}
 	now := s.now()
 	if t.Slug == SystemSlug {
-		limits.MaxConnectionsPerUser = limits.MaxConnections // whoever watches a tenant in the console is one user
+		limits.MaxConnectionsPerUser = limits.MaxConnections // one person may have many pages of the console open
 	}
 	doc.Limits, doc.LaterLimits = limits.With(overrides, now), laterLimits(limits, overrides, now)
 	sub, err := subscribed(ctx, s.store, t.Account, now)

@@ -25,6 +25,7 @@ const (
 	SessionDevice     = "device"     // string
 	SessionIP         = "ip"         // string
 	SessionRemembered = "remembered" // bool
+	SessionPassword   = "password"   // int64: the user's PasswordVersion when who it is was proved
 	SessionOperator   = "operator"   // string: which operator is signed in, in a session of operators
 )
 

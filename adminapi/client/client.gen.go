@@ -1589,6 +1589,9 @@ type Limit struct {
 	// Max What is enforced
 	Max int64 `json:"max"`
 
+	// NoDryRun Why it can't be tried out, and what to do instead; absent when it can
+	NoDryRun *string `json:"no_dry_run,omitempty"`
+
 	// Override What was set. What an account set under a larger plan counts for no more than this one lets it set: max is what is enforced
 	Override *LimitOverride `json:"override,omitempty"`
 
@@ -3211,7 +3214,9 @@ type ClientInterface interface {
 	// beyond the allowance costs the price of the plan under which it was used. With `period_end`
 	// the new plan begins with the next period. The plan that the account has takes back a change that
 	// is to come. Tenants and settings beyond a smaller plan's limits stay, and nothing new is taken until
-	// there is room; connections beyond them stay for 24 hours.
+	// there is room; connections beyond them stay for 24 hours. A plan without a price for more, of whose
+	// allowance in this period more is used already, is refused with `now` (`allowance_used`): it would
+	// stop the account at once.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3225,7 +3230,9 @@ type ClientInterface interface {
 	// beyond the allowance costs the price of the plan under which it was used. With `period_end`
 	// the new plan begins with the next period. The plan that the account has takes back a change that
 	// is to come. Tenants and settings beyond a smaller plan's limits stay, and nothing new is taken until
-	// there is room; connections beyond them stay for 24 hours.
+	// there is room; connections beyond them stay for 24 hours. A plan without a price for more, of whose
+	// allowance in this period more is used already, is refused with `now` (`allowance_used`): it would
+	// stop the account at once.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4613,7 +4620,9 @@ func (c *Client) GetPlan(ctx context.Context, account AccountPath, reqEditors ..
 // beyond the allowance costs the price of the plan under which it was used. With `period_end`
 // the new plan begins with the next period. The plan that the account has takes back a change that
 // is to come. Tenants and settings beyond a smaller plan's limits stay, and nothing new is taken until
-// there is room; connections beyond them stay for 24 hours.
+// there is room; connections beyond them stay for 24 hours. A plan without a price for more, of whose
+// allowance in this period more is used already, is refused with `now` (`allowance_used`): it would
+// stop the account at once.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4637,7 +4646,9 @@ func (c *Client) PutPlanWithBody(ctx context.Context, account AccountPath, conte
 // beyond the allowance costs the price of the plan under which it was used. With `period_end`
 // the new plan begins with the next period. The plan that the account has takes back a change that
 // is to come. Tenants and settings beyond a smaller plan's limits stay, and nothing new is taken until
-// there is room; connections beyond them stay for 24 hours.
+// there is room; connections beyond them stay for 24 hours. A plan without a price for more, of whose
+// allowance in this period more is used already, is refused with `now` (`allowance_used`): it would
+// stop the account at once.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -12174,7 +12185,9 @@ type ClientWithResponsesInterface interface {
 	// beyond the allowance costs the price of the plan under which it was used. With `period_end`
 	// the new plan begins with the next period. The plan that the account has takes back a change that
 	// is to come. Tenants and settings beyond a smaller plan's limits stay, and nothing new is taken until
-	// there is room; connections beyond them stay for 24 hours.
+	// there is room; connections beyond them stay for 24 hours. A plan without a price for more, of whose
+	// allowance in this period more is used already, is refused with `now` (`allowance_used`): it would
+	// stop the account at once.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12188,7 +12201,9 @@ type ClientWithResponsesInterface interface {
 	// beyond the allowance costs the price of the plan under which it was used. With `period_end`
 	// the new plan begins with the next period. The plan that the account has takes back a change that
 	// is to come. Tenants and settings beyond a smaller plan's limits stay, and nothing new is taken until
-	// there is room; connections beyond them stay for 24 hours.
+	// there is room; connections beyond them stay for 24 hours. A plan without a price for more, of whose
+	// allowance in this period more is used already, is refused with `now` (`allowance_used`): it would
+	// stop the account at once.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -15913,7 +15928,9 @@ func (c *ClientWithResponses) GetPlanWithResponse(ctx context.Context, account A
 // beyond the allowance costs the price of the plan under which it was used. With `period_end`
 // the new plan begins with the next period. The plan that the account has takes back a change that
 // is to come. Tenants and settings beyond a smaller plan's limits stay, and nothing new is taken until
-// there is room; connections beyond them stay for 24 hours.
+// there is room; connections beyond them stay for 24 hours. A plan without a price for more, of whose
+// allowance in this period more is used already, is refused with `now` (`allowance_used`): it would
+// stop the account at once.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -15933,7 +15950,9 @@ func (c *ClientWithResponses) PutPlanWithBodyWithResponse(ctx context.Context, a
 // beyond the allowance costs the price of the plan under which it was used. With `period_end`
 // the new plan begins with the next period. The plan that the account has takes back a change that
 // is to come. Tenants and settings beyond a smaller plan's limits stay, and nothing new is taken until
-// there is room; connections beyond them stay for 24 hours.
+// there is room; connections beyond them stay for 24 hours. A plan without a price for more, of whose
+// allowance in this period more is used already, is refused with `now` (`allowance_used`): it would
+// stop the account at once.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

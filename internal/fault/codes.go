@@ -252,6 +252,7 @@ var consoleCodes = []Code{
 	{"max_members", 409, "The account has as many members as it may.", "Ask its owner to remove somebody."},
 	{"max_invitations", 409, "The account has as many open invitations as it may.", "Withdraw some."},
 	{"max_accounts", 409, "The user owns as many accounts as one person may.", "Make somebody else owner of one."},
+	{"allowance_used", 409, "The plan would refuse all that is beyond its allowance, of which the account has used more in this period already.", "Let the change count from the period's end (`effective: period_end`)."},
 	{"max_plan_changes", 409, "The plan was changed at once as often as it may be in one period.", "Let the change count from the period's end (`effective: period_end`)."},
 	{"wrong_credentials", 401, "Mail address and password don't match.", "Try again, or set a new password."},
 }

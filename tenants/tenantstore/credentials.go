@@ -18,7 +18,7 @@ func (s *Store) PasswordHash(ctx context.Context, u tenants.UserID) (string, err
 
 // SetPassword implements tenants.Credentials.
 func (s *Store) SetPassword(ctx context.Context, u tenants.UserID, passwordHash string) error {
-	return s.exec(ctx, "user", "UPDATE users SET password_hash = $2 WHERE id = $1 AND kind = 'person'", u, passwordHash)
+	return s.exec(ctx, "user", "UPDATE users SET password_hash = $2, password_version = password_version + 1 WHERE id = $1 AND kind = 'person'", u, passwordHash)
 }
 
 // CreateVerification implements tenants.Credentials.

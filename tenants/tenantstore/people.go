@@ -12,10 +12,10 @@ import (
 
 // userColumns need users as u.
 const userColumns = `u.id, u.email, u.email_verified_at IS NOT NULL,
-	EXISTS (SELECT FROM second_factors f WHERE f.user_id = u.id AND f.enabled_at IS NOT NULL)`
+	EXISTS (SELECT FROM second_factors f WHERE f.user_id = u.id AND f.enabled_at IS NOT NULL), u.password_version`
 
 func userFields(u *tenants.User) []any {
-	return []any{&u.ID, &u.Email, &u.EmailVerified, &u.SecondFactor}
+	return []any{&u.ID, &u.Email, &u.EmailVerified, &u.SecondFactor, &u.PasswordVersion}
 }
 
 func scanUser(row pgx.CollectableRow) (u tenants.User, err error) {

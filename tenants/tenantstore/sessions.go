@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/signalbox/signalbox/internal/fault"
 	"github.com/signalbox/signalbox/internal/postgres"
 	"github.com/signalbox/signalbox/tenants"
 )
@@ -52,7 +53,9 @@ func (s *Sessions) FindCtx(ctx context.Context, token string) (data []byte, foun
 	return data, true, s.write(ctx, "note session's use", "UPDATE sessions SET seen_at = now() WHERE token = $1", token)
 }
 
-// CommitCtx implements scs.CtxStore. It is done also when the caller has gone.
+// CommitCtx implements scs.CtxStore. It is done also when the caller has gone. A session
+// of a user begins only while the user has the password with which it was proved who it
+// is: a sign-in that was under way when the password changed would outlive the change.
 func (s *Sessions) CommitCtx(ctx context.Context, token string, data []byte, expiry time.Time) error {
 	_, values, err := scs.GobCodec{}.Decode(data)
 	if err != nil {
@@ -72,11 +75,30 @@ func (s *Sessions) CommitCtx(ctx context.Context, token string, data []byte, exp
 	}
 	remembered, _ := values[tenants.SessionRemembered].(bool)
 	device := []rune(text(tenants.SessionDevice))
-	return s.write(ctx, "write session", `
-		INSERT INTO sessions (token, data, expiry, id, user_id, pending, remembered, device, ip, created_at, seen_at)
-		VALUES ($1, $2, $3, $4, nullif($5, ''), $6, $7, $8, $9, now(), now())
-		ON CONFLICT (token) DO UPDATE SET data = excluded.data, expiry = excluded.expiry WHERE sessions.data <> ''`,
-		token, data, expiry, id, user, text(tenants.SessionUser) == "", remembered, string(device[:min(len(device), maxSessionDevices)]), text(tenants.SessionIP))
+	password, _ := values[tenants.SessionPassword].(int64)
+	ctx = context.WithoutCancel(ctx)
+	var there, begun bool
+	// The lock waits for a change of the password that is under way, which then ends
+	// the sessions that it sees: this one, or this one isn't begun.
+	err = s.pool.QueryRow(ctx, `
+		WITH there AS (SELECT FROM sessions WHERE token = $1),
+			proved AS (SELECT FROM users WHERE id = $5 AND password_version = $10 FOR SHARE),
+			written AS (
+				INSERT INTO sessions (token, data, expiry, id, user_id, pending, remembered, device, ip, created_at, seen_at)
+				SELECT $1, $2::bytea, $3::timestamptz, $4, nullif($5, ''), $6::boolean, $7::boolean, $8, $9, now(), now()
+				WHERE $5 = '' OR EXISTS (SELECT FROM there) OR EXISTS (SELECT FROM proved)
+				ON CONFLICT (token) DO UPDATE SET data = excluded.data, expiry = excluded.expiry WHERE sessions.data <> ''
+				RETURNING token)
+		SELECT EXISTS (SELECT FROM there), EXISTS (SELECT FROM written)`,
+		token, data, expiry, id, user, text(tenants.SessionUser) == "", remembered, string(device[:min(len(device), maxSessionDevices)]), text(tenants.SessionIP), password).
+		Scan(&there, &begun)
+	switch {
+	case err != nil:
+		return postgres.Error("write session", err)
+	case !there && !begun:
+		return fault.New(fault.Unauthenticated, "The password was changed meanwhile: sign in with the new one.").WithCode("wrong_credentials")
+	}
+	return nil
 }
 
 // DeleteCtx implements scs.CtxStore. It is done also when the caller has gone.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -72,6 +73,24 @@ func TestAllowance_of_the_free_plan_is_hard(t *testing.T) {
 	}
 	use(most * 2 / 10)
 	told("100 %")
+	// Webhooks are told by edges, of what is in the tenant's document.
+	eventually(t, func() string {
+		doc, err := f.api.app.core.service.Document(everywhere(t), tenants.ID(f.tenant))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var steps []int
+		for _, n := range doc.BudgetNotices {
+			if n.Meter == tenants.MeterMessages && n.Budget == most && n.Action == tenants.BudgetRefusePublish {
+				steps = append(steps, n.Step)
+			}
+		}
+		slices.Sort(steps)
+		if !slices.Equal(steps, []int{80, 100}) {
+			return fmt.Sprintf("the document has notices of %v", steps)
+		}
+		return ""
+	})
 	for e := range f.edges {
 		eventually(t, func() string {
 			status, body := publish(e)

@@ -137,7 +137,7 @@ func (l *live) tellOne(ctx context.Context, base, token string, id tenants.ID) e
 	if err != nil {
 		return err
 	}
-	at := base + "/api/v1/hubs/" + adminapi.ConsoleHub + "/users/" + url.PathEscape(adminapi.ConsoleUser(id))
+	at := base + "/api/v1/hubs/" + adminapi.ConsoleHub + "/groups/" + url.PathEscape(tenants.LiveGroup(id))
 	for _, event := range []struct {
 		target   string
 		argument any

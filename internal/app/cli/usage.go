@@ -302,14 +302,22 @@ func money(cents int64, currency string) string {
 func (p *program) showBudget(b *client.BudgetState) error {
 	fields := []field{
 		{"period", moment(b.From) + " to " + moment(b.To) + ", plan " + b.Plan},
-		{"messages", fmt.Sprintf("%d used, budget %s, %d in the plan", b.MessagesUsed, orNone(b.Budget.Messages), b.MessagesAllowed)},
-		{"connection minutes", fmt.Sprintf("%d used, budget %s, %d in the plan", b.ConnectionMinutesUsed, orNone(b.Budget.ConnectionMinutes), b.ConnectionMinutesAllowed)},
+		{"messages", fmt.Sprintf("%d used, budget %s, %d in the plan%s", b.MessagesUsed, orNone(b.Budget.Messages), b.MessagesAllowed, beyond(b.HardMessages))},
+		{"connection minutes", fmt.Sprintf("%d used, budget %s, %d in the plan%s", b.ConnectionMinutesUsed, orNone(b.Budget.ConnectionMinutes), b.ConnectionMinutesAllowed, beyond(b.HardConnectionMinutes))},
 		{"at 100 %", string(b.Budget.Action)}, {"people are told at", percents(value(b.Budget.Steps))}, {"used up", yes(b.Exceeded)},
 	}
 	for _, n := range b.Notices {
 		fields = append(fields, field{"told " + moment(n.ToldAt), fmt.Sprintf("%d %% of %d %s", n.Step, n.Budget, n.Meter)})
 	}
 	return p.show(b, string(b.Budget.Action), fields...)
+}
+
+// beyond is what becomes of what is more than a plan allows.
+func beyond(hard bool) string {
+	if hard {
+		return ", more is refused"
+	}
+	return ", more costs its price"
 }
 
 // orNone is a limit of a budget.

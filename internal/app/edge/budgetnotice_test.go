@@ -21,9 +21,10 @@ func TestBudgetNotice_is_told_once(t *testing.T) {
 	}
 	now := time.Now().UTC().Truncate(time.Second)
 	told := *d
-	for i, step := range []int{50, 80} {
+	// The last one is of an allowance that refuses more.
+	for i, step := range []int{80, 100} {
 		told.Revision = int64(i + 2)
-		n := tenants.DocBudgetNotice{Meter: tenants.MeterMessages, Budget: 1000, Step: step, Used: 801, Action: tenants.BudgetNotify, From: now, To: now.AddDate(0, 1, 0), ToldAt: now}
+		n := tenants.DocBudgetNotice{Meter: tenants.MeterMessages, Budget: 1000, Step: step, Used: 801, Action: []tenants.BudgetAction{tenants.BudgetNotify, tenants.BudgetRefusePublish}[i], From: now, To: now.AddDate(0, 1, 0), ToldAt: now}
 		// Those that were told before are in later documents, and so are old ones.
 		told.BudgetNotices = append(told.BudgetNotices, n)
 		old := n
@@ -33,7 +34,7 @@ func TestBudgetNotice_is_told_once(t *testing.T) {
 		c.publish(&next)
 		got := <-posted
 		if !strings.HasPrefix(got, `/limits/budget {"type":"budget.reached","id":"`+n.ID()+`","tenant":"demo"`) ||
-			!strings.Contains(got, `"meter":"messages","budget":1000,`) || !strings.Contains(got, `"used":801,"action":"notify"`) {
+			!strings.Contains(got, `"meter":"messages","budget":1000,`) || !strings.Contains(got, `"used":801,"action":"`+string(n.Action)+`"`) {
 			t.Errorf("posted %s", got)
 		}
 		if n := c.redis.Exists(t.Context(), redisclient.BudgetNotice(d.ID, n.ID())).Val(); n != 1 {
