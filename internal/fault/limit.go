@@ -40,7 +40,7 @@ func (l *Limit) String() string {
 		b = strconv.AppendInt(append(b, "/s burst="...), l.Burst, 10)
 	}
 	if l.Counted != "" {
-		fmt.Fprintf(&b, " counted=%s", l.Counted)
+		b = append(append(b, " counted="...), l.Counted...)
 	}
 	if l.RetryAfterMS > 0 {
 		b = strconv.AppendInt(append(b, " retry_after_ms="...), l.RetryAfterMS, 10)
