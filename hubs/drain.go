@@ -108,8 +108,8 @@ func (s *Server) drainRest(ctx context.Context) error {
 // Retire ends the connection as Close does with leave to reconnect, once what is
 // under way for its client has been answered: invocations and streams, of either
 // side. After 5 s new invocations that wait for an answer are refused; after 10 s it
-// ends whatever is under way. An invocation that reaches this side later than the Close message has left it
-// isn't begun. It doesn't block.
+// ends whatever is under way. An invocation that crosses the Close message isn't begun.
+// It doesn't block.
 func (c *Connection) Retire() {
 	if c.retiring.CompareAndSwap(0, max(clock(), 1)) && !c.closeAtRest() {
 		timers.hurry(c, 0)
