@@ -2,6 +2,7 @@ package adminapi
 
 import (
 	"cmp"
+	"context"
 	"net/http"
 	"slices"
 
@@ -105,7 +106,10 @@ func operatorLimit(l tenants.Limit, f LimitFigures) operatorapi.OperatorLimit {
 		Lowest: int64(l.Least), Highest: int64(l.Most), CanDryRun: l.NoDryRun == "",
 	}
 	if f.Known {
-		shown.Used, shown.Peak = &f.Used, &f.Peak
+		shown.Used = &f.Used
+	}
+	if f.Known || f.Largest {
+		shown.Peak = &f.Peak
 	}
 	if l.Code != "" {
 		shown.Refused = &f.Refused
@@ -191,44 +195,63 @@ func (s *operators) ListEdges(w http.ResponseWriter, r *http.Request) {
 // DrainEdge implements operatorapi.ServerInterface.
 func (s *operators) DrainEdge(w http.ResponseWriter, r *http.Request, edge operatorapi.EdgePath) {
 	in, err := body[operatorapi.Drain](r)
-	if err == nil && !value(in.Force) {
-		err = s.otherReady(r, edge)
+	if err != nil {
+		s.problem(w, r, err)
+		return
 	}
-	s.holdEdge(w, r, edge, "edge.drained", in.Reason, true, err)
+	s.holdEdge(w, r, edge, "edge.drained", in.Reason, true, func(all []FleetEdge) error {
+		if value(in.Force) {
+			return nil
+		}
+		return otherReady(all, edge)
+	})
 }
 
 // UndrainEdge implements operatorapi.ServerInterface.
 func (s *operators) UndrainEdge(w http.ResponseWriter, r *http.Request, edge operatorapi.EdgePath) {
 	in, err := body[operatorapi.Reason](r)
-	s.holdEdge(w, r, edge, "edge.undrained", in.Reason, false, err)
-}
-
-// holdEdge notes what is about to be done and does it: better a note of what failed
-// than an edge that was emptied by nobody. An err from before is answered.
-func (s *operators) holdEdge(w http.ResponseWriter, r *http.Request, run, action, reason string, held bool, err error) {
 	if err != nil {
 		s.problem(w, r, err)
 		return
 	}
-	e, err := s.edge(r, run)
+	s.holdEdge(w, r, edge, "edge.undrained", in.Reason, false, func([]FleetEdge) error { return nil })
+}
+
+// holdEdge notes what is about to be done and does it, when allowed has nothing against
+// it: better a note of what failed than an edge that was emptied by nobody. One edge is
+// decided on at a time, over all apis: the edges stay as allowed sees them until it is
+// done.
+func (s *operators) holdEdge(w http.ResponseWriter, r *http.Request, run, action, reason string, held bool, allowed func([]FleetEdge) error) {
+	err := s.tenants.DecideOnEdges(r.Context(), func(ctx context.Context) error {
+		all, err := s.edges.Edges(ctx)
+		if err != nil {
+			return err
+		}
+		e, err := edgeOf(all, run)
+		if err == nil {
+			err = allowed(all)
+		}
+		if err == nil {
+			err = s.tenants.EdgeChanged(ctx, callerOf(r), action, run, reason)
+		}
+		if err == nil {
+			err = s.edges.Hold(ctx, e, held)
+		}
+		return err
+	})
+	var all []FleetEdge
 	if err == nil {
-		err = s.tenants.EdgeChanged(r.Context(), callerOf(r), action, run, reason)
+		all, err = s.edges.Edges(r.Context())
 	}
+	var e FleetEdge
 	if err == nil {
-		err = s.edges.Hold(r.Context(), e, held)
-	}
-	if err == nil {
-		e, err = s.edge(r, run)
+		e, err = edgeOf(all, run)
 	}
 	s.answer(w, r, http.StatusOK, shownEdge(e), err)
 }
 
 // otherReady refuses to take the only edge that is ready away.
-func (s *operators) otherReady(r *http.Request, run string) error {
-	all, err := s.edges.Edges(r.Context())
-	if err != nil {
-		return err
-	}
+func otherReady(all []FleetEdge, run string) error {
 	ready := func(e FleetEdge) bool { return e.State != nil && e.State.Ready }
 	if slices.ContainsFunc(all, func(e FleetEdge) bool { return e.Run == run && ready(e) }) &&
 		!slices.ContainsFunc(all, func(e FleetEdge) bool { return e.Run != run && ready(e) }) {
@@ -237,12 +260,8 @@ func (s *operators) otherReady(r *http.Request, run string) error {
 	return nil
 }
 
-// edge finds one that lives and answers.
-func (s *operators) edge(r *http.Request, run string) (FleetEdge, error) {
-	all, err := s.edges.Edges(r.Context())
-	if err != nil {
-		return FleetEdge{}, err
-	}
+// edgeOf finds one that lives and answers.
+func edgeOf(all []FleetEdge, run string) (FleetEdge, error) {
 	i := slices.IndexFunc(all, func(e FleetEdge) bool { return e.Run == run })
 	switch {
 	case i < 0:
@@ -259,7 +278,7 @@ func shownEdge(e FleetEdge) operatorapi.Edge {
 		shown.Version, shown.Revision, shown.StartedAt = &v.Version, given(v.Revision), optional(v.Started)
 		shown.Ready, shown.Drained, shown.Draining, shown.CutOff = &v.Ready, &v.Held, &v.Draining, &v.CutOff
 		shown.Connections, shown.ServerConnections, shown.Tenants, shown.Hubs = &v.Connections, &v.ServerConnections, &v.Tenants, &v.Hubs
-		shown.HubsBehind, shown.EntriesWaiting, shown.RedisAway = &v.HubsBehind, &v.EntriesWaiting, &v.RedisAway
+		shown.HubsBehind, shown.EntriesWaiting, shown.LagSeconds, shown.RedisAway = &v.HubsBehind, &v.EntriesWaiting, &v.Lag, &v.RedisAway
 	}
 	return shown
 }

@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -43,6 +44,55 @@ func (e *fewEdges) Hold(_ context.Context, of adminapi.FleetEdge, held bool) err
 		return fmt.Errorf("held %s", of.Run)
 	}
 	e.held.Store(held)
+	return nil
+}
+
+// readyEdges stand for a fleet in which whoever holds an edge gives others the time to
+// decide by what was before.
+type readyEdges struct {
+	mu    sync.Mutex
+	held  map[string]bool
+	asked chan struct{}
+}
+
+func newReadyEdges(runs ...string) *readyEdges {
+	e := &readyEdges{held: make(map[string]bool), asked: make(chan struct{}, 100)}
+	for _, run := range runs {
+		e.held[run] = false
+	}
+	return e
+}
+
+func (e *readyEdges) ready() (n int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, held := range e.held {
+		if !held {
+			n++
+		}
+	}
+	return n
+}
+
+func (e *readyEdges) Edges(context.Context) (all []adminapi.FleetEdge, _ error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for run, held := range e.held {
+		all = append(all, adminapi.FleetEdge{Run: run, State: &fleet.EdgeState{Run: run, Held: held, Ready: !held}})
+	}
+	e.asked <- struct{}{}
+	return all, nil
+}
+
+func (e *readyEdges) Hold(_ context.Context, of adminapi.FleetEdge, held bool) error {
+	<-e.asked // by this one
+	select {
+	case <-e.asked: // by another one, who sees what this one does not yet
+	case <-time.After(200 * time.Millisecond):
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.held[of.Run] = held
 	return nil
 }
 
@@ -373,6 +423,45 @@ func TestOperators(t *testing.T) {
 		}
 		want(t, grace.call("POST", "/operator/v1/edges/two/drain", map[string]any{"reason": "Kernel."}), http.StatusServiceUnavailable, "edge_unreachable")
 		want(t, grace.call("POST", "/operator/v1/edges/none/drain", map[string]any{"reason": "Kernel."}), http.StatusNotFound, "not_found")
+	})
+
+	t.Run("edges drained at one moment leave one that is ready", func(t *testing.T) {
+		w.t, d.t = t, t
+		fleet := newReadyEdges("a", "b", "c")
+		drain, err := adminapi.NewOperators(adminapi.OperatorsConfig{
+			Tenants: w.service, Billing: billing.NewService(billingstore.New(w.pool), nil), Sessions: tenantstore.NewOperatorSessions(w.pool), Edges: fleet, Dev: true,
+			Logger: slog.New(slog.NewJSONHandler(w.logs, nil)), Now: c.now,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := httptest.NewServer(drain)
+		defer server.Close()
+		statuses := make(chan int, 3)
+		for _, run := range []string{"a", "b", "c"} {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/operator/v1/edges/"+run+"/drain", strings.NewReader(`{"reason":"Kernel."}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Content-Type", "application/json")
+			go func() {
+				res, err := grace.http.Do(req)
+				if err != nil {
+					t.Error(err)
+					statuses <- 0
+					return
+				}
+				res.Body.Close()
+				statuses <- res.StatusCode
+			}()
+		}
+		counts := make(map[int]int)
+		for range 3 {
+			counts[<-statuses]++
+		}
+		if counts[http.StatusOK] != 2 || counts[http.StatusConflict] != 1 || fleet.ready() != 1 {
+			t.Errorf("statuses %v, %d edges are ready", counts, fleet.ready())
+		}
 	})
 
 	t.Run("a token made twice with one key is one", func(t *testing.T) {

@@ -188,6 +188,12 @@ func (s *Service) ClearOperatorLimit(ctx context.Context, c Caller, ref, name, r
 	return err
 }
 
+// DecideOnEdges runs f while nobody else decides on edges, in any api. It waits for its
+// turn as long as ctx lasts.
+func (s *Service) DecideOnEdges(ctx context.Context, f func(context.Context) error) error {
+	return s.store.Alone(ctx, "edges", f)
+}
+
 // EdgeChanged notes what an operator does with an edge, before it is done.
 func (s *Service) EdgeChanged(ctx context.Context, c Caller, action, edge, reason string) error {
 	reason, err := cleanReason(reason)

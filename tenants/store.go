@@ -31,6 +31,9 @@ type Store interface {
 	// InTx runs f with a store bound to one transaction, which commits when f
 	// returns nil.
 	InTx(ctx context.Context, f func(Store) error) error
+	// Alone runs f while no other call of the same name runs, in any process, and waits
+	// for its turn as long as ctx lasts. What f writes isn't in a transaction of Alone's.
+	Alone(ctx context.Context, name string, f func(context.Context) error) error
 }
 
 // People keeps users, accounts and the mail to them.

@@ -288,6 +288,9 @@ type Edge struct {
 	// ID Another one each time that it starts
 	ID string `json:"id"`
 
+	// LagSeconds For how long the oldest of both has waited; 0 when nothing waits. While Redis is away it hears of nothing
+	LagSeconds *float64 `json:"lag_seconds,omitempty"`
+
 	// Reachable When false, nothing else is known
 	Reachable         bool       `json:"reachable"`
 	Ready             *bool      `json:"ready,omitempty"`

@@ -3,6 +3,7 @@ package backplane
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -200,5 +201,24 @@ func TestSweep_finds_what_no_doorbell_told(t *testing.T) {
 			publish(t, r, say("p", i+2))
 		}
 		inOrder(t, n.waitEntries(t, 11))
+	})
+}
+
+// For how long the oldest has waited that isn't carried out, until it is.
+func TestLag_lasts_until_all_is_carried_out(t *testing.T) {
+	inBothModes(t, func(t *testing.T) {
+		r := process(t, newRedis(t))
+		n, held := newNode(), make(chan struct{})
+		n.hook = func(*hubs.Entry) { <-held }
+		release := sync.OnceFunc(func() { close(held) })
+		defer release()
+		subscribe(t, r, n)
+		eventually(t, "a node at rest", func() bool { return r.Lag() == Lag{} })
+		publish(t, r, say("a", 1))
+		publish(t, r, say("a", 2))
+		eventually(t, "a lag while it is held", func() bool { return r.Lag().Oldest > 10*time.Millisecond })
+		release()
+		n.waitEntries(t, 2)
+		eventually(t, "no lag", func() bool { return r.Lag() == Lag{} })
 	})
 }

@@ -65,17 +65,20 @@ type feed struct {
 	calls sync.Mutex    // held while nodes are called; taken before mu
 	given hubs.Position // what nodes were called for last; guarded by calls
 
-	mu      sync.Mutex
-	nodes   []hubs.Node
-	inbox   []knock
-	bytes   int
-	behind  bool // the stream must be read
-	running bool
-	at      position  // written by the working goroutine alone
-	started bool      // at is known
-	poison  bool      // a bad entry was logged
-	touched time.Time // when the head's life was last prolonged
-	window  window    // the newest entries
+	mu     sync.Mutex
+	nodes  []hubs.Node
+	inbox  []knock
+	bytes  int
+	behind bool // the stream must be read
+	// since is when the oldest came of what isn't carried out, arrived when what came
+	// first after run took the inbox; zero = there is none.
+	since, arrived time.Time
+	running        bool
+	at             position  // written by the working goroutine alone
+	started        bool      // at is known
+	poison         bool      // a bad entry was logged
+	touched        time.Time // when the head's life was last prolonged
+	window         window    // the newest entries
 
 	warming sync.Mutex // held while the window is filled from the stream
 }
@@ -152,6 +155,7 @@ func (f *feed) added(m redis.XMessage) {
 func (f *feed) take(k knock) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.waits()
 	if len(f.inbox) >= inboxEntries || f.bytes+k.bytes() > inboxBytes {
 		f.r.stats.overflows.Add(1)
 		f.behind = true
@@ -167,8 +171,19 @@ func (f *feed) take(k knock) {
 func (f *feed) subscribed() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.waits()
 	f.behind = true
 	f.work()
+}
+
+// waits notes when something came. The caller holds mu.
+func (f *feed) waits() {
+	switch {
+	case f.since.IsZero():
+		f.since = time.Now()
+	case f.arrived.IsZero():
+		f.arrived = time.Now()
+	}
 }
 
 // work makes sure that somebody works. The caller holds mu.
@@ -181,10 +196,15 @@ func (f *feed) work() {
 // run works until nothing waits.
 func (f *feed) run() {
 	pause := retryPause
-	for {
+	for done := false; ; {
 		f.mu.Lock()
+		if done {
+			f.since = f.arrived
+		}
+		f.arrived, done = time.Time{}, true
 		if len(f.nodes) == 0 || f.r.ctx.Err() != nil || !f.behind && len(f.inbox) == 0 {
 			f.inbox, f.bytes = nil, 0
+			f.since = time.Time{}
 			f.running = false
 			f.mu.Unlock()
 			return
@@ -203,6 +223,7 @@ func (f *feed) run() {
 				f.r.log.Log(f.r.ctx, level, "hub stream can't be read", "tenant", f.id.tenant, "hub", f.id.hub, "error", err)
 				f.r.health.report(err)
 				f.requeue(inbox)
+				done = false
 				f.wait(pause/2 + rand.N(pause))
 				pause = min(2*pause, reconnectMost)
 				continue
@@ -214,6 +235,7 @@ func (f *feed) run() {
 			// now or gone.
 			if !f.message(k, behind) && !behind {
 				f.requeue(inbox[i:])
+				done = false
 				break
 			}
 		}

@@ -3,6 +3,7 @@ package backplane
 import (
 	"context"
 	"sync/atomic"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -51,21 +52,33 @@ func (r *Redis) Stats() Stats {
 	}
 }
 
-// Behind returns how many hubs have something in their streams that was yet to be read
-// when it was looked, and how many entries and questions had been heard of and not been
-// carried out.
-func (r *Redis) Behind() (hubs, waiting int) {
+// Lag is how far the node is behind its hubs' streams.
+type Lag struct {
+	Hubs    int // with something in their streams that is yet to be read
+	Entries int // and questions: heard of and yet to be taken up
+	// Oldest is for how long the one has waited that was heard of first and isn't
+	// carried out, or a stream to be read; 0 = nothing waits. What is not heard of while
+	// Redis is away isn't in it.
+	Oldest time.Duration
+}
+
+// Lag returns how far the node is behind.
+func (r *Redis) Lag() (lag Lag) {
+	now := time.Now()
 	for _, d := range r.doorbells {
 		for _, f := range d.followed() {
 			f.mu.Lock()
 			if f.behind {
-				hubs++
+				lag.Hubs++
 			}
-			waiting += len(f.inbox)
+			lag.Entries += len(f.inbox)
+			if !f.since.IsZero() {
+				lag.Oldest = max(lag.Oldest, now.Sub(f.since))
+			}
 			f.mu.Unlock()
 		}
 	}
-	return hubs, waiting
+	return lag
 }
 
 // Instrument reports the totals as metrics of m.

@@ -30,7 +30,9 @@ type EdgeState struct {
 	Hubs              int `json:"hubs"`    // that it follows
 	// HubsBehind are those of them whose stream it has yet to read on, EntriesWaiting
 	// what it has heard of and not carried out.
-	HubsBehind     int  `json:"hubs_behind"`
-	EntriesWaiting int  `json:"entries_waiting"`
-	RedisAway      bool `json:"redis_away"`
+	HubsBehind     int `json:"hubs_behind"`
+	EntriesWaiting int `json:"entries_waiting"`
+	// Lag is for how many seconds the oldest of both has waited; 0 = nothing waits.
+	Lag       float64 `json:"lag"`
+	RedisAway bool    `json:"redis_away"`
 }

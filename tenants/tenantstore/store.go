@@ -5,6 +5,7 @@ package tenantstore
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -71,6 +72,34 @@ func (s *Store) InTx(ctx context.Context, f func(tenants.Store) error) error {
 		}
 		return within.writeAudits(ctx)
 	})
+}
+
+// alonePoll is how often Alone asks for its turn.
+const alonePoll = 100 * time.Millisecond
+
+// Alone implements tenants.Store. It asks for the lock again and again instead of
+// waiting in the database: who waits holds no connection.
+func (s *Store) Alone(ctx context.Context, name string, f func(context.Context) error) error {
+	for {
+		turn := false
+		err := postgres.InTx(ctx, s.begin, func(tx pgx.Tx) error {
+			if err := tx.QueryRow(ctx, "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))", "alone:"+name).Scan(&turn); err != nil {
+				return postgres.Error("lock "+name, err)
+			}
+			if !turn {
+				return nil
+			}
+			return f(ctx)
+		})
+		if turn || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fault.Wrap(fault.Unavailable, "Somebody else changes the same just now. Try again in a moment.", ctx.Err())
+		case <-time.After(alonePoll):
+		}
+	}
 }
 
 // insertJob queues a job in the transaction under way, or in one of its own.

@@ -85,13 +85,13 @@ func (e *Edge) stateHandler(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	build, now := telemetry.Build(), e.ready.state(r.Context())
-	behind, waiting := e.bus.Behind()
+	lag := e.bus.Lag()
 	stats := e.bus.Stats()
 	state := fleet.EdgeState{
 		Run: e.run, Version: build.Version, Revision: build.Revision, Started: e.started.UTC(),
 		Ready: now.Ready, Held: now.Held, Draining: now.Draining, CutOff: now.CutOff,
 		ServerConnections: e.hubs.servers.Len(), Tenants: e.directory.Len(),
-		Hubs: int(stats.Followed), HubsBehind: behind, EntriesWaiting: waiting, RedisAway: stats.Unavailable,
+		Hubs: int(stats.Followed), HubsBehind: lag.Hubs, EntriesWaiting: lag.Entries, Lag: lag.Oldest.Seconds(), RedisAway: stats.Unavailable,
 	}
 	for _, s := range e.hubs.hubServers() {
 		state.Connections += s.Connections()

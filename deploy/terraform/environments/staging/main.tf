@@ -33,12 +33,13 @@ provider "aws" {
 module "platform" {
   source = "../../modules/platform"
 
-  environment  = "staging"
-  domains      = var.domains
-  certificates = var.certificates
-  secrets      = var.secrets
-  sign_in      = var.sign_in
-  images       = var.images
+  environment       = "staging"
+  domains           = var.domains
+  certificates      = var.certificates
+  secrets           = var.secrets
+  sign_in           = var.sign_in
+  images            = var.images
+  operator_networks = var.operator_networks
 
   network = {
     cidr_block           = "10.40.0.0/16"

@@ -61,6 +61,11 @@ variable "streams_only" {
   type        = bool
 }
 
+variable "operator_networks" {
+  description = "Private address ranges from which operators reach their listener; empty = nobody serves them."
+  type        = list(string)
+}
+
 variable "images" {
   description = "The images of one release, by digest or immutable tag, and the architecture they are for (ARM64 or X86_64)."
   type = object({

@@ -2,7 +2,8 @@
 # listener from which edges fetch tenant documents that Redis has lost.
 
 locals {
-  port = var.target
+  port          = var.target
+  operator_port = 20025
 
   environment = merge({
     DATABASE_URL                = var.database_url
@@ -16,6 +17,8 @@ locals {
     OTEL_RESOURCE_ATTRIBUTES    = "deployment.environment.name=${var.environment}"
     }, var.otlp_endpoint == "" ? {} : {
     OTEL_EXPORTER_OTLP_ENDPOINT = var.otlp_endpoint
+    }, length(var.operator_networks) == 0 ? {} : {
+    SIGNALBOX_OPERATOR_ADDR = ":${local.operator_port}"
     }, var.oidc_issuer == "" ? {} : {
     SIGNALBOX_OIDC_ISSUER    = var.oidc_issuer
     SIGNALBOX_OIDC_CLIENT_ID = var.oidc_client_id
@@ -77,6 +80,19 @@ resource "aws_ecs_task_definition" "this" {
       }
     }
   }])
+}
+
+# Operators come through a tunnel, as ssh -L 20025:api.{private domain}:20025 of a host
+# in these networks: their listener is on no load balancer.
+resource "aws_vpc_security_group_ingress_rule" "operators" {
+  for_each = toset(var.operator_networks)
+
+  security_group_id = var.security_group_id
+  description       = "Operators"
+  ip_protocol       = "tcp"
+  from_port         = local.operator_port
+  to_port           = local.operator_port
+  cidr_ipv4         = each.value
 }
 
 # Edges find the tasks by name: the internal listener is on no load balancer.

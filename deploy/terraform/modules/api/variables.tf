@@ -163,6 +163,11 @@ variable "trusted_proxies" {
   type        = list(string)
 }
 
+variable "operator_networks" {
+  description = "Private address ranges from which operators reach their listener; empty = nobody serves them."
+  type        = list(string)
+}
+
 variable "oidc_issuer" {
   description = "Issuer of the OpenID provider with which people may sign in; empty = none."
   type        = string

@@ -93,6 +93,7 @@ module "api" {
   sealing_key_secret_arn         = var.secrets.sealing_key
   sealing_keys_former_secret_arn = var.secrets.sealing_keys_former
   smtp_url_secret_arn            = var.secrets.smtp_url
+  operator_networks              = var.operator_networks
   oidc_issuer                    = var.sign_in.oidc_issuer
   oidc_client_id                 = var.sign_in.oidc_client_id
   oidc_name                      = var.sign_in.oidc_name

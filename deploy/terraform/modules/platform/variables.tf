@@ -46,6 +46,11 @@ variable "sign_in" {
   })
 }
 
+variable "operator_networks" {
+  description = "Private address ranges from which operators reach their listener; empty = nobody serves them."
+  type        = list(string)
+}
+
 variable "images" {
   description = "The images of one release, by digest or immutable tag, and the architecture they are for."
   type = object({

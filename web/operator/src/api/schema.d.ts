@@ -665,6 +665,11 @@ export interface components {
             hubs_behind?: number;
             /** @description Heard of and not carried out yet */
             entries_waiting?: number;
+            /**
+             * Format: double
+             * @description For how long the oldest of both has waited; 0 when nothing waits. While Redis is away it hears of nothing
+             */
+            lag_seconds?: number;
             redis_away?: boolean;
         };
         EdgeList: {

@@ -17,9 +17,11 @@ it.each<[string, Partial<Edge>]>([
 
 it("says how far an edge is behind", () => {
   expect(lagOf(edge)).toBe("none");
-  expect(lagOf({ ...edge, entries_waiting: 1 })).toBe("1 entry waits");
-  expect(lagOf({ ...edge, entries_waiting: 1234, hubs_behind: 2 })).toBe("1,234 entries wait, 2 hubs behind");
-  expect(lagOf({ ...edge, hubs_behind: 1 })).toBe("1 hub behind");
+  expect(lagOf({ ...edge, lag_seconds: 0.0001 })).toBe("1 ms");
+  expect(lagOf({ ...edge, lag_seconds: 0.35, entries_waiting: 1 })).toBe("350 ms, 1 entry waits");
+  expect(lagOf({ ...edge, lag_seconds: 12.34, entries_waiting: 1234, hubs_behind: 2 })).toBe("12.3 s, 1,234 entries wait, 2 hubs behind");
+  expect(lagOf({ ...edge, lag_seconds: 200, hubs_behind: 1 })).toBe("3 min, 1 hub behind");
+  expect(lagOf({ ...edge, redis_away: true })).toBe("unknown");
   expect(lagOf({ id: "b", address: "", reachable: false })).toBe("unknown");
 });
 

@@ -16,11 +16,18 @@ export function stateOf({ reachable, draining, drained, cut_off, redis_away, rea
   return ready ? { label: "Ready", tone: "good" } : { label: "Not ready", tone: "warn" };
 }
 
-/** How far an edge is behind, in words. */
-export function lagOf({ reachable, hubs_behind = 0, entries_waiting = 0 }: Edge): string {
-  if (!reachable) return "unknown";
-  if (hubs_behind === 0 && entries_waiting === 0) return "none";
-  const parts: string[] = [];
+/** A short time: 4 ms, 2.1 s, 3 min. */
+export function formatLag(seconds: number): string {
+  if (seconds < 1) return `${formatCount(Math.max(1, Math.round(seconds * 1000)))} ms`;
+  return seconds < 60 ? `${formatCount(seconds)} s` : `${formatCount(Math.round(seconds / 60))} min`;
+}
+
+/** For how long what is next has waited, and what else waits, in words. */
+export function lagOf({ reachable, redis_away = false, lag_seconds = 0, hubs_behind = 0, entries_waiting = 0 }: Edge): string {
+  // Without Redis it hears of nothing that it could be behind of.
+  if (!reachable || redis_away) return "unknown";
+  if (lag_seconds === 0) return "none";
+  const parts = [formatLag(lag_seconds)];
   if (entries_waiting > 0) parts.push(`${formatCount(entries_waiting)} ${entries_waiting === 1 ? "entry waits" : "entries wait"}`);
   if (hubs_behind > 0) parts.push(`${formatCount(hubs_behind)} ${hubs_behind === 1 ? "hub" : "hubs"} behind`);
   return parts.join(", ");
