@@ -979,6 +979,9 @@ type AuditVerification struct {
 	BrokenNumber *int64  `json:"broken_number,omitempty"`
 	BrokenReason *string `json:"broken_reason,omitempty"`
 
+	// Complete It was verified to its end. If not, ask again with `head_number` and `head_hash` as `after` and `after_hash`.
+	Complete bool `json:"complete"`
+
 	// Events How many were verified
 	Events int64 `json:"events"`
 
@@ -987,7 +990,9 @@ type AuditVerification struct {
 
 	// HeadNumber Of the last one that is intact
 	HeadNumber int64 `json:"head_number"`
-	Intact     bool  `json:"intact"`
+
+	// Intact What was verified is what it was
+	Intact bool `json:"intact"`
 }
 
 // Authority Who decided: people of the account, or an operator of the service. What an operator has decided the account
@@ -2440,11 +2445,20 @@ type AccountPath = string
 // AuditAction defines model for AuditAction.
 type AuditAction = string
 
+// AuditAfter defines model for AuditAfter.
+type AuditAfter = int64
+
+// AuditAfterHash defines model for AuditAfterHash.
+type AuditAfterHash = string
+
 // AuditBy defines model for AuditBy.
 type AuditBy = string
 
 // AuditFrom defines model for AuditFrom.
 type AuditFrom = time.Time
+
+// AuditMost defines model for AuditMost.
+type AuditMost = int
 
 // AuditTenant defines model for AuditTenant.
 type AuditTenant = string
@@ -2576,6 +2590,12 @@ type ExportAuditParams struct {
 
 	// Format JSON Lines when left out
 	Format *AuditFormat `form:"format,omitempty" json:"format,omitempty"`
+
+	// After Behind the event of this number, to go on where a part before has ended
+	After *AuditAfter `form:"after,omitempty" json:"after,omitempty"`
+
+	// Most This many events at most; left out, as many as there is time for
+	Most *AuditMost `form:"most,omitempty" json:"most,omitempty"`
 }
 
 // VerifyAuditParams defines parameters for VerifyAudit.
@@ -2585,6 +2605,15 @@ type VerifyAuditParams struct {
 
 	// Hash Its hash
 	Hash *string `form:"hash,omitempty" json:"hash,omitempty"`
+
+	// After Behind the event of this number, to go on where a part before has ended
+	After *AuditAfter `form:"after,omitempty" json:"after,omitempty"`
+
+	// AfterHash Its hash as the step before had it (`head_hash`): it is verified that it still is
+	AfterHash *AuditAfterHash `form:"after_hash,omitempty" json:"after_hash,omitempty"`
+
+	// Most This many events at most; left out, as many as there is time for
+	Most *AuditMost `form:"most,omitempty" json:"most,omitempty"`
 }
 
 // ListInvitationsParams defines parameters for ListInvitations.
@@ -4278,6 +4307,32 @@ func (siw *ServerInterfaceWrapper) ExportAudit(w http.ResponseWriter, r *http.Re
 		return
 	}
 
+	// ------------- Optional query parameter "after" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", r.URL.Query(), &params.After, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "after"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "after", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "most" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "most", r.URL.Query(), &params.Most, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "most"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "most", Err: err})
+		}
+		return
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ExportAudit(w, r, account, params)
 	}))
@@ -4329,6 +4384,45 @@ func (siw *ServerInterfaceWrapper) VerifyAudit(w http.ResponseWriter, r *http.Re
 			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "hash"})
 		} else {
 			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "hash", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "after" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", r.URL.Query(), &params.After, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "after"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "after", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "after_hash" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "after_hash", r.URL.Query(), &params.AfterHash, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "after_hash"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "after_hash", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "most" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "most", r.URL.Query(), &params.Most, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "most"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "most", Err: err})
 		}
 		return
 	}

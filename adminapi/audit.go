@@ -76,21 +76,23 @@ func auditEvent(e *audit.Event) AuditEvent {
 // auditWriter writes an export in a format.
 type auditWriter interface {
 	Event(e *audit.Event) error
-	End() error
+	End(more bool) error
 }
 
 // ExportAudit implements ServerInterface: one event after the other as they are read.
 func (s *server) ExportAudit(w http.ResponseWriter, r *http.Request, account AccountPath, params ExportAuditParams) {
-	s.exportAudit(w, r, value(params.Format) == "csv", func(begin func(audit.Header) error, each func(*audit.Event) error) error {
+	asCSV := value(params.Format) == "csv"
+	s.exportAudit(w, r, asCSV, func(begin func(audit.Header) error, each func(*audit.Event) error) (bool, error) {
 		f := auditFilter(params.From, params.To, params.Actor, params.Action, params.Tenant)
-		return s.tenants.ExportAudit(r.Context(), callerOf(r), tenants.AccountID(account), f, begin, each)
+		part := tenants.AuditPart{After: value(params.After), Most: value(params.Most)}
+		return s.tenants.ExportAudit(r.Context(), callerOf(r), tenants.AccountID(account), f, part, asCSV, begin, each)
 	})
 }
 
-func (s *server) exportAudit(w http.ResponseWriter, r *http.Request, asCSV bool, export func(begin func(audit.Header) error, each func(*audit.Event) error) error) {
+func (s *server) exportAudit(w http.ResponseWriter, r *http.Request, asCSV bool, export func(begin func(audit.Header) error, each func(*audit.Event) error) (more bool, err error)) {
 	buffered := bufio.NewWriterSize(w, 32<<10)
 	var out auditWriter
-	err := export(func(h audit.Header) (err error) {
+	more, err := export(func(h audit.Header) (err error) {
 		media, extension := "application/jsonl", "jsonl"
 		if asCSV {
 			media, extension = "text/csv; charset=utf-8; header=present", "csv"
@@ -101,7 +103,7 @@ func (s *server) exportAudit(w http.ResponseWriter, r *http.Request, asCSV bool,
 		return err
 	}, func(e *audit.Event) error { return out.Event(e) })
 	if err == nil {
-		err = out.End()
+		err = out.End(more)
 	}
 	if err == nil {
 		err = buffered.Flush()
@@ -131,8 +133,26 @@ func (s *server) VerifyAudit(w http.ResponseWriter, r *http.Request, account Acc
 		s.problem(w, r, err)
 		return
 	}
-	v, err := s.tenants.VerifyAudit(r.Context(), callerOf(r), tenants.AccountID(account), kept)
+	part, err := auditPart(params.After, params.AfterHash, params.Most)
+	if err != nil {
+		s.problem(w, r, err)
+		return
+	}
+	v, err := s.tenants.VerifyAudit(r.Context(), callerOf(r), tenants.AccountID(account), part, kept)
 	s.answer(w, r, http.StatusOK, auditVerification(v), err)
+}
+
+// auditPart reads where a verification goes on, and how far.
+func auditPart(after *int64, hash *string, most *int) (tenants.AuditPart, error) {
+	part := tenants.AuditPart{After: value(after), Most: value(most)}
+	if after == nil && hash == nil {
+		return part, nil
+	}
+	var ok bool
+	if part.Hash, ok = audit.ParseHash(value(hash)); after == nil || !ok {
+		return part, fault.InvalidFields(fault.Field{Name: "after_hash", Message: "and after belong together", Accepted: "head_number and head_hash of the step before, or none"})
+	}
+	return part, nil
 }
 
 // keptHead reads a head that the caller has noted; the zero value = none.
@@ -148,7 +168,7 @@ func keptHead(number *int64, hash *string) (audit.Head, error) {
 }
 
 func auditVerification(v tenants.AuditVerification) AuditVerification {
-	shown := AuditVerification{Intact: v.Broken == nil, Events: v.Events, HeadNumber: v.Head.Number, HeadHash: v.Head.Hash.String()}
+	shown := AuditVerification{Intact: v.Broken == nil, Complete: !v.More, Events: v.Events, HeadNumber: v.Head.Number, HeadHash: v.Head.Hash.String()}
 	if v.Broken != nil {
 		shown.BrokenNumber, shown.BrokenReason = &v.Broken.Number, &v.Broken.Reason
 	}

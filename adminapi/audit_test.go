@@ -4,6 +4,7 @@ import (
 	"encoding/csv"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -71,6 +72,45 @@ func TestAudit_is_shown_filtered_and_exported_to_be_verified(t *testing.T) {
 			}
 		}
 	}
+
+	// In steps, and in files that begin where the one before has ended.
+	passed, steps, next := int64(0), 0, ""
+	for {
+		a := status(t, ada.call("GET", base+"/verification?most=500"+next, nil), http.StatusOK)
+		steps++
+		if passed += int64(a.body["events"].(float64)); a.body["complete"] == true || a.body["intact"] != true {
+			break
+		}
+		next = fmt.Sprintf("&after=%.0f&after_hash=%s", a.body["head_number"], a.at("head_hash"))
+	}
+	if passed != total || steps != 3 {
+		t.Errorf("%d events were verified in %d steps", passed, steps)
+	}
+	whole, parts := strings.Split(status(t, ada.call("GET", base+"/export", nil), http.StatusOK).text, "\n"), []string(nil)
+	from := audit.Head{}
+	for more := true; more; {
+		query := "?most=700"
+		if from.Number > 0 {
+			query += fmt.Sprintf("&after=%d", from.Number)
+		}
+		a := status(t, ada.call("GET", base+"/export"+query, nil), http.StatusOK)
+		report, err := audit.Verify(strings.NewReader(a.text), audit.Options{From: from})
+		if err != nil || report.From != from || !report.Whole {
+			t.Fatalf("behind %d: %+v, %v", from.Number, report, err)
+		}
+		lines := strings.Split(a.text, "\n")
+		parts = append(parts, lines[1:len(lines)-2]...)
+		from, more = report.Head, report.More
+	}
+	if !slices.Equal(parts, whole[1:len(whole)-2]) || from != head {
+		t.Errorf("%d lines in parts, %d in one; the last is %d", len(parts), len(whole)-3, from.Number)
+	}
+	wrong := strings.Repeat("0", 63) + "1"
+	if a := ada.call("GET", base+"/verification?after=3&after_hash="+wrong, nil); a.body["intact"] != false || a.body["broken_number"] != 3.0 {
+		t.Errorf("a step behind another event: %s", a.text)
+	}
+	want(t, ada.call("GET", base+"/verification?after=3", nil), http.StatusBadRequest, "invalid")
+	want(t, ada.call("GET", base+"/export?after=99999", nil), http.StatusBadRequest, "invalid")
 
 	// A head that was noted is in the chain, or it is known that it is not.
 	noted := fmt.Sprintf("?number=%d&hash=%s", total, verified.at("head_hash"))

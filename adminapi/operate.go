@@ -294,8 +294,9 @@ func (s *operators) ListOperatorAudit(w http.ResponseWriter, r *http.Request, pa
 // ExportOperatorAudit implements operatorapi.ServerInterface.
 func (s *operators) ExportOperatorAudit(w http.ResponseWriter, r *http.Request, params operatorapi.ExportOperatorAuditParams) {
 	f := auditFilter(params.From, params.To, params.Actor, params.Action, params.Tenant)
-	s.exportAudit(w, r, value(params.Format) == "csv", func(begin func(audit.Header) error, each func(*audit.Event) error) error {
-		return s.tenants.ExportOperatorAudit(r.Context(), f, begin, each)
+	asCSV, part := value(params.Format) == "csv", tenants.AuditPart{After: value(params.After), Most: value(params.Most)}
+	s.exportAudit(w, r, asCSV, func(begin func(audit.Header) error, each func(*audit.Event) error) (bool, error) {
+		return s.tenants.ExportOperatorAudit(r.Context(), f, part, asCSV, begin, each)
 	})
 }
 
@@ -306,6 +307,11 @@ func (s *operators) VerifyOperatorAudits(w http.ResponseWriter, r *http.Request,
 		s.problem(w, r, err)
 		return
 	}
-	v, err := s.tenants.VerifyOperatorAudit(r.Context(), kept)
+	part, err := auditPart(params.After, params.AfterHash, params.Most)
+	if err != nil {
+		s.problem(w, r, err)
+		return
+	}
+	v, err := s.tenants.VerifyOperatorAudit(r.Context(), part, kept)
 	s.answer(w, r, http.StatusOK, auditVerification(v), err)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math"
+	"sync"
 	"time"
 
 	"github.com/signalbox/signalbox/internal/fault"
@@ -133,52 +134,112 @@ func (f AuditFilter) check() error {
 	return nil
 }
 
-// ExportAudit calls f with each event of an account's chain that the filter picks, in
-// their order, up to the head that begin is called with first. No connection to the
-// database is held while they run.
-func (s *Service) ExportAudit(ctx context.Context, c Caller, account AccountID, f AuditFilter, begin func(audit.Header) error, each func(*audit.Event) error) error {
-	m, err := s.accountFor(ctx, c, account, SeeAudit)
-	if err != nil {
-		return err
-	}
-	return s.exportChain(ctx, AccountChain(m.ID), f, begin, each)
+// AuditPart says which events of a chain are read. The zero value is all of them.
+type AuditPart struct {
+	After int64 // behind the event of this number
+	Most  int   // this many at most; 0 = as many as there are
+	// Hash is that of the event After as the caller knows it; the zero value = it doesn't.
+	Hash audit.Hash
 }
 
-func (s *Service) exportChain(ctx context.Context, chain string, f AuditFilter, begin func(audit.Header) error, each func(*audit.Event) error) error {
+// auditReserve is what is left of a request's time when reading a chain ends for it, so
+// that there is an answer from which the next request goes on.
+const auditReserve = 5 * time.Second
+
+// ExportAudit calls each with each event of a part of an account's chain that the filter
+// picks, in their order, up to the head that begin is called with first. It reports
+// whether more follow: what is not to end before that, since it could not say so, is
+// whole, and fails when there is no time. No connection to the database is held while
+// begin and each run.
+func (s *Service) ExportAudit(ctx context.Context, c Caller, account AccountID, f AuditFilter, part AuditPart, whole bool, begin func(audit.Header) error, each func(*audit.Event) error) (more bool, err error) {
+	m, err := s.accountFor(ctx, c, account, SeeAudit)
+	if err != nil {
+		return false, err
+	}
+	return s.exportChain(ctx, AccountChain(m.ID), f, part, whole, begin, each)
+}
+
+func (s *Service) exportChain(ctx context.Context, chain string, f AuditFilter, part AuditPart, whole bool, begin func(audit.Header) error, each func(*audit.Event) error) (more bool, err error) {
 	if err := f.check(); err != nil {
-		return err
+		return false, err
 	}
 	head, err := s.store.AuditHead(ctx, chain)
 	if err != nil {
-		return err
+		return false, err
 	}
-	if err := begin(audit.Header{Chain: chain, Filtered: f != AuditFilter{}, Number: head.Number, Hash: head.Hash.String()}); err != nil {
-		return err
+	from, broken, err := s.auditFrom(ctx, chain, part)
+	if err != nil {
+		return false, err
 	}
-	return s.eachAuditEvent(ctx, chain, f, head.Number, each)
+	if broken != nil {
+		return false, noAuditEvent()
+	}
+	h := audit.Header{Chain: chain, Filtered: f != AuditFilter{}, Number: head.Number, Hash: head.Hash.String()}
+	if from.Number > 0 {
+		h.After, h.AfterHash = from.Number, from.Hash.String()
+	}
+	if err := begin(h); err != nil {
+		return false, err
+	}
+	return s.eachAuditEvent(ctx, chain, f, part, head.Number, whole, each)
 }
 
-// eachAuditEvent reads a chain in batches, up to a number.
-func (s *Service) eachAuditEvent(ctx context.Context, chain string, f AuditFilter, last int64, each func(*audit.Event) error) error {
-	for behind := int64(0); behind < last; {
-		batch, err := s.store.AuditEvents(ctx, chain, f, behind, false, auditBatch)
+func noAuditEvent() error {
+	return fault.InvalidFields(fault.Field{Name: "after", Message: "is the number of no event of this log, or not with this hash", Accepted: "a number and hash that an answer had"})
+}
+
+// auditFrom returns what comes before the first event of a part, as it is in the chain
+// now; and a break when it isn't what the caller knows, or by itself not what it was.
+func (s *Service) auditFrom(ctx context.Context, chain string, part AuditPart) (audit.Head, *audit.Break, error) {
+	if part.After == 0 {
+		return audit.Head{}, nil, nil
+	}
+	events, err := s.store.AuditEvents(ctx, chain, AuditFilter{}, part.After-1, false, 1)
+	if err != nil {
+		return audit.Head{}, nil, err
+	}
+	switch {
+	case len(events) == 0 || events[0].Number != part.After:
+		return audit.Head{}, &audit.Break{Number: part.After, Reason: "is missing"}, nil
+	case events[0].Sum() != events[0].Hash:
+		return audit.Head{}, &audit.Break{Number: part.After, Reason: "was changed: its hash is not that of its fields"}, nil
+	case part.Hash != (audit.Hash{}) && part.Hash != events[0].Hash:
+		return audit.Head{}, &audit.Break{Number: part.After, Reason: "is not the one that was there when its hash was noted: the chain was written anew"}, nil
+	}
+	return audit.Head{Number: part.After, Hash: events[0].Hash}, nil, nil
+}
+
+// eachAuditEvent reads a part of a chain in batches, up to a number. Unless all of it is
+// wanted, it ends when the time of ctx does, and says that more follow.
+func (s *Service) eachAuditEvent(ctx context.Context, chain string, f AuditFilter, part AuditPart, last int64, whole bool, each func(*audit.Event) error) (more bool, err error) {
+	read := 0
+	for behind := part.After; behind < last; {
+		size := auditBatch
+		if part.Most > 0 {
+			size = min(size, part.Most-read)
+		}
+		if deadline, ok := ctx.Deadline(); size == 0 || read > 0 && !whole && ok && time.Until(deadline) < auditReserve {
+			return true, nil
+		}
+		batch, err := s.store.AuditEvents(ctx, chain, f, behind, false, size)
 		if err != nil {
-			return err
+			return false, err
 		}
 		for i := range batch {
 			if batch[i].Number > last {
-				return nil
+				return false, nil
 			}
 			if err := each(&batch[i]); err != nil {
-				return err
+				return false, err
 			}
 		}
-		if len(batch) < auditBatch {
-			return nil
+		if len(batch) < size {
+			return false, nil
 		}
 		behind = batch[len(batch)-1].Number
+		read += len(batch)
 	}
-	return nil
+	return false, nil
 }
 
 // AuditVerification says whether a chain is what it was.
@@ -186,37 +247,89 @@ type AuditVerification struct {
 	Events int64
 	Head   audit.Head
 	Broken *audit.Break // nil = it is
+	// More tells that the chain goes on behind Head, and that was not verified.
+	More bool
 }
 
-// VerifyAudit verifies an account's chain from its first event to its head, and that
-// a head which the caller has noted before is in it; the zero value is none.
-func (s *Service) VerifyAudit(ctx context.Context, c Caller, account AccountID, kept audit.Head) (AuditVerification, error) {
+// VerifyAudit verifies a part of an account's chain, up to its head or to where the time
+// of ctx or the part ends, and that a head which the caller has noted before is in it;
+// the zero value is none.
+func (s *Service) VerifyAudit(ctx context.Context, c Caller, account AccountID, part AuditPart, kept audit.Head) (AuditVerification, error) {
 	m, err := s.accountFor(ctx, c, account, SeeAudit)
 	if err != nil {
 		return AuditVerification{}, err
 	}
-	return s.verifyChain(ctx, AccountChain(m.ID), kept)
+	return s.verifyInTurn(ctx, AccountChain(m.ID), part, kept)
 }
 
-func (s *Service) verifyChain(ctx context.Context, chain string, kept audit.Head) (AuditVerification, error) {
+// maxVerifications is how many chains are verified at a time, each once: hashing is what
+// costs the process most of all that it does for one request.
+const maxVerifications = 4
+
+// verifications are the chains that are being verified.
+type verifications struct {
+	mu      sync.Mutex
+	running map[string]bool
+}
+
+// begin refuses what would be too much at a time. The chain has to be ended, unless it
+// was refused.
+func (v *verifications) begin(chain string) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.running[chain] || len(v.running) >= maxVerifications {
+		busy := fault.New(fault.RateLimited, fmt.Sprintf("This log is being verified already, or %d others are.", maxVerifications)).WithCode("verification_busy")
+		busy.RetryAfter = verifyAgain
+		return busy
+	}
+	if v.running == nil {
+		v.running = make(map[string]bool)
+	}
+	v.running[chain] = true
+	return nil
+}
+
+// verifyAgain is when who was refused may try again.
+const verifyAgain = 5 * time.Second
+
+func (v *verifications) end(chain string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.running, chain)
+}
+
+// verifyInTurn is verifyChain for requests, of which there may be many.
+func (s *Service) verifyInTurn(ctx context.Context, chain string, part AuditPart, kept audit.Head) (AuditVerification, error) {
+	if err := s.verifications.begin(chain); err != nil {
+		return AuditVerification{}, err
+	}
+	defer s.verifications.end(chain)
+	return s.verifyChain(ctx, chain, part, kept)
+}
+
+func (s *Service) verifyChain(ctx context.Context, chain string, part AuditPart, kept audit.Head) (AuditVerification, error) {
 	head, err := s.store.AuditHead(ctx, chain)
 	if err != nil {
 		return AuditVerification{}, err
 	}
-	c := audit.Chain{Kept: []audit.Head{head}}
+	from, broken, err := s.auditFrom(ctx, chain, part)
+	if err != nil || broken != nil {
+		return AuditVerification{Broken: broken}, err
+	}
+	c := audit.Chain{From: from, Kept: []audit.Head{head}}
 	if kept != (audit.Head{}) {
 		c.Kept = append(c.Kept, kept)
 	}
 	// Behind the head there may be events by now, but none can be missing before it.
-	err = s.eachAuditEvent(ctx, chain, AuditFilter{}, math.MaxInt64, c.Add)
-	if err == nil {
+	more, err := s.eachAuditEvent(ctx, chain, AuditFilter{}, part, math.MaxInt64, false, c.Add)
+	if err == nil && !more {
 		err = c.End()
 	}
 	broken, ok := errors.AsType[*audit.Break](err)
 	if err != nil && !ok {
 		return AuditVerification{}, err
 	}
-	return AuditVerification{Events: c.Events(), Head: c.Head(), Broken: broken}, nil
+	return AuditVerification{Events: c.Events(), Head: c.Head(), Broken: broken, More: more}, nil
 }
 
 // VerifyAllAudits verifies every chain there is and calls f with what was found. It is
@@ -229,7 +342,7 @@ func (s *Service) VerifyAllAudits(ctx context.Context, f func(chain string, v Au
 			return err
 		}
 		for _, chain := range chains {
-			v, err := s.verifyChain(ctx, chain, audit.Head{})
+			v, err := s.verifyChain(ctx, chain, AuditPart{}, audit.Head{})
 			if err != nil {
 				return err
 			}

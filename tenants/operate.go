@@ -212,11 +212,11 @@ func (s *Service) OperatorAudit(ctx context.Context, f AuditFilter, before int64
 }
 
 // ExportOperatorAudit is ExportAudit for the operators' chain.
-func (s *Service) ExportOperatorAudit(ctx context.Context, f AuditFilter, begin func(audit.Header) error, each func(*audit.Event) error) error {
-	return s.exportChain(ctx, OperatorChain, f, begin, each)
+func (s *Service) ExportOperatorAudit(ctx context.Context, f AuditFilter, part AuditPart, whole bool, begin func(audit.Header) error, each func(*audit.Event) error) (more bool, err error) {
+	return s.exportChain(ctx, OperatorChain, f, part, whole, begin, each)
 }
 
 // VerifyOperatorAudit is VerifyAudit for the operators' chain.
-func (s *Service) VerifyOperatorAudit(ctx context.Context, kept audit.Head) (AuditVerification, error) {
-	return s.verifyChain(ctx, OperatorChain, kept)
+func (s *Service) VerifyOperatorAudit(ctx context.Context, part AuditPart, kept audit.Head) (AuditVerification, error) {
+	return s.verifyInTurn(ctx, OperatorChain, part, kept)
 }

@@ -67,6 +67,7 @@ type Service struct {
 	logger         *slog.Logger
 	now            func() time.Time
 	passwords      *passwords
+	verifications  verifications
 }
 
 // NewService makes a Service.

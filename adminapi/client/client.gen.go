@@ -983,6 +983,9 @@ type AuditVerification struct {
 	BrokenNumber *int64  `json:"broken_number,omitempty"`
 	BrokenReason *string `json:"broken_reason,omitempty"`
 
+	// Complete It was verified to its end. If not, ask again with `head_number` and `head_hash` as `after` and `after_hash`.
+	Complete bool `json:"complete"`
+
 	// Events How many were verified
 	Events int64 `json:"events"`
 
@@ -991,7 +994,9 @@ type AuditVerification struct {
 
 	// HeadNumber Of the last one that is intact
 	HeadNumber int64 `json:"head_number"`
-	Intact     bool  `json:"intact"`
+
+	// Intact What was verified is what it was
+	Intact bool `json:"intact"`
 }
 
 // Authority Who decided: people of the account, or an operator of the service. What an operator has decided the account
@@ -2444,11 +2449,20 @@ type AccountPath = string
 // AuditAction defines model for AuditAction.
 type AuditAction = string
 
+// AuditAfter defines model for AuditAfter.
+type AuditAfter = int64
+
+// AuditAfterHash defines model for AuditAfterHash.
+type AuditAfterHash = string
+
 // AuditBy defines model for AuditBy.
 type AuditBy = string
 
 // AuditFrom defines model for AuditFrom.
 type AuditFrom = time.Time
+
+// AuditMost defines model for AuditMost.
+type AuditMost = int
 
 // AuditTenant defines model for AuditTenant.
 type AuditTenant = string
@@ -2580,6 +2594,12 @@ type ExportAuditParams struct {
 
 	// Format JSON Lines when left out
 	Format *AuditFormat `form:"format,omitempty" json:"format,omitempty"`
+
+	// After Behind the event of this number, to go on where a part before has ended
+	After *AuditAfter `form:"after,omitempty" json:"after,omitempty"`
+
+	// Most This many events at most; left out, as many as there is time for
+	Most *AuditMost `form:"most,omitempty" json:"most,omitempty"`
 }
 
 // VerifyAuditParams defines parameters for VerifyAudit.
@@ -2589,6 +2609,15 @@ type VerifyAuditParams struct {
 
 	// Hash Its hash
 	Hash *string `form:"hash,omitempty" json:"hash,omitempty"`
+
+	// After Behind the event of this number, to go on where a part before has ended
+	After *AuditAfter `form:"after,omitempty" json:"after,omitempty"`
+
+	// AfterHash Its hash as the step before had it (`head_hash`): it is verified that it still is
+	AfterHash *AuditAfterHash `form:"after_hash,omitempty" json:"after_hash,omitempty"`
+
+	// Most This many events at most; left out, as many as there is time for
+	Most *AuditMost `form:"most,omitempty" json:"most,omitempty"`
 }
 
 // ListInvitationsParams defines parameters for ListInvitations.
@@ -3082,7 +3111,8 @@ type ClientInterface interface {
 	// ExportAudit The audit log to keep, with the hashes by which it can be verified
 	//
 	// In the order of the chain. JSON Lines begin with a line that has the head of the chain and end with one that
-	// has the number of events. With a filter events are left out, and what is there is verified by itself.
+	// has the number of events, and `"more": true` when the chain goes on: ask again with the last number as `after`.
+	// With a filter events are left out, and what is there is verified by itself.
 	//
 	// Corresponds with GET /v1/accounts/{account}/audit/export (the `ExportAudit` operationId).
 	ExportAudit(ctx context.Context, account AccountPath, params *ExportAuditParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -3090,7 +3120,9 @@ type ClientInterface interface {
 	// VerifyAudit Whether the audit log is what it was
 	//
 	// Every event is read and hashed. With the `number` and `hash` of a head that was noted before, it is verified that
-	// the chain still holds it, and so everything before it.
+	// the chain still holds it, and so everything before it. A long chain is verified in steps: `complete` says whether
+	// there is more, and `after` with `after_hash` go on. One chain is verified once at a time, and few at all:
+	// `verification_busy`.
 	//
 	// Corresponds with GET /v1/accounts/{account}/audit/verification (the `VerifyAudit` operationId).
 	VerifyAudit(ctx context.Context, account AccountPath, params *VerifyAuditParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -4308,7 +4340,8 @@ func (c *Client) ListAuditEvents(ctx context.Context, account AccountPath, param
 // ExportAudit The audit log to keep, with the hashes by which it can be verified
 //
 // In the order of the chain. JSON Lines begin with a line that has the head of the chain and end with one that
-// has the number of events. With a filter events are left out, and what is there is verified by itself.
+// has the number of events, and `"more": true` when the chain goes on: ask again with the last number as `after`.
+// With a filter events are left out, and what is there is verified by itself.
 //
 // Corresponds with GET /v1/accounts/{account}/audit/export (the `ExportAudit` operationId).
 func (c *Client) ExportAudit(ctx context.Context, account AccountPath, params *ExportAuditParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4326,7 +4359,9 @@ func (c *Client) ExportAudit(ctx context.Context, account AccountPath, params *E
 // VerifyAudit Whether the audit log is what it was
 //
 // Every event is read and hashed. With the `number` and `hash` of a head that was noted before, it is verified that
-// the chain still holds it, and so everything before it.
+// the chain still holds it, and so everything before it. A long chain is verified in steps: `complete` says whether
+// there is more, and `after` with `after_hash` go on. One chain is verified once at a time, and few at all:
+// `verification_busy`.
 //
 // Corresponds with GET /v1/accounts/{account}/audit/verification (the `VerifyAudit` operationId).
 func (c *Client) VerifyAudit(ctx context.Context, account AccountPath, params *VerifyAuditParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7200,6 +7235,30 @@ func NewExportAuditRequest(server string, account AccountPath, params *ExportAud
 
 		}
 
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Most != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "most", *params.Most, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if encoded := queryValues.Encode(); encoded != "" {
 			rawQueryFragments = append(rawQueryFragments, encoded)
 		}
@@ -7264,6 +7323,42 @@ func NewVerifyAuditRequest(server string, account AccountPath, params *VerifyAud
 		if params.Hash != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "hash", *params.Hash, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.AfterHash != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after_hash", *params.AfterHash, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Most != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "most", *params.Most, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -12029,7 +12124,8 @@ type ClientWithResponsesInterface interface {
 	// ExportAuditWithResponse The audit log to keep, with the hashes by which it can be verified
 	//
 	// In the order of the chain. JSON Lines begin with a line that has the head of the chain and end with one that
-	// has the number of events. With a filter events are left out, and what is there is verified by itself.
+	// has the number of events, and `"more": true` when the chain goes on: ask again with the last number as `after`.
+	// With a filter events are left out, and what is there is verified by itself.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12039,7 +12135,9 @@ type ClientWithResponsesInterface interface {
 	// VerifyAuditWithResponse Whether the audit log is what it was
 	//
 	// Every event is read and hashed. With the `number` and `hash` of a head that was noted before, it is verified that
-	// the chain still holds it, and so everything before it.
+	// the chain still holds it, and so everything before it. A long chain is verified in steps: `complete` says whether
+	// there is more, and `after` with `after_hash` go on. One chain is verified once at a time, and few at all:
+	// `verification_busy`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -15664,7 +15762,8 @@ func (c *ClientWithResponses) ListAuditEventsWithResponse(ctx context.Context, a
 // ExportAuditWithResponse The audit log to keep, with the hashes by which it can be verified
 //
 // In the order of the chain. JSON Lines begin with a line that has the head of the chain and end with one that
-// has the number of events. With a filter events are left out, and what is there is verified by itself.
+// has the number of events, and `"more": true` when the chain goes on: ask again with the last number as `after`.
+// With a filter events are left out, and what is there is verified by itself.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -15680,7 +15779,9 @@ func (c *ClientWithResponses) ExportAuditWithResponse(ctx context.Context, accou
 // VerifyAuditWithResponse Whether the audit log is what it was
 //
 // Every event is read and hashed. With the `number` and `hash` of a head that was noted before, it is verified that
-// the chain still holds it, and so everything before it.
+// the chain still holds it, and so everything before it. A long chain is verified in steps: `complete` says whether
+// there is more, and `after` with `after_hash` go on. One chain is verified once at a time, and few at all:
+// `verification_busy`.
 //
 // Returns a wrapper object for the known response body format(s).
 //

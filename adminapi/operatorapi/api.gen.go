@@ -239,6 +239,9 @@ type AuditVerification struct {
 	BrokenNumber *int64  `json:"broken_number,omitempty"`
 	BrokenReason *string `json:"broken_reason,omitempty"`
 
+	// Complete It was verified to its end. If not, ask again with `head_number` and `head_hash` as `after` and `after_hash`.
+	Complete bool `json:"complete"`
+
 	// Events How many were verified
 	Events int64 `json:"events"`
 
@@ -247,7 +250,9 @@ type AuditVerification struct {
 
 	// HeadNumber Of the last one that is intact
 	HeadNumber int64 `json:"head_number"`
-	Intact     bool  `json:"intact"`
+
+	// Intact What was verified is what it was
+	Intact bool `json:"intact"`
 }
 
 // Authority Who decided: people of the account, or an operator of the service. What an operator has decided the account
@@ -525,11 +530,20 @@ type TenantStatus string
 // AuditAction defines model for AuditAction.
 type AuditAction = string
 
+// AuditAfter defines model for AuditAfter.
+type AuditAfter = int64
+
+// AuditAfterHash defines model for AuditAfterHash.
+type AuditAfterHash = string
+
 // AuditBy defines model for AuditBy.
 type AuditBy = string
 
 // AuditFrom defines model for AuditFrom.
 type AuditFrom = time.Time
+
+// AuditMost defines model for AuditMost.
+type AuditMost = int
 
 // AuditTenant defines model for AuditTenant.
 type AuditTenant = string
@@ -658,12 +672,27 @@ type ExportOperatorAuditParams struct {
 
 	// Format JSON Lines when left out
 	Format *AuditFormat `form:"format,omitempty" json:"format,omitempty"`
+
+	// After Behind the event of this number, to go on where a part before has ended
+	After *AuditAfter `form:"after,omitempty" json:"after,omitempty"`
+
+	// Most This many events at most; left out, as many as there is time for
+	Most *AuditMost `form:"most,omitempty" json:"most,omitempty"`
 }
 
 // VerifyOperatorAuditsParams defines parameters for VerifyOperatorAudits.
 type VerifyOperatorAuditsParams struct {
 	Number *int64  `form:"number,omitempty" json:"number,omitempty"`
 	Hash   *string `form:"hash,omitempty" json:"hash,omitempty"`
+
+	// After Behind the event of this number, to go on where a part before has ended
+	After *AuditAfter `form:"after,omitempty" json:"after,omitempty"`
+
+	// AfterHash Its hash as the step before had it (`head_hash`): it is verified that it still is
+	AfterHash *AuditAfterHash `form:"after_hash,omitempty" json:"after_hash,omitempty"`
+
+	// Most This many events at most; left out, as many as there is time for
+	Most *AuditMost `form:"most,omitempty" json:"most,omitempty"`
 }
 
 // ListAllTenantsParams defines parameters for ListAllTenants.
@@ -1207,6 +1236,32 @@ func (siw *ServerInterfaceWrapper) ExportOperatorAudit(w http.ResponseWriter, r 
 		return
 	}
 
+	// ------------- Optional query parameter "after" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", r.URL.Query(), &params.After, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "after"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "after", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "most" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "most", r.URL.Query(), &params.Most, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "most"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "most", Err: err})
+		}
+		return
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ExportOperatorAudit(w, r, params)
 	}))
@@ -1249,6 +1304,45 @@ func (siw *ServerInterfaceWrapper) VerifyOperatorAudits(w http.ResponseWriter, r
 			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "hash"})
 		} else {
 			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "hash", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "after" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", r.URL.Query(), &params.After, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "after"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "after", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "after_hash" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "after_hash", r.URL.Query(), &params.AfterHash, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "after_hash"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "after_hash", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "most" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "most", r.URL.Query(), &params.Most, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "most"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "most", Err: err})
 		}
 		return
 	}

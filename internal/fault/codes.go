@@ -242,6 +242,7 @@ var consoleCodes = []Code{
 	{"last_owner", 409, "The account would be left without an owner.", "Make somebody else owner first."},
 	{"operator_taken", 409, "There is an operator of the service with this address already.", "Use another address, or `api operator reset`."},
 	{"system_tenant", 409, "This is the service's own tenant, by which consoles hear of what happens.", "Leave it as it is."},
+	{"verification_busy", 429, "This audit log is being verified already, or as many others are as may be at a time.", "Wait for `Retry-After`, then try again."},
 	{"last_ready_edge", 409, "No other edge is ready, so draining this one would leave nobody to connect to.", "Undrain or start another edge first, or drain this one with force."},
 	{"edge_unreachable", 503, "The edge doesn't answer the control plane.", "Look whether it runs and whether its internal listener can be reached; try again."},
 	{"already_member", 409, "Who is invited is a member already.", "Change the member's role instead."},

@@ -38,7 +38,7 @@ func export(t *testing.T, asCSV, filtered bool, events []audit.Event, head audit
 	var b bytes.Buffer
 	var out interface {
 		Event(e *audit.Event) error
-		End() error
+		End(more bool) error
 	}
 	var err error
 	if asCSV {
@@ -49,7 +49,7 @@ func export(t *testing.T, asCSV, filtered bool, events []audit.Event, head audit
 	for i := range events {
 		err = errors.Join(err, out.Event(&events[i]))
 	}
-	if err = errors.Join(err, out.End()); err != nil {
+	if err = errors.Join(err, out.End(false)); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()

@@ -26,11 +26,17 @@ type Header struct {
 	// Number and Hash are the head of the chain when the export began.
 	Number int64  `json:"head_number"`
 	Hash   string `json:"head_hash"`
+	// After and AfterHash are the event behind which the export begins, in a part that
+	// isn't the first.
+	After     int64  `json:"after,omitempty"`
+	AfterHash string `json:"after_hash,omitempty"`
 }
 
 // footer is the last line, so that a file that was cut off is known as such.
 type footer struct {
-	End    bool  `json:"end"`
+	End bool `json:"end"`
+	// More tells that the chain goes on, in another file.
+	More   bool  `json:"more,omitempty"`
 	Events int64 `json:"events"`
 }
 
@@ -94,8 +100,10 @@ func (j *JSONLines) Event(e *Event) error {
 	return err
 }
 
-// End writes the last line.
-func (j *JSONLines) End() error { return writeLine(j.w, footer{End: true, Events: j.events}) }
+// End writes the last line; more = the chain goes on.
+func (j *JSONLines) End(more bool) error {
+	return writeLine(j.w, footer{End: true, More: more, Events: j.events})
+}
 
 func writeLine(w io.Writer, v any) error {
 	text, err := plainJSON(v)
@@ -151,8 +159,8 @@ func (c *CSV) Event(e *Event) error {
 // guarded are the first characters of cells that get an apostrophe.
 const guarded = "=+-@\t\r'"
 
-// End writes what is left.
-func (c *CSV) End() error {
+// End writes what is left. The file has no place to say that more follow.
+func (c *CSV) End(bool) error {
 	c.w.Flush()
 	return c.w.Error()
 }
@@ -163,6 +171,9 @@ type Options struct {
 	Gaps bool
 	// Kept are heads that were noted before, which must be in the chain.
 	Kept []Head
+	// From is what comes before the first event of a part, as the part before ended; the
+	// zero value = what the header says, or the beginning of the chain.
+	From Head
 }
 
 // Report says what was verified.
@@ -175,6 +186,10 @@ type Report struct {
 	// Whole tells that the file has its end. CSV has none: whether lines are missing
 	// there at the end, a kept head alone tells.
 	Whole bool
+	// From is the event behind which the file begins; the zero value = it has the first.
+	From Head
+	// More tells that the chain goes on in another file.
+	More bool
 }
 
 // Verify reads an export, as JSON Lines or CSV, and verifies each event and, unless
@@ -201,9 +216,16 @@ func verifyLines(r *bufio.Reader, o Options) (Report, error) {
 	if err := json.Unmarshal(text, &h); err != nil || h.Format != Format {
 		return Report{}, fmt.Errorf("the first line is not the header of an export of the form %s", Format)
 	}
-	c := Chain{Gaps: o.Gaps || h.Filtered, Kept: o.Kept}
+	c := Chain{Gaps: o.Gaps || h.Filtered, Kept: o.Kept, From: o.From}
+	if o.From == (Head{}) && h.After > 0 {
+		hash, ok := ParseHash(h.AfterHash)
+		if !ok {
+			return Report{}, errors.New("the header has no hash of the event before the first")
+		}
+		c.From = Head{h.After, hash}
+	}
 	report := func(whole bool) Report {
-		return Report{Chain: h.Chain, Events: c.Events(), Head: c.Head(), Filtered: c.Gaps, Whole: whole}
+		return Report{Chain: h.Chain, Events: c.Events(), Head: c.Head(), Filtered: c.Gaps, Whole: whole, From: c.From}
 	}
 	if !c.Gaps {
 		if hash, ok := ParseHash(h.Hash); ok {
@@ -222,6 +244,11 @@ func verifyLines(r *bufio.Reader, o Options) (Report, error) {
 		if json.Unmarshal(text, &end) == nil && end.End {
 			if end.Events != c.Events() {
 				return report(false), &Break{c.Head().Number + 1, fmt.Sprintf("of %d events in the file %d are there", end.Events, c.Events())}
+			}
+			if end.More {
+				part := report(true)
+				part.More = true
+				return part, nil
 			}
 			return report(true), c.End()
 		}
@@ -283,9 +310,9 @@ func verifyCSV(r io.Reader, o Options) (Report, error) {
 	if err != nil || !slices.Equal(names, columns) {
 		return Report{}, fmt.Errorf("the first line must be %s", strings.Join(columns, ","))
 	}
-	c := Chain{Gaps: o.Gaps, Kept: o.Kept}
+	c := Chain{Gaps: o.Gaps, Kept: o.Kept, From: o.From}
 	report := func() Report {
-		return Report{Chain: c.name, Events: c.Events(), Head: c.Head(), Filtered: c.Gaps}
+		return Report{Chain: c.name, Events: c.Events(), Head: c.Head(), Filtered: c.Gaps, From: c.From}
 	}
 	for {
 		cells, err := rows.Read()

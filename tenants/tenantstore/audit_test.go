@@ -374,6 +374,43 @@ func findsChains(t *testing.T, s *tenantstore.Store, pool *pgxpool.Pool, chains 
 	}
 }
 
+// What is looked for is found without reading the chain.
+func TestAudit_filters_read_what_they_find(t *testing.T) {
+	t.Parallel()
+	s, pool, _ := newStore(t)
+	if _, err := pool.Exec(everywhere(t), `INSERT INTO audit_events (chain, actor, actor_id, token_id, actor_name, account_id, tenant_id, action, subject, request_id, ip)
+		SELECT 'account:A', 'user', 'U' || rare, 'K' || rare, 'N' || rare, 'A', 'T' || rare, CASE WHEN rare = '' THEN 'many.x' ELSE 'rare_x.done' END, '', '', ''
+		FROM (SELECT CASE WHEN n % 1000 = 7 THEN '1' ELSE '' END AS rare FROM generate_series(1, 5000) n) made`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pool.Exec(everywhere(t), "ANALYZE audit_events"); err != nil {
+		t.Fatal(err)
+	}
+	tx, err := pool.Begin(everywhere(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(everywhere(t)) //nolint:errcheck // it only reads
+	within := postgres.Within(everywhere(t), tx)
+	for _, f := range []tenants.AuditFilter{{Actor: "U1"}, {Actor: "K1"}, {Actor: "N1"}, {Action: "rare_x.done"}, {Action: "rare_x"}, {Tenant: "T1"}, {Actor: "U1", Action: "rare_x", Tenant: "T1"}} {
+		for _, down := range []bool{false, true} {
+			before := eventsRead(t, tx)
+			found, err := s.AuditEvents(within, "account:A", f, 0, down, 50)
+			if err != nil || len(found) != 5 || (found[0].Number == 7) == down {
+				t.Errorf("%+v, down %t: %d events, %v", f, down, len(found), err)
+			}
+			if read := eventsRead(t, tx) - before; read > 100 {
+				t.Errorf("%+v, down %t: %d events were read", f, down, read)
+			}
+		}
+	}
+	for _, action := range []string{"rare", "rare_", "rare.x", "rareax"} {
+		if found, err := s.AuditEvents(within, "account:A", tenants.AuditFilter{Action: action}, 0, false, 50); err != nil || len(found) != 0 {
+			t.Errorf("%s finds %d events, %v", action, len(found), err)
+		}
+	}
+}
+
 // eventsRead returns how many events the connection of tx has read, also in transactions
 // before: Postgres takes their counts out of the figure once a second at most.
 func eventsRead(t *testing.T, tx pgx.Tx) int {

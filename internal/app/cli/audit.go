@@ -85,12 +85,14 @@ func whoActed(e client.AuditEvent) string {
 func (p *program) auditExportCommand() *cobra.Command {
 	var f auditFlags
 	var format string
+	var after int64
+	var most int
 	c := f.add(p.acting(p.inAccount, "export", "Download the audit log with the hashes by which it can be verified", "  signalbox audit export --from 7d --format csv", none(), func(q asked) error {
 		begin, end, err := span2(f.from, f.to)
 		if err != nil {
 			return err
 		}
-		in := &client.ExportAuditParams{From: begin, To: end, Actor: filled(f.by), Action: filled(f.action), Tenant: filled(f.tenant)}
+		in := &client.ExportAuditParams{From: begin, To: end, Actor: filled(f.by), Action: filled(f.action), Tenant: filled(f.tenant), After: filled(after), Most: filled(most)}
 		if format != "" {
 			in.Format = new(client.AuditFormat(format))
 		}
@@ -105,7 +107,31 @@ func (p *program) auditExportCommand() *cobra.Command {
 		return nil
 	}, "exportAudit", "getSession"))
 	c.Flags().StringVar(&format, "format", "", "`format`: jsonl or csv; jsonl when left out")
+	c.Flags().Int64Var(&after, "after", 0, "begin behind the event of this `number`, to go on where a file has ended")
+	c.Flags().IntVar(&most, "most", 0, "at most this many `events`")
 	return c
+}
+
+// verifyInSteps verifies a whole log, one part after the other; each step has to follow
+// the one before, and the head noted before to be in the one that reaches it.
+func verifyInSteps(q asked, number64 int64, hash string) (*client.AuditVerification, error) {
+	in := &client.VerifyAuditParams{Number: filled(number64), Hash: filled(hash)}
+	events := int64(0)
+	for {
+		answer, err := q.api.VerifyAuditWithResponse(q, q.of, in)
+		if err != nil {
+			return nil, err
+		}
+		v := answer.JSON200
+		if events += v.Events; v.Complete || !v.Intact {
+			v.Events = events
+			return v, nil
+		}
+		in.After, in.AfterHash = &v.HeadNumber, &v.HeadHash
+		if v.HeadNumber >= number64 {
+			in.Number, in.Hash = nil, nil // it was passed
+		}
+	}
 }
 
 // errBroken is why a verification ends badly.
@@ -115,11 +141,10 @@ func (p *program) auditVerifyCommand() *cobra.Command {
 	var number64 int64
 	var hash string
 	c := p.acting(p.inAccount, "verify", "Read and hash every event of the audit log; with a head noted before, that it is still in it", "  signalbox audit verify", none(), func(q asked) error {
-		answer, err := q.api.VerifyAuditWithResponse(q, q.of, &client.VerifyAuditParams{Number: filled(number64), Hash: filled(hash)})
+		v, err := verifyInSteps(q, number64, hash)
 		if err != nil {
 			return err
 		}
-		v := answer.JSON200
 		if err := p.show(v, v.HeadHash, field{"intact", yes(v.Intact)}, field{"events", number(v.Events)}, field{"head", number(v.HeadNumber) + " " + v.HeadHash},
 			field{"broken at", numbers(v.BrokenNumber)}, field{"because", value(v.BrokenReason)}); err != nil {
 			return err

@@ -134,7 +134,7 @@ export function handlers(state: MockState) {
       ...session.accounts[0], require_second_factor: false, created_at: tenant.created_at,
     }))),
     http.get("*/v1/accounts/:account/audit", guarded(() => ({ events: auditEvents }))),
-    http.get("*/v1/accounts/:account/audit/verification", guarded(() => ({ intact: true, events: 1, head_number: 1, head_hash: "ab".repeat(32) }))),
+    http.get("*/v1/accounts/:account/audit/verification", guarded(() => ({ intact: true, complete: true, events: 1, head_number: 1, head_hash: "ab".repeat(32) }))),
     http.get("*/v1/accounts/:account/members", guarded(() => ({ members }))),
     http.get("*/v1/accounts/:account/invitations", guarded(() => ({ invitations: state.invitations ?? [] }))),
     http.post("*/v1/accounts/:account/invitations", guarded(async (request) => {

@@ -449,7 +449,10 @@ export interface components {
             next_cursor?: components["schemas"]["NextCursor"];
         };
         AuditVerification: {
+            /** @description What was verified is what it was */
             intact: boolean;
+            /** @description It was verified to its end. If not, ask again with `head_number` and `head_hash` as `after` and `after_hash`. */
+            complete: boolean;
             /**
              * Format: int64
              * @description How many were verified
@@ -815,6 +818,12 @@ export interface components {
         AuditBy: string;
         /** @description One action, as `tenant.suspended`, or all that begin alike, as `tenant` */
         AuditAction: string;
+        /** @description Behind the event of this number, to go on where a part before has ended */
+        AuditAfter: number;
+        /** @description Its hash as the step before had it (`head_hash`): it is verified that it still is */
+        AuditAfterHash: string;
+        /** @description This many events at most; left out, as many as there is time for */
+        AuditMost: number;
         /** @description Of one tenant, by its id */
         AuditTenant: string;
         /** @description The tenant's id or slug */
@@ -1429,6 +1438,10 @@ export interface operations {
                 tenant?: components["parameters"]["AuditTenant"];
                 /** @description JSON Lines when left out */
                 format?: components["schemas"]["AuditFormat"];
+                /** @description Behind the event of this number, to go on where a part before has ended */
+                after?: components["parameters"]["AuditAfter"];
+                /** @description This many events at most; left out, as many as there is time for */
+                most?: components["parameters"]["AuditMost"];
             };
             header?: never;
             path?: never;
@@ -1457,6 +1470,12 @@ export interface operations {
             query?: {
                 number?: number;
                 hash?: string;
+                /** @description Behind the event of this number, to go on where a part before has ended */
+                after?: components["parameters"]["AuditAfter"];
+                /** @description Its hash as the step before had it (`head_hash`): it is verified that it still is */
+                after_hash?: components["parameters"]["AuditAfterHash"];
+                /** @description This many events at most; left out, as many as there is time for */
+                most?: components["parameters"]["AuditMost"];
             };
             header?: never;
             path?: never;

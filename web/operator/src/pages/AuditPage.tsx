@@ -1,12 +1,14 @@
 import { TextInput } from "@mantine/core";
-import { keepPreviousData } from "@tanstack/react-query";
+import { keepPreviousData, useQuery } from "@tanstack/react-query";
 
+import { answered } from "@/shared/api/connect";
 import { EventsPanel } from "@/shared/audit/EventsPanel";
 import { useAuditFilter } from "@/shared/audit/useAuditFilter";
+import { verifyAll } from "@/shared/audit/verifyAll";
 import { VerifyPanel } from "@/shared/audit/VerifyPanel";
 import { useDocumentTitle } from "@/shared/lib/useDocumentTitle";
 import { Page } from "@/shared/ui/Page";
-import { query } from "../api/client";
+import { api, query } from "../api/client";
 
 /** What operators did: found, downloaded and verified. */
 export function AuditPage() {
@@ -18,7 +20,17 @@ export function AuditPage() {
     { params: { query: search.page } },
     { placeholderData: keepPreviousData },
   );
-  const verification = query.useQuery("get", "/operator/v1/audit/verification", {}, { enabled: false, gcTime: 0, retry: false });
+  const verification = useQuery({
+    queryKey: ["verification"],
+    queryFn: () =>
+      verifyAll(async (after) => {
+        const { data } = await api.GET("/operator/v1/audit/verification", { params: { query: { ...after } } });
+        return answered(data);
+      }),
+    enabled: false,
+    gcTime: 0,
+    retry: false,
+  });
   return (
     <Page title="Audit log" description="What operators did, and who tried to be one. Nobody can change or delete an event.">
       <VerifyPanel verification={verification} />

@@ -1,11 +1,13 @@
 import { Select } from "@mantine/core";
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 
-import { query } from "@/shared/api/client";
+import { api, query } from "@/shared/api/client";
+import { answered } from "@/shared/api/connect";
 import { tenantsQuery } from "@/shared/api/queries";
 import type { Account } from "@/shared/api/types";
 import { EventsPanel } from "@/shared/audit/EventsPanel";
 import { useAuditFilter } from "@/shared/audit/useAuditFilter";
+import { verifyAll } from "@/shared/audit/verifyAll";
 import { VerifyPanel } from "@/shared/audit/VerifyPanel";
 import { useDocumentTitle } from "@/shared/lib/useDocumentTitle";
 import { Page } from "@/shared/ui/Page";
@@ -22,12 +24,17 @@ export function AuditPage({ account }: { account: Account }) {
     { params: { path, query: search.page } },
     { placeholderData: keepPreviousData },
   );
-  const verification = query.useQuery(
-    "get",
-    "/v1/accounts/{account}/audit/verification",
-    { params: { path } },
-    { enabled: false, gcTime: 0, retry: false },
-  );
+  const verification = useQuery({
+    queryKey: ["verification", account.id],
+    queryFn: () =>
+      verifyAll(async (after) => {
+        const { data } = await api.GET("/v1/accounts/{account}/audit/verification", { params: { path, query: { ...after } } });
+        return answered(data);
+      }),
+    enabled: false,
+    gcTime: 0,
+    retry: false,
+  });
   return (
     <Page title="Audit log" description={`Who did what in the account ${account.name}. Nobody can change or delete an event.`}>
       <VerifyPanel verification={verification} />

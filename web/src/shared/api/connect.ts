@@ -28,6 +28,12 @@ async function wholeList(request: Request, first: Response): Promise<Response> {
   return new Response(JSON.stringify(whole), { status: first.status, headers: first.headers });
 }
 
+/** The content of an answer that has one: failures were thrown before. */
+export function answered<T>(data: T | undefined): T {
+  if (data === undefined) throw new Error("an answer without content");
+  return data;
+}
+
 /** A client of the API that the document `Paths` describes, at the origin that served the console. */
 export function connect<Paths extends object>() {
   const api = createFetchClient<Paths>({

@@ -595,7 +595,8 @@ export interface paths {
         /**
          * The audit log to keep, with the hashes by which it can be verified
          * @description In the order of the chain. JSON Lines begin with a line that has the head of the chain and end with one that
-         *     has the number of events. With a filter events are left out, and what is there is verified by itself.
+         *     has the number of events, and `"more": true` when the chain goes on: ask again with the last number as `after`.
+         *     With a filter events are left out, and what is there is verified by itself.
          */
         get: operations["exportAudit"];
         put?: never;
@@ -619,7 +620,9 @@ export interface paths {
         /**
          * Whether the audit log is what it was
          * @description Every event is read and hashed. With the `number` and `hash` of a head that was noted before, it is verified that
-         *     the chain still holds it, and so everything before it.
+         *     the chain still holds it, and so everything before it. A long chain is verified in steps: `complete` says whether
+         *     there is more, and `after` with `after_hash` go on. One chain is verified once at a time, and few at all:
+         *     `verification_busy`.
          */
         get: operations["verifyAudit"];
         put?: never;
@@ -3039,7 +3042,10 @@ export interface components {
             next_cursor?: components["schemas"]["NextCursor"];
         };
         AuditVerification: {
+            /** @description What was verified is what it was */
             intact: boolean;
+            /** @description It was verified to its end. If not, ask again with `head_number` and `head_hash` as `after` and `after_hash`. */
+            complete: boolean;
             /**
              * Format: int64
              * @description How many were verified
@@ -3350,6 +3356,12 @@ export interface components {
         AuditBy: string;
         /** @description One action, as `tenant.suspended`, or all that begin alike, as `tenant` */
         AuditAction: string;
+        /** @description Behind the event of this number, to go on where a part before has ended */
+        AuditAfter: number;
+        /** @description Its hash as the step before had it (`head_hash`): it is verified that it still is */
+        AuditAfterHash: string;
+        /** @description This many events at most; left out, as many as there is time for */
+        AuditMost: number;
         /** @description Of one tenant, by its id */
         AuditTenant: string;
         /** @description The account's id */
@@ -4469,6 +4481,10 @@ export interface operations {
                 tenant?: components["parameters"]["AuditTenant"];
                 /** @description JSON Lines when left out */
                 format?: components["schemas"]["AuditFormat"];
+                /** @description Behind the event of this number, to go on where a part before has ended */
+                after?: components["parameters"]["AuditAfter"];
+                /** @description This many events at most; left out, as many as there is time for */
+                most?: components["parameters"]["AuditMost"];
             };
             header?: never;
             path: {
@@ -4503,6 +4519,12 @@ export interface operations {
                 number?: number;
                 /** @description Its hash */
                 hash?: string;
+                /** @description Behind the event of this number, to go on where a part before has ended */
+                after?: components["parameters"]["AuditAfter"];
+                /** @description Its hash as the step before had it (`head_hash`): it is verified that it still is */
+                after_hash?: components["parameters"]["AuditAfterHash"];
+                /** @description This many events at most; left out, as many as there is time for */
+                most?: components["parameters"]["AuditMost"];
             };
             header?: never;
             path: {
