@@ -27,7 +27,12 @@ func TestEdgeMetricsAreServed(t *testing.T) {
 	m.Delivered(7, 700)
 	m.Received(30)
 	m.Refused("rate_limited")
+	m.Refused("connect_rate")
+	m.Refused("rate_limited")
 	m.SlowConsumer()
+	if n := m.Connections(); n != 2 {
+		t.Errorf("%d connections are open, want 2", n)
+	}
 	body := scrape(t, tel)
 	for _, want := range []string{
 		`signalr_server_active_connections{signalbox_hub_protocol="json",signalr_transport="web_sockets"} 1`,
@@ -38,7 +43,8 @@ func TestEdgeMetricsAreServed(t *testing.T) {
 		`signalbox_edge_messages_delivered_total 7`,
 		`signalbox_edge_delivered_bytes_total 700`,
 		`signalbox_edge_received_bytes_total 30`,
-		`signalbox_edge_refusals_total{signalbox_code="rate_limited"} 1`,
+		`signalbox_edge_refusals_total{signalbox_code="rate_limited"} 2`,
+		`signalbox_edge_refusals_total{signalbox_code="connect_rate"} 1`,
 		`signalbox_edge_slow_consumers_total 1`,
 		`signalbox_edge_hubs 4`,
 		`signalbox_directory_documents 5`,
@@ -80,6 +86,9 @@ func TestNilEdgeMetricsCountNothing(t *testing.T) {
 	m.Received(1)
 	m.Refused("rate_limited")
 	m.SlowConsumer()
+	if n := m.Connections(); n != 0 {
+		t.Errorf("%d connections are open", n)
+	}
 }
 
 func BenchmarkDelivered(b *testing.B) {
