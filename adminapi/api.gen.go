@@ -1316,6 +1316,7 @@ type Hub struct {
 	MethodRates   MethodRates `json:"method_rates"`
 	Name          string      `json:"name"`
 	ParallelCalls int         `json:"parallel_calls"`
+	Partitions    int         `json:"partitions"`
 
 	// RestURL POST here to send to every connection
 	RestURL string `json:"rest_url"`
@@ -1376,6 +1377,9 @@ type HubSettings struct {
 
 	// ParallelCalls How many calls of a connection run at once, up to the limit max_parallel_calls; default 1: one after the other
 	ParallelCalls *int `json:"parallel_calls,omitempty"`
+
+	// Partitions In how many streams the hub is kept, for a hub hotter than one; default 1. Order holds in each of them. A change closes the hub's connections, or tells them of a gap, and positions from before it are `history_gone`
+	Partitions *int `json:"partitions,omitempty"`
 
 	// Upstream Where what a hub's clients do is posted to, when no app server handles them. Without rules there is
 	// no upstream.

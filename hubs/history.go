@@ -62,6 +62,9 @@ func (q HistoryQuery) Validate() error {
 // HistoryPage is a part of a hub's history.
 type HistoryPage struct {
 	Entries []*Entry
+	// Positions are where readers go on who have had the page up to an entry; nil =
+	// at the entry.
+	Positions []Position
 	// Next is where the page ends: what follows is After it, or Before it with
 	// Newest.
 	Next Position
@@ -170,7 +173,7 @@ func (e *Entry) Position() Position { return Position{Epoch: e.Epoch, Number: e.
 
 // EachPage calls f with the pages of q until the end that the history had at the
 // first of them, f returns false, or an error. It returns that end.
-func EachPage(ctx context.Context, h Historian, q HistoryQuery, f func([]*Entry) bool) (Position, error) {
+func EachPage(ctx context.Context, h Historian, q HistoryQuery, f func(*HistoryPage) bool) (Position, error) {
 	var edge Position
 	for first := true; ; first = false {
 		page, err := h.History(ctx, q)
@@ -180,10 +183,11 @@ func EachPage(ctx context.Context, h Historian, q HistoryQuery, f func([]*Entry)
 		if first {
 			edge = page.Edge
 			if q.Before == nil {
-				q.Before = &Position{Epoch: edge.Epoch, Number: edge.Number + 1}
+				before := edge.behind()
+				q.Before = &before
 			}
 		}
-		if !f(page.Entries) || !page.More {
+		if !f(&page) || !page.More {
 			return edge, nil
 		}
 		next := page.Next

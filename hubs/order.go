@@ -3,6 +3,7 @@ package hubs
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/signalbox/signalbox/hubs/protocol"
@@ -18,15 +19,56 @@ import (
 //
 // Lock order: progress.mu before outbound.mu.
 type progress struct {
-	mu      sync.Mutex
-	at      Position                 // of the last entry applied
-	begun   Position                 // of the last entry whose application has begun
-	before  string                   // the epoch before that of at
-	waiting map[*Connection]*waiting // connections with frames that wait
+	mu     sync.Mutex
+	places []place // by partition; one in most hubs
+	// generation is the latest of the hub's partitions that was heard of.
+	generation int
+	waiting    map[*Connection]*waiting // connections with frames that wait
 	// heads are those connections by what their first frames wait for, so that an
 	// entry costs nothing for the others. It may name some that wait no more.
 	heads map[Position][]*Connection
 	moved chan struct{} // closed with the next entry; nil while nobody awaits one
+}
+
+// place is how far a Server has applied one partition.
+type place struct {
+	at     Position // of the last entry applied
+	begun  Position // of the last entry whose application has begun
+	before string   // the epoch before that of at
+}
+
+// place returns the partition's that an epoch belongs to. p.mu is held.
+func (p *progress) place(epoch string) *place {
+	n := PartitionOf(epoch)
+	if g := generationOf(epoch); g > p.generation {
+		p.generation = g
+		p.places = nil // those of before are over
+	}
+	for len(p.places) <= n {
+		p.places = append(p.places, place{})
+	}
+	return &p.places[n]
+}
+
+// begunBehind returns an entry's position, or that of the last entry whose application
+// has begun where it has no number, and with it where the other partitions are.
+func (p *progress) begunBehind(own Position) Position {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := PartitionOf(own.Epoch)
+	if own.Number == 0 {
+		own = p.place(own.Epoch).begun
+	}
+	if len(p.places) == 1 {
+		return own
+	}
+	parts := []Position{own}
+	for i := range p.places {
+		if i != n {
+			parts = append(parts, p.places[i].begun)
+		}
+	}
+	return AcrossPartitions(parts...)
 }
 
 // waiting is what waits for one connection, in order.
@@ -62,33 +104,65 @@ func (w *waitingFrame) do(c *Connection) {
 	}
 }
 
-// reached reports whether the entry at p has been applied. p.mu is held.
+// reached reports whether the entry at a position has been applied, or those of all
+// its partitions. p.mu is held.
 func (p *progress) reached(at Position) bool {
-	if at.Number == 0 || at.Epoch == p.before {
-		return true
+	_, missing := p.missing(at)
+	return !missing
+}
+
+// missing returns the first part of a position that has not been reached.
+func (p *progress) missing(at Position) (part Position, missing bool) {
+	if at.Number == 0 {
+		return at, false
 	}
-	return at.Epoch == p.at.Epoch && p.at.Number >= at.Number
+	if at.isVector() {
+		for _, part := range at.Partitions() {
+			if part, missing := p.missing(part); missing {
+				return part, true
+			}
+		}
+		return at, false
+	}
+	if p.generation > 0 && generationOf(at.Epoch) < p.generation {
+		return at, false // nothing of it will be applied any more
+	}
+	n := PartitionOf(at.Epoch)
+	if n >= len(p.places) {
+		return at, true
+	}
+	pl := &p.places[n]
+	return at, at.Epoch != pl.before && (at.Epoch != pl.at.Epoch || pl.at.Number < at.Number)
 }
 
 // begins notes that e is being applied.
 func (p *progress) begins(e *Entry) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.begun = e.Position()
+	p.place(e.Epoch).begun = e.Position()
 }
 
 // skip notes that nothing up to this position will be applied any more, nor any of the
-// epoch before, and lets go what waited for that.
-func (p *progress) skip(before string, to Position) {
+// epochs before, and lets go what waited for that.
+func (p *progress) skip(before, to Position) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if to.Epoch == p.at.Epoch && to.Number <= p.at.Number {
+	moved := false
+	next := to.Partitions()
+	for _, part := range before.Partitions() {
+		begunAnew := !slices.ContainsFunc(next, func(n Position) bool { return n.Epoch == part.Epoch })
+		if pl := p.place(part.Epoch); part.Epoch != "" && begunAnew && pl.before != part.Epoch {
+			pl.before, moved = part.Epoch, true
+		}
+	}
+	for _, n := range next {
+		if pl := p.place(n.Epoch); n.Epoch != pl.at.Epoch || n.Number > pl.at.Number {
+			pl.at, pl.begun, moved = n, n, true
+		}
+	}
+	if !moved {
 		return
 	}
-	if before != "" && before != to.Epoch {
-		p.before = before
-	}
-	p.at, p.begun = to, to
 	if p.moved != nil {
 		close(p.moved)
 		p.moved = nil
@@ -104,11 +178,12 @@ func (p *progress) skip(before string, to Position) {
 func (p *progress) applied(e *Entry) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	next := p.at.Epoch == e.Epoch && p.at.Number+1 == e.Number
-	if p.at.Epoch != "" && p.at.Epoch != e.Epoch { // "": skip has said which was before
-		p.before = p.at.Epoch
+	pl := p.place(e.Epoch)
+	next := pl.at.Epoch == e.Epoch && pl.at.Number+1 == e.Number
+	if pl.at.Epoch != "" && pl.at.Epoch != e.Epoch { // "": skip has said which was before
+		pl.before = pl.at.Epoch
 	}
-	p.at = Position{Epoch: e.Epoch, Number: e.Number}
+	pl.at = Position{Epoch: e.Epoch, Number: e.Number}
 	if p.moved != nil {
 		close(p.moved)
 		p.moved = nil
@@ -118,8 +193,8 @@ func (p *progress) applied(e *Entry) {
 		return
 	}
 	if next {
-		heads := p.heads[p.at]
-		delete(p.heads, p.at)
+		heads := p.heads[pl.at]
+		delete(p.heads, pl.at)
 		for _, c := range heads {
 			p.release(c)
 		}
@@ -153,8 +228,12 @@ func (p *progress) release(c *Connection) {
 	c.out.mu.Unlock()
 }
 
-// awaits notes the entry that c's first frame waits for. p.mu is held.
+// awaits notes the entry that c's first frame waits for, the first of several.
+// p.mu is held.
 func (p *progress) awaits(c *Connection, at Position) {
+	if at.isVector() {
+		at, _ = p.missing(at)
+	}
 	if p.heads == nil {
 		p.heads = make(map[Position][]*Connection)
 	}
@@ -177,9 +256,10 @@ func (c *Connection) follow(p Position) {
 	at := &c.server.progress
 	at.mu.Lock()
 	defer at.mu.Unlock()
-	if c.after.Epoch != p.Epoch || c.after.Number < p.Number {
-		c.after = p
+	if c.after.Number > 0 && c.after.Epoch != p.Epoch && at.reached(c.after) {
+		c.after = Position{} // so that it doesn't grow with each partition that was published to
 	}
+	c.after = JoinPositions(c.after, p)
 }
 
 // followed is what c's direct messages come after.

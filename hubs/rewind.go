@@ -47,8 +47,8 @@ type rewind struct {
 	tell bool
 	// at is where the connection has joined, when an entry joined it.
 	at Position
-	// until is the last entry that the history has for it: what comes behind comes
-	// live. It has no number when there was none.
+	// until is the last entry that the history has for it, of each partition: what
+	// comes behind comes live. It has no number when there was none.
 	until Position
 	// done returns what the client is sent behind the messages.
 	done func(at Position, r Rewound) []*protocol.Message
@@ -147,18 +147,14 @@ func (r *rewind) ready(c *Connection, all bool) {
 	if !all {
 		r.done = nil // whoever asked for the join is told by other means
 	}
-	if r.until = r.at; r.at.Number == 0 {
-		// The joins were no entry: the one that is being applied now may come to c
-		// or not, those behind it will. All of a new hub comes live.
-		p := &c.server.progress
-		p.mu.Lock()
-		r.until = p.begun
-		p.mu.Unlock()
-	}
+	// Where the joins were no entry, the one that is being applied now may come to c
+	// or not, those behind it will. All of a new hub comes live.
+	r.until = c.server.progress.begunBehind(r.at)
 	close(r.joined)
 }
 
-// seen is what a rewind has sent: this node may still be about to apply some of it.
+// seen is what a rewind has sent of a partition: this node may still be about to apply
+// some of it.
 type seen struct {
 	from  uint64 // the first that was sent
 	until Position
@@ -249,7 +245,11 @@ func (c *Connection) replay(r *rewind) {
 		return
 	}
 	if r.done != nil {
-		c.beforeDetour(r.done(r.at, result)...)
+		at := r.at
+		if at.Number > 0 {
+			at = r.until // the same, and where the other partitions were
+		}
+		c.beforeDetour(r.done(at, result)...)
 	}
 	if result.Err != nil || sent == nil {
 		return
@@ -262,7 +262,11 @@ func (c *Connection) replay(r *rewind) {
 	if d == nil {
 		return
 	}
-	sent.next, o.seen = o.seen, sent
+	last := sent
+	for last.next != nil {
+		last = last.next
+	}
+	last.next, o.seen = o.seen, sent
 	d.items = slices.DeleteFunc(d.items, func(i detoured) bool {
 		twice := i.entry != nil && o.repeats(i.entry)
 		if twice {
@@ -293,19 +297,21 @@ func (c *Connection) sendHistory(r *rewind) (result Rewound, sent *seen) {
 	}
 	q := HistoryQuery{Select: c.selection(r), After: r.spec.After, Since: r.spec.Since, Limit: 100}
 	if r.until.Number > 0 {
-		q.Before = &Position{Epoch: r.until.Epoch, Number: r.until.Number + 1}
+		before := r.until.behind()
+		q.Before = &before
 	}
-	first := uint64(0)
-	send := func(entries []*Entry) bool {
+	var first []Position // that was sent of each partition
+	send := func(page *HistoryPage) bool {
 		if r.until.Number == 0 {
 			return false
 		}
-		for _, e := range entries {
+		for _, e := range page.Entries {
 			if result.Err = c.sendEntry(e); result.Err != nil {
 				return false
 			}
-			if result.Messages++; first == 0 {
-				first = e.Number
+			result.Messages++
+			if !slices.ContainsFunc(first, func(p Position) bool { return p.Epoch == e.Epoch }) {
+				first = append(first, e.Position())
 			}
 		}
 		return true
@@ -317,43 +323,49 @@ func (c *Connection) sendHistory(r *rewind) (result Rewound, sent *seen) {
 			c.beforeDetour(c.server.gapNotice("trimmed", result.Gone.After, result.Gone.To))
 		}
 		q.After = &result.Gone.To
-		if q.Before != nil && q.Before.Epoch != q.After.Epoch {
-			q.Before, first = nil, 0 // the hub has begun anew
+		if q.Before != nil && !q.Before.sameEpochs(*q.After) {
+			q.Before, first = nil, nil // the hub has begun anew
 		}
 		edge, err = readHistory(c.ctx, h, q, 0, send)
 	}
 	if result.Err == nil {
 		result.Err = err
 	}
-	if q.Before != nil && edge.Epoch == r.until.Epoch {
-		edge.Number = min(edge.Number, r.until.Number)
+	for _, from := range first {
+		end, ok := edge.in(from.Epoch)
+		if !ok {
+			continue // it ended before what was sent
+		}
+		if until, ok := r.until.in(from.Epoch); ok && q.Before != nil {
+			end.Number = min(end.Number, until.Number)
+		}
+		if end != r.at {
+			sent = &seen{from: from.Number, until: end, Selection: q.Select, next: sent}
+		}
 	}
-	if first == 0 || edge == r.at {
-		return result, nil
-	}
-	return result, &seen{from: first, until: edge, Selection: q.Select}
+	return result, sent
 }
 
 // ReadHistory hands the messages of q to send in their order; with last, the
 // newest so many. It ends where the history did when it began.
-func ReadHistory(ctx context.Context, h Historian, q HistoryQuery, last int, send func([]*Entry) bool) error {
+func ReadHistory(ctx context.Context, h Historian, q HistoryQuery, last int, send func(*HistoryPage) bool) error {
 	_, err := readHistory(ctx, h, q, last, send)
 	return err
 }
 
-func readHistory(ctx context.Context, h Historian, q HistoryQuery, last int, send func([]*Entry) bool) (edge Position, err error) {
+func readHistory(ctx context.Context, h Historian, q HistoryQuery, last int, send func(*HistoryPage) bool) (edge Position, err error) {
 	if last == 0 {
 		return EachPage(ctx, bounded{h}, q, send)
 	}
 	q.Newest, q.Limit = true, min(last, MaxHistoryPage)
 	var newest []*Entry
-	edge, err = EachPage(ctx, bounded{h}, q, func(page []*Entry) bool {
-		newest = append(newest, page[:min(len(page), last-len(newest))]...)
+	edge, err = EachPage(ctx, bounded{h}, q, func(page *HistoryPage) bool {
+		newest = append(newest, page.Entries[:min(len(page.Entries), last-len(newest))]...)
 		return len(newest) < last
 	})
 	if err == nil {
 		slices.Reverse(newest)
-		send(newest)
+		send(&HistoryPage{Entries: newest})
 	}
 	return edge, err
 }

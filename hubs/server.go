@@ -219,7 +219,7 @@ func (s *Server) CloseWhere(match func(*Connection) bool, reason string, allowRe
 // before. It implements Node.
 func (s *Server) Begins(at Position) {
 	s.progress.mu.Lock()
-	before := s.progress.at.Epoch
+	before := s.progress.place(at.Epoch).at
 	s.progress.mu.Unlock()
 	s.progress.skip(before, at)
 }
@@ -233,7 +233,7 @@ const lostSpread = 3 * time.Second
 // Options.TellGaps they are told and go on. It implements Node.
 func (s *Server) Lost(g Gap) {
 	defer func() {
-		s.progress.skip(g.Last.Epoch, g.Next)
+		s.progress.skip(g.Last, g.Next)
 		s.lostEntries()
 	}()
 	all := s.store.snapshot()

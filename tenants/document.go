@@ -31,6 +31,9 @@ type Document struct {
 	// Hubs has the hubs with settings of their own, by lower-case name; others
 	// use the zero HubSettings.
 	Hubs map[string]HubSettings `json:"hubs,omitempty"`
+	// Partitioned has the hubs whose number of partitions was ever changed, also those
+	// without settings.
+	Partitioned map[string]HubPartitions `json:"partitioned,omitempty"`
 	// Issuers are the identity providers whose tokens clients may use.
 	Issuers []Issuer `json:"issuers,omitempty"`
 	// Revocations are in the order of kind and value, each once; see Revoked.
@@ -166,4 +169,12 @@ type HubSettings struct {
 	MethodRates map[string]MethodRate `json:"method_rates,omitempty"`
 	// ParallelCalls is how many calls of a connection run at once; 0 = 1, in order.
 	ParallelCalls int `json:"parallel_calls,omitempty"`
+	// Partitions is in how many streams the hub is kept; 0 = 1.
+	Partitions int `json:"partitions,omitempty"`
+}
+
+// HubPartitions say in how many streams a hub is kept.
+type HubPartitions struct {
+	Generation int `json:"generation"` // how often that was changed
+	Count      int `json:"count"`
 }

@@ -34,6 +34,14 @@ const (
 	maxOriginLength             = 300 // bytes
 )
 
+const (
+	// MaxPartitions is in how many streams a hub may be kept.
+	MaxPartitions = 16
+	// maxPartitioned is of how many hubs of a tenant that may ever have been more than
+	// one: it is remembered when the hub's settings are gone.
+	maxPartitioned = 500
+)
+
 // maxHubBytes bounds the names and settings of all hubs of a tenant together, so
 // that its document stays within what edges take (directory.MaxSealedBytes): one
 // that didn't could not be published, and a key taken back would stay good.
@@ -59,6 +67,9 @@ func (s HubSettings) WithDefaults() HubSettings {
 	if s.ParallelCalls == 0 {
 		s.ParallelCalls = 1
 	}
+	if s.Partitions == 0 {
+		s.Partitions = 1
+	}
 	return s
 }
 
@@ -77,6 +88,9 @@ func (s HubSettings) Validate() error {
 			Name: "client_timeout_seconds", Message: "must be at least twice keep_alive_seconds",
 			Accepted: fmt.Sprintf("%d to %d", 2*s.KeepAliveSeconds, maxClientTimeoutSeconds),
 		})
+	}
+	if s.Partitions < 1 || s.Partitions > MaxPartitions {
+		fields = append(fields, fault.Field{Name: "partitions", Message: "is out of range", Accepted: fmt.Sprintf("1 to %d", MaxPartitions)})
 	}
 	if len(s.AllowedOrigins) > maxAllowedOrigins {
 		fields = append(fields, fault.Field{Name: "allowed_origins", Message: "are too many", Accepted: fmt.Sprintf("at most %d", maxAllowedOrigins)})

@@ -20,6 +20,7 @@ type HubPatch struct {
 	UserConnections      *UserConnections
 	MethodRates          *map[string]MethodRate
 	ParallelCalls        *int
+	Partitions           *int
 }
 
 // apply returns the settings with the patch applied.
@@ -56,6 +57,9 @@ func (p HubPatch) apply(s HubSettings) HubSettings {
 	}
 	if p.ParallelCalls != nil {
 		s.ParallelCalls = *p.ParallelCalls
+	}
+	if p.Partitions != nil {
+		s.Partitions = *p.Partitions
 	}
 	return s
 }
@@ -146,11 +150,31 @@ func (s *Service) putHub(ctx context.Context, tx Store, c Caller, t MemberTenant
 	if have > maxHubBytes {
 		return Hub{}, fault.New(fault.QuotaExceeded, fmt.Sprintf("The settings of all hubs of a tenant may have %d bytes together.", maxHubBytes)).WithCode("max_hub_bytes")
 	}
+	if err := setPartitions(ctx, tx, t.ID, h.Name, h.Settings.WithDefaults().Partitions); err != nil {
+		return Hub{}, err
+	}
 	if was.Name != "" {
 		a.Before = was.Settings.audited()
 	}
 	a.After = h.Settings.audited()
 	return h, tx.AddHubVersion(ctx, t.ID, c, HubVersion{Hub: h.Name, Settings: &h.Settings, ReturnedTo: returnedTo, CreatedAt: h.UpdatedAt})
+}
+
+// setPartitions notes in how many streams a hub is kept. When the number changes all
+// its streams do, also where it goes back to one that it had before.
+func setPartitions(ctx context.Context, tx Store, t ID, hub string, count int) error {
+	all, err := tx.HubPartitions(ctx, t)
+	if err != nil {
+		return err
+	}
+	p, changed := all[hub]
+	switch {
+	case p.Count == count || !changed && count == 1:
+		return nil
+	case !changed && len(all) >= maxPartitioned:
+		return fault.InvalidFields(fault.Field{Name: "partitions", Message: fmt.Sprintf("was changed of %d hubs of this tenant already", maxPartitioned), Accepted: "1"})
+	}
+	return tx.SetHubPartitions(ctx, t, hub, HubPartitions{Generation: p.Generation + 1, Count: count})
 }
 
 // roomForHub returns an error when the tenant has as many hubs as it may. The

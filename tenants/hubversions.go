@@ -94,6 +94,9 @@ func (s *Service) forgetHub(ctx context.Context, c Caller, ref, name string, ret
 		if err := tx.DeleteHub(ctx, t.ID, name); err != nil {
 			return err
 		}
+		if err := setPartitions(ctx, tx, t.ID, name, 1); err != nil {
+			return err
+		}
 		return tx.AddHubVersion(ctx, t.ID, c, HubVersion{Hub: name, ReturnedTo: returnedTo, CreatedAt: s.now()})
 	})
 	return err

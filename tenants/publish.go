@@ -72,6 +72,9 @@ func (s *Service) document(ctx context.Context, id ID) (Document, error) {
 		}
 		doc.Hubs[h.Name] = h.Settings
 	}
+	if doc.Partitioned, err = s.store.HubPartitions(ctx, id); err != nil {
+		return Document{}, err
+	}
 	if doc.Issuers, err = s.store.Issuers(ctx, id); err != nil {
 		return Document{}, err
 	}

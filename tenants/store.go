@@ -262,6 +262,9 @@ type Registry interface {
 	// PutHub creates or replaces a hub and returns it as it is kept.
 	PutHub(ctx context.Context, t ID, h Hub) (Hub, error)
 	DeleteHub(ctx context.Context, t ID, name string) error
+	// HubPartitions returns those of the hubs of which SetHubPartitions was called.
+	HubPartitions(ctx context.Context, t ID) (map[string]HubPartitions, error)
+	SetHubPartitions(ctx context.Context, t ID, hub string, p HubPartitions) error
 	// AddHubVersion keeps what a hub's settings have become and who made them so,
 	// unless they are what they were, and numbers it. The oldest ones go.
 	AddHubVersion(ctx context.Context, t ID, c Caller, v HubVersion) error

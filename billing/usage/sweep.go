@@ -25,10 +25,12 @@ const (
 )
 
 // readTotals returns the epoch of a hub and, minute by minute, its totals, all of
-// one moment. A hub whose head was lost has none: it begins anew.
+// one moment. A hub whose head was lost has none: it begins anew. The head of a hub whose
+// partitions were replaced is its epoch.
 const readTotals = `
-local epoch = redis.call('HGET', KEYS[1], 'epoch')
-if not epoch then return {} end
+local text = redis.call('TYPE', KEYS[1]).ok == 'string'
+local epoch = text and redis.call('GET', KEYS[1]) or not text and redis.call('HGET', KEYS[1], 'epoch')
+if not epoch or epoch == '' then return {} end
 local answer = {epoch}
 for _, v in ipairs(redis.call('HGETALL', KEYS[2])) do answer[#answer + 1] = v end
 return answer`
@@ -102,7 +104,7 @@ func (s *Sweeper) SweepTenant(ctx context.Context, t tenants.ID) error {
 	if err != nil {
 		return fmt.Errorf("list hubs: %w", err)
 	}
-	own := slices.DeleteFunc(all, func(name string) bool { return !strings.HasPrefix(name, redisclient.UsageHub(t, "")) })
+	own := slices.DeleteFunc(all, func(name string) bool { return !strings.HasPrefix(name, redisclient.UsageHub(t, "", "")) })
 	return s.sweep(ctx, own, time.Now().Add(-sweepBack).Unix()/60)
 }
 
@@ -116,7 +118,8 @@ func (s *Sweeper) sweep(ctx context.Context, names []string, oldest int64) error
 	pipe := s.redis.Pipeline()
 	for _, name := range names {
 		if tenant, hub, ok := strings.Cut(name, "/"); ok {
-			keys := redisclient.Hub(tenants.ID(tenant), hub)
+			hub, partition, _ := strings.Cut(hub, "/")
+			keys := redisclient.HubPartition(tenants.ID(tenant), hub, partition)
 			reads = append(reads, read{hubKey{tenants.ID(tenant), hub}, pipe.EvalRO(ctx, readTotals, []string{keys.Head(), keys.Accepted()})})
 		}
 	}

@@ -17,7 +17,7 @@ func published(t *testing.T, client *redis.Client, tenant tenants.ID, hub, epoch
 	t.Helper()
 	keys := redisclient.Hub(tenant, hub)
 	for _, err := range []error{
-		client.ZAdd(t.Context(), redisclient.UsageHubs, redis.Z{Score: float64(minute.Unix() / 60), Member: redisclient.UsageHub(tenant, hub)}).Err(),
+		client.ZAdd(t.Context(), redisclient.UsageHubs, redis.Z{Score: float64(minute.Unix() / 60), Member: redisclient.UsageHub(tenant, hub, "")}).Err(),
 		client.HSet(t.Context(), keys.Head(), "epoch", epoch).Err(),
 		client.HSet(t.Context(), keys.Accepted(), minute.Unix()/60, total).Err(),
 	} {

@@ -33,6 +33,13 @@ type begun struct {
 
 // Begin implements hubs.Pipeline. A command waits until answers can arrive.
 func (h *hubBackplane) Begin(ctx context.Context, e *hubs.Entry, o hubs.PublishOptions, command bool) (hubs.Begun, error) {
+	settings := h.settings()
+	if settings.Partitions.several() {
+		if err := h.enter(ctx, settings.Partitions); err != nil {
+			return nil, fmt.Errorf("publish: %w", err)
+		}
+		h, settings = h.in(settings, settings.Partitions.route(e))
+	}
 	b := new(begun)
 	if command {
 		if err := h.r.replies.listening(ctx); err != nil {
@@ -41,7 +48,7 @@ func (h *hubBackplane) Begin(ctx context.Context, e *hubs.Entry, o hubs.PublishO
 		b.to, b.tally = h.r.replies.ask(false)
 	}
 	var err error
-	if b.p, b.q, err = h.encode(e, o, b.to); err == nil {
+	if b.p, b.q, err = h.encode(e, o, b.to, settings); err == nil {
 		err = b.p.begin(ctx, b.q)
 	}
 	if err != nil {
@@ -100,7 +107,7 @@ func (h *hubBackplane) about(e *hubs.Entry, o hubs.PublishOptions) About {
 }
 
 // encode returns the publisher of the hub and the request that asks it for e.
-func (h *hubBackplane) encode(e *hubs.Entry, o hubs.PublishOptions, to address) (*publisher, *request, error) {
+func (h *hubBackplane) encode(e *hubs.Entry, o hubs.PublishOptions, to address, settings Settings) (*publisher, *request, error) {
 	if len(o.IdempotencyKey) > idempotencyKeyBytes {
 		return nil, nil, fmt.Errorf("publish: idempotency key of %d bytes, the most is %d", len(o.IdempotencyKey), idempotencyKeyBytes)
 	}
@@ -111,7 +118,6 @@ func (h *hubBackplane) encode(e *hubs.Entry, o hubs.PublishOptions, to address) 
 	if err != nil {
 		return nil, nil, fmt.Errorf("publish: %w", err)
 	}
-	settings := h.settings()
 	p := h.r.publisher(h.id, settings)
 	q := &request{entry: data, asks: to != address{}, deadline: time.Now().Add(publishPatience), done: make(chan outcome, 1), ack: o.Ack, charge: int64(o.Charge), about: h.about(e, o)}
 	if o.IdempotencyKey == "" {

@@ -163,7 +163,7 @@ func (f *feed) fork(ctx context.Context) error {
 // renew has the stream read from its end by whoever follows it: what comes may have
 // lower ids than what was there.
 func (f *feed) renew() {
-	if d := f.r.doorbell(f.id.tenant); d.streams != nil {
+	if d := f.r.doorbell(f.id); d.streams != nil {
 		d.streams.Renew(f.keys.Stream())
 	}
 }
@@ -242,6 +242,7 @@ func (r *Redis) sweep() {
 		case <-r.ctx.Done():
 			return
 		}
+		r.moveFollowers(func(hubID) bool { return true })
 		r.compareAll()
 		for _, d := range r.doorbells {
 			for _, f := range d.followed() {
@@ -251,6 +252,7 @@ func (r *Redis) sweep() {
 			}
 		}
 		r.forgetIdle()
+		r.forgetPartitions()
 	}
 }
 
@@ -311,12 +313,15 @@ func (r *Redis) compare(feeds []*feed, ahead map[*feed]head) {
 		return
 	}
 	_, err := pipe.Exec(ctx)
+	if refusal(err) {
+		err = nil // of one hub, see sealStream
+	}
 	r.health.report(err)
 	if err != nil {
 		return
 	}
 	for i, f := range feeds {
-		if commands[i] == nil {
+		if commands[i] == nil || commands[i].Err() != nil {
 			continue
 		}
 		h, err := parseHead(commands[i].Val())

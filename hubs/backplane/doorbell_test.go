@@ -71,7 +71,7 @@ func TestDoorbell_killed_loses_nothing(t *testing.T) {
 // deafen takes the hub's doorbell away behind the process's back.
 func deafen(t *testing.T, r *Redis, client *redis.Client) {
 	t.Helper()
-	d := r.doorbell(tenant)
+	d := r.doorbell(hubID{tenant: tenant})
 	if d.streams != nil {
 		deafenReader(r)
 		return
@@ -89,7 +89,7 @@ func deafen(t *testing.T, r *Redis, client *redis.Client) {
 
 // deafenReader is deafen for a process without Pub/Sub.
 func deafenReader(r *Redis) {
-	r.doorbell(tenant).streams.Unfollow(redisclient.Hub(tenant, hub).Stream())
+	r.doorbell(hubID{tenant: tenant}).streams.Unfollow(redisclient.Hub(tenant, hub).Stream())
 }
 
 // noSweep leaves repairs to what a test rings.
@@ -137,7 +137,7 @@ func TestDoorbell_gap_is_read_from_the_stream(t *testing.T) {
 		}
 		ring := func(m redis.XMessage) {
 			ms, number, _ := strings.Cut(m.ID, "-")
-			r.doorbell(tenant).ring(k.Doorbell(), fmt.Sprintf("E%s %s %s %s", m.Values["epoch"], number, ms, m.Values["entry"]))
+			r.doorbell(hubID{tenant: tenant}).ring(k.Doorbell(), fmt.Sprintf("E%s %s %s %s", m.Values["epoch"], number, ms, m.Values["entry"]))
 		}
 		ring(stream[0])
 		n.waitEntries(t, 1)

@@ -87,7 +87,7 @@ func (p position) public() hubs.Position { return hubs.Position{Epoch: p.epoch, 
 
 func newFeed(r *Redis, id hubID, n hubs.Node) *feed {
 	return &feed{
-		r: r, id: id, keys: redisclient.Hub(id.tenant, id.hub),
+		r: r, id: id, keys: id.keys(),
 		nodes: []hubs.Node{n}, live: make(chan struct{}), touched: time.Now(), window: window{all: &r.windows, tenant: id.tenant},
 	}
 }

@@ -35,7 +35,7 @@ func (h *health) open() bool {
 func (h *health) report(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if err == nil {
+	if err == nil || redis.HasErrorPrefix(err, "WRONGTYPE") { // it answers, see sealStream
 		h.since, h.isOpen = time.Time{}, false
 		return
 	}

@@ -36,6 +36,14 @@ func (h *hubBackplane) History(ctx context.Context, q hubs.HistoryQuery) (hubs.H
 	}
 	ctx, cancel := context.WithTimeout(ctx, publishPatience)
 	defer cancel()
+	if s := h.settings(); s.Partitions.several() {
+		return h.across(ctx, s, q)
+	}
+	return h.history(ctx, q)
+}
+
+// history is History of one stream.
+func (h *hubBackplane) history(ctx context.Context, q hubs.HistoryQuery) (hubs.HistoryPage, error) {
 	page, ok, err := h.remembered(ctx, q)
 	if ok || err != nil {
 		return page, err

@@ -30,8 +30,8 @@ func to(group string, i int) *hubs.Entry {
 func all(t testing.TB, h hubs.Historian, q hubs.HistoryQuery) (entries []*hubs.Entry, err error) {
 	t.Helper()
 	q.Accepted = true
-	_, err = hubs.EachPage(context.Background(), h, q, func(page []*hubs.Entry) bool {
-		entries = append(entries, page...)
+	_, err = hubs.EachPage(context.Background(), h, q, func(page *hubs.HistoryPage) bool {
+		entries = append(entries, page.Entries...)
 		return true
 	})
 	return entries, err
@@ -242,7 +242,7 @@ func TestWindow_is_bounded(t *testing.T) {
 		publish(t, r, say("p", i+1))
 	}
 	n.waitEntries(t, windowEntries+300)
-	f := r.feed(hubID{tenant, hub})
+	f := r.feed(hubID{tenant: tenant, hub: hub})
 	f.mu.Lock()
 	entries, bytes := len(f.window.entries), f.window.bytes
 	f.mu.Unlock()

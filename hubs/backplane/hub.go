@@ -54,14 +54,7 @@ func (h *hubBackplane) Publish(ctx context.Context, e *hubs.Entry, o hubs.Publis
 			return hubs.Position{}, err
 		}
 	}
-	b, err := h.Begin(ctx, e, o, false)
-	if err != nil {
-		return hubs.Position{}, err
-	}
-	if o.Ack == hubs.AckNone {
-		return hubs.Position{}, nil
-	}
-	at, err := b.Accepted(ctx)
+	at, err := h.publish(ctx, e, o)
 	if err == nil && e.Kind == hubs.PresenceGone {
 		var fields []any
 		for _, id := range e.Connections {
@@ -72,24 +65,65 @@ func (h *hubBackplane) Publish(ctx context.Context, e *hubs.Entry, o hubs.Publis
 	return at, err
 }
 
+func (h *hubBackplane) publish(ctx context.Context, e *hubs.Entry, o hubs.PublishOptions) (at hubs.Position, err error) {
+	if p := h.settings().Partitions; p.several() && p.Count > 1 && changesMembers(e) {
+		at, _, err = h.Command(ctx, e, o)
+		return at, err
+	}
+	err = h.again(ctx, func() error {
+		b, err := h.Begin(ctx, e, o, false)
+		if err == nil && o.Ack != hubs.AckNone {
+			at, err = b.Accepted(ctx)
+		}
+		return err
+	})
+	return at, err
+}
+
+// again repeats what the change of a hub's partitions has refused: this process is
+// about to hear of it.
+func (h *hubBackplane) again(ctx context.Context, do func() error) error {
+	deadline := time.Now().Add(publishPatience)
+	for {
+		err := do()
+		if !errors.Is(err, errSealed) || time.Now().After(deadline) {
+			return err
+		}
+		select {
+		case <-time.After(retryPause / 2):
+		case <-ctx.Done():
+			return err
+		case <-h.r.ctx.Done():
+			return err
+		}
+	}
+}
+
 // Command implements hubs.Backplane. Processes whose doorbell is broken at the
 // moment catch up later and are not waited for. A repeat of an earlier command
 // (same idempotency key) matches nothing.
-func (h *hubBackplane) Command(ctx context.Context, e *hubs.Entry, o hubs.PublishOptions) (hubs.Position, int, error) {
-	b, err := h.Begin(ctx, e, o, true)
-	if err != nil {
-		return hubs.Position{}, 0, err
-	}
-	matched, err := b.Matched(ctx)
-	at, failed := b.Accepted(ctx)
-	if failed != nil {
-		err = failed
-	}
+func (h *hubBackplane) Command(ctx context.Context, e *hubs.Entry, o hubs.PublishOptions) (at hubs.Position, matched int, err error) {
+	err = h.again(ctx, func() error {
+		b, err := h.Begin(ctx, e, o, true)
+		if err != nil {
+			return err
+		}
+		matched, err = b.Matched(ctx)
+		var failed error
+		if at, failed = b.Accepted(ctx); failed != nil {
+			err = failed
+		}
+		return err
+	})
 	return at, matched, err
 }
 
 // Ask implements hubs.Backplane. The question isn't stored anywhere.
 func (h *hubBackplane) Ask(ctx context.Context, q hubs.Query) (int, error) {
+	h, err := h.asked(ctx, q)
+	if err != nil {
+		return 0, fmt.Errorf("ask: %w", err)
+	}
 	t, _, err := h.ring(ctx, false, func(to address) []byte { return encodeQuery(q, to) })
 	if t == nil {
 		return 0, fmt.Errorf("ask: %w", err)
@@ -102,6 +136,10 @@ func (h *hubBackplane) Ask(ctx context.Context, q hubs.Query) (int, error) {
 func (h *hubBackplane) List(ctx context.Context, q hubs.ListQuery) (hubs.Page, error) {
 	if err := q.Validate(); err != nil {
 		return hubs.Page{}, err
+	}
+	h, err := h.listed(ctx, q)
+	if err != nil {
+		return hubs.Page{}, fmt.Errorf("list: %w", err)
 	}
 	t, edges, err := h.ring(ctx, true, func(to address) []byte { return encodeList(q, to) })
 	if err != nil {
@@ -193,22 +231,36 @@ func (h *hubBackplane) Subscribe(ctx context.Context, n hubs.Node) (func(), erro
 	}
 	ctx, cancel := context.WithTimeout(ctx, subscribePatience)
 	defer cancel()
-	d, channel := h.r.doorbell(h.id.tenant), h.keys().Doorbell()
+	f := newFollower(h, n)
+	f.turn <- struct{}{}
+	defer func() { <-f.turn }()
+	if err := f.follow(ctx, h.settings().Partitions, n); err != nil {
+		f.stop()
+		return nil, fmt.Errorf("subscribe: %w", err)
+	}
+	h.r.watchPartitions(f)
+	return f.end, nil
+}
+
+// follow has the hub's entries, or those of the partition that h is, applied to n. The
+// feed is the one that does so.
+func (h *hubBackplane) follow(ctx context.Context, n hubs.Node) (leave func(), of *feed, err error) {
+	d, channel := h.r.doorbell(h.id), h.keys().Doorbell()
 	f := d.follow(h.id, channel, n)
-	leave := sync.OnceFunc(func() {
+	leave = sync.OnceFunc(func() {
 		d.unfollow(channel, f, n)
 		f.settle()
 	})
 	select {
 	case <-f.live:
 		f.begin(n)
-		return leave, nil
+		return leave, f, nil
 	case <-ctx.Done():
 		leave()
-		return nil, fmt.Errorf("subscribe: %w: %w", hubs.ErrUnavailable, ctx.Err())
+		return nil, nil, fmt.Errorf("%w: %w", hubs.ErrUnavailable, ctx.Err())
 	case <-h.r.ctx.Done():
 		leave()
-		return nil, fmt.Errorf("subscribe: %w: closed", hubs.ErrUnavailable)
+		return nil, nil, fmt.Errorf("%w: closed", hubs.ErrUnavailable)
 	}
 }
 
@@ -236,4 +288,4 @@ func (h *hubBackplane) UserGroups(ctx context.Context, u string) ([]hubs.UserGro
 	return list, nil
 }
 
-func (h *hubBackplane) keys() redisclient.HubKeys { return redisclient.Hub(h.id.tenant, h.id.hub) }
+func (h *hubBackplane) keys() redisclient.HubKeys { return h.id.keys() }

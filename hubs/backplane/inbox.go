@@ -188,9 +188,8 @@ func (b *inbox) added(m redis.XMessage) {
 		if err != nil {
 			return
 		}
-		tenant := tenants.ID(text("tenant"))
-		channel := redisclient.Hub(tenant, text("hub")).Doorbell()
-		b.r.doorbell(tenant).knock(channel, question, position{epoch: text("epoch"), number: number})
+		id := hubID{tenants.ID(text("tenant")), text("hub"), text("partition")}
+		b.r.doorbell(id).knock(id.keys().Doorbell(), question, position{epoch: text("epoch"), number: number})
 	}
 }
 
@@ -238,7 +237,7 @@ func (h *hubBackplane) knock(ctx context.Context, question []byte) ([]string, er
 	for _, run := range edges {
 		pipe.XAdd(attempt, &redis.XAddArgs{
 			Stream: redisclient.EdgeInbox(run), NoMkStream: true, MaxLen: inboxMessages, Approx: true,
-			Values: []any{"tenant", string(h.id.tenant), "hub", h.id.hub, "epoch", at.epoch, "number", at.number, "question", question},
+			Values: []any{"tenant", string(h.id.tenant), "hub", h.id.hub, "partition", h.id.part, "epoch", at.epoch, "number", at.number, "question", question},
 		})
 	}
 	commands, _ := pipe.Exec(attempt) // each has its own error; Nil = there is no such inbox

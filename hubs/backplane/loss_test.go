@@ -123,7 +123,7 @@ func TestStream_gone_is_a_loss(t *testing.T) {
 func script(c redis.Scripter, data []byte, seq uint64) *redis.Cmd {
 	k := redisclient.Hub(tenant, hub)
 	return publishScript.EvalSha(background, c, []string{k.Head(), k.Stream(), k.Accepted(), k.Publisher("raw"), k.Edges(), k.Publisher("raw")},
-		newEpoch(), data, k.Doorbell(), seq, batchEntries, 180_000, 100_000, 1<<28, headLife.Milliseconds(), 0, "", 0, "", 0, userGroups, "")
+		hubID{}.newEpoch(), data, k.Doorbell(), seq, batchEntries, 180_000, 100_000, 1<<28, headLife.Milliseconds(), 0, "", 0, "", 0, userGroups, "")
 }
 
 func TestRedis_emptied_begins_a_new_epoch(t *testing.T) {

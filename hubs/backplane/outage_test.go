@@ -118,7 +118,7 @@ func TestAnswer_lost_is_asked_for_again(t *testing.T) {
 		r := process(t, url)
 		client := newClient(t, url)
 		publish(t, r, say("a", 1))
-		pub := r.publisher(hubID{tenant, hub}, Settings{})
+		pub := r.publisher(hubID{tenant: tenant, hub: hub}, Settings{})
 		data, _, err := encodeEntry(say("a", 2), address{}, false)
 		if err != nil {
 			t.Fatal(err)
@@ -126,7 +126,7 @@ func TestAnswer_lost_is_asked_for_again(t *testing.T) {
 		k := redisclient.Hub(tenant, hub)
 		send := func(seq uint64) string {
 			t.Helper()
-			s, err := publishScript.Eval(t.Context(), client, append(pub.fixed, pub.fixed[3]), newEpoch(), data, k.Doorbell(), seq,
+			s, err := publishScript.Eval(t.Context(), client, append(pub.fixed, pub.fixed[3]), hubID{}.newEpoch(), data, k.Doorbell(), seq,
 				batchEntries, 180_000, 100_000, 1<<28, headLife.Milliseconds(), 1, "", 0, "", 0, userGroups).Text()
 			if err != nil {
 				t.Fatal(err)
@@ -194,7 +194,7 @@ func TestClose_answers_whoever_waits(t *testing.T) {
 			failed <- err
 		}()
 		eventually(t, "publish under way", func() bool {
-			pub := r.publisher(hubID{tenant, hub}, Settings{})
+			pub := r.publisher(hubID{tenant: tenant, hub: hub}, Settings{})
 			pub.mu.Lock()
 			defer pub.mu.Unlock()
 			return pub.running

@@ -179,7 +179,7 @@ func (r *Redis) reapRun(ctx context.Context, run string) error {
 		if !ok {
 			continue
 		}
-		n, err := r.reapHub(ctx, run, hubID{tenants.ID(tenant), hub})
+		n, err := r.reapHub(ctx, run, hubID{tenant: tenants.ID(tenant), hub: hub})
 		if err != nil {
 			return fmt.Errorf("end presence of a dead edge: %w", err)
 		}
@@ -244,6 +244,9 @@ func (r *Redis) reapHub(ctx context.Context, run string, id hubID) (int, error) 
 			return 0, fmt.Errorf("settings of hub: %w", err)
 		}
 		delete(members, settingsField)
+	}
+	if s.Partitions, err = r.partitionsInForce(ctx, id); err != nil {
+		return 0, err
 	}
 	h := &hubBackplane{r: r, id: id, settings: func() Settings { return s }}
 	type place struct{ group, token string }

@@ -241,7 +241,7 @@ func (r *Redis) tellPresence(ctx context.Context) error {
 	}
 	for _, name := range names {
 		tenant, hub, ok := strings.Cut(name, "/")
-		id := hubID{tenants.ID(tenant), hub}
+		id := hubID{tenant: tenants.ID(tenant), hub: hub}
 		if !ok || !r.taking.begin(id) {
 			continue
 		}

@@ -70,7 +70,7 @@ func (p *teller) news(told bool) []string {
 	for _, m := range members {
 		p.client.ZAdd(p.t.Context(), keys.PresenceDue(), redis.Z{Member: m})
 	}
-	if err := p.tellHub(p.t.Context(), hubID{tenant, hub}); err != nil {
+	if err := p.tellHub(p.t.Context(), hubID{tenant: tenant, hub: hub}); err != nil {
 		p.t.Fatal(err)
 	}
 	p.mu.Lock()
@@ -234,7 +234,7 @@ func TestPresence_events_of_a_hub_that_is_not_known_wait(t *testing.T) {
 
 	errUnknown := errors.New("not known now")
 	two.cfg.Presence = func(context.Context, tenants.ID, string) (func(PresenceEvent, func()), error) { return nil, errUnknown }
-	if err := two.tellHub(t.Context(), hubID{tenant, hub}); !errors.Is(err, errUnknown) {
+	if err := two.tellHub(t.Context(), hubID{tenant: tenant, hub: hub}); !errors.Is(err, errUnknown) {
 		t.Errorf("got %v", err)
 	}
 	now := one.client.Time(t.Context()).Val().UnixMilli()

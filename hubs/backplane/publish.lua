@@ -56,7 +56,7 @@ local behind = #KEYS - indexes - math.min(indexes, 1) -- the last key before the
 local firstUser, lastUser = 9, behind
 local user, grown, forget
 if ARGV[13] ~= '' then
-  function user(k) return string.sub(KEYS[k], #KEYS[1] - #'head' + #'ugroups:' + 1) end
+  function user(k) return string.sub(KEYS[k], #KEYS[7] - #'remembered:users' + #'ugroups:' + 1) end
   function grown(who, bytes)
     redis.call('HINCRBY', KEYS[8], who, int(bytes))
     redis.call('HINCRBY', KEYS[8], '', int(bytes))

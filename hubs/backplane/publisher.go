@@ -14,7 +14,6 @@ import (
 
 	"github.com/signalbox/signalbox/hubs"
 	"github.com/signalbox/signalbox/internal/redisclient"
-	"github.com/signalbox/signalbox/tenants"
 )
 
 // The bounds of a publisher.
@@ -70,13 +69,12 @@ type outcome struct {
 // publisher is the in-order pipeline of this process to one hub. One round trip
 // is on the way at a time; what waits meanwhile goes with the next one.
 type publisher struct {
-	r      *Redis
-	tenant tenants.ID
-	hub    string
-	party  *party
-	keys   redisclient.HubKeys
-	fixed  []string // the keys of every publish
-	noted  int64    // the minute in which the hub was last noted as published to; of run alone
+	r *Redis
+	hubID
+	party *party
+	keys  redisclient.HubKeys
+	fixed []string // the keys of every publish
+	noted int64    // the minute in which the hub was last noted as published to; of run alone
 
 	mu        sync.Mutex
 	retention time.Duration
@@ -88,11 +86,11 @@ type publisher struct {
 	used      time.Time
 }
 
-func (r *Redis) newPublisher(tenant tenants.ID, hub string) *publisher {
-	keys := redisclient.Hub(tenant, hub)
+func (r *Redis) newPublisher(of hubID) *publisher {
+	keys := of.keys()
 	id := r.run + "." + strconv.FormatUint(r.publishers.Add(1), 36)
 	return &publisher{
-		r: r, tenant: tenant, hub: hub, keys: keys, party: r.party(tenant),
+		r: r, hubID: of, keys: keys, party: r.party(of.tenant),
 		fixed: []string{keys.Head(), keys.Stream(), keys.Accepted(), keys.Publisher(id), keys.Edges()},
 	}
 }
@@ -111,7 +109,7 @@ func (p *publisher) touch(s Settings) {
 		bytes = min(bytes, s.Bytes)
 	}
 	if s.TenantBytes > 0 {
-		bytes = min(bytes, p.r.share(hubID{p.tenant, p.hub}, s.TenantBytes))
+		bytes = min(bytes, p.r.share(p.hubID, s.TenantBytes))
 	}
 	p.retention = s.retention()
 	p.limits = [4]any{s.retention().Milliseconds(), entries, bytes, headLife.Milliseconds()}
@@ -128,7 +126,7 @@ func (p *publisher) begin(ctx context.Context, q *request) error {
 	p.mu.Lock()
 	retention := p.retention
 	p.mu.Unlock()
-	if err := p.r.admit(hubID{p.tenant, p.hub}, len(q.entry), retention); err != nil {
+	if err := p.r.admit(p.hubID, len(q.entry), retention); err != nil {
 		return err
 	}
 	return p.push(q)
@@ -325,10 +323,10 @@ func (p *publisher) attempt(batch []*request) ([]*request, error) {
 	var note *redis.IntCmd
 	minute := time.Now().Unix() / 60
 	if minute != p.noted {
-		note = pipe.ZAdd(ctx, redisclient.UsageHubs, redis.Z{Score: float64(minute), Member: redisclient.UsageHub(p.tenant, p.hub)})
+		note = pipe.ZAdd(ctx, redisclient.UsageHubs, redis.Z{Score: float64(minute), Member: redisclient.UsageHub(p.tenant, p.hub, p.part)})
 	}
 	commands := make([]*redis.Cmd, len(batch))
-	epoch := newEpoch()
+	epoch := p.newEpoch()
 	for i, q := range batch {
 		args := make([]any, 0, 9+len(q.args))
 		args = append(args, epoch, q.entry, p.bell(q), q.seq, batchEntries)
@@ -397,7 +395,7 @@ func (p *publisher) settle(q *request, text string, replicas *redis.Cmd) {
 			p.mu.Lock()
 			retention := p.retention
 			p.mu.Unlock()
-			p.r.measured(hubID{p.tenant, p.hub}, a.bytes, retention)
+			p.r.measured(p.hubID, a.bytes, retention)
 		}
 		if a.total > 0 && p.r.cfg.OnAccepted != nil {
 			p.r.cfg.OnAccepted(Accepted{Tenant: p.tenant, Hub: p.hub, Epoch: a.epoch, Minute: a.minute, Total: a.total, Charge: q.charge, About: q.about})

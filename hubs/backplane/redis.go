@@ -147,6 +147,9 @@ type Settings struct {
 	// GroupIndex keeps an index of the entries of each group, so that reading the
 	// history of one costs what the group has and not what the hub has.
 	GroupIndex bool
+	// Partitions are the hub's; the zero value is that of a hub that has always been one
+	// stream.
+	Partitions Partitions
 	// PresenceEvents has Config.Presence asked whom to tell of who comes from now on, and when
 	// those leave.
 	PresenceEvents bool
@@ -191,6 +194,8 @@ type Redis struct {
 	turns      *turns.Queue // for round trips of publishes
 	mu         sync.Mutex
 	pipelines  map[hubID]*publisher
+	followers  map[*follower]struct{}
+	inForce    map[hubID]int // generations of partitions that were entered
 	parties    map[tenants.ID]*party
 }
 
@@ -198,6 +203,11 @@ type Redis struct {
 type hubID struct {
 	tenant tenants.ID
 	hub    string
+	part   string // of a hub with partitions, see redisclient.HubPartition
+}
+
+func (id hubID) keys() redisclient.HubKeys {
+	return redisclient.HubPartition(id.tenant, id.hub, id.part)
 }
 
 // New starts the backplane of a process. It doesn't wait for Redis: while Redis
@@ -208,7 +218,7 @@ func New(cfg Config) (*Redis, error) {
 	}
 	r := &Redis{
 		cfg: cfg, client: cfg.Redis, log: cfg.Logger, run: cfg.EdgeRun,
-		health: newHealth(), waits: newWaits(), room: newRoom(), turns: newTurns(), parties: make(map[tenants.ID]*party), pipelines: make(map[hubID]*publisher), lookups: redisclient.NewBatch(cfg.Redis),
+		health: newHealth(), waits: newWaits(), room: newRoom(), turns: newTurns(), parties: make(map[tenants.ID]*party), pipelines: make(map[hubID]*publisher), followers: make(map[*follower]struct{}), inForce: make(map[hubID]int), lookups: redisclient.NewBatch(cfg.Redis),
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.taking = newTaking(r.ctx)
@@ -278,12 +288,12 @@ func (r *Redis) Hub(tenant tenants.ID, hub string, s Settings) hubs.Backplane {
 // HubWith is Hub with settings that may change: they are asked for again with each
 // publish and read.
 func (r *Redis) HubWith(tenant tenants.ID, hub string, s func() Settings) hubs.Backplane {
-	return &hubBackplane{r: r, id: hubID{tenant, hub}, settings: s}
+	return &hubBackplane{r: r, id: hubID{tenant: tenant, hub: hub}, settings: s}
 }
 
 // HubBy is HubWith for a sender whose publishes are counted as such.
 func (r *Redis) HubBy(tenant tenants.ID, hub string, s func() Settings, by Sender) hubs.Backplane {
-	return &hubBackplane{r: r, id: hubID{tenant, hub}, settings: s, by: by}
+	return &hubBackplane{r: r, id: hubID{tenant: tenant, hub: hub}, settings: s, by: by}
 }
 
 // publisher returns the pipeline to a hub.
@@ -292,7 +302,7 @@ func (r *Redis) publisher(id hubID, s Settings) *publisher {
 	defer r.mu.Unlock()
 	p := r.pipelines[id]
 	if p == nil {
-		p = r.newPublisher(id.tenant, id.hub)
+		p = r.newPublisher(id)
 		r.pipelines[id] = p
 	}
 	p.touch(s)
@@ -313,24 +323,35 @@ func (r *Redis) forgetIdle() {
 	}
 }
 
-// doorbell returns the connection that a tenant's hubs ring.
-func (r *Redis) doorbell(tenant tenants.ID) *doorbell {
+// doorbell returns the connection that a hub, or a partition of one, rings: that of
+// all its tenant's, but for partitions, which are there because there is much.
+func (r *Redis) doorbell(id hubID) *doorbell {
 	h := fnv.New32a()
-	_, _ = h.Write([]byte(tenant))
+	_, _ = h.Write([]byte(id.tenant))
+	_, _ = h.Write([]byte(id.part))
 	return r.doorbells[h.Sum32()%uint32(len(r.doorbells))]
 }
 
 // feed returns what follows a hub here, or nil.
 func (r *Redis) feed(id hubID) *feed {
-	d, channel := r.doorbell(id.tenant), redisclient.Hub(id.tenant, id.hub).Doorbell()
+	d, channel := r.doorbell(id), id.keys().Doorbell()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.feeds[channel]
 }
 
 // newEpoch returns a fresh random epoch.
-func newEpoch() string {
+func (id hubID) newEpoch() string {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails
-	return hex.EncodeToString(b[:])
+	return hex.EncodeToString(b[:]) + id.noEpoch()
+}
+
+// noEpoch is what stands for the epoch of a hub, or a partition, that has had no entry;
+// see hubs.PartitionOf.
+func (id hubID) noEpoch() string {
+	if id.part == "" {
+		return ""
+	}
+	return "." + id.part
 }

@@ -89,6 +89,9 @@ func retryable(err error) (bool, error) {
 		redis.IsClusterDownError(err), redis.IsTryAgainError(err), redis.IsMasterDownError(err):
 		return true, nil // refused before it did anything, and likely to pass
 	}
+	if redis.HasErrorPrefix(err, "WRONGTYPE") { // see sealStream
+		return false, fmt.Errorf("%w: %w", hubs.ErrUnavailable, errSealed)
+	}
 	if strings.Contains(err.Error(), "NOREPLICAS") { // min-replicas-to-write: refused before it did anything
 		return false, fmt.Errorf("%w: %w: %w", hubs.ErrUnavailable, hubs.ErrNotReplicated, err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/signalbox/signalbox/hubs"
 	"github.com/signalbox/signalbox/internal/redisclient"
 	"github.com/signalbox/signalbox/tenants"
 )
@@ -82,7 +83,7 @@ func (r *Redis) writeSize(id hubID, h *hubSize, retention time.Duration) (newer 
 	key, until := redisclient.StreamSizes(id.tenant), time.Now().Add(retention+time.Minute)
 	var all *redis.MapStringStringCmd
 	_, err := r.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-		pipe.HSet(ctx, key, id.hub, fmt.Sprintf("%d %d", bytes, until.UnixMilli()))
+		pipe.HSet(ctx, key, strings.TrimSuffix(id.hub+"/"+id.part, "/"), fmt.Sprintf("%d %d", bytes, until.UnixMilli()))
 		pipe.PExpire(ctx, key, headLife)
 		all = pipe.HGetAll(ctx, key)
 		return nil
@@ -122,7 +123,11 @@ func (r *Redis) share(id hubID, limit int64) int64 {
 	if h == nil || s.total[id.tenant] <= limit {
 		return limit
 	}
-	return max(h.bytes-(s.total[id.tenant]-limit), limit/leastShare)
+	least := limit / leastShare
+	if id.part != "" {
+		least /= hubs.MaxPartitions
+	}
+	return max(h.bytes-(s.total[id.tenant]-limit), least)
 }
 
 // held is how many bytes the streams of a tenant have, as far as this process knows,

@@ -10,7 +10,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/signalbox/signalbox/hubs"
-	"github.com/signalbox/signalbox/internal/redisclient"
 	"github.com/signalbox/signalbox/tenants"
 )
 
@@ -195,7 +194,7 @@ return string.format('%.0f', sum - (tonumber(first[2][6]) or 0) + #(first[2][4] 
 func (r *Redis) tidy(id hubID, retention time.Duration) {
 	ctx, cancel := context.WithTimeout(r.ctx, attemptPatience)
 	defer cancel()
-	keys := redisclient.Hub(id.tenant, id.hub)
+	keys := id.keys()
 	bytes, err := tidyScript.Run(ctx, r.client, []string{keys.Head(), keys.Stream()}, retention.Milliseconds()).Int64()
 	if err != nil {
 		r.log.Debug("hub isn't tidied up", "tenant", id.tenant, "hub", id.hub, "error", err)

@@ -126,9 +126,9 @@ func (r *request) history() error {
 // stream sends the items of q, or of the last so many, in their order.
 func (r *request) stream(ctx context.Context, h hubs.Historian, q hubs.HistoryQuery, last int, send func(any) error) error {
 	var failed error
-	err := hubs.ReadHistory(ctx, h, q, last, func(entries []*hubs.Entry) bool {
-		for _, e := range entries {
-			item, ok, err := hubs.HistoryItem(e, r.SealPosition(e.Position()), r.c.Protocol().Encoding())
+	err := hubs.ReadHistory(ctx, h, q, last, func(page *hubs.HistoryPage) bool {
+		for i, e := range page.Entries {
+			item, ok, err := hubs.HistoryItem(e, r.SealPosition(page.PositionOf(i)), r.c.Protocol().Encoding())
 			if !ok || err != nil {
 				continue // it can't be sent to this client live either
 			}

@@ -80,8 +80,8 @@ func (h *Handler) messages(w http.ResponseWriter, c *call) (int, error) {
 		return 0, err
 	}
 	answer := historyAnswer{Messages: make([]historyItem, 0, len(page.Entries)), Position: h.SealPosition(c.Tenant, c.hub, page.Next), More: page.More}
-	for _, e := range page.Entries {
-		if item, ok := h.historyItem(c, e); ok {
+	for i, e := range page.Entries {
+		if item, ok := h.historyItem(c, e, page.PositionOf(i)); ok {
 			answer.Messages = append(answer.Messages, item)
 		}
 	}
@@ -138,7 +138,7 @@ func (h *Handler) historyQuery(c *call) (q hubs.HistoryQuery, err error) {
 }
 
 // historyItem is false for what is no invocation, such as an item of a stream.
-func (h *Handler) historyItem(c *call, e *hubs.Entry) (historyItem, bool) {
+func (h *Handler) historyItem(c *call, e *hubs.Entry, at hubs.Position) (historyItem, bool) {
 	target, arguments, ok := e.Message.Invocation()
 	if !ok {
 		return historyItem{}, false
@@ -148,7 +148,7 @@ func (h *Handler) historyItem(c *call, e *hubs.Entry) (historyItem, bool) {
 		return historyItem{}, false // it reached nobody either who reads JSON
 	}
 	return historyItem{
-		Position: h.SealPosition(c.Tenant, c.hub, e.Position()), Time: e.At.UTC().Format(hubs.HistoryTime),
+		Position: h.SealPosition(c.Tenant, c.hub, at), Time: e.At.UTC().Format(hubs.HistoryTime),
 		Target: target, Arguments: bytes.TrimSpace(values), Groups: e.Groups, Users: e.Users, Connections: e.Connections,
 	}, true
 }

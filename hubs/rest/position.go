@@ -19,7 +19,9 @@ const (
 	positionHeader  = "X-Signalbox-Position"
 	ackHeader       = "X-Signalbox-Ack"
 	positionVersion = 1
-	maxEpoch        = 64
+	// maxEpoch bounds the epochs of all partitions of a hub, maxToken their token.
+	maxEpoch = hubs.MaxPartitions * 48
+	maxToken = 2 << 10
 )
 
 // ErrPosition is the error for a token that is no position of that hub.
@@ -75,7 +77,7 @@ func (h *Handler) nonce(parts ...[]byte) []byte {
 
 // OpenPosition returns the position of a token, or ErrPosition.
 func (h *Handler) OpenPosition(tenant tenants.ID, hub, token string) (hubs.Position, error) {
-	if len(token) > 256 {
+	if len(token) > maxToken {
 		return hubs.Position{}, ErrPosition
 	}
 	sealed, err := base64.RawURLEncoding.DecodeString(token)

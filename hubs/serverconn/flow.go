@@ -46,8 +46,32 @@ type flow struct {
 	repeating bool  // what failed is begun again: nothing else is
 	stuck     *item // couldn't be begun: until that is settled nothing else is
 	away      time.Time
-	last      hubs.Position // of the newest entry that was accepted
+	last      []accepted    // the newest of each partition of the hub
 	moved     chan struct{} // closed when the queue shrinks
+}
+
+// accepted is an entry that was.
+type accepted struct {
+	at   hubs.Position
+	when time.Time
+}
+
+// appliedBy is when the edges that have a client have applied what was accepted, or have
+// lost it and said so: nothing needs to follow it any more. The newest entry is followed
+// in any case.
+const appliedBy = 30 * time.Second
+
+// accept notes that an entry was accepted. f.mu is held.
+func (f *flow) accept(at hubs.Position) {
+	now := time.Now()
+	if len(f.last) == 1 && f.last[0].at.Epoch == at.Epoch { // as in all hubs of one partition
+		f.last[0] = accepted{at, now}
+		return
+	}
+	f.last = slices.DeleteFunc(f.last, func(a accepted) bool {
+		return now.Sub(a.when) > appliedBy || hubs.PartitionOf(a.at.Epoch) == hubs.PartitionOf(at.Epoch)
+	})
+	f.last = append(f.last, accepted{at, now})
 }
 
 // item is one entry of the flow.
@@ -127,7 +151,13 @@ func (f *flow) position(ctx context.Context) (hubs.Position, error) {
 		}
 	}
 	defer f.mu.Unlock()
-	return f.last, nil
+	var at hubs.Position
+	for i, a := range f.last {
+		if i == len(f.last)-1 || time.Since(a.when) < appliedBy {
+			at = hubs.JoinPositions(at, a.at)
+		}
+	}
+	return at, nil
 }
 
 // following gives do the position to follow, and what is to be told when that has
@@ -204,7 +234,8 @@ func (f *flow) take(i *item) {
 		f.stuck = nil
 	}
 	if i.err == nil {
-		f.last, f.away = i.at, time.Time{}
+		f.accept(i.at)
+		f.away = time.Time{}
 	}
 	f.signal()
 }

@@ -5,6 +5,7 @@ package redisclient
 import (
 	"hash/fnv"
 	"strconv"
+	"strings"
 
 	"github.com/signalbox/signalbox/tenants"
 )
@@ -15,12 +16,34 @@ const prefix = "sb:"
 // HubKeys names the keys of one hub. They share a hash tag, so that one script
 // can touch them on a cluster. Tenant ids are ULIDs and hub names hold neither
 // braces nor slashes: two hubs never share a key.
-type HubKeys struct{ tag string }
+//
+// Those of a partition have a hash tag of its own, but for the first of a hub, which
+// has the hub's. What is of a hub whatever its partitions, as UserGroups, Presence and
+// Idempotency, is under the hub's in any case: scripts of partitions touch it, which a
+// cluster would refuse.
+type HubKeys struct{ tag, hub string }
 
 // Hub returns the keys of a tenant's hub; hub is the canonical name.
 func Hub(t tenants.ID, hub string) HubKeys {
-	return HubKeys{tag: prefix + "{" + string(t) + "/" + hub + "}:"}
+	tag := prefix + "{" + string(t) + "/" + hub + "}:"
+	return HubKeys{tag: tag, hub: tag}
 }
+
+// HubPartition returns the keys of a partition of a hub that has several, or had
+// several before; "" is the hub that never had. A partition's name is its generation,
+// a full stop and its number.
+func HubPartition(t tenants.ID, hub, partition string) HubKeys {
+	k := Hub(t, hub)
+	if _, number, _ := strings.Cut(partition, "."); number == "0" {
+		k.tag += partition + ":"
+	} else if partition != "" {
+		k.tag = prefix + "{" + string(t) + "/" + hub + "/" + partition + "}:"
+	}
+	return k
+}
+
+// Partitions is the hash of the generation and number of the partitions in force.
+func (k HubKeys) Partitions() string { return k.hub + "partitions" }
 
 // Stream is the hub's log of entries.
 func (k HubKeys) Stream() string { return k.tag + "stream" }
@@ -50,23 +73,23 @@ func (k HubKeys) Doorbell() string { return k.tag + "bell" }
 func (k HubKeys) Accepted() string { return k.tag + "accepted" }
 
 // Idempotency is the remembered answer to one idempotency key.
-func (k HubKeys) Idempotency(key string) string { return k.tag + "idem:" + key }
+func (k HubKeys) Idempotency(key string) string { return k.hub + "idem:" + key }
 
 // UserGroups is the hash of groups that a user was added to, with expiry.
-func (k HubKeys) UserGroups(user string) string { return k.tag + "ugroups:" + user }
+func (k HubKeys) UserGroups(user string) string { return k.hub + "ugroups:" + user }
 
 // RememberedUsers is the sorted set of the users with UserGroups, by the end of them.
-func (k HubKeys) RememberedUsers() string { return k.tag + "remembered:users" }
+func (k HubKeys) RememberedUsers() string { return k.hub + "remembered:users" }
 
 // RememberedBytes has how many bytes the groups of each user take; "" is all of them.
-func (k HubKeys) RememberedBytes() string { return k.tag + "remembered:bytes" }
+func (k HubKeys) RememberedBytes() string { return k.hub + "remembered:bytes" }
 
 // Publisher is the hash of the last publishes of one publisher (an edge run's
 // pipeline to this hub); it answers repeats and fences stragglers.
 func (k HubKeys) Publisher(id string) string { return k.tag + "pub:" + id }
 
 // Owner says which edge run serves a connection.
-func (k HubKeys) Owner(connection string) string { return k.tag + "owner:" + connection }
+func (k HubKeys) Owner(connection string) string { return k.hub + "owner:" + connection }
 
 // Edges is the set of the edge runs that follow the hub. A member counts only
 // while the edge's lease lives.
@@ -74,32 +97,32 @@ func (k HubKeys) Edges() string { return k.tag + "edges" }
 
 // Servers is the hash of the edges that have server connections of the hub, by
 // edge run. An entry counts only while the edge's lease lives.
-func (k HubKeys) Servers() string { return k.tag + "servers" }
+func (k HubKeys) Servers() string { return k.hub + "servers" }
 
 // Presence is the hash of the connections that an edge run has announced as
 // present, by connection and group.
-func (k HubKeys) Presence(run string) string { return k.tag + "present:" + run }
+func (k HubKeys) Presence(run string) string { return k.hub + "present:" + run }
 
 // PresenceCounts is the hash of how many presences each member of a group has, for
 // hubs that tell of it.
-func (k HubKeys) PresenceCounts() string { return k.tag + "present:counts" }
+func (k HubKeys) PresenceCounts() string { return k.hub + "present:counts" }
 
 // PresenceTold is the hash of the members whose coming was told last, and of what is
 // being told.
-func (k HubKeys) PresenceTold() string { return k.tag + "present:told" }
+func (k HubKeys) PresenceTold() string { return k.hub + "present:told" }
 
 // PresenceDue is the sorted set of the members of whom there may be something to
 // tell, by the millisecond when it is due.
-func (k HubKeys) PresenceDue() string { return k.tag + "present:due" }
+func (k HubKeys) PresenceDue() string { return k.hub + "present:due" }
 
 // ServersDoorbell is the Pub/Sub channel that carries each changed entry of it.
-func (k HubKeys) ServersDoorbell() string { return k.tag + "servers:bell" }
+func (k HubKeys) ServersDoorbell() string { return k.hub + "servers:bell" }
 
 // ServersLog is the stream of the same, for edges that don't listen to Pub/Sub.
-func (k HubKeys) ServersLog() string { return k.tag + "servers:log" }
+func (k HubKeys) ServersLog() string { return k.hub + "servers:log" }
 
 // ServersSeen exists while the hub has an app server, and for a while after.
-func (k HubKeys) ServersSeen() string { return k.tag + "servers:seen" }
+func (k HubKeys) ServersSeen() string { return k.hub + "servers:seen" }
 
 // The keys of tenant documents.
 const (
@@ -171,7 +194,7 @@ func Deliveries(t tenants.ID) string { return prefix + "{" + string(t) + "}:deli
 
 // Departures is the set of a user's connections whose end upstreams haven't been
 // told of yet, since the user may be back in a moment.
-func (k HubKeys) Departures(user string) string { return k.tag + "left:" + user }
+func (k HubKeys) Departures(user string) string { return k.hub + "left:" + user }
 
 // PresenceEdges is the set of the edge runs that have announced presence.
 const PresenceEdges = prefix + "present"
@@ -229,5 +252,11 @@ func BudgetNotice(t tenants.ID, id string) string {
 // the last time.
 const UsageHubs = prefix + "usage:hubs"
 
-// UsageHub is a hub's member of UsageHubs.
-func UsageHub(t tenants.ID, hub string) string { return string(t) + "/" + hub }
+// UsageHub is the member of UsageHubs of a hub, or of a partition of it.
+func UsageHub(t tenants.ID, hub, partition string) string {
+	name := string(t) + "/" + hub
+	if partition != "" {
+		name += "/" + partition
+	}
+	return name
+}

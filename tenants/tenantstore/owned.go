@@ -111,6 +111,34 @@ func (s *Store) DeleteHub(ctx context.Context, t tenants.ID, name string) error 
 	return s.exec(ctx, "hub with settings", "DELETE FROM hubs WHERE tenant_id = $1 AND name = $2", t, name)
 }
 
+// HubPartitions implements tenants.Registry.
+func (s *Store) HubPartitions(ctx context.Context, t tenants.ID) (map[string]tenants.HubPartitions, error) {
+	type row struct {
+		Hub string
+		tenants.HubPartitions
+	}
+	rows, err := many(ctx, s, "partitions of hubs", func(r pgx.CollectableRow) (p row, err error) {
+		err = r.Scan(&p.Hub, &p.Generation, &p.Count)
+		return p, err
+	}, "SELECT hub, generation, count FROM hub_partitions WHERE tenant_id = $1", t)
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[string]tenants.HubPartitions, len(rows))
+	for _, r := range rows {
+		all[r.Hub] = r.HubPartitions
+	}
+	return all, nil
+}
+
+// SetHubPartitions implements tenants.Registry.
+func (s *Store) SetHubPartitions(ctx context.Context, t tenants.ID, hub string, p tenants.HubPartitions) error {
+	return s.exec(ctx, "partitions of a hub", `
+		INSERT INTO hub_partitions (tenant_id, hub, generation, count) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (tenant_id, hub) DO UPDATE SET generation = excluded.generation, count = excluded.count
+		WHERE hub_partitions.tenant_id = $1`, t, hub, p.Generation, p.Count)
+}
+
 // Limits implements tenants.Registry.
 func (s *Store) Limits(ctx context.Context, t tenants.ID, now time.Time) (tenants.Limits, []tenants.Override, error) {
 	limits, err := one(ctx, s, "tenant", func(row pgx.CollectableRow) (l tenants.Limits, err error) {

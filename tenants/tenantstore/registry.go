@@ -143,7 +143,7 @@ func (s *Store) DeleteTenant(ctx context.Context, t tenants.ID, now time.Time) e
 		return err
 	}
 	for _, table := range []string{
-		"access_keys", "webhook_secrets", "token_issuers", "token_revocations", "hubs", "hub_versions", "tenant_hosts", "tenant_domains", "limit_overrides",
+		"access_keys", "webhook_secrets", "token_issuers", "token_revocations", "hubs", "hub_versions", "hub_partitions", "tenant_hosts", "tenant_domains", "limit_overrides",
 		"usage_keys", "usage_watches", "usage_hubs", "usage_top",
 	} {
 		if _, err := s.db.Exec(ctx, "DELETE FROM "+table+" WHERE tenant_id = $1", t); err != nil {

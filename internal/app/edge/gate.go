@@ -156,4 +156,5 @@ func (g *registry) changed(_, after *tenants.Document) {
 		g.apply(after, name, s)
 		s.handlers.changed()
 	}
+	g.bus.PartitionsChanged(after.ID)
 }

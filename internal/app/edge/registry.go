@@ -483,6 +483,9 @@ func settings(t *tenants.Document, hub string) backplane.Settings {
 		Messages: h.Messages, Bytes: h.Bytes, GroupIndex: h.GroupIndex, TenantBytes: int64(l.HistoryBytes),
 		Weight: shareWeight(l), PresenceEvents: t.Hubs[hub].Upstream.Presence(hub),
 	}
+	if p, several := t.Partitioned[hub]; several {
+		s.Partitions = backplane.Partitions{Generation: p.Generation, Count: p.Count}
+	}
 	if h.Seconds > 0 {
 		s.RetentionSeconds = min(h.Seconds, max(l.RetentionSeconds, tenants.MinHistorySeconds))
 	}

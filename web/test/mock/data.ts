@@ -32,6 +32,7 @@ export const hub: Schemas["Hub"] = {
   user_connections: "refuse_newest",
   method_rates: {},
   parallel_calls: 1,
+  partitions: 1,
   client_url: `${endpoint}/client/?hub=chat`,
   rest_url: `${endpoint}/api/v1/hubs/chat`,
   created_at: "2026-11-20T09:00:00Z",

@@ -18,6 +18,7 @@ import {
   checkKeepAlive,
   checkName,
   checkOrigins,
+  checkPartitions,
   checkReconnect,
   checkRuleURL,
   checkTimeout,
@@ -73,6 +74,7 @@ function HubSettingsForm({ tenant, seen, onDone, onReload = onDone }: FormProps)
       origins: checkOrigins,
       historySeconds: checkHistorySeconds,
       historyMessages: checkHistoryMessages,
+      partitions: checkPartitions,
       rules: { url: checkRuleURL },
       timeout: checkTimeout,
       reconnect: checkReconnect,
@@ -184,6 +186,17 @@ function HubSettingsForm({ tenant, seen, onDone, onReload = onDone }: FormProps)
           label="Tell clients of gaps"
           description="When messages are lost for good, clients get $gap and stay, instead of being asked to reconnect"
           {...form.getInputProps("tellGaps", { type: "checkbox" })}
+        />
+        <NumberInput
+          label="Partitions"
+          description={
+            "Streams that the hub is kept in, for one with more traffic than a stream takes. Order holds in each. " +
+            "A change ends the hub's history and has its clients reconnect"
+          }
+          min={1}
+          max={16}
+          allowDecimal={false}
+          {...form.getInputProps("partitions")}
         />
         <UpstreamFields form={form} />
         <Group justify="flex-end">

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 
 import { hub } from "../../../test/mock/data";
-import { checkClientTimeout, checkKeepAlive, checkName, checkOrigins, checkRuleURL, initialForm, settingsOf } from "./settings";
+import { checkClientTimeout, checkKeepAlive, checkName, checkOrigins, checkPartitions, checkRuleURL, initialForm, settingsOf } from "./settings";
 
 describe("hub settings", () => {
   it("begin with the service's defaults", () => {
@@ -9,6 +9,7 @@ describe("hub settings", () => {
       handler: "auto",
       history: { seconds: 0, messages: 0, bytes: 0, group_index: false },
       gaps: "close",
+      partitions: 1,
       keep_alive_seconds: 15,
       client_timeout_seconds: 30,
       allowed_origins: [],
@@ -41,6 +42,8 @@ describe("hub settings", () => {
   it.each(["", "2chat", "a b", "ä", "a".repeat(129)])("refuse the name %s", (name) => expect(checkName(name)).not.toBeNull());
 
   it.each([0, 301, 1.5, "", "x"])("refuse a keep-alive of %s", (value) => expect(checkKeepAlive(value)).not.toBeNull());
+
+  it.each([0, 17, 1.5, ""])("refuse %s partitions", (value) => expect(checkPartitions(value)).not.toBeNull());
 
   it("want a timeout of at least twice the keep-alive", () => {
     expect(checkClientTimeout(30, 15)).toBeNull();

@@ -11,6 +11,7 @@ export interface HubForm {
   historyMessages: number | string;
   groupIndex: boolean;
   tellGaps: boolean;
+  partitions: number | string;
   mode: UpstreamMode;
   rules: RuleForm[];
   timeout: number | string;
@@ -42,6 +43,7 @@ export const fieldNames: Record<string, string> = {
   "history.seconds": "historySeconds",
   "history.messages": "historyMessages",
   gaps: "tellGaps",
+  partitions: "partitions",
   "upstream.mode": "mode",
   "upstream.timeout_seconds": "timeout",
   "upstream.reconnect_seconds": "reconnect",
@@ -60,6 +62,7 @@ export function initialForm(hub: Hub | undefined): HubForm {
     historyMessages: hub?.history.messages ?? 0,
     groupIndex: hub?.history.group_index ?? false,
     tellGaps: hub?.gaps === "tell",
+    partitions: hub?.partitions ?? 1,
     mode: hub?.upstream?.mode ?? "azure",
     rules: (hub?.upstream?.rules ?? []).map((rule) => ({ ...newRule(), ...rule })),
     timeout: hub?.upstream?.timeout_seconds ?? 5,
@@ -77,6 +80,7 @@ export function settingsOf(form: HubForm, bytes = 0): HubSettings {
       group_index: form.groupIndex,
     },
     gaps: form.tellGaps ? "tell" : "close",
+    partitions: Number(form.partitions),
     handler: form.handler,
     keep_alive_seconds: Number(form.keepAlive),
     client_timeout_seconds: Number(form.clientTimeout),
@@ -116,6 +120,10 @@ export const checkHistorySeconds = (value: number | string): string | null =>
 /** What is wrong with how many messages are kept; null when nothing is. */
 export const checkHistoryMessages = (value: number | string): string | null =>
   value === 0 || inRange(value, 100, 100_000) ? null : "0 for what the plan allows, or 100 to 100,000.";
+
+/** What is wrong with the number of partitions; null when nothing is. */
+export const checkPartitions = (value: number | string): string | null =>
+  inRange(value, 1, 16) ? null : "A whole number from 1 to 16.";
 
 /** What is wrong with the origins; null when nothing is. */
 export function checkOrigins(origins: readonly string[]): string | null {

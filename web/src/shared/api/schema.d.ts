@@ -2210,6 +2210,8 @@ export interface components {
             method_rates?: components["schemas"]["MethodRates"];
             /** @description How many calls of a connection run at once, up to the limit max_parallel_calls; default 1: one after the other */
             parallel_calls?: number;
+            /** @description In how many streams the hub is kept, for a hub hotter than one; default 1. Order holds in each of them. A change closes the hub's connections, or tells them of a gap, and positions from before it are `history_gone` */
+            partitions?: number;
         };
         /**
          * @description What becomes of a connection to the hub when its user has max_connections_per_user in the tenant
@@ -2249,6 +2251,7 @@ export interface components {
             user_connections: components["schemas"]["UserConnections"];
             method_rates: components["schemas"]["MethodRates"];
             parallel_calls: number;
+            partitions: number;
             history: components["schemas"]["History"];
             gaps: components["schemas"]["Gaps"];
             name: string;
