@@ -114,6 +114,32 @@ func TestHubVersions_say_who_and_lead_back(t *testing.T) {
 	if err := w.pool.QueryRow(t.Context(), "SELECT count(*) FROM hub_versions WHERE hub = 'game'").Scan(&kept); err != nil || kept != tenants.MaxHubVersions {
 		t.Errorf("%d versions are kept, %v; want %d", kept, err, tenants.MaxHubVersions)
 	}
+
+	// Each change of the number of partitions is another generation, also the way back and
+	// the end of the settings; other changes are none.
+	inDocument := func(want tenants.HubPartitions) {
+		t.Helper()
+		doc, err := w.service.Document(t.Context(), tenants.ID(acme.at("tenant", "id")))
+		if err != nil || doc.Partitioned["game"] != want {
+			t.Errorf("edges are told %v, %v; want %v", doc.Partitioned, err, want)
+		}
+	}
+	inDocument(tenants.HubPartitions{})
+	if a := ada.call("PATCH", hub, map[string]any{"partitions": 4}); a.status != http.StatusOK || a.body["partitions"] != 4.0 {
+		t.Errorf("four partitions: %d %s", a.status, a.text)
+	}
+	inDocument(tenants.HubPartitions{Generation: 1, Count: 4})
+	ada.call("PATCH", hub, map[string]any{"keep_alive_seconds": 3})
+	inDocument(tenants.HubPartitions{Generation: 1, Count: 4})
+	former := list(ada)[2]["version"].(float64)
+	if a := ada.call("POST", fmt.Sprintf("%s/versions/%d/return", hub, int(former)), nil); a.body["partitions"] != 1.0 {
+		t.Errorf("returned to one: %d %s", a.status, a.text)
+	}
+	inDocument(tenants.HubPartitions{Generation: 2, Count: 1})
+	want(t, ada.call("PATCH", hub, map[string]any{"partitions": 17}), http.StatusBadRequest, "invalid")
+	ada.call("PATCH", hub, map[string]any{"partitions": 2})
+	ada.call("DELETE", hub, nil)
+	inDocument(tenants.HubPartitions{Generation: 4, Count: 1})
 }
 
 func TestDomains_that_can_not_be_are_refused(t *testing.T) {

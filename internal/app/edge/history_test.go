@@ -164,8 +164,21 @@ func (r *reader) read(ctx context.Context) error {
 // edge and protocol.
 func TestRewind_has_no_gap_and_no_repeat_at_the_seam(t *testing.T) {
 	t.Parallel()
+	for name, partitions := range map[string]int{"one stream": 0, "partitions": 4} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rewindsAtTheSeam(t, partitions)
+		})
+	}
+}
+
+func rewindsAtTheSeam(t *testing.T, partitions int) {
+	t.Helper()
 	demo := document("demo", 1)
 	demo.Limits.MessagesPerSecond, demo.Limits.MessageBurst = 100_000, 100_000
+	if partitions > 0 {
+		demo.Partitioned = map[string]tenants.HubPartitions{"chat": {Generation: 1, Count: partitions}}
+	}
 	c := startCluster(t, demo)
 	rest := restJWT(t, demo)
 	first, err := c.publishTo(0, demo, rest, "g", "first")
