@@ -120,11 +120,6 @@ func (h *hubBackplane) encode(e *hubs.Entry, o hubs.PublishOptions, to address, 
 	}
 	p := h.r.publisher(h.id, settings)
 	q := &request{entry: data, asks: to != address{}, deadline: time.Now().Add(publishPatience), done: make(chan outcome, 1), ack: o.Ack, charge: int64(o.Charge), about: h.about(e, o)}
-	if o.IdempotencyKey == "" {
-		q.keys = append(q.keys, p.fixed[3])
-	} else {
-		q.keys = append(q.keys, p.keys.Idempotency(o.IdempotencyKey))
-	}
 	operation, life := "", time.Duration(0)
 	switch e.Kind {
 	case hubs.AddUserToGroup:
@@ -155,7 +150,16 @@ func (h *hubBackplane) encode(e *hubs.Entry, o hubs.PublishOptions, to address, 
 			indexes = append(indexes, p.keys.NthGroupIndex(rand.N(redisclient.GroupIndexes)))
 		}
 	}
-	q.args = []any{o.Charge, hash, settings.idempotency().Milliseconds(), operation, life.Milliseconds(), userGroups, indexed, userGroupBytes}
+	q.args = []any{o.Charge}
+	if hash == "" && operation == "" && !settings.GroupIndex {
+		return p, q, nil
+	}
+	q.args = append(q.args, hash, settings.idempotency().Milliseconds(), operation, life.Milliseconds(), userGroups, indexed, userGroupBytes)
+	if hash == "" {
+		q.keys = append(q.keys, p.fixed[3])
+	} else {
+		q.keys = append(q.keys, p.keys.Idempotency(o.IdempotencyKey))
+	}
 	if operation != "" {
 		q.keys = append(q.keys, p.keys.RememberedUsers(), p.keys.RememberedBytes())
 		for _, u := range e.Users {

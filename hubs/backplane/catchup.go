@@ -298,16 +298,16 @@ func (r *Redis) compare(feeds []*feed, ahead map[*feed]head) {
 	commands := make([]*redis.SliceCmd, len(feeds))
 	before := make([]position, len(feeds))
 	for i, f := range feeds {
-		at, started := f.where()
-		if !started {
-			continue
-		}
-		before[i] = at
-		commands[i] = pipe.HMGet(ctx, f.keys.Head(), "epoch", "number", "ms")
 		if f.touch() {
 			pipe.PExpire(ctx, f.keys.Head(), headLife)
 			pipe.PExpire(ctx, f.keys.Edges(), headLife)
 		}
+		at, quiet := f.rests(r.cfg.SweepEvery / 2)
+		if !quiet {
+			continue // what it misses after that the next sweep finds
+		}
+		before[i] = at
+		commands[i] = pipe.HMGet(ctx, f.keys.Head(), "epoch", "number", "ms")
 	}
 	if pipe.Len() == 0 {
 		return
@@ -337,6 +337,13 @@ func (r *Redis) compare(feeds []*feed, ahead map[*feed]head) {
 
 // reached reports whether a hub's head was told.
 func (p position) reached(h head) bool { return p.epoch == h.epoch && p.number >= h.number }
+
+// rests returns the position when it is known and nothing has moved it for so long.
+func (f *feed) rests(long time.Duration) (position, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.at, f.started && time.Since(f.moved) >= long
+}
 
 // touch reports whether it is time to prolong the head's life.
 func (f *feed) touch() bool {

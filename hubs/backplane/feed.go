@@ -75,6 +75,7 @@ type feed struct {
 	since, arrived time.Time
 	running        bool
 	at             position  // written by the working goroutine alone
+	moved          time.Time // when at changed last
 	started        bool      // at is known
 	poison         bool      // a bad entry was logged
 	touched        time.Time // when the head's life was last prolonged
@@ -430,7 +431,7 @@ func (f *feed) members() []hubs.Node {
 
 func (f *feed) move(to position) {
 	f.mu.Lock()
-	f.at = to
+	f.at, f.moved = to, time.Now()
 	f.mu.Unlock()
 }
 

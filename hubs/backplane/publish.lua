@@ -1,6 +1,8 @@
 -- Appends one entry to a hub: numbers it, counts it, remembers its answer and
 -- rings the doorbell, all or nothing.
 --
+-- What is behind KEYS 4 and ARGV 10 may be left out: nothing of it is asked for then.
+--
 -- KEYS  1 head  2 stream  3 accepted  4 publisher  5 edges  6 idempotency key (the
 --       publisher again when there is none)  7... with ARGV 13: the users whose
 --       groups are remembered, by the end of that; the bytes of each and, as '',
@@ -9,7 +11,7 @@
 --       those of quiet groups are, too
 -- ARGV  1 epoch to begin with when the hub has none  2 entry  3 doorbell; '' = none
 --       is rung, 'edges' = none, and the answer names the edges that follow the hub
---       4 sequence of this publish  5 slots in the publisher's memory
+--       4 sequence of this publish  5 its slot in the publisher's memory
 --       6 retention, ms  7 most entries  8 most bytes  9 life of the head, ms
 --       10 charge  11 hash of the request, or ''  12 idempotency memory, ms
 --       13 '', 'add', 'remove' or 'clear'  14 ms until a user leaves the
@@ -22,16 +24,18 @@
 --       measured this time.
 
 -- What most publishes need is done with as few calls, closures and texts as can be:
--- they, and not the commands, are most of what a publish costs Redis.
+-- they, and not the commands, are most of what a publish costs Redis. So n - n % m
+-- stands for rounding down.
 local call, format = redis.call, string.format
 local function int(n) return format('%d', n) end -- exact for what a double is exact for
+local hash, operation, index = ARGV[11] or '', ARGV[13] or '', ARGV[16] or ''
 
 -- A sequence at or below the last one is a repeat of what was answered, or a
 -- straggler that a later publish has overtaken.
-local seq = tonumber(ARGV[4])
-local slot = int(seq % tonumber(ARGV[5]))
+local seq, slot = tonumber(ARGV[4]), ARGV[5]
 local last = call('HMGET', KEYS[4], 'last', slot)
-if last[1] and seq <= tonumber(last[1]) then
+local before = last[1] and tonumber(last[1])
+if before and seq <= before then
   local known = ARGV[4] .. ' '
   if last[2] and string.sub(last[2], 1, #known) == known then
     return string.sub(last[2], #known + 1)
@@ -39,23 +43,24 @@ if last[1] and seq <= tonumber(last[1]) then
   return 'late'
 end
 
-if ARGV[11] ~= '' then
+if hash ~= '' then
   local first = redis.call('GET', KEYS[6])
   if first then
-    if string.sub(first, 1, #ARGV[11]) ~= ARGV[11] then return 'conflict' end
-    return 'dup' .. string.sub(first, #ARGV[11] + 1)
+    if string.sub(first, 1, #hash) ~= hash then return 'conflict' end
+    return 'dup' .. string.sub(first, #hash + 1)
   end
 end
 
 local time = call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local micros = tonumber(time[2])
+local now = time[1] * 1000 + (micros - micros % 1000) / 1000
 
 -- A user's groups count with their names and what Redis needs for them.
-local indexes = tonumber(ARGV[16]) or 0
+local indexes = tonumber(index) or 0
 local behind = #KEYS - indexes - math.min(indexes, 1) -- the last key before the indexes
 local firstUser, lastUser = 9, behind
 local user, grown, forget
-if ARGV[13] ~= '' then
+if operation ~= '' then
   function user(k) return string.sub(KEYS[k], #KEYS[7] - #'remembered:users' + #'ugroups:' + 1) end
   function grown(who, bytes)
     redis.call('HINCRBY', KEYS[8], who, int(bytes))
@@ -69,7 +74,7 @@ if ARGV[13] ~= '' then
     redis.call('HDEL', KEYS[8], who)
   end
 end
-if ARGV[13] == 'add' then
+if operation == 'add' then
   for _, who in ipairs(redis.call('ZRANGEBYSCORE', KEYS[7], '-inf', int(now), 'LIMIT', 0, 100)) do forget(who) end
   local more = 0
   for k = firstUser, lastUser do
@@ -95,15 +100,19 @@ number = number + 1
 local rested = now > ms + 60000
 -- Lives are prolonged once in a while: what a stream has in hand is more than that.
 local slack = 15000
-local prolong = number == 1 or math.floor(now / slack) ~= math.floor(ms / slack)
+local prolong = number == 1 or now - now % slack ~= ms - ms % slack
 if now > ms then ms = now end -- a clock that went back must not stop the hub
 
 local size = #ARGV[2] + 32 * indexes
 sum = sum + size -- of all entries so far: the stream has those since its oldest
-local oldest = int(now - tonumber(ARGV[6]))
-local msText, numberText, sumText = int(ms), int(number), int(sum)
+local msText, numberText, sumText = format('%d', ms), format('%d', number), format('%d', sum)
 local id = msText .. '-' .. numberText
-local added = redis.pcall('XADD', KEYS[2], 'MINID', '~', oldest, id, 'epoch', epoch, 'entry', ARGV[2], 'sum', sumText)
+local added
+if prolong or number % 16 == 0 or sum % 65536 < size then -- what is too old goes in lots
+  added = redis.pcall('XADD', KEYS[2], 'MINID', '~', int(now - tonumber(ARGV[6])), id, 'epoch', epoch, 'entry', ARGV[2], 'sum', sumText)
+else
+  added = redis.pcall('XADD', KEYS[2], id, 'epoch', epoch, 'entry', ARGV[2], 'sum', sumText)
+end
 if added.err and string.find(added.err, 'equal or smaller', 1, true) then
   -- What isn't of this script stands further on in the stream, perhaps by
   -- thousands of years. Nothing can follow it: the hub begins anew.
@@ -112,12 +121,12 @@ if added.err and string.find(added.err, 'equal or smaller', 1, true) then
   epoch, number, ms, sum, indexed, prolong = ARGV[1], 1, now, size, nil, true
   msText, numberText, sumText = int(ms), int(number), int(sum)
   id = msText .. '-' .. numberText
-  added = redis.pcall('XADD', KEYS[2], 'MINID', '~', oldest, id, 'epoch', epoch, 'entry', ARGV[2], 'sum', sumText)
+  added = redis.pcall('XADD', KEYS[2], id, 'epoch', epoch, 'entry', ARGV[2], 'sum', sumText)
 end
 if added.err then return added end
 
 local bytes = -1
-if number % 64 == 0 or math.floor(sum / 1048576) > math.floor((sum - size) / 1048576) then
+if number % 64 == 0 or sum % 1048576 < size then
   local function held()
     local first = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
     return sum - (tonumber(first[2][6]) or 0) + #(first[2][4] or '')
@@ -132,7 +141,7 @@ if number % 64 == 0 or math.floor(sum / 1048576) > math.floor((sum - size) / 104
 end
 
 call('HSET', KEYS[1], 'epoch', epoch, 'number', numberText, 'ms', msText, 'sum', sumText)
-if ARGV[16] == '' then
+if index == '' then
   if indexed then redis.call('HDEL', KEYS[1], 'indexed') end
 elseif not indexed then
   redis.call('HSET', KEYS[1], 'indexed', numberText)
@@ -151,8 +160,8 @@ end
 if number % 64 == 1 or rested then redis.call('PEXPIRE', KEYS[1], ARGV[9]) end -- often enough for days
 if prolong then redis.call('PEXPIRE', KEYS[2], int(tonumber(ARGV[6]) + 60000 + slack)) end
 
-local minute, total = math.floor(now / 60000), 0
-local minuteText = int(minute)
+local minute, total = (now - now % 60000) / 60000, 0
+local minuteText = format('%d', minute)
 local charge = tonumber(ARGV[10])
 if charge > 0 then
   total = call('HINCRBY', KEYS[3], minuteText, ARGV[10])
@@ -164,19 +173,19 @@ if charge > 0 then
   end
 end
 
-if ARGV[11] ~= '' then
-  redis.call('SET', KEYS[6], ARGV[11] .. ' ' .. epoch .. ' ' .. numberText, 'PX', ARGV[12])
+if hash ~= '' then
+  redis.call('SET', KEYS[6], hash .. ' ' .. epoch .. ' ' .. numberText, 'PX', ARGV[12])
 end
 
-for k = firstUser, ARGV[13] ~= '' and lastUser or 0 do
+for k = firstUser, operation ~= '' and lastUser or 0 do
   local who = user(k)
-  if ARGV[13] == 'clear' then
+  if operation == 'clear' then
     redis.call('DEL', KEYS[k])
-  elseif ARGV[13] == 'remove' then
+  elseif operation == 'remove' then
     for a = 18, #ARGV do
       if redis.call('HDEL', KEYS[k], ARGV[a]) == 1 then grown(who, -64 - #ARGV[a]) end
     end
-  elseif ARGV[13] == 'add' then
+  elseif operation == 'add' then
     if redis.call('EXISTS', KEYS[k]) == 0 then grown(who, 256 + #who) end
     for a = 18, #ARGV do
       if redis.call('HSET', KEYS[k], ARGV[a], int(ms + tonumber(ARGV[14]))) == 1 then grown(who, 64 + #ARGV[a]) end
@@ -209,12 +218,12 @@ local receivers = '0'
 if ARGV[3] == 'edges' then
   receivers = ',' .. table.concat(redis.call('SMEMBERS', KEYS[5]), ',')
 elseif ARGV[3] ~= '' then
-  receivers = int(call('PUBLISH', ARGV[3], 'E' .. epoch .. ' ' .. numberText .. ' ' .. msText .. ' ' .. ARGV[2]))
+  receivers = format('%d', call('PUBLISH', ARGV[3], 'E' .. epoch .. ' ' .. numberText .. ' ' .. msText .. ' ' .. ARGV[2]))
 end
-local answer = 'ok ' .. epoch .. ' ' .. numberText .. ' ' .. msText .. ' ' .. receivers .. ' ' .. minuteText .. ' ' .. int(total) .. ' ' .. int(bytes)
+local answer = 'ok ' .. epoch .. ' ' .. numberText .. ' ' .. msText .. ' ' .. receivers .. ' ' .. minuteText .. ' ' .. format('%d', total) .. ' ' .. format('%d', bytes)
 call('HSET', KEYS[4], 'last', ARGV[4], slot, ARGV[4] .. ' ' .. answer)
 -- A publisher is forgotten after two minutes of rest, so four publishes take ten at most.
-if not last[1] or math.floor(seq / 4) ~= math.floor(tonumber(last[1]) / 4) then
+if not before or seq - seq % 4 > before then
   redis.call('PEXPIRE', KEYS[4], 1200000)
 end
 return answer

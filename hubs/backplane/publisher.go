@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -24,7 +23,11 @@ const (
 	batchEntries = 64
 	batchBytes   = 512 << 10
 	queueEntries = 2048
-	queueBytes   = 16 << 20
+	// sharedEntries and sharedBytes are the most that shares a round trip with what
+	// goes to other hubs: who has more would hold up those.
+	sharedEntries = 8
+	sharedBytes   = 16 << 10
+	queueBytes    = 16 << 20
 	// publishPatience is how long a publish may take, waiting and repeats
 	// included; attemptPatience bounds one round trip.
 	publishPatience = 2400 * time.Millisecond
@@ -48,7 +51,7 @@ const (
 type request struct {
 	seq      uint64
 	entry    []byte
-	keys     []string // after those of the hub
+	keys     []string // after those of the hub; none = the script needs no more
 	charge   int64
 	about    About
 	args     []any // from the charge on
@@ -318,34 +321,46 @@ func (p *publisher) attempt(batch []*request) ([]*request, error) {
 	p.mu.Lock()
 	limits := p.limits
 	p.mu.Unlock()
-	pipe := p.r.client.Pipeline()
+	all := make([]redis.Cmder, 0, len(batch)+1)
 	// Before what is counted: who adds up totals must find all that have some.
 	var note *redis.IntCmd
 	minute := time.Now().Unix() / 60
 	if minute != p.noted {
-		note = pipe.ZAdd(ctx, redisclient.UsageHubs, redis.Z{Score: float64(minute), Member: redisclient.UsageHub(p.tenant, p.hub, p.part)})
+		note = redis.NewIntCmd(ctx, "zadd", redisclient.UsageHubs, minute, redisclient.UsageHub(p.tenant, p.hub, p.part))
+		all = append(all, note)
 	}
 	commands := make([]*redis.Cmd, len(batch))
-	epoch := p.newEpoch()
+	epoch, size := p.newEpoch(), 0
 	for i, q := range batch {
-		args := make([]any, 0, 9+len(q.args))
-		args = append(args, epoch, q.entry, p.bell(q), q.seq, batchEntries)
-		args = append(args, limits[:]...)
-		commands[i] = publishScript.EvalSha(ctx, pipe, slices.Concat(p.fixed, q.keys), append(args, q.args...)...)
+		commands[i] = p.command(ctx, q, epoch, &limits)
+		all = append(all, commands[i])
+		size += len(q.entry)
 	}
 	var replicas *redis.Cmd
-	if waits {
-		replicas = awaitReplicas(ctx, pipe, batch[len(batch)-1].seq, p.fixed[3])
+	var broken error
+	if !waits && len(batch) <= sharedEntries && size <= sharedBytes {
+		broken = p.r.trips.Do(ctx, all...)
+	} else {
+		pipe := p.r.client.Pipeline()
+		for _, c := range all {
+			_ = pipe.Process(ctx, c) // it is only queued
+		}
+		if waits {
+			replicas = awaitReplicas(ctx, pipe, batch[len(batch)-1].seq, p.fixed[3])
+		}
+		_, _ = pipe.Exec(ctx) // each command has its own error
 	}
-	_, _ = pipe.Exec(ctx) // each command has its own error
-	if note != nil && note.Err() == nil {
+	if broken == nil && note != nil && note.Err() == nil {
 		p.noted = minute
 	}
 
 	var left []*request
 	var failure error
 	for i, q := range batch {
-		text, err := commands[i].Text()
+		text, err := "", broken
+		if err == nil {
+			text, err = commands[i].Text()
+		}
 		if err == nil {
 			p.settle(q, text, replicas)
 			continue
@@ -364,6 +379,24 @@ func (p *publisher) attempt(batch []*request) ([]*request, error) {
 	}
 	p.r.health.report(failure)
 	return left, failure
+}
+
+// command is q for the script.
+func (p *publisher) command(ctx context.Context, q *request, epoch string, limits *[4]any) *redis.Cmd {
+	keys := p.fixed
+	if len(q.keys) == 0 && !q.asks {
+		keys = keys[:4]
+	}
+	args := make([]any, 0, 3+len(keys)+len(q.keys)+9+len(q.args))
+	args = append(args, "evalsha", publishScript.Hash(), len(keys)+len(q.keys))
+	for _, list := range [][]string{keys, q.keys} {
+		for _, k := range list {
+			args = append(args, k)
+		}
+	}
+	args = append(args, epoch, q.entry, p.bell(q), q.seq, q.seq%batchEntries)
+	args = append(args, limits[:]...)
+	return redis.NewCmd(ctx, append(args, q.args...)...)
 }
 
 // bell is what the script does when it has appended q.

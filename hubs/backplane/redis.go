@@ -52,7 +52,8 @@ type Config struct {
 	// processes that share a Redis must agree about it.
 	StreamsOnly bool
 	// SweepEvery is how often each hub's position is compared with its head, with
-	// a quarter of jitter; it bounds how long a lost doorbell delays. 0 = 2 s.
+	// a quarter of jitter, unless something came within half of it; with that half it
+	// bounds how long a lost doorbell delays. 0 = 2 s.
 	SweepEvery time.Duration
 	// AnswerPatience is how long Command and Ask wait for the nodes. 0 = 2 s.
 	AnswerPatience time.Duration
@@ -192,6 +193,7 @@ type Redis struct {
 	waits      *waits
 	room       *room
 	turns      *turns.Queue // for round trips of publishes
+	trips      *redisclient.Batch
 	mu         sync.Mutex
 	pipelines  map[hubID]*publisher
 	followers  map[*follower]struct{}
@@ -218,7 +220,7 @@ func New(cfg Config) (*Redis, error) {
 	}
 	r := &Redis{
 		cfg: cfg, client: cfg.Redis, log: cfg.Logger, run: cfg.EdgeRun,
-		health: newHealth(), waits: newWaits(), room: newRoom(), turns: newTurns(), parties: make(map[tenants.ID]*party), pipelines: make(map[hubID]*publisher), followers: make(map[*follower]struct{}), inForce: make(map[hubID]int), lookups: redisclient.NewBatch(cfg.Redis),
+		health: newHealth(), waits: newWaits(), room: newRoom(), turns: newTurns(), trips: redisclient.NewPacedBatch(cfg.Redis, tripsApart, sharedTrips), parties: make(map[tenants.ID]*party), pipelines: make(map[hubID]*publisher), followers: make(map[*follower]struct{}), inForce: make(map[hubID]int), lookups: redisclient.NewBatch(cfg.Redis),
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.taking = newTaking(r.ctx)

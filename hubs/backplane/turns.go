@@ -21,6 +21,11 @@ const (
 	underWay      = 4 << 20
 	ofTenant      = 2 << 20
 	publishTurn   = 128 << 10
+	// Small publishes to several hubs share round trips: a system call costs Redis as
+	// much as one of them. The next trip begins when none is under way, or tripsApart
+	// after the last, up to sharedTrips at a time.
+	tripsApart  = time.Millisecond
+	sharedTrips = 4
 	// entryCost is what each entry counts beside its bytes: Redis works as long for a
 	// small one as it copies so much.
 	entryCost = 1 << 10

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -55,6 +56,41 @@ func TestBatch(t *testing.T) {
 			t.Errorf("then: %v, %v", ping, err)
 		}
 	})
+	t.Run("calls that come while a round trip is under way share the next", func(t *testing.T) {
+		t.Parallel()
+		own := redis.NewClient(client.Options())
+		defer own.Close()
+		trips := trips{began: make(chan struct{}), end: make(chan struct{})}
+		own.AddHook(&trips)
+		paced := redisclient.NewPacedBatch(own, time.Hour, 2)
+		ping := func() {
+			if err := paced.Do(t.Context(), redis.NewStatusCmd(t.Context(), "ping")); err != nil {
+				t.Error(err)
+			}
+		}
+		var first, others sync.WaitGroup
+		first.Go(ping)
+		<-trips.began
+		for range 128 { // as many as one carries: it doesn't wait for its time
+			others.Go(ping)
+		}
+		others.Wait()
+		close(trips.end)
+		first.Wait()
+		if n := trips.Load(); n != 2 {
+			t.Errorf("%d round trips", n)
+		}
+	})
+	t.Run("a script that Redis doesn't know is carried out once", func(t *testing.T) {
+		t.Parallel()
+		count := redis.NewScript("return redis.call('INCR', KEYS[1]) + ARGV[1]")
+		for i := range int64(2) {
+			c, err := b.Script(t.Context(), count, []string{"batch:script"}, 10)
+			if err != nil || c.Val() != 11+i {
+				t.Errorf("call %d: %v, %v", i, c, err)
+			}
+		}
+	})
 	t.Run("without Redis each call has the error", func(t *testing.T) {
 		t.Parallel()
 		gone := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", DialTimeout: time.Second, MaxRetries: -1})
@@ -64,4 +100,27 @@ func TestBatch(t *testing.T) {
 			t.Errorf("%v, %v", err, ping)
 		}
 	})
+}
+
+// trips counts round trips with pings; opening a connection is another. It tells of the
+// first, and holds it up.
+type trips struct {
+	atomic.Int64
+	began, end chan struct{}
+}
+
+func (*trips) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (*trips) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+
+func (n *trips) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		if cmds[0].Name() == "ping" {
+			if n.Add(1) == 1 {
+				close(n.began)
+				<-n.end
+			}
+		}
+		return next(ctx, cmds)
+	}
 }
