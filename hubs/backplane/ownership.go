@@ -17,7 +17,9 @@ import (
 
 // OwnershipConfig is what a process's Ownership needs.
 type OwnershipConfig struct {
-	Redis   redis.UniversalClient
+	Redis redis.UniversalClient
+	// Calls are those over Redis of who connects at the same time; nil = it has its own.
+	Calls   *redisclient.Batch
 	EdgeRun string
 	// Address is the host:port of this process's internal listener.
 	Address string
@@ -70,7 +72,6 @@ type Ownership struct {
 	peers  *peers
 	cancel context.CancelFunc
 	done   chan struct{}
-	batch  *redisclient.Batch // of those who connect at the same time
 
 	mu       sync.Mutex
 	claims   map[string]*claim // of this process, by key
@@ -100,9 +101,12 @@ func NewOwnership(cfg OwnershipConfig) (*Ownership, error) {
 	if cfg.EdgeRun == tombstone {
 		return nil, fmt.Errorf("ownership: EdgeRun must not be %q", tombstone)
 	}
+	if cfg.Calls == nil {
+		cfg.Calls = redisclient.NewBatch(cfg.Redis)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	o := &Ownership{
-		cfg: cfg, cancel: cancel, done: make(chan struct{}), batch: redisclient.NewBatch(cfg.Redis),
+		cfg: cfg, cancel: cancel, done: make(chan struct{}),
 		claims: make(map[string]*claim), changed: make(map[string]bool), others: make(map[string]string), wake: make(chan struct{}, 1),
 	}
 	o.peers = newPeers(cfg)
@@ -165,7 +169,7 @@ func (o *Ownership) Claim(ctx context.Context, scope, id string) (string, error)
 	ctx, cancel := context.WithTimeout(ctx, ownerPatience)
 	defer cancel()
 	set := redis.NewStringCmd(ctx, "set", key, o.cfg.EdgeRun, "ex", int(claimLife.Seconds()), "nx", "get")
-	err = o.batch.Do(ctx, set)
+	err = o.cfg.Calls.Do(ctx, set)
 	before := ""
 	if err == nil {
 		before, err = set.Result()

@@ -46,6 +46,7 @@ var errAway = errors.New("redis is away")
 // without a word stops counting when its lease (redisclient.EdgeLease) is gone.
 type Connections struct {
 	redis redis.UniversalClient
+	calls *redisclient.Batch // over redis
 	run   string
 	log   *slog.Logger
 	away  atomic.Bool // Redis didn't answer; Run finds out when it does again
@@ -81,8 +82,8 @@ type applicant struct {
 
 // NewConnections counts for the edge with that run id. Run keeps the counts
 // right over time.
-func NewConnections(r redis.UniversalClient, run string, log *slog.Logger) *Connections {
-	return &Connections{redis: r, run: run, log: log, tenants: make(map[tenants.ID]*tally)}
+func NewConnections(calls *redisclient.Batch, run string, log *slog.Logger) *Connections {
+	return &Connections{redis: calls.Client(), calls: calls, run: run, log: log, tenants: make(map[tenants.ID]*tally)}
 }
 
 // Admit takes one connection out of the tenant's limit. The caller calls release

@@ -48,8 +48,12 @@ type verdict struct {
 func (c *Connections) grant(id tenants.ID, open, asked, limit int) (verdict, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 	defer cancel()
-	answer, err := grantConnections.Run(ctx, c.redis, []string{redisclient.ConnectionCounts(id)},
-		c.run, open, asked, limit, int(countsLife.Seconds())).Int64Slice()
+	var answer []int64
+	said, err := c.calls.Script(ctx, grantConnections, []string{redisclient.ConnectionCounts(id)},
+		c.run, open, asked, limit, int(countsLife.Seconds()))
+	if err == nil {
+		answer, err = said.Int64Slice()
+	}
 	if err != nil {
 		return verdict{}, fmt.Errorf("count connections: %w", err)
 	}

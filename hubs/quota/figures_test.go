@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/signalbox/signalbox/internal/redisclient"
 	"github.com/signalbox/signalbox/tenants"
 )
 
@@ -19,7 +20,7 @@ func TestFigures_of_the_largest(t *testing.T) {
 	for i, n := range []int{3, 2} { // edges
 		f := NewFigures(client, "run "+string(rune('a'+i)), slog.New(slog.DiscardHandler))
 		f.Limits, f.Open = func(tenants.ID) *tenants.Limits { return l }, func(tenants.ID) int { return 0 }
-		users, addresses := NewUsers(client, f.run, f, slog.New(slog.DiscardHandler)), NewAddresses(f)
+		users, addresses := NewUsers(redisclient.NewBatch(client), f.run, f, slog.New(slog.DiscardHandler)), NewAddresses(f)
 		for c := range n {
 			if _, _, err := users.Admit(t.Context(), "T", "ann", l, false, UserConnection{Hub: "chat", ID: string(rune('0' + c))}); err != nil {
 				t.Fatal(err)

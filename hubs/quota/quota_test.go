@@ -76,7 +76,7 @@ func edge(t *testing.T, client *redis.Client, run string) *Connections {
 	if err := client.HSet(t.Context(), redisclient.EdgeLease(run), "addr", "-").Err(); err != nil {
 		t.Fatal(err)
 	}
-	return NewConnections(client, run, quiet())
+	return NewConnections(redisclient.NewBatch(client), run, quiet())
 }
 
 func TestConnectionsOverTheFleet(t *testing.T) {

@@ -24,6 +24,7 @@ var usersRow = row("max_connections_per_user")
 // away an edge goes by its own.
 type Users struct {
 	redis   redis.UniversalClient
+	calls   *redisclient.Batch // over redis: of those who connect at the same time
 	run     string
 	log     *slog.Logger
 	figures *Figures
@@ -72,8 +73,8 @@ func userConnection(member string) UserConnection {
 }
 
 // NewUsers returns a Users of the edge with that run id; figures may be nil.
-func NewUsers(r redis.UniversalClient, run string, figures *Figures, log *slog.Logger) *Users {
-	u := &Users{redis: r, run: run, figures: figures, log: log, open: make(map[userKey][]*openConnection), owed: make(map[userKey][]any)}
+func NewUsers(calls *redisclient.Batch, run string, figures *Figures, log *slog.Logger) *Users {
+	u := &Users{redis: calls.Client(), calls: calls, run: run, figures: figures, log: log, open: make(map[userKey][]*openConnection), owed: make(map[userKey][]any)}
 	u.stop, u.stopped = context.WithCancel(context.Background())
 	return u
 }
@@ -158,7 +159,11 @@ func (u *Users) ask(ctx context.Context, k userKey, most int, closeOldest bool, 
 		ends = 1
 	}
 	for range 2 {
-		answer, err := admitUser.Run(ctx, u.redis, []string{key}, c.member(), time.Now().UnixMilli(), most, int(userLife.Seconds()), ends).Slice()
+		var answer []any
+		said, err := u.calls.Script(ctx, admitUser, []string{key}, c.member(), time.Now().UnixMilli(), most, int(userLife.Seconds()), ends)
+		if err == nil {
+			answer, err = said.Slice()
+		}
 		if err != nil || len(answer) != 3 {
 			return false, nil, fmt.Errorf("count user's connections: %w", err)
 		}
@@ -309,8 +314,8 @@ func (u *Users) Full(ctx context.Context, t tenants.ID, user string, l *tenants.
 	defer cancel()
 	k := userKey{t, user}
 	key := redisclient.UserConnections(t, user)
-	n, err := u.redis.ZCard(ctx, key).Result()
-	if err != nil || n < int64(l.MaxConnectionsPerUser) {
+	n := redis.NewIntCmd(ctx, "zcard", key)
+	if u.calls.Do(ctx, n) != nil || n.Err() != nil || n.Val() < int64(l.MaxConnectionsPerUser) {
 		return nil // Admit will tell
 	}
 	members, err := u.redis.ZRange(ctx, key, 0, -1).Result()

@@ -24,7 +24,7 @@ func usersEdge(t *testing.T, url *redis.Client, run string) (u *Users, away, lat
 	}
 	o := &outage{}
 	own.AddHook(o)
-	u = NewUsers(own, run, nil, quiet())
+	u = NewUsers(redisclient.NewBatch(own), run, nil, quiet())
 	t.Cleanup(u.Wait)
 	return u, &o.away, &o.late
 }
@@ -51,7 +51,20 @@ func (o *outage) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 }
 
 func (o *outage) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		var err error
+		away := o.away.Load()
+		if !away {
+			err = next(ctx, cmds)
+		}
+		for _, c := range cmds {
+			if away || o.late.Load() && c.Err() == nil {
+				c.SetErr(errOutage)
+				err = errOutage
+			}
+		}
+		return err
+	}
 }
 
 // open admits a connection of ann.

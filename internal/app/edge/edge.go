@@ -40,6 +40,14 @@ const (
 	answerTimeout   = 3 * time.Second // of servers that tenants name
 )
 
+// Connections that open at the same time share round trips for the four calls that each
+// makes. The next trip begins when none is under way, or connectsApart after the last, up
+// to connectTrips at a time.
+const (
+	connectsApart = 2 * time.Millisecond
+	connectTrips  = 4
+)
+
 // Edge is the process put together: listening, not yet serving.
 type Edge struct {
 	cfg Config
@@ -48,7 +56,8 @@ type Edge struct {
 
 	telemetry  *telemetry.Telemetry
 	redis      *redis.Client
-	control    *http.Client // asks the control plane
+	connecting *redisclient.Batch // what is asked for those who connect at the same time
+	control    *http.Client       // asks the control plane
 	bus        *backplane.Redis
 	ownership  *backplane.Ownership
 	directory  *directory.Directory
@@ -119,8 +128,9 @@ func (e *Edge) shared(f *fleet.Fleet) error {
 	}); err != nil {
 		return err
 	}
+	e.connecting = redisclient.NewPacedBatch(e.redis, connectsApart, connectTrips)
 	e.recorder = usage.NewRecorder(e.redis, e.run, e.log)
-	e.limits = newLimits(e.redis, e.run, e.cfg.IPLimitExempt, e.recorder, e.log)
+	e.limits = newLimits(e.connecting, e.run, e.cfg.IPLimitExempt, e.recorder, e.log)
 	metrics, err := telemetry.NewEdgeMetrics(e.telemetry.Meter(), telemetry.EdgeSources{
 		Hubs:         e.hubs.count,
 		Documents:    e.directory.Len,
@@ -186,7 +196,7 @@ func (e *Edge) listen(ctx context.Context, f *fleet.Fleet) error {
 		return err
 	}
 	if e.ownership, err = backplane.NewOwnership(backplane.OwnershipConfig{
-		Redis: e.redis, EdgeRun: e.run, Address: address, Logger: e.log,
+		Redis: e.redis, Calls: e.connecting, EdgeRun: e.run, Address: address, Logger: e.log,
 		// A poll may take as long as a poll takes before its answer begins.
 		Relay: backplane.RelayConfig{Transport: internalTransport(f, 0)},
 		Spent: transport.ErrSpent, Gone: transport.ErrOwnerGone, Unsure: transport.ErrUnsure,

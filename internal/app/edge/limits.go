@@ -15,6 +15,7 @@ import (
 	"github.com/signalbox/signalbox/hubs"
 	"github.com/signalbox/signalbox/hubs/quota"
 	"github.com/signalbox/signalbox/hubs/upstream"
+	"github.com/signalbox/signalbox/internal/redisclient"
 	"github.com/signalbox/signalbox/internal/telemetry"
 	"github.com/signalbox/signalbox/tenants"
 )
@@ -43,17 +44,18 @@ type limits struct {
 	metrics  *telemetry.EdgeMetrics
 }
 
-func newLimits(r redis.UniversalClient, run string, exempt []netip.Prefix, recorder *usage.Recorder, log *slog.Logger) *limits {
+func newLimits(calls *redisclient.Batch, run string, exempt []netip.Prefix, recorder *usage.Recorder, log *slog.Logger) *limits {
+	r := calls.Client()
 	figures := quota.NewFigures(r, run, log)
 	return &limits{
 		redis: r, figures: figures, exempt: exempt, recorder: recorder,
-		connections: quota.NewConnections(r, run, log),
+		connections: quota.NewConnections(calls, run, log),
 		memberships: quota.NewMemberships(r, run, log),
 		messages:    quota.NewMessages(r, figures, log),
 		requests:    quota.NewRequests(r, figures, log),
 		connects:    quota.NewConnects(r, figures, log),
 		tokens:      quota.NewTokenIssues(r, figures, log),
-		users:       quota.NewUsers(r, run, figures, log),
+		users:       quota.NewUsers(calls, run, figures, log),
 		addresses:   quota.NewAddresses(figures),
 		groups:      quota.NewGroups(figures),
 		deliveries:  quota.NewDeliveries(r, figures, log),
