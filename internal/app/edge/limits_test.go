@@ -46,6 +46,8 @@ func line(t *testing.T, surface, text string) told {
 			l.Max = n
 		case "burst":
 			l.Burst = n
+		case "counted":
+			l.Counted = value
 		case "retry_after_ms":
 			l.RetryAfterMS = n
 		case "request_id":
