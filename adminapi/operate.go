@@ -5,6 +5,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/signalbox/signalbox/adminapi/operatorapi"
 	"github.com/signalbox/signalbox/internal/fault"
@@ -217,12 +218,18 @@ func (s *operators) UndrainEdge(w http.ResponseWriter, r *http.Request, edge ope
 	s.holdEdge(w, r, edge, "edge.undrained", in.Reason, false, func([]FleetEdge) error { return nil })
 }
 
+// decisionTime bounds a decision on an edge, below the time that a transaction may idle.
+const decisionTime = 8 * time.Second
+
 // holdEdge notes what is about to be done and does it, when allowed has nothing against
 // it: better a note of what failed than an edge that was emptied by nobody. One edge is
 // decided on at a time, over all apis: the edges stay as allowed sees them until it is
 // done.
 func (s *operators) holdEdge(w http.ResponseWriter, r *http.Request, run, action, reason string, held bool, allowed func([]FleetEdge) error) {
 	err := s.tenants.DecideOnEdges(r.Context(), func(ctx context.Context) error {
+		// Who asked may go away: nobody else decides before this is known to be done.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), decisionTime)
+		defer cancel()
 		all, err := s.edges.Edges(ctx)
 		if err != nil {
 			return err

@@ -251,8 +251,8 @@ type AuditVerification struct {
 	More bool
 }
 
-// VerifyAudit verifies a part of an account's chain, up to its head or to where the time
-// of ctx or the part ends, and that a head which the caller has noted before is in it;
+// VerifyAudit verifies an account's chain: all of it, or fails; of a part, as far as the
+// time of ctx and the part go, and that a head which the caller has noted before is in it;
 // the zero value is none.
 func (s *Service) VerifyAudit(ctx context.Context, c Caller, account AccountID, part AuditPart, kept audit.Head) (AuditVerification, error) {
 	m, err := s.accountFor(ctx, c, account, SeeAudit)
@@ -300,6 +300,9 @@ func (v *verifications) end(chain string) {
 
 // verifyInTurn is verifyChain for requests, of which there may be many.
 func (s *Service) verifyInTurn(ctx context.Context, chain string, part AuditPart, kept audit.Head) (AuditVerification, error) {
+	if kept != (audit.Head{}) && kept.Number <= part.After {
+		return AuditVerification{}, fault.InvalidFields(fault.Field{Name: "number", Message: "is not behind after, so it would not be looked at", Accepted: "a number above after, or none"})
+	}
 	if err := s.verifications.begin(chain); err != nil {
 		return AuditVerification{}, err
 	}
@@ -321,7 +324,7 @@ func (s *Service) verifyChain(ctx context.Context, chain string, part AuditPart,
 		c.Kept = append(c.Kept, kept)
 	}
 	// Behind the head there may be events by now, but none can be missing before it.
-	more, err := s.eachAuditEvent(ctx, chain, AuditFilter{}, part, math.MaxInt64, false, c.Add)
+	more, err := s.eachAuditEvent(ctx, chain, AuditFilter{}, part, math.MaxInt64, part == AuditPart{}, c.Add)
 	if err == nil && !more {
 		err = c.End()
 	}

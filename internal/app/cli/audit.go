@@ -112,10 +112,13 @@ func (p *program) auditExportCommand() *cobra.Command {
 	return c
 }
 
+// verifyStep is how many events are verified with one request at most.
+const verifyStep = 200_000
+
 // verifyInSteps verifies a whole log, one part after the other; each step has to follow
 // the one before, and the head noted before to be in the one that reaches it.
 func verifyInSteps(q asked, number64 int64, hash string) (*client.AuditVerification, error) {
-	in := &client.VerifyAuditParams{Number: filled(number64), Hash: filled(hash)}
+	in := &client.VerifyAuditParams{Number: filled(number64), Hash: filled(hash), Most: new(verifyStep)}
 	events := int64(0)
 	for {
 		answer, err := q.api.VerifyAuditWithResponse(q, q.of, in)

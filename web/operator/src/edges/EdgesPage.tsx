@@ -1,5 +1,4 @@
 import { Button, Checkbox, Table, Text } from "@mantine/core";
-import { useDisclosure } from "@mantine/hooks";
 import { notifications } from "@mantine/notifications";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { Server } from "lucide-react";
@@ -64,7 +63,8 @@ export function EdgesPage() {
 }
 
 function EdgeRow({ edge }: { edge: Edge }) {
-  const [asking, dialog] = useDisclosure(false);
+  // The edge as it was when the dialog was opened: what is asked doesn't change under the pointer.
+  const [asked, setAsked] = useState<Edge>();
   const { label, tone } = stateOf(edge);
   return (
     <Table.Tr>
@@ -97,18 +97,18 @@ function EdgeRow({ edge }: { edge: Edge }) {
       <Table.Td className={secondaryCell}>{edge.started_at ? <RelativeTime at={edge.started_at} /> : "–"}</Table.Td>
       <Table.Td ta="right">
         {edge.reachable && !edge.draining && (
-          <Button variant="default" size="xs" aria-label={`${edge.drained ? "Undrain" : "Drain"} ${edge.address}`} onClick={dialog.open}>
+          <Button variant="default" size="xs" aria-label={`${edge.drained ? "Undrain" : "Drain"} ${edge.address}`} onClick={() => setAsked(edge)}>
             {edge.drained ? "Undrain" : "Drain"}
           </Button>
         )}
-        <HoldDialog edge={edge} opened={asking} onClose={dialog.close} />
+        {asked && <HoldDialog edge={asked} onClose={() => setAsked(undefined)} />}
       </Table.Td>
     </Table.Tr>
   );
 }
 
-/** Drains an edge, or lets it serve again. What is asked stays the same while the dialog is open. */
-function HoldDialog({ edge, opened, onClose }: { edge: Edge; opened: boolean; onClose: () => void }) {
+/** Drains an edge, or lets it serve again. */
+function HoldDialog({ edge, onClose }: { edge: Edge; onClose: () => void }) {
   const queryClient = useQueryClient();
   const [force, setForce] = useState(false);
   const onSuccess = async (after: Edge) => {
@@ -119,18 +119,12 @@ function HoldDialog({ edge, opened, onClose }: { edge: Edge; opened: boolean; on
   const drain = query.useMutation("post", "/operator/v1/edges/{edge}/drain", { onSuccess });
   const undrain = query.useMutation("post", "/operator/v1/edges/{edge}/undrain", { onSuccess });
   const params = { path: { edge: edge.id } };
-  const close = () => {
-    onClose();
-    drain.reset();
-    undrain.reset();
-    setForce(false);
-  };
   const last = drain.isError && toProblem(drain.error).code === "last_ready_edge";
   if (edge.drained) {
     return (
       <ReasonDialog
-        opened={opened}
-        onClose={close}
+        opened
+        onClose={onClose}
         title={`Let ${edge.address} serve again?`}
         readers="Operators read it in their audit log."
         action="Undrain edge"
@@ -144,8 +138,8 @@ function HoldDialog({ edge, opened, onClose }: { edge: Edge; opened: boolean; on
   }
   return (
     <ReasonDialog
-      opened={opened}
-      onClose={close}
+      opened
+      onClose={onClose}
       title={`Drain ${edge.address}?`}
       readers="Operators read it in their audit log."
       action="Drain edge"

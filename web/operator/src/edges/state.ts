@@ -26,11 +26,11 @@ export function formatLag(seconds: number): string {
 export function lagOf({ reachable, redis_away = false, lag_seconds = 0, hubs_behind = 0, entries_waiting = 0 }: Edge): string {
   // Without Redis it hears of nothing that it could be behind of.
   if (!reachable || redis_away) return "unknown";
-  if (lag_seconds === 0) return "none";
-  const parts = [formatLag(lag_seconds)];
+  const parts: string[] = [];
+  if (lag_seconds > 0) parts.push(formatLag(lag_seconds));
   if (entries_waiting > 0) parts.push(`${formatCount(entries_waiting)} ${entries_waiting === 1 ? "entry waits" : "entries wait"}`);
   if (hubs_behind > 0) parts.push(`${formatCount(hubs_behind)} ${hubs_behind === 1 ? "hub" : "hubs"} behind`);
-  return parts.join(", ");
+  return parts.join(", ") || "none";
 }
 
 /** The first characters of a revision, which are enough to know it by. */

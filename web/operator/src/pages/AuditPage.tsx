@@ -4,7 +4,7 @@ import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { answered } from "@/shared/api/connect";
 import { EventsPanel } from "@/shared/audit/EventsPanel";
 import { useAuditFilter } from "@/shared/audit/useAuditFilter";
-import { verifyAll } from "@/shared/audit/verifyAll";
+import { verifyAll, verifyStep } from "@/shared/audit/verifyAll";
 import { VerifyPanel } from "@/shared/audit/VerifyPanel";
 import { useDocumentTitle } from "@/shared/lib/useDocumentTitle";
 import { Page } from "@/shared/ui/Page";
@@ -24,7 +24,7 @@ export function AuditPage() {
     queryKey: ["verification"],
     queryFn: () =>
       verifyAll(async (after) => {
-        const { data } = await api.GET("/operator/v1/audit/verification", { params: { query: { ...after } } });
+        const { data } = await api.GET("/operator/v1/audit/verification", { params: { query: { most: verifyStep, ...after } } });
         return answered(data);
       }),
     enabled: false,

@@ -7,7 +7,7 @@ import { tenantsQuery } from "@/shared/api/queries";
 import type { Account } from "@/shared/api/types";
 import { EventsPanel } from "@/shared/audit/EventsPanel";
 import { useAuditFilter } from "@/shared/audit/useAuditFilter";
-import { verifyAll } from "@/shared/audit/verifyAll";
+import { verifyAll, verifyStep } from "@/shared/audit/verifyAll";
 import { VerifyPanel } from "@/shared/audit/VerifyPanel";
 import { useDocumentTitle } from "@/shared/lib/useDocumentTitle";
 import { Page } from "@/shared/ui/Page";
@@ -28,7 +28,7 @@ export function AuditPage({ account }: { account: Account }) {
     queryKey: ["verification", account.id],
     queryFn: () =>
       verifyAll(async (after) => {
-        const { data } = await api.GET("/v1/accounts/{account}/audit/verification", { params: { path, query: { ...after } } });
+        const { data } = await api.GET("/v1/accounts/{account}/audit/verification", { params: { path, query: { most: verifyStep, ...after } } });
         return answered(data);
       }),
     enabled: false,

@@ -1,5 +1,8 @@
 import type { AuditVerification } from "../api/types";
 
+/** How many events are verified with one request at most. */
+export const verifyStep = 200_000;
+
 /** A step of a verification: what is behind `after`, as far as there was time for. */
 export type VerifyStep = (after?: { after: number; after_hash: string }) => Promise<AuditVerification>;
 
