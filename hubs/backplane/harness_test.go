@@ -287,8 +287,15 @@ func (p *proxy) serve() {
 			continue
 		}
 		p.mu.Lock()
-		p.conns[c], p.conns[up] = true, true
+		refused := p.refuse.Load() // since it was accepted: cut may have been here
+		if !refused {
+			p.conns[c], p.conns[up] = true, true
+		}
 		p.mu.Unlock()
+		if refused {
+			_, _ = c.Close(), up.Close()
+			continue
+		}
 		p.work.Go(func() { p.pump(c, up) })
 		p.work.Go(func() { p.pump(up, c) })
 	}
