@@ -253,3 +253,81 @@ func TestFiles_name_no_package_registry(t *testing.T) {
 		}
 	}
 }
+
+// everywhere lists who may see the rows of all accounts, by file and function, and why.
+// Whoever needs them somewhere else says here what bounds what is read and written there.
+var everywhere = map[string]string{
+	"adminapi/identity.go scoped":              "sign-in: operations of people who aren't known yet; each finds its rows by an address, a token or a cookie",
+	"adminapi/operators.go identifyOperator":   "operator: behind the operators' own sign-in, on their own listener",
+	"internal/app/api/commands.go Seed":        "seed: whoever may run the program with the database's password",
+	"internal/app/api/commands.go Correct":     "operator: as seed",
+	"internal/app/api/commands.go VerifyAudit": "operator: as seed",
+	"internal/app/api/commands.go Operator":    "operator: as seed",
+	"internal/app/api/serve.go run":            "jobs and usage: the queue's work and the counting of usage, which know no caller",
+	"tenants/apitokens.go Authenticate":        "sign-in: one token, by its hash",
+	"tenants/domains.go VerifyDomain":          "domains: whose a name is, and taking it from who has lost it",
+	"tenants/publish.go Document":              "documents: what edges have to know of a tenant, for edges alone",
+	"tenants/publish.go DocumentBySlug":        "documents: as Document",
+	"tenants/publish.go DocumentByHost":        "documents: as Document",
+	"tenants/publish.go EachTenant":            "documents: as Document",
+	"tenants/reseal.go SealStates":             "sealing: sealed values and the ids that they are bound to",
+	"tenants/reseal.go Reseal":                 "sealing: as SealStates",
+	"tenants/tenantstore/audit.go writeAudits": "that of who reported an event, when it is written at the end of the transaction",
+	"tenants/system.go SystemTenant":           "self: the service's own tenant",
+	"tenants/system.go SystemKey":              "self: as SystemTenant",
+}
+
+// A scope of everybody is given where everywhere says so, and nowhere else.
+func TestScope_of_everybody_is_given_in_few_places(t *testing.T) {
+	t.Parallel()
+	found := make(map[string]bool)
+	for path, p := range list(t) {
+		if path == "internal/scope" {
+			continue
+		}
+		for _, name := range slices.Concat(p.GoFiles, p.CgoFiles) {
+			file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(p.Dir, name), nil, parser.SkipObjectResolution)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, d := range file.Decls {
+				where := path + "/" + name + " outside of a function"
+				if f, ok := d.(*ast.FuncDecl); ok {
+					where = path + "/" + name + " " + f.Name.Name
+				}
+				ast.Inspect(d, func(n ast.Node) bool {
+					s, ok := n.(*ast.SelectorExpr)
+					if !ok {
+						return true
+					}
+					if x, ok := s.X.(*ast.Ident); ok && x.Name == "scope" && (s.Sel.Name == "System" || s.Sel.Name == "In" || s.Sel.Name == "Scope" && whole(d)) {
+						found[where] = true
+					}
+					return true
+				})
+			}
+		}
+	}
+	for where := range found {
+		if everywhere[where] == "" {
+			t.Errorf("%s sees the rows of all accounts: give it the scope of its caller, or say in everywhere why not", where)
+		}
+	}
+	for where := range everywhere {
+		if !found[where] {
+			t.Errorf("%s is in everywhere and asks for no such scope", where)
+		}
+	}
+}
+
+// whole tells whether a declaration makes a scope.Scope with System in it by itself.
+func whole(d ast.Node) (made bool) {
+	ast.Inspect(d, func(n ast.Node) bool {
+		if pair, ok := n.(*ast.KeyValueExpr); ok {
+			key, ok := pair.Key.(*ast.Ident)
+			made = made || ok && key.Name == "System"
+		}
+		return true
+	})
+	return made
+}

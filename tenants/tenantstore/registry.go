@@ -92,11 +92,14 @@ func (s *Store) TenantBySlug(ctx context.Context, slug string) (tenants.Tenant, 
 		" FROM tenants t JOIN accounts a ON a.id = t.account_id WHERE t.slug = $1 AND t.status <> 'deleted'", slug)
 }
 
-// TenantByHost implements tenants.Registry.
+// TenantByHost implements tenants.Registry. Under a policy a comparison with a sub-select
+// is made after it, for every row there is; one with a column finds the index. OFFSET
+// keeps the planner from making the former of the latter.
 func (s *Store) TenantByHost(ctx context.Context, host string) (tenants.Tenant, error) {
-	return one(ctx, s, "tenant", plainTenant, "SELECT "+tenantColumns+
-		` FROM tenants t JOIN accounts a ON a.id = t.account_id WHERE t.status <> 'deleted' AND t.id = coalesce(
-		(SELECT tenant_id FROM tenant_hosts WHERE host = $1), (SELECT tenant_id FROM tenant_domains WHERE domain = $1 AND verified_at IS NOT NULL))`, host)
+	return one(ctx, s, "tenant", plainTenant, "SELECT "+tenantColumns+`
+		FROM (SELECT coalesce((SELECT tenant_id FROM tenant_hosts WHERE host = $1),
+			(SELECT tenant_id FROM tenant_domains WHERE domain = $1 AND verified_at IS NOT NULL)) AS id OFFSET 0) known
+		JOIN tenants t ON t.id = known.id JOIN accounts a ON a.id = t.account_id WHERE t.status <> 'deleted'`, host)
 }
 
 // Tenant implements tenants.Registry.
