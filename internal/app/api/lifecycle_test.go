@@ -20,10 +20,10 @@ import (
 	"github.com/signalbox/signalbox/tenants"
 )
 
-// traces lists where Redis has a text, in the names of keys and in what they hold.
-func traces(t *testing.T, client redis.UniversalClient, text string) (found []string) {
+// contents is what Redis has, by key.
+func contents(t *testing.T, client redis.UniversalClient) map[string]string {
 	t.Helper()
-	ctx := t.Context()
+	ctx, all := t.Context(), make(map[string]string)
 	keys := client.Scan(ctx, 0, "*", 1000).Iterator()
 	for keys.Next(ctx) {
 		key := keys.Val()
@@ -47,12 +47,21 @@ func traces(t *testing.T, client redis.UniversalClient, text string) (found []st
 		if err != nil && !strings.Contains(err.Error(), "nil") {
 			t.Fatal(err)
 		}
-		if strings.Contains(key+fmt.Sprint(value), text) {
-			found = append(found, key)
-		}
+		all[key] = fmt.Sprint(value)
 	}
 	if err := keys.Err(); err != nil {
 		t.Fatal(err)
+	}
+	return all
+}
+
+// traces lists where Redis has a text, in the names of keys and in what they hold.
+func traces(t *testing.T, client redis.UniversalClient, text string) (found []string) {
+	t.Helper()
+	for key, value := range contents(t, client) {
+		if strings.Contains(key+value, text) {
+			found = append(found, key)
+		}
 	}
 	slices.Sort(found)
 	return found

@@ -23,6 +23,7 @@ import (
 
 	"github.com/signalbox/signalbox/internal/app/edge"
 	"github.com/signalbox/signalbox/internal/redisclient"
+	"github.com/signalbox/signalbox/internal/telemetry"
 	"github.com/signalbox/signalbox/internal/testenv"
 	"github.com/signalbox/signalbox/tenants"
 	"github.com/signalbox/signalbox/tenants/accesstoken"
@@ -38,6 +39,9 @@ type plane struct {
 	edges    []*edge.Edge
 	browser  *http.Client
 	tenant   string // its id
+	told     telemetry.Config
+	level    slog.Level
+	said     *syncBuffer // by edges
 	key      tenants.DocKey
 	dns      *nameServer
 }
@@ -45,12 +49,21 @@ type plane struct {
 // startPlane starts an api and edges, and signs up.
 func startPlane(t *testing.T, edges int, change func(*Config)) *plane {
 	t.Helper()
-	f := &plane{t: t, redisURL: testenv.Redis(t), dns: startDNS(t)}
+	f := &plane{t: t, level: slog.LevelInfo, said: new(syncBuffer)}
+	f.start(edges, change)
+	return f
+}
+
+// start starts it, with what is in f already.
+func (f *plane) start(edges int, change func(*Config)) {
+	t := f.t
+	t.Helper()
+	f.redisURL, f.dns = testenv.Redis(t), startDNS(t)
 	f.config = testConfig(t, testenv.EmptyPostgres(t), f.redisURL)
 	f.config.DNSServer = f.dns.addr
 	f.config.OutboundAllow = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	change(&f.config)
-	f.api = start(t, f.config)
+	f.api = startWith(t, f.config, f.told, f.level)
 	client, err := redisclient.New(f.redisURL, "test")
 	if err != nil {
 		t.Fatal(err)
@@ -65,7 +78,6 @@ func startPlane(t *testing.T, edges int, change func(*Config)) *plane {
 	answer := f.want(http.StatusCreated, "POST", "/v1/signup", map[string]any{"email": "ada@example.com", "password": "correct horse", "tenant_slug": "acme"})
 	f.tenant = at(answer, "tenant", "id")
 	f.key = tenants.DocKey{ID: at(answer, "key", "id"), Secret: at(answer, "key", "secret")}
-	return f
 }
 
 // startEdge adds an edge and waits until it is ready.
@@ -74,9 +86,9 @@ func (f *plane) startEdge() *edge.Edge {
 	cfg := edge.Config{
 		RedisURL: f.redisURL, Addr: "127.0.0.1:0", AdminAddr: "127.0.0.1:0", InternalAddr: "127.0.0.1:0", FleetSecret: fleetSecret,
 		APIInternalURL: "https://" + f.api.app.servers[2].Addr(), ServiceHosts: []string{"127.0.0.1", "localhost"},
-		OutboundAllow: f.config.OutboundAllow,
+		OutboundAllow: f.config.OutboundAllow, OTLPEndpoint: f.config.OTLPEndpoint,
 	}
-	e, err := edge.New(f.t.Context(), cfg, slog.New(slog.DiscardHandler))
+	e, err := edge.New(f.t.Context(), cfg, slog.New(slog.NewTextHandler(f.said, &slog.HandlerOptions{Level: f.level})))
 	if err != nil {
 		f.t.Fatal(err)
 	}

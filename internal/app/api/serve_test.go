@@ -56,12 +56,19 @@ type running struct {
 
 func start(t *testing.T, c Config) *running {
 	t.Helper()
-	signals, err := telemetry.Start(t.Context(), telemetry.Config{Service: "api"})
+	return startWith(t, c, telemetry.Config{}, slog.LevelInfo)
+}
+
+// startWith is start with telemetry and a level of the log.
+func startWith(t *testing.T, c Config, told telemetry.Config, level slog.Level) *running {
+	t.Helper()
+	told.Service = "api"
+	signals, err := telemetry.Start(t.Context(), told)
 	if err != nil {
 		t.Fatal(err)
 	}
 	output := new(syncBuffer)
-	a, err := open(t.Context(), c, slog.New(slog.NewTextHandler(output, nil)), output, signals)
+	a, err := open(t.Context(), c, slog.New(slog.NewTextHandler(output, &slog.HandlerOptions{Level: level})), output, signals)
 	if err != nil {
 		t.Fatal(err)
 	}
