@@ -275,6 +275,8 @@ var everywhere = map[string]string{
 	"tenants/tenantstore/audit.go writeAudits": "that of who reported an event, when it is written at the end of the transaction",
 	"tenants/system.go SystemTenant":           "self: the service's own tenant",
 	"tenants/system.go SystemKey":              "self: as SystemTenant",
+	"tenants/system.go endLive":                "self: who may hear of a tenant in the console ends with the membership or the session that let them",
+	"tenants/system.go liveEnded":              "self: as endLive",
 }
 
 // A scope of everybody is given where everywhere says so, and nowhere else.

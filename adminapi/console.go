@@ -41,7 +41,7 @@ func contentSecurityPolicy(e tenants.Endpoints, dev bool) string {
 		}
 	}
 	directives := []string{
-		"default-src 'none'", "script-src 'self'", "style-src 'self' 'unsafe-inline'", "img-src 'self' data:", "font-src 'self'",
+		"default-src 'none'", "script-src 'self'", "style-src 'self' 'unsafe-inline'", "img-src 'self'", "font-src 'self'",
 		"connect-src " + strings.Join(connect, " "), "manifest-src 'self'",
 		"base-uri 'none'", "form-action 'self'", "frame-ancestors 'none'",
 	}

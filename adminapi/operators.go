@@ -109,7 +109,7 @@ func NewOperators(c OperatorsConfig) (http.Handler, error) {
 }
 
 // operatorContentSecurityPolicy is contentSecurityPolicy without the data plane.
-const operatorContentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; " +
+const operatorContentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self'; font-src 'self'; " +
 	"connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
 // identifyOperator finds out which operator asks, by token or else by session. That

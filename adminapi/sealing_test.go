@@ -2,6 +2,7 @@ package adminapi_test
 
 import (
 	"context"
+	"encoding/hex"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -88,6 +89,21 @@ func TestSEC_43_the_sealing_key_is_rotated_under_traffic(t *testing.T) {
 	}
 	stop()
 	going.Wait()
+	// A process with the former key seals on, behind where sealing anew has been, too: it
+	// is told of that.
+	late := seal.Seal("operator:o0", "totp", "secret")
+	w.exec("CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO operators (id, name, email, email_key, sealed_secret, created_at) VALUES ('o0', 'y', 'y', 'y', '\\x" + hex.EncodeToString(late) + "', now()); RETURN NULL; END $$")
+	w.exec("CREATE TRIGGER late AFTER UPDATE ON operators FOR EACH ROW EXECUTE FUNCTION late()")
+	w.exec("UPDATE operators SET sealed_secret = $1 WHERE id = 'o1'", seal.Seal("operator:o1", "totp", "secret"))
+	w.exec("DELETE FROM operators WHERE id = 'o0'")
+	during, err := rotating.Reseal(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if i := slices.IndexFunc(during, func(s tenants.SealState) bool { return s.Kind == "operators.sealed_secret" }); during[i].By[seal.Primary()] != 1 || during[i].By[rotating.SealingKey()] != 1 {
+		t.Errorf("with one that came behind, operators are sealed by %v", during[i].By)
+	}
+	w.exec("DROP TRIGGER late ON operators")
 	// What traffic has sealed with the primary key of its own process meanwhile.
 	after, err := rotating.Reseal(t.Context())
 	if err != nil {

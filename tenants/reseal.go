@@ -57,9 +57,15 @@ func (s *Service) SealingKey() string { return s.sealer.Primary() }
 
 // Reseal seals everything anew that another than the primary key has sealed, while
 // everybody goes on; what changes meanwhile is sealed by the primary key already. It may
-// be ended at any time and begun again. It returns the state afterwards.
+// be ended at any time and begun again. It returns the state afterwards, in which is also
+// what a process whose primary key is another one has sealed meanwhile: only when nothing
+// is under a former key may that be taken away.
 func (s *Service) Reseal(ctx context.Context) ([]SealState, error) {
-	return s.reseal(scope.System(ctx, scope.Sealing), true)
+	ctx = scope.System(ctx, scope.Sealing)
+	if all, err := s.reseal(ctx, true); err != nil {
+		return all, err
+	}
+	return s.reseal(ctx, false)
 }
 
 func (s *Service) reseal(ctx context.Context, change bool) (all []SealState, err error) {

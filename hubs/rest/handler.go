@@ -60,6 +60,9 @@ type Config struct {
 	Scope func(*http.Request) (Scope, error)
 	// PositionKey seals positions: 32 bytes, the same on every edge. Required.
 	PositionKey []byte
+	// FormerPositionKeys have sealed positions before PositionKey, or will; they are
+	// still good.
+	FormerPositionKeys [][]byte
 	// Logger gets failures; never tokens or payloads. Required.
 	Logger *slog.Logger
 }
@@ -67,7 +70,7 @@ type Config struct {
 // Handler serves everything below /api.
 type Handler struct {
 	scope     func(*http.Request) (Scope, error)
-	positions cipher.AEAD
+	positions []cipher.AEAD // the first one seals, all open
 	nonces    sync.Pool // of hash.Hash, keyed
 	waits     waits
 	log       *slog.Logger
@@ -83,7 +86,7 @@ func NewHandler(cfg Config) (*Handler, error) {
 		scope: cfg.Scope, log: cfg.Logger,
 		waits: waits{tenants: make(map[tenants.ID]int), hubs: make(map[waitKey]*hubWait)},
 	}
-	if err := h.usePositionKey(cfg.PositionKey); err != nil {
+	if err := h.usePositionKeys(cfg.PositionKey, cfg.FormerPositionKeys); err != nil {
 		return nil, err
 	}
 	h.routes = h.router()

@@ -156,18 +156,17 @@ func (h *Handler) sealCursor(c *call, q hubs.ListQuery, last string) string {
 	plain := append([]byte{cursorVersion}, last...)
 	scope := cursorScope(c, q)
 	nonce := h.nonce(scope, plain)
-	return base64.RawURLEncoding.EncodeToString(h.positions.Seal(nonce, nonce, plain, scope))
+	return base64.RawURLEncoding.EncodeToString(h.positions[0].Seal(nonce, nonce, plain, scope))
 }
 
 var errCursor = errors.New("not a continuation token of this list")
 
 func (h *Handler) openCursor(c *call, q hubs.ListQuery, token string) (after string, err error) {
 	sealed, err := base64.RawURLEncoding.DecodeString(token)
-	size := h.positions.NonceSize()
-	if err != nil || len(sealed) < size {
+	if err != nil {
 		return "", errCursor
 	}
-	plain, err := h.positions.Open(nil, sealed[:size], sealed[size:], cursorScope(c, q))
+	plain, err := h.unseal(sealed, cursorScope(c, q))
 	if err != nil || len(plain) < 2 || plain[0] != cursorVersion {
 		return "", errCursor
 	}

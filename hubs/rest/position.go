@@ -27,23 +27,27 @@ const (
 // ErrPosition is the error for a token that is no position of that hub.
 var ErrPosition = errors.New("not a position of this hub")
 
-func (h *Handler) usePositionKey(key []byte) error {
-	if len(key) != 32 {
-		return fmt.Errorf("rest: PositionKey has %d bytes: it must have 32", len(key))
-	}
-	derive := func(purpose string) []byte {
+func (h *Handler) usePositionKeys(present []byte, former [][]byte) error {
+	derive := func(key []byte, purpose string) []byte {
 		mac := hmac.New(sha256.New, key)
 		_, _ = mac.Write([]byte(purpose)) // never fails
 		return mac.Sum(nil)
 	}
-	block, err := aes.NewCipher(derive("position cipher"))
-	if err != nil {
-		return fmt.Errorf("rest: position key: %w", err)
+	for _, key := range append([][]byte{present}, former...) {
+		if len(key) != 32 {
+			return fmt.Errorf("rest: a key of PositionKey and FormerPositionKeys has %d bytes: it must have 32", len(key))
+		}
+		block, err := aes.NewCipher(derive(key, "position cipher"))
+		if err != nil {
+			return fmt.Errorf("rest: position key: %w", err)
+		}
+		aead, err := cipher.NewGCM(block)
+		if err != nil {
+			return fmt.Errorf("rest: position key: %w", err)
+		}
+		h.positions = append(h.positions, aead)
 	}
-	if h.positions, err = cipher.NewGCM(block); err != nil {
-		return fmt.Errorf("rest: position key: %w", err)
-	}
-	nonces := derive("position nonce")
+	nonces := derive(present, "position nonce")
 	h.nonces.New = func() any { return hmac.New(sha256.New, nonces) }
 	return nil
 }
@@ -61,7 +65,7 @@ func (h *Handler) SealPosition(tenant tenants.ID, hub string, p hubs.Position) s
 	var length [4]byte
 	binary.BigEndian.PutUint32(length[:], uint32(len(scope)))
 	nonce := h.nonce(length[:], scope, plain)
-	return base64.RawURLEncoding.EncodeToString(h.positions.Seal(nonce, nonce, plain, scope))
+	return base64.RawURLEncoding.EncodeToString(h.positions[0].Seal(nonce, nonce, plain, scope))
 }
 
 // nonce derives the nonce of what is sealed from all of it.
@@ -72,7 +76,7 @@ func (h *Handler) nonce(parts ...[]byte) []byte {
 	for _, part := range parts {
 		_, _ = mac.Write(part) // never fails
 	}
-	return mac.Sum(nil)[:h.positions.NonceSize()]
+	return mac.Sum(nil)[:h.positions[0].NonceSize()]
 }
 
 // OpenPosition returns the position of a token, or ErrPosition.
@@ -81,13 +85,26 @@ func (h *Handler) OpenPosition(tenant tenants.ID, hub, token string) (hubs.Posit
 		return hubs.Position{}, ErrPosition
 	}
 	sealed, err := base64.RawURLEncoding.DecodeString(token)
-	size := h.positions.NonceSize()
-	if err != nil || len(sealed) < size {
+	if err != nil {
 		return hubs.Position{}, ErrPosition
 	}
-	plain, err := h.positions.Open(nil, sealed[:size], sealed[size:], []byte(string(tenant)+"/"+hub))
+	plain, err := h.unseal(sealed, []byte(string(tenant)+"/"+hub))
 	if err != nil || len(plain) < 9 || len(plain) > 9+maxEpoch || plain[0] != positionVersion {
 		return hubs.Position{}, ErrPosition
 	}
 	return hubs.Position{Number: binary.BigEndian.Uint64(plain[1:9]), Epoch: string(plain[9:])}, nil
+}
+
+// unseal opens what any of the keys has sealed for a scope.
+func (h *Handler) unseal(sealed, scope []byte) (plain []byte, err error) {
+	size := h.positions[0].NonceSize()
+	if len(sealed) < size {
+		return nil, ErrPosition
+	}
+	for _, key := range h.positions {
+		if plain, err = key.Open(nil, sealed[:size], sealed[size:], scope); err == nil {
+			return plain, nil
+		}
+	}
+	return nil, err
 }

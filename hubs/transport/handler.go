@@ -45,7 +45,7 @@ func NewHandler(o Options) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, err := newTokens(o.TokenKey)
+	t, err := newTokens(o.TokenKey, o.FormerTokenKeys...)
 	if err != nil {
 		return nil, err
 	}

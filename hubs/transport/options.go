@@ -91,6 +91,8 @@ type Options struct {
 	// TokenKey seals connection tokens: 32 bytes, the same on every node that
 	// serves the scopes. Nil: random, for a single node.
 	TokenKey []byte
+	// FormerTokenKeys have sealed tokens before TokenKey, or will; they are still good.
+	FormerTokenKeys [][]byte
 	// Ownership says which node serves a connection. Nil: this one does.
 	Ownership Ownership
 	// KeepHeaders are the request headers that ConnectionInfo shows. Nil: user
@@ -129,8 +131,10 @@ func (o Options) withDefaults() (Options, error) {
 		o.TokenKey = make([]byte, 32)
 		_, _ = rand.Read(o.TokenKey) // never fails
 	}
-	if len(o.TokenKey) != 32 {
-		return o, fmt.Errorf("transport: Options.TokenKey has %d bytes: it must have 32", len(o.TokenKey))
+	for _, key := range append([][]byte{o.TokenKey}, o.FormerTokenKeys...) {
+		if len(key) != 32 {
+			return o, fmt.Errorf("transport: a key of Options.TokenKey and FormerTokenKeys has %d bytes: it must have 32", len(key))
+		}
 	}
 	if o.Ownership == nil {
 		o.Ownership = NewLocalOwnership()

@@ -28,20 +28,24 @@ const (
 	maxTokenText = 256
 )
 
-// tokens seals and opens connection tokens (AES-256-GCM). It is safe for
-// concurrent use.
-type tokens struct{ aead cipher.AEAD }
+// tokens seals connection tokens with its first key and opens those of all (AES-256-GCM).
+// It is safe for concurrent use.
+type tokens struct{ aeads []cipher.AEAD }
 
-func newTokens(key []byte) (*tokens, error) {
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, err
+func newTokens(key []byte, former ...[]byte) (*tokens, error) {
+	k := new(tokens)
+	for _, key := range append([][]byte{key}, former...) {
+		block, err := aes.NewCipher(key)
+		if err != nil {
+			return nil, err
+		}
+		aead, err := cipher.NewGCMWithRandomNonce(block)
+		if err != nil {
+			return nil, err
+		}
+		k.aeads = append(k.aeads, aead)
 	}
-	aead, err := cipher.NewGCMWithRandomNonce(block)
-	if err != nil {
-		return nil, err
-	}
-	return &tokens{aead: aead}, nil
+	return k, nil
 }
 
 // connectionToken is an opened token.
@@ -87,7 +91,7 @@ func (k *tokens) seal(t connectionToken, scope string) string {
 	b = append(b, t.id[:]...)
 	b = binary.BigEndian.AppendUint64(b, uint64(t.expires.UnixMilli()))
 	b = append(b, t.user[:]...)
-	return base64.RawURLEncoding.EncodeToString(k.aead.Seal(nil, nil, b, []byte(scope)))
+	return base64.RawURLEncoding.EncodeToString(k.aeads[0].Seal(nil, nil, b, []byte(scope)))
 }
 
 func (k *tokens) open(text, scope string) (connectionToken, error) {
@@ -99,7 +103,12 @@ func (k *tokens) open(text, scope string) (connectionToken, error) {
 	if err != nil {
 		return t, errBadToken
 	}
-	b, err := k.aead.Open(nil, nil, sealed, []byte(scope))
+	var b []byte
+	for _, aead := range k.aeads {
+		if b, err = aead.Open(nil, nil, sealed, []byte(scope)); err == nil {
+			break
+		}
+	}
 	if err != nil || len(b) != tokenBytes || b[0] != tokenPlain && b[0] != tokenResumable {
 		return t, errBadToken
 	}

@@ -15,9 +15,9 @@ import (
 const secretA = "a secret of at least thirty-two characters"
 const secretB = "b secret of at least thirty-two characters"
 
-func newFleet(t *testing.T, secret string) *Fleet {
+func newFleet(t *testing.T, secret string, former ...string) *Fleet {
 	t.Helper()
-	f, err := New(secret)
+	f, err := New(secret, former...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,14 +37,18 @@ func TestSecretMustBeLong(t *testing.T) {
 func TestKeysDependOnSecretAndPurpose(t *testing.T) {
 	t.Parallel()
 	a, again, b := newFleet(t, secretA), newFleet(t, secretA), newFleet(t, secretB)
-	if len(a.Key("x")) != KeySize {
-		t.Fatalf("key has %d bytes", len(a.Key("x")))
+	key := func(f *Fleet, purpose string) []byte { return f.Keys(purpose)[0] }
+	if len(key(a, "x")) != KeySize {
+		t.Fatalf("key has %d bytes", len(key(a, "x")))
 	}
-	if !bytes.Equal(a.Key("x"), again.Key("x")) {
+	if !bytes.Equal(key(a, "x"), key(again, "x")) {
 		t.Fatal("two processes with one secret derive different keys")
 	}
-	if bytes.Equal(a.Key("x"), a.Key("y")) || bytes.Equal(a.Key("x"), b.Key("x")) {
+	if bytes.Equal(key(a, "x"), key(a, "y")) || bytes.Equal(key(a, "x"), key(b, "x")) {
 		t.Fatal("keys don't depend on purpose and secret")
+	}
+	if both := newFleet(t, secretA, secretB).Keys("x"); len(both) != 2 || !bytes.Equal(both[0], key(a, "x")) || !bytes.Equal(both[1], key(b, "x")) {
+		t.Fatal("of two secrets the present one's key isn't the first")
 	}
 }
 
@@ -119,6 +123,31 @@ func TestMembersTalk(t *testing.T) {
 	}
 }
 
+// A secret is exchanged in three steps, and at each of them the members of two
+// neighbouring ones talk and read each other.
+func TestMembersTalkWhileTheSecretIsExchanged(t *testing.T) {
+	t.Parallel()
+	steps := []func() *Fleet{
+		func() *Fleet { return newFleet(t, secretA) }, func() *Fleet { return newFleet(t, secretA, secretB) },
+		func() *Fleet { return newFleet(t, secretB, secretA) }, func() *Fleet { return newFleet(t, secretB) },
+	}
+	for i, from := range steps {
+		for j, to := range steps {
+			got, err := get(t, from(), serve(t, to()))
+			_, unread := to().Open("documents", nil, from().Seal("documents", nil, []byte("x")))
+			if near := i-j <= 1 && j-i <= 1; near != (err == nil && got == "client" && unread == nil) && near {
+				t.Errorf("step %d with step %d: %q, %v, %v", i, j, got, err, unread)
+			}
+		}
+	}
+	if _, err := get(t, steps[0](), serve(t, steps[3]())); err == nil {
+		t.Error("the first secret still opens what has the last alone")
+	}
+	if _, err := New(secretA, "short"); err == nil {
+		t.Error("a former secret that is too short is taken")
+	}
+}
+
 func TestClientRefusesServerOfAnotherFleet(t *testing.T) {
 	t.Parallel()
 	_, err := get(t, newFleet(t, secretA), serve(t, newFleet(t, secretB)))
@@ -133,7 +162,7 @@ func TestServerRefusesClientsThatAreNoMembers(t *testing.T) {
 	server := newFleet(t, secretA)
 	url := serve(t, server)
 	stranger := newFleet(t, secretB).ClientTLS()
-	stranger.RootCAs = server.ca.pool // trusts the server, is not trusted by it
+	stranger.RootCAs = server.trusted // trusts the server, is not trusted by it
 	bare := server.ClientTLS()
 	bare.GetClientCertificate = nil
 	for name, conf := range map[string]*http.Transport{
@@ -178,17 +207,17 @@ func TestCertificateIsRenewedAtHalfItsLife(t *testing.T) {
 // Of two members, one may be five minutes ahead of the time and the other five behind.
 func TestCertificate_is_good_for_members_whose_clocks_are_apart(t *testing.T) {
 	t.Parallel()
-	ca := newFleet(t, secretA).ca
+	members := newFleet(t, secretA)
 	at := time.Now()
 	const off = 5 * time.Minute
 	for _, maker := range []time.Duration{-off, 0, off} {
-		c, err := ca.issue("edge", at.Add(maker))
+		c, err := members.ca.issue("edge", at.Add(maker))
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, reader := range []time.Duration{-off, 0, off} {
 			for _, later := range []time.Duration{0, certificateLife / 2} {
-				if _, err := c.Leaf.Verify(x509.VerifyOptions{Roots: ca.pool, DNSName: memberName, CurrentTime: at.Add(reader + later)}); err != nil {
+				if _, err := c.Leaf.Verify(x509.VerifyOptions{Roots: members.trusted, DNSName: memberName, CurrentTime: at.Add(reader + later)}); err != nil {
 					t.Errorf("made %v off, looked at %v off after %v: %v", maker, reader, later, err)
 				}
 			}

@@ -31,7 +31,6 @@ const (
 type authority struct {
 	key  ed25519.PrivateKey
 	cert *x509.Certificate
-	pool *x509.CertPool
 }
 
 func newAuthority(seed []byte) (*authority, error) {
@@ -54,9 +53,7 @@ func newAuthority(seed []byte) (*authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	pool := x509.NewCertPool()
-	pool.AddCert(cert)
-	return &authority{key: key, cert: cert, pool: pool}, nil
+	return &authority{key: key, cert: cert}, nil
 }
 
 // issue makes a certificate for a fresh key. name says which process it is, for
@@ -124,7 +121,7 @@ func (f *Fleet) ServerTLS(name string) *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
 		ClientAuth: tls.RequireAndVerifyClientCert,
-		ClientCAs:  f.ca.pool,
+		ClientCAs:  f.trusted,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			return id.certificate()
 		},
@@ -137,7 +134,7 @@ func (f *Fleet) ClientTLS() *tls.Config {
 	id := &identity{ca: f.ca, name: "client", now: time.Now}
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
-		RootCAs:    f.ca.pool,
+		RootCAs:    f.trusted,
 		ServerName: memberName,
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			return id.certificate()

@@ -41,6 +41,9 @@ type Config struct {
 	OperatorURL string `env:"SIGNALBOX_OPERATOR_URL" envDefault:"http://localhost:20025"`
 	// FleetSecret is shared by all processes, at least 32 characters.
 	FleetSecret string `env:"SIGNALBOX_FLEET_SECRET,required,notEmpty"`
+	// FleetSecretsFormer were shared before, or will be once one takes the place of
+	// FleetSecret; with commas between them.
+	FleetSecretsFormer []string `env:"SIGNALBOX_FLEET_SECRETS_FORMER"`
 	// SealingKey seals access keys in the database: 32 bytes in base64.
 	SealingKey string `env:"SIGNALBOX_SEALING_KEY,required,notEmpty"`
 	// SealingKeysFormer open what they have sealed before SealingKey did, or will once
@@ -173,6 +176,10 @@ func (c Config) Validate() error {
 	check("SIGNALBOX_SERVICE_URL", err)
 	_, err = fleet.New(c.FleetSecret)
 	check("SIGNALBOX_FLEET_SECRET", err)
+	for _, former := range c.FleetSecretsFormer {
+		_, err = fleet.New(former)
+		check("SIGNALBOX_FLEET_SECRETS_FORMER", err)
+	}
 	if _, err = c.sealer(); err != nil {
 		name, former := "SIGNALBOX_SEALING_KEY", c
 		if former.SealingKeysFormer = nil; len(c.SealingKeysFormer) > 0 {

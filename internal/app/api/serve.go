@@ -101,7 +101,7 @@ func open(ctx context.Context, c Config, logger *slog.Logger, console io.Writer,
 			a.close()
 		}
 	}()
-	secrets, err := fleet.New(c.FleetSecret)
+	secrets, err := fleet.New(c.FleetSecret, c.FleetSecretsFormer...)
 	if err != nil {
 		return nil, fmt.Errorf("read fleet secret: %w", err)
 	}

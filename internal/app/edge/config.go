@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,6 +39,9 @@ type Config struct {
 	Advertise string `env:"SIGNALBOX_EDGE_ADVERTISE"`
 	// FleetSecret is shared by all processes of the deployment.
 	FleetSecret string `env:"SIGNALBOX_FLEET_SECRET"`
+	// FleetSecretsFormer were shared before, or will be once one takes the place of
+	// FleetSecret; with commas between them.
+	FleetSecretsFormer []string `env:"SIGNALBOX_FLEET_SECRETS_FORMER"`
 	// APIInternalURL is the control plane's internal listener, asked for tenant
 	// documents when Redis can't answer; empty = nobody is asked.
 	APIInternalURL string `env:"SIGNALBOX_API_INTERNAL_URL"`
@@ -111,6 +115,9 @@ func (c Config) Validate() error {
 	}
 	if len(c.FleetSecret) < fleet.MinSecretLength {
 		bad("SIGNALBOX_FLEET_SECRET", "must have at least %d characters", fleet.MinSecretLength)
+	}
+	if slices.ContainsFunc(c.FleetSecretsFormer, func(s string) bool { return len(s) < fleet.MinSecretLength }) {
+		bad("SIGNALBOX_FLEET_SECRETS_FORMER", "must have at least %d characters each", fleet.MinSecretLength)
 	}
 	if u, err := url.Parse(c.APIInternalURL); c.APIInternalURL != "" && (err != nil || u.Scheme != "https" || u.Host == "") {
 		bad("SIGNALBOX_API_INTERNAL_URL", "must be an https:// URL")

@@ -92,7 +92,7 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (_ *Edge, err error)
 	}); err != nil {
 		return nil, fmt.Errorf("start telemetry: %w", err)
 	}
-	f, err := fleet.New(cfg.FleetSecret)
+	f, err := fleet.New(cfg.FleetSecret, cfg.FleetSecretsFormer...)
 	if err != nil {
 		return nil, err
 	}
@@ -257,15 +257,16 @@ type late struct{ http.Handler }
 // handlers makes what the public and the internal listener serve.
 func (e *Edge) handlers(f *fleet.Fleet) (public, internal http.Handler, err error) {
 	auth := e.hubs.auth
+	tokens, positions := f.Keys(fleet.PurposeConnectionToken), f.Keys(fleet.PurposePosition)
 	c := &clients{auth: auth, hubs: e.hubs, limits: e.limits, refused: e.limits.refused}
 	if e.transports, err = transport.NewHandler(transport.Options{
-		Resolve: c.resolve, Origins: c.origins, TokenKey: f.Key(fleet.PurposeConnectionToken), Ownership: e.ownership, Logger: e.log,
+		Resolve: c.resolve, Origins: c.origins, TokenKey: tokens[0], FormerTokenKeys: tokens[1:], Ownership: e.ownership, Logger: e.log,
 		Refused: c.refusedRequest, Clock: e.ownership.Now,
 	}); err != nil {
 		return nil, nil, err
 	}
 	b := &backends{auth: auth, hubs: e.hubs, limits: e.limits, crowd: &e.crowd, refused: e.limits.refused}
-	api, err := rest.NewHandler(rest.Config{Scope: b.scope, PositionKey: f.Key(fleet.PurposePosition), Logger: e.log})
+	api, err := rest.NewHandler(rest.Config{Scope: b.scope, PositionKey: positions[0], FormerPositionKeys: positions[1:], Logger: e.log})
 	if err != nil {
 		return nil, nil, err
 	}

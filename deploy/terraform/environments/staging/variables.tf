@@ -29,6 +29,7 @@ variable "secrets" {
   description = "ARNs of the secrets that are made out of band: see deploy/terraform/README.md."
   type = object({
     fleet               = string
+    fleet_former        = string # "" = none; while the secret is exchanged
     sealing_key         = string
     sealing_keys_former = string # "" = none; while the key is exchanged
     redis_url           = string

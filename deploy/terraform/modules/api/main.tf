@@ -35,6 +35,8 @@ locals {
     SIGNALBOX_OIDC_CLIENT_SECRET = var.oidc_client_secret_arn
     }, var.sealing_keys_former_secret_arn == "" ? {} : {
     SIGNALBOX_SEALING_KEYS_FORMER = var.sealing_keys_former_secret_arn
+    }, var.fleet_secrets_former_arn == "" ? {} : {
+    SIGNALBOX_FLEET_SECRETS_FORMER = var.fleet_secrets_former_arn
   })
 }
 

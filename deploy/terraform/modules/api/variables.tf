@@ -94,6 +94,11 @@ variable "fleet_secret_arn" {
   type        = string
 }
 
+variable "fleet_secrets_former_arn" {
+  description = "Secret that holds SIGNALBOX_FLEET_SECRETS_FORMER while the fleet's secret is exchanged; empty = none."
+  type        = string
+}
+
 variable "target" {
   description = "Where tasks listen: the public port, the admin port (health and metrics) and the internal port (mutual TLS)."
   type = object({

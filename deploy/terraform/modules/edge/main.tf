@@ -20,10 +20,12 @@ locals {
     OTEL_EXPORTER_OTLP_ENDPOINT = var.otlp_endpoint
   })
 
-  secrets = {
+  secrets = merge({
     REDIS_URL              = var.redis_url_secret_arn
     SIGNALBOX_FLEET_SECRET = var.fleet_secret_arn
-  }
+    }, var.fleet_secrets_former_arn == "" ? {} : {
+    SIGNALBOX_FLEET_SECRETS_FORMER = var.fleet_secrets_former_arn
+  })
 }
 
 data "aws_region" "current" {}

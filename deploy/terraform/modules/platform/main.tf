@@ -90,6 +90,7 @@ module "api" {
   database_password_secret_arn   = module.postgres.password_secret_arn
   redis_url_secret_arn           = var.secrets.redis_url
   fleet_secret_arn               = var.secrets.fleet
+  fleet_secrets_former_arn       = var.secrets.fleet_former
   sealing_key_secret_arn         = var.secrets.sealing_key
   sealing_keys_former_secret_arn = var.secrets.sealing_keys_former
   smtp_url_secret_arn            = var.secrets.smtp_url
@@ -106,31 +107,32 @@ module "api" {
 module "edge" {
   source = "../edge"
 
-  name                 = local.name
-  environment          = var.environment
-  vpc_id               = module.network.vpc_id
-  public_subnet_ids    = module.network.public_subnet_ids
-  private_subnet_ids   = module.network.private_subnet_ids
-  cluster_arn          = module.cluster.cluster_arn
-  security_group_id    = module.cluster.edge_security_group_id
-  target               = local.edge_ports
-  certificate_arn      = var.certificates.service
-  zone_id              = var.domains.zone_id
-  service_domain       = var.domains.service
-  trusted_proxies      = module.network.public_cidr_blocks
-  image                = var.images.edge
-  cpu_architecture     = var.images.architecture
-  cpu                  = var.edge.cpu
-  memory               = var.edge.memory
-  min_tasks            = var.edge.min_tasks
-  max_tasks            = var.edge.max_tasks
-  ip_limit_exempt      = var.edge.ip_limit_exempt
-  streams_only         = var.edge.streams_only
-  redis_url_secret_arn = var.secrets.redis_url
-  fleet_secret_arn     = var.secrets.fleet
-  api_internal_url     = module.api.internal_url
-  log_retention_days   = var.observability.log_retention_days
-  otlp_endpoint        = var.observability.otlp_endpoint
+  name                     = local.name
+  environment              = var.environment
+  vpc_id                   = module.network.vpc_id
+  public_subnet_ids        = module.network.public_subnet_ids
+  private_subnet_ids       = module.network.private_subnet_ids
+  cluster_arn              = module.cluster.cluster_arn
+  security_group_id        = module.cluster.edge_security_group_id
+  target                   = local.edge_ports
+  certificate_arn          = var.certificates.service
+  zone_id                  = var.domains.zone_id
+  service_domain           = var.domains.service
+  trusted_proxies          = module.network.public_cidr_blocks
+  image                    = var.images.edge
+  cpu_architecture         = var.images.architecture
+  cpu                      = var.edge.cpu
+  memory                   = var.edge.memory
+  min_tasks                = var.edge.min_tasks
+  max_tasks                = var.edge.max_tasks
+  ip_limit_exempt          = var.edge.ip_limit_exempt
+  streams_only             = var.edge.streams_only
+  redis_url_secret_arn     = var.secrets.redis_url
+  fleet_secret_arn         = var.secrets.fleet
+  fleet_secrets_former_arn = var.secrets.fleet_former
+  api_internal_url         = module.api.internal_url
+  log_retention_days       = var.observability.log_retention_days
+  otlp_endpoint            = var.observability.otlp_endpoint
 }
 
 module "observability" {
