@@ -24,7 +24,8 @@ const (
 	batchBytes   = 512 << 10
 	queueEntries = 2048
 	// sharedEntries and sharedBytes are the most that shares a round trip with what
-	// goes to other hubs: who has more would hold up those.
+	// goes to other hubs: who has more, or more to do than to append it, would hold up
+	// those.
 	sharedEntries = 8
 	sharedBytes   = 16 << 10
 	queueBytes    = 16 << 20
@@ -330,15 +331,16 @@ func (p *publisher) attempt(batch []*request) ([]*request, error) {
 		all = append(all, note)
 	}
 	commands := make([]*redis.Cmd, len(batch))
-	epoch, size := p.newEpoch(), 0
+	epoch, size, plain := p.newEpoch(), 0, true
 	for i, q := range batch {
 		commands[i] = p.command(ctx, q, epoch, &limits)
 		all = append(all, commands[i])
 		size += len(q.entry)
+		plain = plain && len(q.keys) == 0
 	}
 	var replicas *redis.Cmd
 	var broken error
-	if !waits && len(batch) <= sharedEntries && size <= sharedBytes {
+	if !waits && plain && len(batch) <= sharedEntries && size <= sharedBytes {
 		broken = p.r.trips.Do(ctx, all...)
 	} else {
 		pipe := p.r.client.Pipeline()

@@ -2,6 +2,7 @@ package redisclient
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -9,53 +10,83 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// batchCalls is the most calls that one round trip carries.
-const batchCalls = 128
+const (
+	// batchCalls is the most calls that one round trip carries, batchWaiting how many may
+	// wait.
+	batchCalls   = 128
+	batchWaiting = 64 * batchCalls
+	// tripStuck is after how long a round trip is taken to hang, so that others wait for it
+	// no more, and mostTrips how many there may be with those.
+	tripStuck = 100 * time.Millisecond
+	mostTrips = 16
+)
+
+// ErrBatchFull refuses a call where as many wait as may: Redis takes far too long.
+var ErrBatchFull = errors.New("too many calls wait for Redis")
 
 // Batch lets calls that are made at the same time share round trips: while one is
-// under way, what is asked meanwhile waits. A single call waits for nobody. It is for short commands that don't
-// depend on each other, each of which may be carried out or fail by itself.
+// under way, what is asked meanwhile waits. A single call waits for nobody. It is for
+// short commands that don't depend on each other, each of which may be carried out or
+// fail by itself.
 type Batch struct {
 	client redis.UniversalClient
 	apart  time.Duration
 	most   int
+	stuck  time.Duration
 
 	mu      sync.Mutex
 	waiting []batched
-	trips   int       // under way
+	trips   []*trip   // under way
 	began   time.Time // when the last one did
-	timed   bool      // a timer is going to start one
+	timer   *time.Timer
+	rings   time.Time // when it does; zero: it doesn't
 }
 
 type batched struct {
+	ctx      context.Context
 	commands []redis.Cmder
 	done     chan struct{}
 }
 
-// NewBatch returns a Batch over the client, whose time-outs bound a round trip. One is
-// under way at a time.
-func NewBatch(client redis.UniversalClient) *Batch { return &Batch{client: client, most: 1} }
+// trip is one round trip.
+type trip struct {
+	began time.Time
+	calls []batched
+}
 
-// NewPacedBatch returns a Batch that doesn't wait for long where Redis is far away, or a
-// connection hangs: while a round trip is under way the next one begins that much after
-// it, or when it is full. Up to most are under way at a time.
+// NewBatch returns a Batch over the client, whose time-outs bound a round trip. One is
+// under way at a time, but for those that hang.
+func NewBatch(client redis.UniversalClient) *Batch {
+	return NewPacedBatch(client, tripStuck, 1)
+}
+
+// NewPacedBatch returns a Batch that doesn't wait for long where Redis is far away: while
+// a round trip is under way the next one begins that much after it, or when it is full.
+// Up to most are under way at a time, but for those that hang.
 func NewPacedBatch(client redis.UniversalClient, apart time.Duration, most int) *Batch {
-	return &Batch{client: client, apart: apart, most: most}
+	return &Batch{client: client, apart: apart, most: most, stuck: tripStuck}
 }
 
 // Do has the commands, made with redis.NewStringCmd and its like, sent in order.
-// When it returns nil they have their results, each its own error. Another error
-// is that of ctx: the commands may have been sent or not, and must not be looked at.
+// When it returns nil they have their results, each its own error. Another error is
+// ErrBatchFull, and nothing was sent, or that of ctx: the commands may have been sent or
+// not, will not be any more unless they are on their way, and must not be looked at.
 func (b *Batch) Do(ctx context.Context, commands ...redis.Cmder) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	done := make(chan struct{})
 	b.mu.Lock()
-	b.waiting = append(b.waiting, batched{commands, done})
+	if len(b.waiting) >= batchWaiting {
+		b.forget()
+	}
+	if len(b.waiting) >= batchWaiting {
+		b.mu.Unlock()
+		return ErrBatchFull
+	}
+	b.waiting = append(b.waiting, batched{ctx, commands, done})
 	if b.due() {
-		b.trips++
-		go b.run(b.take()) //nolint:gosec // serves all callers: it must outlive the one who started it
+		go b.run(b.begin()) //nolint:gosec // serves all callers: it must outlive the one who started it
 	}
 	b.mu.Unlock()
 	select {
@@ -64,6 +95,11 @@ func (b *Batch) Do(ctx context.Context, commands ...redis.Cmder) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// forget drops calls whose callers have given up. b.mu is held.
+func (b *Batch) forget() {
+	b.waiting = slices.DeleteFunc(b.waiting, func(c batched) bool { return c.ctx.Err() != nil })
 }
 
 // Client is what the Batch is over.
@@ -90,16 +126,39 @@ func (b *Batch) Script(ctx context.Context, s *redis.Script, keys []string, args
 // due reports whether a round trip is to begin now; when its time has not come yet, it
 // sees to that. b.mu is held.
 func (b *Batch) due() bool {
-	if len(b.waiting) == 0 || b.trips >= b.most {
-		return false
+	if len(b.waiting) == 0 || len(b.trips) >= mostTrips {
+		return false // the end of one looks again
 	}
-	wait := b.apart - time.Since(b.began)
-	if b.trips == 0 || wait <= 0 || len(b.waiting) >= batchCalls {
+	now, under := time.Now(), 0
+	first := now // when the first of those that don't hang began
+	for _, t := range b.trips {
+		if now.Sub(t.began) < b.stuck {
+			under++
+			if t.began.Before(first) {
+				first = t.began
+			}
+		}
+	}
+	var at time.Time
+	switch {
+	case under == 0:
+		return true
+	case under >= b.most:
+		at = first.Add(b.stuck)
+	case len(b.waiting) >= batchCalls:
+		return true
+	default:
+		at = b.began.Add(b.apart)
+	}
+	if !at.After(now) {
 		return true
 	}
-	if !b.timed {
-		b.timed = true
-		time.AfterFunc(wait, b.ring)
+	if b.rings.IsZero() || at.Before(b.rings) {
+		if b.timer != nil {
+			b.timer.Stop()
+		}
+		b.rings = at
+		b.timer = time.AfterFunc(at.Sub(now), b.ring)
 	}
 	return false
 }
@@ -107,50 +166,82 @@ func (b *Batch) due() bool {
 // ring begins the round trip whose time has come.
 func (b *Batch) ring() {
 	b.mu.Lock()
-	b.timed = false
+	b.rings = time.Time{}
 	if !b.due() {
 		b.mu.Unlock()
 		return
 	}
-	b.trips++
-	batch := b.take()
+	t := b.begin()
 	b.mu.Unlock()
-	b.run(batch)
+	b.run(t)
 }
 
-// take returns what goes with a round trip that begins now. b.mu is held.
-func (b *Batch) take() []batched {
-	n := min(len(b.waiting), batchCalls)
-	batch := slices.Clone(b.waiting[:n])
-	if b.waiting = slices.Delete(b.waiting, 0, n); len(b.waiting) == 0 {
+// begin returns a round trip with the first calls that somebody still waits for. b.mu is
+// held.
+func (b *Batch) begin() *trip {
+	t := &trip{began: time.Now()}
+	taken := 0
+	for _, c := range b.waiting {
+		if len(t.calls) == batchCalls {
+			break
+		}
+		if taken++; c.ctx.Err() == nil {
+			t.calls = append(t.calls, c)
+		}
+	}
+	if b.waiting = slices.Delete(b.waiting, 0, taken); len(b.waiting) == 0 {
 		b.waiting = nil
 	}
-	b.began = time.Now()
-	return batch
+	b.trips = append(b.trips, t)
+	b.began = t.began
+	return t
 }
 
 // run makes a round trip, and further ones for as long as some are due.
-func (b *Batch) run(batch []batched) {
+func (b *Batch) run(t *trip) {
 	for {
-		ctx := context.Background() // callers come and go; the client's time-outs hold
-		pipe := b.client.Pipeline()
-		for _, call := range batch {
-			for _, c := range call.commands {
-				_ = pipe.Process(ctx, c) // it is only queued
-			}
-		}
-		_, _ = pipe.Exec(ctx) // each command has its own error
-		for _, call := range batch {
-			close(call.done)
-		}
+		b.send(t.calls)
 		b.mu.Lock()
-		b.trips--
+		b.trips = slices.DeleteFunc(b.trips, func(other *trip) bool { return other == t })
 		if !b.due() {
 			b.mu.Unlock()
 			return
 		}
-		b.trips++
-		batch = b.take()
+		t = b.begin()
 		b.mu.Unlock()
+	}
+}
+
+// send carries calls out. It takes no longer than the most patient of them.
+func (b *Batch) send(calls []batched) {
+	if len(calls) == 0 {
+		return
+	}
+	ctx := context.Background() // callers come and go; the client's time-outs hold
+	var last time.Time
+	for _, call := range calls {
+		end, bounded := call.ctx.Deadline()
+		if !bounded {
+			last = time.Time{}
+			break
+		}
+		if end.After(last) {
+			last = end
+		}
+	}
+	if !last.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, last)
+		defer cancel()
+	}
+	pipe := b.client.Pipeline()
+	for _, call := range calls {
+		for _, c := range call.commands {
+			_ = pipe.Process(ctx, c) // it is only queued
+		}
+	}
+	_, _ = pipe.Exec(ctx) // each command has its own error
+	for _, call := range calls {
+		close(call.done)
 	}
 }

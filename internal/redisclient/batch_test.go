@@ -63,6 +63,7 @@ func TestBatch(t *testing.T) {
 		trips := trips{began: make(chan struct{}), end: make(chan struct{})}
 		own.AddHook(&trips)
 		paced := redisclient.NewPacedBatch(own, time.Hour, 2)
+		paced.Patient()
 		ping := func() {
 			if err := paced.Do(t.Context(), redis.NewStatusCmd(t.Context(), "ping")); err != nil {
 				t.Error(err)
@@ -80,6 +81,65 @@ func TestBatch(t *testing.T) {
 		if n := trips.Load(); n != 2 {
 			t.Errorf("%d round trips", n)
 		}
+	})
+	t.Run("what its caller has given up is not sent, and no more waits than may", func(t *testing.T) {
+		t.Parallel()
+		own := redis.NewClient(client.Options())
+		defer own.Close()
+		trips := trips{began: make(chan struct{}), end: make(chan struct{})}
+		own.AddHook(&trips)
+		held := redisclient.NewBatch(own)
+		held.Patient()
+		var first sync.WaitGroup
+		first.Go(func() { _ = held.Do(t.Context(), redis.NewStatusCmd(t.Context(), "ping")) })
+		<-trips.began
+		ctx, giveUp := context.WithCancel(t.Context())
+		const most = 64 * 128
+		ends := make(chan error, most+1)
+		for range most + 1 {
+			go func() { ends <- held.Do(ctx, redis.NewIntCmd(ctx, "incr", "batch:given up")) }()
+		}
+		if err := <-ends; !errors.Is(err, redisclient.ErrBatchFull) {
+			t.Errorf("one more than may wait: %v", err)
+		}
+		giveUp()
+		for range most {
+			if err := <-ends; !errors.Is(err, context.Canceled) {
+				t.Fatalf("who has given up: %v", err)
+			}
+		}
+		ask := func() int64 {
+			n := redis.NewIntCmd(t.Context(), "exists", "batch:given up")
+			if err := held.Do(t.Context(), n); err != nil {
+				t.Error(err)
+			}
+			return n.Val()
+		}
+		var waits sync.WaitGroup
+		waits.Go(func() { ask() }) // there is room again, and nothing before it is sent
+		close(trips.end)
+		waits.Wait()
+		first.Wait()
+		if n := ask(); n != 0 {
+			t.Error("what was given up was sent")
+		}
+	})
+	t.Run("a round trip that hangs holds up nobody", func(t *testing.T) {
+		t.Parallel()
+		own := redis.NewClient(client.Options())
+		defer own.Close()
+		trips := trips{began: make(chan struct{}), end: make(chan struct{})}
+		own.AddHook(&trips)
+		b := redisclient.NewBatch(own)
+		var first sync.WaitGroup
+		first.Go(func() { _ = b.Do(t.Context(), redis.NewStatusCmd(t.Context(), "ping")) })
+		<-trips.began
+		time := redis.NewTimeCmd(t.Context(), "time")
+		if err := b.Do(t.Context(), time); err != nil || time.Err() != nil {
+			t.Errorf("%v, %v", err, time)
+		}
+		close(trips.end)
+		first.Wait()
 	})
 	t.Run("a script that Redis doesn't know is carried out once", func(t *testing.T) {
 		t.Parallel()
