@@ -28,7 +28,7 @@ func freeLimit(name string) int {
 var noisyNeighbour = &row{
 	id: "F-26", fault: "a noisy neighbour",
 	setting:  setting{planN: "free", sticky: true},
-	injected: "tenant N (plan Free) offers 20×, then 100× its REST requests and connects a second, for a phase each: publishes of 1 and 31 KiB to groups with all its connections, messages that are too large, joins, connects; and calls by its clients as fast as they can; a third of its connections don't read. The abuser is a process of the lowest priority. Before, the same requests go to a process beside the edges that does nothing but refuse them, which tells what they do to this machine by themselves",
+	injected: "tenant N (plan Free) offers 20×, then 100× its REST requests and connects a second, for a phase each: publishes of 1 and 31 KiB to groups with all its connections, messages that are too large, joins, connects; and calls by its clients as fast as they can; a third of its connections don't read. The abuser is a process with a lower priority than the edges, A and B. Before, the same requests go to a process beside the edges that does nothing but refuse them, which tells what they do to this machine by themselves",
 	expected: "A and B lose nothing, are never disconnected, and keep their p99 below twice their own baseline of the same run (stretch: +10 % or 5 ms); N gets documented refusals alone",
 	run: func(t *trial) error {
 		t.load.scale.rate *= 2
@@ -155,7 +155,10 @@ func (t *trial) offeredBy(a *abuse, counts map[string]int) {
 		limit int
 	}{{"REST requests", perSecond("publish", "too large", "join"), a.Requests}, {"connects", perSecond("connect"), a.Connects}} {
 		want := 0.9 * a.Factor * float64(x.limit)
-		t.check(x.got >= want || a.Kinds != nil, fmt.Sprintf("%s offered at %g×", x.what, a.Factor), fmt.Sprintf("%.0f/s, %.0f× the limit of %d/s", x.got, x.got/float64(x.limit), x.limit), fmt.Sprintf("≥ %.0f/s", want))
+		t.bounds = append(t.bounds, bound{
+			What: fmt.Sprintf("%s offered at %g×", x.what, a.Factor), Measured: fmt.Sprintf("%.0f/s, %.0f× the limit of %d/s", x.got, x.got/float64(x.limit), x.limit),
+			Bound: fmt.Sprintf("≥ %.0f/s", want), Time: true, OK: x.got >= want || a.Kinds != nil, // a machine that has other things to do offers less
+		})
 	}
 	t.note(fmt.Sprintf("calls offered at %g×", a.Factor), fmt.Sprintf("%.0f/s by those that are not kept out", perSecond("call")))
 }

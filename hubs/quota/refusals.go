@@ -52,7 +52,8 @@ type refusals struct {
 	waiting int
 }
 
-// refusalsPhase keeps edges of one machine from letting go at the same moments.
+// refusalsPhase is each process's own, so that edges of one machine seldom let go at the
+// same moment.
 var refusalsPhase = rand.N(refusalsEvery)
 
 // Wait returns when a refusal may be answered, or when ctx ends.
