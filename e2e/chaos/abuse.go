@@ -20,9 +20,8 @@ import (
 )
 
 // abuse is what a tenant does that offers a multiple of what it may. It runs in a
-// process of its own with a lower priority than all else of the run, so that what is
-// measured is the service and not the machine that the abuser would bring along. Nor is
-// it the lowest there is: what else the machine does would keep it from offering enough.
+// process of its own with the lowest priority, so that what is measured is the
+// service and not the machine that the abuser would bring along.
 type abuse struct {
 	Edges  []string `json:"edges"` // addresses
 	Slug   string   `json:"slug"`
@@ -59,7 +58,7 @@ func (a *abuse) elsewhere(ctx context.Context) (map[string]int, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, "nice", "-n", "12", self, abuseFlag)
+	cmd := exec.CommandContext(ctx, "nice", "-n", "19", self, abuseFlag)
 	cmd.Stdin, cmd.Stderr = bytes.NewReader(input), os.Stderr
 	out, err := cmd.Output()
 	if err != nil {

@@ -28,7 +28,7 @@ func freeLimit(name string) int {
 var noisyNeighbour = &row{
 	id: "F-26", fault: "a noisy neighbour",
 	setting:  setting{planN: "free", sticky: true},
-	injected: "tenant N (plan Free) offers 20×, then 100× its REST requests and connects a second, for a phase each: publishes of 1 and 31 KiB to groups with all its connections, messages that are too large, joins, connects; and calls by its clients as fast as they can; a third of its connections don't read. The abuser is a process with a lower priority than the edges, A and B. Before, the same requests go to a process beside the edges that does nothing but refuse them, which tells what they do to this machine by themselves",
+	injected: "tenant N (plan Free) offers 20×, then 100× its REST requests and connects a second, for a phase each: publishes of 1 and 31 KiB to groups with all its connections, messages that are too large, joins, connects; and calls by its clients as fast as they can; a third of its connections don't read. The abuser is a process of the lowest priority. Before, the same requests go to a process beside the edges that does nothing but refuse them, which tells what they do to this machine by themselves",
 	expected: "A and B lose nothing, are never disconnected, and keep their p99 below twice their own baseline of the same run (stretch: +10 % or 5 ms); N gets documented refusals alone",
 	run: func(t *trial) error {
 		t.load.scale.rate *= 2
