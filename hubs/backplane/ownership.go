@@ -46,10 +46,6 @@ const (
 	// ownerPatience is how long Redis may take to say whose a connection is before
 	// the other edges are asked.
 	ownerPatience = 300 * time.Millisecond
-	// ownerAttempts is how often Redis and the other edges are asked while all that is
-	// wrong is that they don't answer in time: whoever is told that nobody knows gives
-	// the connection up.
-	ownerAttempts = 4
 	// awayFor is how long Redis isn't asked after it failed: a wave of clients
 	// must not wait for it one by one.
 	awayFor = time.Second
@@ -215,9 +211,15 @@ func (o *Ownership) Owner(ctx context.Context, scope, id string) (string, error)
 		o.withdraw(key, known)
 		return known, nil // which says itself whether it has ended
 	}
-	owner, err := o.lookUp(ctx, scope, key, id, away)
-	for attempt := 1; attempt < ownerAttempts && errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil; attempt++ {
-		owner, err = o.lookUp(ctx, scope, key, id, false)
+	owner, err := "", errAway
+	if !away {
+		owner, err = o.registered(ctx, key)
+	}
+	if errors.Is(err, errAway) {
+		tenant, _, _ := strings.Cut(scope, "/")
+		if owner, err = o.peers.owner(ctx, scope, tenant, id); err != nil {
+			return "", fmt.Errorf("look up owner: %w: %w", o.cfg.Gone, err)
+		}
 	}
 	if err != nil {
 		return "", err
@@ -234,21 +236,6 @@ func (o *Ownership) Owner(ctx context.Context, scope, id string) (string, error)
 	o.mu.Lock()
 	o.owners.put(key, owner)
 	o.mu.Unlock()
-	return owner, nil
-}
-
-// lookUp asks Redis, unless it is away, and then the other edges whose a connection is.
-func (o *Ownership) lookUp(ctx context.Context, scope, key, id string, away bool) (string, error) {
-	if !away {
-		if owner, err := o.registered(ctx, key); !errors.Is(err, errAway) {
-			return owner, err
-		}
-	}
-	tenant, _, _ := strings.Cut(scope, "/")
-	owner, err := o.peers.owner(ctx, scope, tenant, id)
-	if err != nil {
-		return "", fmt.Errorf("look up owner: %w: %w", o.cfg.Gone, err)
-	}
 	return owner, nil
 }
 

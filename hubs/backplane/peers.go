@@ -26,10 +26,13 @@ const OwnerPath = "/link/owner"
 
 // The bounds of asking other edges who owns a connection.
 const (
-	// peersPatience bounds one question to all of them.
-	peersPatience = 500 * time.Millisecond
-	// peersAtOnce is how many questions are under way at a time.
-	peersAtOnce = 64
+	// peersPatience bounds one question to all of them. Whoever is told that nobody
+	// knows gives its connection up, so edges that have too much to do are waited for;
+	// clients of one that hangs wait that long before they begin anew.
+	peersPatience = 1200 * time.Millisecond
+	// peersAtOnce is how many questions are under way at a time: enough that some
+	// hundred a second may wait for an edge that hangs.
+	peersAtOnce = 160
 	// peersRate is how often in a second other edges are asked for connections of one
 	// tenant, after the first peersBurst. Each is asked for once, so this many may
 	// begin to roam in a second.
@@ -45,12 +48,15 @@ const (
 var errPeers = errors.New("not every edge answered")
 
 // noteEdge writes this edge into the set of those that live, by Redis' clock, and
-// returns the set. KEYS: the set. ARGV: member, seconds after which one is gone.
+// returns "1" when it wasn't there, else "0", and the set. KEYS: the set. ARGV: member,
+// seconds after which one is gone.
 var noteEdge = redis.NewScript(`
 local now = tonumber(redis.call('TIME')[1])
-redis.call('ZADD', KEYS[1], now, ARGV[1])
+local added = redis.call('ZADD', KEYS[1], now, ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - tonumber(ARGV[2]))
-return redis.call('ZRANGE', KEYS[1], 0, -1)`)
+local answer = redis.call('ZRANGE', KEYS[1], 0, -1)
+table.insert(answer, 1, tostring(added))
+return answer`)
 
 // peers are the other edges, as Redis last knew them. They answer for it while it
 // is away.
@@ -79,7 +85,7 @@ func newPeers(cfg OwnershipConfig) *peers {
 func (p *peers) renew(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, attemptPatience)
 	defer cancel()
-	members, err := noteEdge.Eval(ctx, p.cfg.Redis, []string{redisclient.Edges}, p.member(), int(leaseLife.Seconds())).StringSlice()
+	answer, err := noteEdge.Eval(ctx, p.cfg.Redis, []string{redisclient.Edges}, p.member(), int(leaseLife.Seconds())).StringSlice()
 	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -87,10 +93,13 @@ func (p *peers) renew(ctx context.Context) error {
 		p.failed = now
 		return fmt.Errorf("renew set of edges: %w", err)
 	}
-	if p.known == nil {
+	switch {
+	case p.known == nil:
 		p.known = make(map[string]knownAddress)
+	case answer[0] == "1":
+		p.failed = now // it has lost this edge, and others may not have told it again
 	}
-	for _, m := range members {
+	for _, m := range answer[1:] {
 		if run, address, ok := strings.Cut(m, " "); ok && run != p.cfg.EdgeRun {
 			p.known[run] = knownAddress{address: address, at: now}
 		}

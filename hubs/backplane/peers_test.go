@@ -115,24 +115,18 @@ func TestOwnership_asks_other_edges_without_Redis(t *testing.T) {
 	}
 }
 
-// On a machine that has too much to do answers come late: that isn't the end of a
-// connection either.
-func TestOwnership_asks_again_when_answers_are_late(t *testing.T) {
-	p, url := newProxy(t, newRedis(t))
-	a, b := newEdge(t, newClient(t, url), "a"), newEdge(t, newClient(t, url), "b")
+// A Redis that has lost everything doesn't make an edge forget those that haven't told
+// it of themselves again.
+func TestOwnership_knows_other_edges_when_Redis_is_empty(t *testing.T) {
+	c := newClient(t, newRedis(t))
+	a, b := newEdge(t, c, "a"), newEdge(t, c, "b")
 	acquainted(t, a, b)
-	p.refuse.Store(true)
-	p.cut()
-	if _, err := a.Claim(t.Context(), scope, "c1"); !errors.Is(err, errUnsure) {
-		t.Fatalf("claim without Redis: %v", err)
+	if err := c.FlushAll(t.Context()).Err(); err != nil {
+		t.Fatal(err)
 	}
-	late := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		a.front.Store(nil) // the next one is answered
-		<-r.Context().Done()
-	})
-	a.front.Store(&late)
-	if name, err := b.Owner(t.Context(), scope, "c1"); name != "a" || err != nil {
-		t.Errorf("owner: %q, %v; want a", name, err)
+	eventually(t, "renewal", func() bool { return a.peers.renew(t.Context()) == nil })
+	if a.peers.address("b") == "" {
+		t.Error("the other edge is forgotten")
 	}
 }
 
