@@ -51,7 +51,8 @@ type Connection struct {
 	retiring   atomic.Int64 // clock() since when it waits to be closed by a drain; 0 = it doesn't
 	invoking   atomic.Int32 // invocations that run beside the reader, streams among them
 	// turn is the reader's while it has an invocation in its hands, so that a
-	// connection that retires is closed before it is begun or once it is answered.
+	// connection that retires is closed before it is begun or once it is answered. The
+	// reader holds it for as long as a handler takes: others may only try.
 	turn sync.Mutex
 
 	// slots has room for each invocation that may run beside the reader; it is

@@ -258,6 +258,9 @@ func (c *Connection) handle(m *protocol.Message, raw []byte) error {
 		defer c.turn.Unlock()
 		switch {
 		case c.isEnding():
+			if c.retiring.Load() != 0 {
+				c.server.meter.Refused(RefusedRetiring)
+			}
 			return nil // it has crossed the Close message, by which its caller learns of it
 		case m.InvocationID != "" && !c.takesCalls():
 			return c.refuseRetiring(m)

@@ -142,7 +142,7 @@ var limitCodes = []Code{
 // connectionCodes are counted when connections are refused or end.
 var connectionCodes = []Code{
 	{"handshake_failed", 0, "The handshake of a connection failed: too late, not valid, or a protocol that isn't served.", "Use a SignalR client, and a network that lets WebSockets through."},
-	{"connection_retires", 0, "A call came to an edge that is being replaced, more than 5 s after its client should have been asked to reconnect: the client always had calls under way. It was not carried out.", "Nothing: clients come back by themselves, on another edge. Repeat the call there."},
+	{"connection_retires", 0, "A call came to an edge that is being replaced, more than 5 s after its client should have been asked to reconnect: the client always had calls under way; or it crossed the end of the connection. It was not carried out.", "Nothing: clients come back by themselves, on another edge. Repeat the call there."},
 	{"no_handler", 0, "A client invoked a method of a hub that nobody handles.", "Connect an app server, set an upstream URL, or only send over REST."},
 	{"invocation_failed", 0, "A hub method failed without saying why to the client.", "See the log of the hub's server."},
 	{"connection_refused", 0, "A filter or OnConnected refused the connection.", "See what the hub's server checks."},

@@ -65,6 +65,7 @@ type pressure struct {
 	high    atomic.Bool // nothing new is taken
 	collect time.Time   // not before then
 	since   time.Time   // high is true, or queues were given up
+	futile  bool        // queues are not what fills it: giving them up helped little
 }
 
 // short reports whether the edge is short of memory.
@@ -100,7 +101,7 @@ func (p *pressure) look(now time.Time) {
 	}
 	switch {
 	case used >= p.part(shedPercent) && !p.high.Swap(true):
-		p.since = now
+		p.since, p.futile = now, false
 		p.log.Warn("memory is short, nothing new is taken", "used_bytes", used, "limit_bytes", p.limit)
 	case used < p.part(calmPercent) && p.high.Swap(false):
 		p.log.Info("memory is there again", "used_bytes", used, "limit_bytes", p.limit)
@@ -108,15 +109,15 @@ func (p *pressure) look(now time.Time) {
 	switch {
 	case used >= p.part(relievePercent):
 		p.cutOff(now, used, p.part(shedPercent))
-	case p.short() && now.Sub(p.since) >= shortPatience:
+	case p.short() && !p.futile && now.Sub(p.since) >= shortPatience:
 		p.cutOff(now, used, p.part(calmPercent))
 	}
 }
 
 // cutOff gives up queues until so much is in use.
 func (p *pressure) cutOff(now time.Time, used, until uint64) {
-	p.since = now
 	freed := p.relieve(used - until)
+	p.since, p.futile = now, freed < (used-until)/10
 	p.log.Warn("memory is short, clients that are far behind are cut off", "used_bytes", used, "limit_bytes", p.limit, "freed_bytes", freed)
 }
 

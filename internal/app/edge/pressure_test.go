@@ -67,6 +67,17 @@ func TestPressure_by_what_is_in_use(t *testing.T) {
 			t.Errorf("%s: short %v, freed %v, %d collections; want %v, %v, %d", step.what, p.short(), relieved, collections, step.short, want, step.collections)
 		}
 	}
+	// Where it isn't queues that fill the memory, nobody is cut off again and again.
+	stuck := 0
+	p.relieve = func(uint64) uint64 { stuck++; return 0 }
+	inUse = 860
+	for range 4 {
+		now = now.Add(time.Hour)
+		p.look(now)
+	}
+	if stuck != 1 {
+		t.Errorf("clients were cut off %d times in vain, want once", stuck)
+	}
 	inUse, collections = 950, 0
 	now = now.Add(time.Hour)
 	p.look(now)
