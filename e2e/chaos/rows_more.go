@@ -338,7 +338,7 @@ var clocksApart = &row{
 		}
 		t.resumes("deliveries flow with hubs ahead", ahead, 3*time.Second)
 		t.resumes("deliveries flow behind the entry from the future", future, 5*time.Second)
-		late := t.publishes("publishes behind it", "", future.Add(3*time.Second), t.over.Add(t.phase(1)))
+		late := t.publishes("publishes behind it", "", future.Add(5*time.Second), t.over.Add(t.phase(1)))
 		t.zero("of them, not accepted", len(took(late, failed)), "")
 		t.check(t.config.skewed != "", "clocks of the edges", off, "two are five minutes off")
 		t.usage()
