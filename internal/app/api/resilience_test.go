@@ -204,7 +204,7 @@ func TestLive_tells_those_who_watch_and_nobody_else(t *testing.T) {
 	})
 	for i, want := range []string{"usage", "activity"} {
 		e := plane.seen()[i]
-		if e.target != want || e.path != "/t/signalbox/api/v1/hubs/console/users/tenant:"+watched || e.argument["tenant_id"] != watched || !strings.HasPrefix(e.token, "Bearer ey") {
+		if e.target != want || e.path != "/t/signalbox/api/v1/hubs/console/groups/tenant:"+watched || e.argument["tenant_id"] != watched || !strings.HasPrefix(e.token, "Bearer ey") {
 			t.Errorf("event %d = %+v", i, e)
 		}
 	}
