@@ -169,7 +169,7 @@ func TestMembers_change_and_go(t *testing.T) {
 	want(t, dev.call("GET", "/v1/tenants/acme/keys", nil), http.StatusForbidden, "forbidden")
 	status(t, admin.call("PATCH", base+"/members/"+devID, role("developer")), http.StatusOK)
 	// No token makes anybody more than it is itself: owners are made in sessions alone,
-	// and admins by no token that has scopes.
+	// and by tokens that have scopes viewers alone.
 	w.exec("UPDATE users SET email_verified_at = now() WHERE id = $1", adaID)
 	ofOwner, ofService := ada.program(account, nil), ada.service(account, tenants.Admin, nil)
 	for name, row := range map[string]struct {
@@ -177,11 +177,13 @@ func TestMembers_change_and_go(t *testing.T) {
 		role string
 		code string
 	}{
-		"an owner's token, an owner":             {ofOwner, "owner", "session_required"},
-		"an owner's token with scopes, an owner": {ada.program(account, []tenants.Scope{tenants.WriteMembers}), "owner", "session_required"},
-		"an owner's token with scopes, an admin": {ada.program(account, []tenants.Scope{tenants.WriteMembers}), "admin", "session_required"},
-		"an owner's token without the scope":     {ada.program(account, []tenants.Scope{tenants.ReadMembers}), "viewer", "insufficient_scope"},
-		"a service token, an owner":              {ofService, "owner", "owners_only"},
+		"an owner's token, an owner":                {ofOwner, "owner", "session_required"},
+		"an owner's token with scopes, an owner":    {ada.program(account, []tenants.Scope{tenants.WriteMembers}), "owner", "session_required"},
+		"an owner's token with scopes, an admin":    {ada.program(account, []tenants.Scope{tenants.WriteMembers}), "admin", "session_required"},
+		"an owner's token with scopes, a developer": {ada.program(account, []tenants.Scope{tenants.WriteMembers}), "developer", "session_required"},
+		"an owner's token with scopes, billing":     {ada.program(account, []tenants.Scope{tenants.WriteMembers}), "billing", "session_required"},
+		"an owner's token without the scope":        {ada.program(account, []tenants.Scope{tenants.ReadMembers}), "viewer", "insufficient_scope"},
+		"a service token, an owner":                 {ofService, "owner", "owners_only"},
 	} {
 		want(t, row.by.call("PATCH", base+"/members/"+devID, role(row.role)), http.StatusForbidden, row.code)
 		if a := row.by.call("POST", base+"/invitations", map[string]any{"email": "more@example.com", "role": row.role}); a.status != http.StatusForbidden || a.at("code") != row.code {
@@ -222,6 +224,19 @@ func TestMembers_change_and_go(t *testing.T) {
 		t.Errorf("after one is gone, live figures are there for that one: %t, for others: %t", live(devID), live(adaID))
 	}
 	service := ofService.call("GET", "/v1/session", nil).at("user", "id")
+	system, err := w.service.SystemTenant(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A document that many removals have grown takes back everybody's instead: they ask anew.
+	w.exec(`INSERT INTO token_revocations (tenant_id, id, kind, value, issued_before, expires_at)
+		SELECT $1, 'id-' || n, 'user', 'member:a' || n || ':u', now(), now() + interval '1 hour' FROM generate_series(1, 499) n`, string(system.ID))
+	// A token that was never used was given nothing that could be taken back.
+	unused := status(t, ada.call("POST", base+"/api-tokens", map[string]any{"name": "unused", "role": "viewer"}), http.StatusCreated)
+	status(t, ada.call("DELETE", base+"/api-tokens/"+unused.at("api_token", "id"), nil), http.StatusNoContent)
+	if !live(adaID) {
+		t.Error("a service token that was never used takes back live figures")
+	}
 	ofAccount := ada.call("GET", base+"/api-tokens", nil).body["api_tokens"].([]any)
 	for _, each := range ofAccount {
 		if one := each.(map[string]any); one["kind"] == "service" {
@@ -230,6 +245,9 @@ func TestMembers_change_and_go(t *testing.T) {
 	}
 	if live(service) {
 		t.Error("a service token that is gone leaves its live figures")
+	}
+	if doc, err := w.service.Document(t.Context(), system.ID); err != nil || len(doc.Revocations) != 1 || live(adaID) {
+		t.Errorf("of 501 there are left: %v, %v", doc.Revocations, err)
 	}
 	want(t, token.call("GET", "/v1/tenants/acme", nil), http.StatusUnauthorized, "invalid_token")
 	want(t, dev.call("GET", "/v1/tenants/acme", nil), http.StatusNotFound, "not_found")

@@ -103,6 +103,7 @@ func (s *server) CreateLiveConnection(w http.ResponseWriter, r *http.Request, re
 }
 
 func (s *server) liveToken(r *http.Request, ref string) (accesstoken.Minted, error) {
+	at := s.now() // before the membership is looked at: a removal since then takes the token back
 	t, err := s.tenants.Tenant(r.Context(), callerOf(r), ref)
 	if err != nil {
 		return accesstoken.Minted{}, err
@@ -118,7 +119,7 @@ func (s *server) liveToken(r *http.Request, ref string) (accesstoken.Minted, err
 	minted, err := accesstoken.MintClient(key, s.tenants.Endpoints().Base(system), accesstoken.ClientOptions{
 		Hub: ConsoleHub, UserID: tenants.LiveUser(t.Account, callerOf(r).User), Groups: []string{tenants.LiveGroup(t.ID)},
 		Life: tenants.LiveTokenLife, CloseOnExpiry: true,
-	}, s.now())
+	}, at)
 	if err != nil {
 		return accesstoken.Minted{}, err
 	}

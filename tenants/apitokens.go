@@ -55,6 +55,10 @@ const (
 	maxTokenDays     = 366
 )
 
+// lastUseSlack is by how much an API token's last use may be after what is noted of it,
+// with what clocks differ by.
+const lastUseSlack = 3 * time.Minute
+
 // Authenticate returns the caller that an API token stands for; the caller's
 // RequestID and IP are left to fill in. The error is Unauthenticated for every
 // token that is not good.
@@ -213,8 +217,10 @@ func (s *Service) DeleteAccountToken(ctx context.Context, c Caller, account Acco
 			if err := tx.DropInvitationsBy(ctx, m.ID, t.User, Roles); err != nil {
 				return err
 			}
-			if err := s.endLive(ctx, tx, m.ID, t.User); err != nil {
-				return err
+			if s.now().Sub(t.LastUsed) < LiveTokenLife+lastUseSlack {
+				if err := s.endLive(ctx, tx, m.ID, t.User); err != nil {
+					return err
+				}
 			}
 		}
 		return tx.Audit(ctx, Audit{Caller: c, Account: m.ID, Action: "api_token.deleted", Subject: id, Before: t.audited()})

@@ -166,16 +166,16 @@ func anotherOwner(ctx context.Context, tx Store, a AccountID) error {
 
 // mayGive returns a fault unless the caller, a member, may give somebody the role, and
 // take it away. A token gives nobody more than it may do itself: owners make owners in
-// a session alone, and a token with scopes, which may do less than its role, makes no
-// admins.
+// a session alone, and a token with scopes, which may do less than its role, makes
+// viewers alone.
 func mayGive(c Caller, by Membership, role Role) error {
 	switch {
 	case role == Owner && !by.Role.Allows(ManageOwners):
 		return errOwnersOnly()
 	case c.Token != "" && role == Owner:
 		return fault.New(fault.Forbidden, "API tokens make, change and remove no owners: sign in to the console.").WithCode("session_required")
-	case c.Token != "" && role == Admin && len(c.Scopes) > 0:
-		return fault.New(fault.Forbidden, "API tokens with scopes make no admins: sign in to the console.").WithCode("session_required")
+	case c.Token != "" && role != Viewer && len(c.Scopes) > 0:
+		return fault.New(fault.Forbidden, "API tokens with scopes make viewers alone: sign in to the console, or use a token without scopes.").WithCode("session_required")
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/signalbox/signalbox/internal/fault"
@@ -66,6 +67,11 @@ func compareRevocations(a, b DocRevocation) int {
 	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Value, b.Value))
 }
 
+// everyUser takes the place of what follows a user's last colon in the value of a
+// revocation, or of all of it: all users are meant whose ids begin so. It is in no
+// user's id, and in nothing that tenants revoke.
+const everyUser = "\x1f"
+
 // Credential is what is known of an accepted token.
 type Credential struct {
 	TokenID  string    // jti; "" = none
@@ -77,19 +83,31 @@ type Credential struct {
 
 // Revoked tells by what the token was revoked, "" if it wasn't.
 func (d *Document) Revoked(c Credential) RevocationKind {
+	if len(d.Revocations) == 0 {
+		return ""
+	}
 	for _, by := range []struct {
 		kind  RevocationKind
 		value string
 	}{{RevokedToken, c.TokenID}, {RevokedUser, c.UserID}, {RevokedKey, c.KeyID}} {
-		if by.value == "" {
-			continue
-		}
-		i, found := slices.BinarySearchFunc(d.Revocations, DocRevocation{Kind: by.kind, Value: by.value}, compareRevocations)
-		if found && (by.kind != RevokedUser || c.IssuedAt.IsZero() || c.IssuedAt.Unix() <= d.Revocations[i].Before) {
+		if by.value != "" && d.revokes(c, by.kind, by.value) {
 			return by.kind
 		}
 	}
+	if c.UserID == "" {
+		return ""
+	}
+	begin := c.UserID[:strings.LastIndexByte(c.UserID, ':')+1]
+	if d.revokes(c, RevokedUser, begin+everyUser) || d.revokes(c, RevokedUser, everyUser) {
+		return RevokedUser
+	}
 	return ""
+}
+
+// revokes reports whether there is that revocation and it concerns the token.
+func (d *Document) revokes(c Credential, kind RevocationKind, value string) bool {
+	i, found := slices.BinarySearchFunc(d.Revocations, DocRevocation{Kind: kind, Value: value}, compareRevocations)
+	return found && (kind != RevokedUser || c.IssuedAt.IsZero() || c.IssuedAt.Unix() <= d.Revocations[i].Before)
 }
 
 // KeyRevoked reports whether an access key was taken back, with all that it signed.

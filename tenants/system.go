@@ -2,6 +2,8 @@ package tenants
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/signalbox/signalbox/internal/fault"
@@ -51,6 +53,16 @@ func LiveUser(a AccountID, u UserID) string { return "member:" + string(a) + ":"
 // LiveGroup is the group of the system tenant that hears of a tenant.
 func LiveGroup(t ID) string { return "tenant:" + string(t) }
 
+// The bounds of what endLive leaves in the system tenant's document, which every
+// removal of every account changes. Beyond them consoles that nobody meant to close ask
+// anew, of that account first.
+const (
+	maxLiveEnds        = 500 // in all
+	maxAccountLiveEnds = 10  // of one account
+	// liveSkew is by how much the clocks of processes may differ.
+	liveSkew = 5 * time.Second
+)
+
 // endLive takes back the tokens with which somebody sees figures of an account live;
 // their connections are closed.
 func (s *Service) endLive(ctx context.Context, tx Store, a AccountID, u UserID) error {
@@ -62,16 +74,51 @@ func (s *Service) endLive(ctx context.Context, tx Store, a AccountID, u UserID) 
 	if err != nil {
 		return err
 	}
-	if err := tx.Touch(ctx, t.ID); err != nil {
+	if err := tx.Touch(ctx, t.ID); err != nil { // and locked, so that what is counted holds
 		return err
 	}
 	now := s.now()
+	over := now.Add(LiveTokenLife + time.Minute)
 	if err := tx.DropRevocations(ctx, t.ID, now); err != nil {
 		return err
 	}
+	have, err := tx.Revocations(ctx, t.ID, now)
+	if err != nil {
+		return err
+	}
+	value, instead := liveEnd(have, a, u)
+	for _, r := range instead {
+		if err := tx.DeleteRevocation(ctx, t.ID, r.ID); err != nil {
+			return err
+		}
+	}
 	return tx.PutRevocation(ctx, t.ID, Revocation{
-		ID: newID(), Kind: RevokedUser, Value: LiveUser(a, u), IssuedBefore: now, ExpiresAt: now.Add(LiveTokenLife + time.Minute), CreatedAt: now,
+		ID: newID(), Kind: RevokedUser, Value: value, IssuedBefore: now.Add(liveSkew), ExpiresAt: over, CreatedAt: now,
 	})
+}
+
+// liveEnd returns which users are taken back to reach one, and what that makes
+// superfluous of the revocations that there are.
+func liveEnd(have []Revocation, a AccountID, u UserID) (value string, instead []Revocation) {
+	var users, ofAccount []Revocation
+	account := LiveUser(a, everyUser)
+	for _, r := range have {
+		if r.Kind != RevokedUser {
+			continue
+		}
+		users = append(users, r)
+		if strings.HasPrefix(r.Value, LiveUser(a, "")) {
+			ofAccount = append(ofAccount, r)
+		}
+	}
+	wide := slices.ContainsFunc(ofAccount, func(r Revocation) bool { return r.Value == account })
+	switch {
+	case len(users) >= maxLiveEnds:
+		return everyUser, users
+	case wide || len(ofAccount) >= maxAccountLiveEnds:
+		return account, ofAccount
+	}
+	return LiveUser(a, u), nil
 }
 
 // liveEnded has edges hear of endLive at once, when what it was part of has succeeded.
