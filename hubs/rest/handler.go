@@ -71,7 +71,7 @@ type Config struct {
 type Handler struct {
 	scope     func(*http.Request) (Scope, error)
 	positions []cipher.AEAD // the first one seals, all open
-	nonces    sync.Pool // of hash.Hash, keyed
+	nonces    sync.Pool     // of hash.Hash, keyed
 	waits     waits
 	log       *slog.Logger
 	routes    *chi.Mux

@@ -54,7 +54,9 @@ func TestFleetSecret_is_exchanged_while_clients_stay(t *testing.T) {
 		if err := json.Unmarshal([]byte(body), &n); err != nil {
 			t.Fatal(err)
 		}
-		at := func(edge int) string { return c.base(edge, "demo") + "/client/?hub=chat&id=" + url.QueryEscape(n.ConnectionToken) }
+		at := func(edge int) string {
+			return c.base(edge, "demo") + "/client/?hub=chat&id=" + url.QueryEscape(n.ConnectionToken)
+		}
 		eve := clientJWT(t, demo, 0, "chat", "eve")
 		if res, body := c.do(http.MethodGet, at(1-edge), eve, "", nil); res.StatusCode != http.StatusOK {
 			t.Errorf("edge %d answers a connection token of the other with %d %s", 1-edge, res.StatusCode, body)
