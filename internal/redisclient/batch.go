@@ -86,7 +86,7 @@ func (b *Batch) Do(ctx context.Context, commands ...redis.Cmder) error {
 	}
 	b.waiting = append(b.waiting, batched{ctx, commands, done})
 	if b.due() {
-		go b.run(b.begin()) //nolint:gosec // serves all callers: it must outlive the one who started it
+		go b.run(b.begin()) // serves all callers: it must outlive the one who started it
 	}
 	b.mu.Unlock()
 	select {
