@@ -68,7 +68,7 @@ func (e *edges) state(ctx context.Context, of adminapi.FleetEdge) *fleet.EdgeSta
 	if err != nil {
 		return nil
 	}
-	defer res.Body.Close() //nolint:errcheck // read only
+	defer res.Body.Close() //nolint:errcheck // the answer is in the status or was read
 	state := new(fleet.EdgeState)
 	if res.StatusCode != http.StatusOK || json.NewDecoder(io.LimitReader(res.Body, maxStateBytes)).Decode(state) != nil || state.Run != of.Run {
 		return nil
@@ -86,7 +86,7 @@ func (e *edges) Hold(ctx context.Context, of adminapi.FleetEdge, held bool) erro
 	if err != nil {
 		return fault.Wrap(fault.Unavailable, "The edge doesn't answer.", err).WithCode("edge_unreachable")
 	}
-	defer res.Body.Close() //nolint:errcheck // read only
+	defer res.Body.Close() //nolint:errcheck // the answer is in the status or was read
 	if res.StatusCode != http.StatusNoContent {
 		return fault.New(fault.Unavailable, fmt.Sprintf("The edge answered %d.", res.StatusCode)).WithCode("edge_unreachable")
 	}
