@@ -10,23 +10,24 @@ import (
 // maxRequestedHeaders bounds what a preflight may ask for, in bytes.
 const maxRequestedHeaders = 1024
 
-// checkOrigin applies Options.Origins to every kind of request, WebSocket
-// upgrades included, since browsers don't. When it reports false, the request
-// has been answered: refused, or a preflight.
-func (h *Handler) checkOrigin(w http.ResponseWriter, r *http.Request) bool {
+const (
+	headerAllowOrigin      = "Access-Control-Allow-Origin"
+	headerAllowCredentials = "Access-Control-Allow-Credentials"
+)
+
+// crossOrigin lets pages of every origin read the answer, which is a refusal until the
+// token has been judged, and answers preflights. Those carry no token, so all are
+// answered alike: which origins a hub allows would tell whether it is there. When it
+// reports false, the request has been answered.
+func crossOrigin(w http.ResponseWriter, r *http.Request) bool {
 	w.Header().Add("Vary", "Origin")
 	origin := r.Header.Get("Origin")
 	if origin == "" {
-		return true // not a browser, or its own page: the token decides
-	}
-	if !h.originAllowed(r, origin) {
-		h.opt.Refused(r, RefusedOrigin)
-		writeText(w, http.StatusForbidden, "This origin is not allowed.")
-		return false
+		return true // not a browser, or its own page
 	}
 	// Clients send credentials, so a wildcard would not do.
-	w.Header().Set("Access-Control-Allow-Origin", origin)
-	w.Header().Set("Access-Control-Allow-Credentials", "true")
+	w.Header().Set(headerAllowOrigin, origin)
+	w.Header().Set(headerAllowCredentials, "true")
 	if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" {
 		return true
 	}
@@ -40,12 +41,22 @@ func (h *Handler) checkOrigin(w http.ResponseWriter, r *http.Request) bool {
 	return false
 }
 
-func (h *Handler) originAllowed(r *http.Request, origin string) bool {
-	var allowed []string
-	if h.opt.Origins != nil {
-		allowed = h.opt.Origins(r)
+// checkOrigin applies Endpoint.Origins to every kind of request, WebSocket upgrades
+// included, since browsers don't. When it reports false, the request has been refused.
+func (h *Handler) checkOrigin(q *request) bool {
+	origin := q.r.Header.Get("Origin")
+	if q.relayed || origin == "" || q.ep.allowsOrigin(q.r, origin) {
+		return true
 	}
-	if len(allowed) == 0 || slices.ContainsFunc(allowed, func(a string) bool { return strings.EqualFold(a, origin) }) {
+	q.w.Header().Del(headerAllowOrigin)
+	q.w.Header().Del(headerAllowCredentials)
+	h.opt.Refused(q.r, RefusedOrigin)
+	writeText(q.w, http.StatusForbidden, "This origin is not allowed.")
+	return false
+}
+
+func (e *Endpoint) allowsOrigin(r *http.Request, origin string) bool {
+	if len(e.Origins) == 0 || slices.ContainsFunc(e.Origins, func(a string) bool { return strings.EqualFold(a, origin) }) {
 		return true
 	}
 	u, err := url.Parse(origin)

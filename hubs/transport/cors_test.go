@@ -12,7 +12,7 @@ import (
 func TestOrigins(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, func(s *setup) {
-		s.options.Origins = func(*http.Request) []string { return []string{"https://good.example"} }
+		s.endpoint.Origins = []string{"https://good.example"}
 	})
 	open := newSite(t, nil)
 	t.Run("N-19 a preflight is answered without a token", func(t *testing.T) {
@@ -38,8 +38,8 @@ func TestOrigins(t *testing.T) {
 			"https://evil.example", "null", "https://good.example.evil.com", "http://good.example", "https://good.example:8443", "https://good.example/", "https://a@good.example", "good.example", "*",
 			"https://xn--god-5ja.example", "https://go\u043ed.example", "https://goｏd.example", "https://good.example.", "https://good.example https://evil.example", "https://sub.good.example",
 		} {
-			for _, m := range []string{"GET", "POST", "DELETE", "OPTIONS"} {
-				a := s.do(m, "", "?id=x", "", header{"Origin": origin, "Access-Control-Request-Method": "POST"})
+			for _, m := range []string{"GET", "POST", "DELETE"} {
+				a := s.do(m, "", "?id=x", "", header{"Origin": origin})
 				if a.status != 403 || a.header.Get("Access-Control-Allow-Origin") != "" || a.header.Get("Access-Control-Allow-Credentials") != "" || !strings.Contains(a.header.Get("Vary"), "Origin") {
 					t.Errorf("%s from %s: answered %d %v", m, origin, a.status, a.header)
 				}
@@ -50,6 +50,20 @@ func TestOrigins(t *testing.T) {
 			s.do("POST", "/negotiate", "", "", header{"Origin": origin}).want(t, 403, "This origin is not allowed.")
 			if _, resp, err := s.dial("", header{"Origin": origin}); err == nil || resp.StatusCode != 403 {
 				t.Errorf("WebSocket from %s: %v, %v", origin, resp, err)
+			}
+		}
+	})
+	t.Run("SEC-49 without a good token every origin is answered alike", func(t *testing.T) {
+		for _, at := range []*site{s, open} {
+			for _, origin := range []string{"https://good.example", "https://evil.example", "null"} {
+				a := at.do("OPTIONS", "/negotiate", "", "", header{"Origin": origin, "Access-Control-Request-Method": "POST"})
+				if a.status != 204 || a.header.Get("Access-Control-Allow-Origin") != origin || a.header.Get("Access-Control-Allow-Credentials") != "true" {
+					t.Errorf("a preflight from %s: answered %d %v", origin, a.status, a.header)
+				}
+				a = at.do("POST", "/negotiate", "", "", header{"Origin": origin, "Authorization": "Bearer nobody"})
+				if a.status != 401 || a.header.Get("Access-Control-Allow-Origin") != origin {
+					t.Errorf("a bad token from %s: answered %d %v", origin, a.status, a.header)
+				}
 			}
 		}
 	})
@@ -88,8 +102,9 @@ func TestOrigins(t *testing.T) {
 func TestOrigins_of_TLS(t *testing.T) {
 	t.Parallel()
 	h, err := transport.NewHandler(transport.Options{
-		Resolve: func(*http.Request) (*transport.Endpoint, error) { return &transport.Endpoint{Scope: "chat"}, nil },
-		Origins: func(*http.Request) []string { return []string{"https://good.example"} },
+		Resolve: func(*http.Request) (*transport.Endpoint, error) {
+			return &transport.Endpoint{Scope: "chat", Origins: []string{"https://good.example"}}, nil
+		},
 	})
 	if err != nil {
 		t.Fatal(err)

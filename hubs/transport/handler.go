@@ -98,7 +98,7 @@ func (c *connection) served(q *request) bool {
 
 // ServeHTTP answers a client.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !h.checkOrigin(w, r) {
+	if !crossOrigin(w, r) {
 		return
 	}
 	h.serve(w, r, false)
@@ -127,6 +127,9 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, relayed bool) {
 		return
 	}
 	q := request{w: w, r: r, ep: ep, relayed: relayed, query: r.URL.Query()}
+	if !h.checkOrigin(&q) {
+		return
+	}
 	if negotiate {
 		h.negotiate(&q)
 		return

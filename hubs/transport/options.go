@@ -23,6 +23,10 @@ type Endpoint struct {
 	// connection token of one scope is unknown in every other. A multi-tenant
 	// service uses "tenantID/hub".
 	Scope string
+	// Origins are the browser origins whose pages may use the endpoint, exactly;
+	// empty = any. The URL's own origin always may. It is judged after Resolve, so
+	// that nobody without a token learns anything by it.
+	Origins []string
 	// Transports are the allowed transports; empty = all.
 	Transports []hubs.TransportKind
 	// RequireNegotiation refuses WebSockets without a connection token.
@@ -84,10 +88,6 @@ type Options struct {
 	// Resolve authenticates a request and finds its hub. An *Error is sent as
 	// it is; any other error is logged and answered with 500. Required.
 	Resolve func(*http.Request) (*Endpoint, error)
-	// Origins returns which browser origins may use the URL: exact origins, or
-	// none for any. It is asked before Resolve, also for preflights, which
-	// carry no token. The URL's own origin is always allowed. Nil: any.
-	Origins func(*http.Request) []string
 	// TokenKey seals connection tokens: 32 bytes, the same on every node that
 	// serves the scopes. Nil: random, for a single node.
 	TokenKey []byte

@@ -375,6 +375,7 @@ func TestSEC_49_tenants_are_not_found_out(t *testing.T) {
 		}
 	}
 	events := func(r *http.Request) { r.Header.Set("Accept", "text/event-stream") }
+	preflight := func(r *http.Request) { r.Header.Set("Access-Control-Request-Method", "POST") }
 	answer := func(method, at, token, body string, change func(*http.Request)) string {
 		res, got := c.do(method, at, token, body, change)
 		for _, name := range []string{"Date", "X-Request-Id", "X-Ms-Request-Id", "X-Ms-Client-Request-Id"} {
@@ -410,11 +411,14 @@ func TestSEC_49_tenants_are_not_found_out(t *testing.T) {
 		{"GET", "/api/hubs/chat/messages?after=x", "", nil},
 		{"HEAD", "/api/hubs/chat/connections/x?api-version=2022-11-01", "", nil},
 		{"DELETE", "/api/hubs/chat/users/u/groups?api-version=2022-11-01", "", nil},
+		{"OPTIONS", "/client/negotiate?hub=chat", "", preflight},
+		{"OPTIONS", "/client/?hub=chat&id=" + id, "", preflight},
+		{"OPTIONS", "/client/?hub=chat", "", nil},
 		{"GET", "/api/nowhere", "", nil},
 		{"GET", "/nowhere", "", nil},
 	} {
 		for name, token := range bad {
-			for _, origin := range []string{"", "https://app.example.com"} {
+			for _, origin := range []string{"", "https://app.example.com", "https://evil.example.com"} {
 				change := func(r *http.Request) {
 					if ask.change != nil {
 						ask.change(r)

@@ -81,19 +81,6 @@ type clients struct {
 	refused func(t tenants.ID, hub, code string)
 }
 
-// origins returns the browser origins that the hub's settings allow.
-func (c *clients) origins(r *http.Request) []string {
-	d := destinationOf(r)
-	if d.err != nil {
-		return nil
-	}
-	hub, err := hubOf(r)
-	if err != nil {
-		return nil
-	}
-	return d.tenant.Hubs[hub].AllowedOrigins
-}
-
 // resolve finds and authenticates what a client's request is for.
 func (c *clients) resolve(r *http.Request) (*transport.Endpoint, error) {
 	telemetry.SetRoute(r.Context(), "/client")
@@ -161,6 +148,7 @@ func (c *clients) resolve(r *http.Request) (*transport.Endpoint, error) {
 			UserID: p.UserID, Claims: userClaims(p), Credential: p.KeyID, Expires: p.CloseAt, Groups: p.Groups, Authentication: kept(p),
 		},
 		Scope:   string(t.ID) + "/" + hub,
+		Origins: t.Hubs[hub].AllowedOrigins,
 		Request: &pairing.Request{Claims: p.Claims, ForeignIssuer: p.IssuerID != "", Host: r.Host, Header: r.Header, RawQuery: r.URL.RawQuery},
 
 		StatefulReconnect: resumable(in),

@@ -260,7 +260,7 @@ func (e *Edge) handlers(f *fleet.Fleet) (public, internal http.Handler, err erro
 	tokens, positions := f.Keys(fleet.PurposeConnectionToken), f.Keys(fleet.PurposePosition)
 	c := &clients{auth: auth, hubs: e.hubs, limits: e.limits, refused: e.limits.refused}
 	if e.transports, err = transport.NewHandler(transport.Options{
-		Resolve: c.resolve, Origins: c.origins, TokenKey: tokens[0], FormerTokenKeys: tokens[1:], Ownership: e.ownership, Logger: e.log,
+		Resolve: c.resolve, TokenKey: tokens[0], FormerTokenKeys: tokens[1:], Ownership: e.ownership, Logger: e.log,
 		Refused: c.refusedRequest, Clock: e.ownership.Now,
 	}); err != nil {
 		return nil, nil, err
