@@ -126,7 +126,10 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, relayed bool) {
 		h.writeError(w, err)
 		return
 	}
-	q := request{w: w, r: r, ep: ep, relayed: relayed, query: r.URL.Query()}
+	q := request{w: w, r: r, ep: ep, relayed: relayed, query: ep.Query}
+	if q.query == nil {
+		q.query = r.URL.Query()
+	}
 	if !h.checkOrigin(&q) {
 		return
 	}

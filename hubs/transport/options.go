@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"slices"
 	"time"
 
@@ -52,6 +53,9 @@ type Endpoint struct {
 	Rewind *hubs.Rewind
 	// Request goes into hubs.ConnectionInfo.
 	Request any
+	// Query is the query of the request's URL where Resolve has parsed it; nil = it
+	// hasn't. It is not changed.
+	Query url.Values
 	// Admit, when set, is asked once for each new connection, after Ownership
 	// and before the transport begins; an *Error is the response. The returned
 	// function is called when the connection has ended.

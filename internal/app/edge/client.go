@@ -144,24 +144,11 @@ func (c *clients) resolve(r *http.Request) (*transport.Endpoint, error) {
 		return nil, c.refusal(r, t, hub, err)
 	}
 	ep := &transport.Endpoint{
-		Principal: hubs.Principal{
-			UserID: p.UserID, Claims: userClaims(p), Credential: p.KeyID, Expires: p.CloseAt, Groups: p.Groups, Authentication: kept(p),
-		},
-		Scope:   string(t.ID) + "/" + hub,
-		Origins: t.Hubs[hub].AllowedOrigins,
-		Request: &pairing.Request{Claims: p.Claims, ForeignIssuer: p.IssuerID != "", Host: r.Host, Header: r.Header, RawQuery: r.URL.RawQuery},
-
+		Principal:         hubs.Principal{UserID: p.UserID},
+		Scope:             string(t.ID) + "/" + hub,
+		Origins:           t.Hubs[hub].AllowedOrigins,
+		Query:             queryOf(r),
 		StatefulReconnect: resumable(in),
-		Admit: func(ctx context.Context, id string) (func(), error) {
-			if err := errors.Join(c.hubs.admits(), c.hubs.budgets.connecting(c.hubs.current(t))); err != nil {
-				return nil, c.refusal(r, t, hub, err)
-			}
-			t := c.hubs.current(t)
-			in := t.LimitsAt(time.Now())
-			release, oldest, err := c.limits.admit(ctx, t, in, newcomer{hub: hub, id: id, user: p.UserID, r: r})
-			c.closeOldest(t, oldest, in)
-			return release, c.refusal(r, t, hub, err)
-		},
 	}
 	if ep.Rewind, err = c.rewind(t, hub, p, r); err != nil {
 		return nil, err
@@ -180,6 +167,20 @@ func (c *clients) resolve(r *http.Request) (*transport.Endpoint, error) {
 		return nil, c.refusal(r, t, hub, err)
 	}
 	ep.Server = served.server
+	ep.Principal = hubs.Principal{
+		UserID: p.UserID, Claims: userClaims(p), Credential: p.KeyID, Expires: p.CloseAt, Groups: p.Groups, Authentication: kept(p),
+	}
+	ep.Request = &pairing.Request{Claims: p.Claims, ForeignIssuer: p.IssuerID != "", Host: r.Host, Header: r.Header, RawQuery: r.URL.RawQuery}
+	ep.Admit = func(ctx context.Context, id string) (func(), error) {
+		if err := errors.Join(c.hubs.admits(), c.hubs.budgets.connecting(c.hubs.current(t))); err != nil {
+			return nil, c.refusal(r, t, hub, err)
+		}
+		t := c.hubs.current(t)
+		in := t.LimitsAt(time.Now())
+		release, oldest, err := c.limits.admit(ctx, t, in, newcomer{hub: hub, id: id, user: p.UserID, r: r})
+		c.closeOldest(t, oldest, in)
+		return release, c.refusal(r, t, hub, err)
+	}
 	ep.Renewed = func(k *hubs.Connection) { served.keeper.polled(k, p) }
 	if lapsed {
 		ep.Lapsed = func(id string) error {

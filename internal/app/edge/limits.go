@@ -123,7 +123,7 @@ func (l *limits) addressOf(r *http.Request) (netip.Addr, bool) {
 
 // begins reports whether a client's request is the first of a connection: it
 // negotiates, or skips that.
-func begins(r *http.Request) bool { return negotiation(r) || !r.URL.Query().Has("id") }
+func begins(r *http.Request) bool { return negotiation(r) || !queryOf(r).Has("id") }
 
 // arrive judges the first request of a connection by its address, before its token is
 // looked at.
