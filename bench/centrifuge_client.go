@@ -48,7 +48,9 @@ func (s *centrifugeService) Open(ctx context.Context) (*loadgen.Client, error) {
 		group = n / s.group
 	}
 	base := s.urls[0]
-	ws, res, err := websocket.Dial(ctx, strings.Replace(base, "http", "ws", 1)+"/connection", nil)
+	var straight loadgen.Straight // as for ours
+	defer straight.Close()
+	ws, res, err := websocket.Dial(ctx, base+"/connection", &websocket.DialOptions{HTTPClient: &http.Client{Transport: &straight}})
 	if err != nil {
 		if res != nil && res.Body != nil {
 			_ = res.Body.Close()

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/signalbox/signalbox/hubs/client"
 	"github.com/signalbox/signalbox/hubs/protocol"
@@ -58,7 +59,13 @@ func (d *dialer) handshake() []byte {
 }
 
 func (d *dialer) webSocket(ctx context.Context, address string) (*Client, error) {
-	k, err := client.Dial(ctx, client.Config{URL: address, Token: d.token, Protocol: d.proto, Direct: !d.config.Negotiate, HTTP: d.http})
+	config := client.Config{URL: address, Token: d.token, Protocol: d.proto, Direct: !d.config.Negotiate, HTTP: d.http}
+	if strings.HasPrefix(address, "http://") {
+		var straight Straight
+		defer straight.Close()
+		config.HTTP = &http.Client{Transport: &straight}
+	}
+	k, err := client.Dial(ctx, config)
 	if err != nil {
 		return nil, err
 	}
