@@ -96,10 +96,28 @@ func TestReset_of_an_unconfirmed_address_ends_service_tokens(t *testing.T) {
 	planted := planter.service(acme.at("account", "id"), tenants.Admin, nil)
 	shared := planter.service(team.at("account", "id"), tenants.Viewer, nil)
 	status(t, planted.call("GET", "/v1/tenants/acme/keys", nil), http.StatusOK)
+	for _, watching := range []*client{planted, planter} {
+		status(t, watching.call("POST", "/v1/tenants/acme/live", nil), http.StatusOK)
+	}
+	service, given := planted.call("GET", "/v1/session", nil).at("user", "id"), time.Now().Add(-time.Second)
 	status(t, w.browser().call("POST", "/v1/password-reset", map[string]any{"email": "ada@example.com"}), http.StatusAccepted)
 	_, token := w.mailTo("ada@example.com")
 	status(t, w.browser().call("POST", "/v1/password-reset/completion", map[string]any{"token": token, "password": "another password"}), http.StatusNoContent)
 	want(t, planted.call("GET", "/v1/tenants/acme/keys", nil), http.StatusUnauthorized, "invalid_token")
+	system, err := w.service.SystemTenant(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := w.service.Document(t.Context(), system.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, u := range []string{service, acme.at("user", "id")} {
+		live := tenants.LiveUser(tenants.AccountID(acme.at("account", "id")), tenants.UserID(u))
+		if doc.Revoked(tenants.Credential{UserID: live, IssuedAt: given}) == "" {
+			t.Errorf("%s keeps its live figures", live)
+		}
+	}
 	status(t, shared.call("GET", "/v1/tenants/team", nil), http.StatusOK)
 }
 

@@ -116,9 +116,13 @@ func (s *server) liveToken(r *http.Request, ref string) (accesstoken.Minted, err
 	if err != nil {
 		return accesstoken.Minted{}, err
 	}
+	life := tenants.LiveTokenLife
+	if expires := callerOf(r).TokenExpires; !expires.IsZero() {
+		life = min(life, max(time.Second, expires.Sub(at))) // 0 would be an hour
+	}
 	minted, err := accesstoken.MintClient(key, s.tenants.Endpoints().Base(system), accesstoken.ClientOptions{
 		Hub: ConsoleHub, UserID: tenants.LiveUser(t.Account, callerOf(r).User), Groups: []string{tenants.LiveGroup(t.ID)},
-		Life: tenants.LiveTokenLife, CloseOnExpiry: true,
+		Life: life, CloseOnExpiry: true,
 	}, at)
 	if err != nil {
 		return accesstoken.Minted{}, err

@@ -2,6 +2,7 @@ package tenants
 
 import (
 	"slices"
+	"time"
 
 	"github.com/signalbox/signalbox/internal/fault"
 )
@@ -129,6 +130,8 @@ type Caller struct {
 	Token TokenKind
 	// Scopes bound what an API token is for; empty = all that its role allows.
 	Scopes []Scope
+	// TokenExpires is when the API token does; zero = never.
+	TokenExpires time.Time
 	// Session is the id of the session; "" = an API token, or nobody.
 	Session string
 	// Operator is who of the service asks; nil = nobody of them.

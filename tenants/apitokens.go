@@ -73,7 +73,7 @@ func (s *Service) Authenticate(ctx context.Context, token Secret) (Caller, error
 	if err != nil {
 		return Caller{}, err
 	}
-	return Caller{User: t.User, Account: t.Account, TokenID: t.ID, Token: t.Kind, Scopes: t.Scopes}, nil
+	return Caller{User: t.User, Account: t.Account, TokenID: t.ID, Token: t.Kind, Scopes: t.Scopes, TokenExpires: t.Expires}, nil
 }
 
 func errAPIToken() error {
@@ -185,13 +185,25 @@ func (s *Service) APITokens(ctx context.Context, c Caller) ([]APIToken, error) {
 
 // DeleteAPIToken revokes one of the caller's tokens at once.
 func (s *Service) DeleteAPIToken(ctx context.Context, c Caller, id string) error {
-	return s.store.InTx(ctx, func(tx Store) error {
+	return s.liveEnded(ctx, s.store.InTx(ctx, func(tx Store) error {
 		t, err := tx.DeleteAPIToken(ctx, c.User, c.Account, id)
 		if err != nil {
 			return err
 		}
+		if err := s.endTokenLive(ctx, tx, t); err != nil {
+			return err
+		}
 		return tx.Audit(ctx, Audit{Caller: c, Account: t.Account, Action: "api_token.deleted", Subject: id, Before: t.audited()})
-	})
+	}))
+}
+
+// endTokenLive takes back what a token that is gone may have been given to see figures
+// live. Those who see them as the same user by other means ask anew.
+func (s *Service) endTokenLive(ctx context.Context, tx Store, t APIToken) error {
+	if s.now().Sub(t.LastUsed) >= LiveTokenLife+lastUseSlack {
+		return nil
+	}
+	return s.endLive(ctx, tx, t.Account, t.User)
 }
 
 // AccountTokens lists everybody's tokens in an account, newest first.
@@ -217,11 +229,9 @@ func (s *Service) DeleteAccountToken(ctx context.Context, c Caller, account Acco
 			if err := tx.DropInvitationsBy(ctx, m.ID, t.User, Roles); err != nil {
 				return err
 			}
-			if s.now().Sub(t.LastUsed) < LiveTokenLife+lastUseSlack {
-				if err := s.endLive(ctx, tx, m.ID, t.User); err != nil {
-					return err
-				}
-			}
+		}
+		if err := s.endTokenLive(ctx, tx, t); err != nil {
+			return err
 		}
 		return tx.Audit(ctx, Audit{Caller: c, Account: m.ID, Action: "api_token.deleted", Subject: id, Before: t.audited()})
 	}))

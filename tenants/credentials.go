@@ -69,7 +69,7 @@ func (s *Service) ResetPassword(ctx context.Context, c Caller, token, password S
 	if err != nil {
 		return err
 	}
-	return s.store.InTx(ctx, func(tx Store) error {
+	return s.liveEnded(ctx, s.store.InTx(ctx, func(tx Store) error {
 		u, err := tx.TakeReset(ctx, tokenHash(token.Reveal()), s.now())
 		if err != nil {
 			return errLink(err)
@@ -81,7 +81,17 @@ func (s *Service) ResetPassword(ctx context.Context, c Caller, token, password S
 		}
 		if !user.EmailVerified {
 			// Whoever signed up may be somebody else than who reads the mail, and keeps no
-			// way in.
+			// way in. Of accounts that nobody else is in, the service tokens go, too: all that
+			// see an account's figures live ask anew.
+			of, err := tx.Memberships(ctx, u)
+			if err != nil {
+				return err
+			}
+			for _, m := range of {
+				if err := s.endLive(ctx, tx, m.ID, everyUser); err != nil {
+					return err
+				}
+			}
 			if err := tx.DropCredentials(ctx, u); err != nil {
 				return err
 			}
@@ -95,7 +105,7 @@ func (s *Service) ResetPassword(ctx context.Context, c Caller, token, password S
 		}
 		_, err = s.setPassword(ctx, tx, c, hash, "", "password.reset")
 		return err
-	})
+	}))
 }
 
 // ChangePassword sets another password and ends all other sessions of the caller, whom

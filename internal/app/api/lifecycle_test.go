@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -207,6 +208,53 @@ func TestSEC_18_a_suspended_tenant_is_not_served(t *testing.T) {
 				return fmt.Sprintf("edge %d answers %d %s", e, status, body)
 			}
 			return ""
+		})
+	}
+}
+
+// What shows a tenant's figures live is closed when the API token is gone that was
+// given it.
+func TestLive_figures_end_with_the_API_token(t *testing.T) {
+	t.Parallel()
+	f := startPlane(t, 1, func(*Config) {})
+	account := at(f.want(http.StatusOK, "GET", "/v1/tenants/acme", nil), "account_id")
+	tokens := "/v1/accounts/" + account + "/api-tokens"
+	for name, row := range map[string]struct {
+		at string
+		in map[string]any
+	}{
+		"a personal one":  {"/v1/api-tokens", map[string]any{"name": "watch"}},
+		"a service token": {tokens, map[string]any{"name": "watch", "role": "viewer"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			own := *f
+			own.t = t
+			made := own.want(http.StatusCreated, "POST", row.at, row.in)
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, f.api.url+"/v1/tenants/acme/live", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Authorization", "Bearer "+at(made, "secret"))
+			res, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			var live struct{ Token string }
+			if err := json.NewDecoder(res.Body).Decode(&live); err != nil || live.Token == "" {
+				t.Fatalf("live figures answered %d, %v", res.StatusCode, err)
+			}
+			eventually(t, func() string {
+				if status, body := own.negotiateAt(0, "/t/"+tenants.SystemSlug+"/client/negotiate?hub=console", live.Token, "", ""); status != http.StatusOK {
+					return fmt.Sprintf("the console's hub answers %d %s", status, body)
+				}
+				return ""
+			})
+			k := own.connectTo(0, tenants.SystemSlug, "console", live.Token)
+			own.want(http.StatusNoContent, "DELETE", row.at+"/"+at(made, "api_token", "id"), nil)
+			if reason := k.closed(); !strings.Contains(reason, "revoked") {
+				t.Errorf("closed with %q", reason)
+			}
 		})
 	}
 }

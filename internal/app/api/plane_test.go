@@ -173,6 +173,11 @@ func (f *plane) negotiate(e int, token, host, origin string) (int, string) {
 	if host == "" {
 		path = "/t/acme" + path
 	}
+	return f.negotiateAt(e, path, token, host, origin)
+}
+
+func (f *plane) negotiateAt(e int, path, token, host, origin string) (int, string) {
+	f.t.Helper()
 	req, err := http.NewRequestWithContext(f.t.Context(), http.MethodPost, "http://"+f.edges[e].Addr()+path, nil)
 	if err != nil {
 		f.t.Fatal(err)
@@ -231,12 +236,18 @@ type hubFrame struct {
 // connect connects to hub chat on an edge.
 func (f *plane) connect(e int, token string) *client {
 	f.t.Helper()
-	status, body := f.negotiate(e, token, "", "")
+	return f.connectTo(e, "acme", "chat", token)
+}
+
+// connectTo connects to a hub of a tenant.
+func (f *plane) connectTo(e int, tenant, hub, token string) *client {
+	f.t.Helper()
+	status, body := f.negotiateAt(e, "/t/"+tenant+"/client/negotiate?negotiateVersion=1&hub="+hub, token, "", "")
 	var n struct{ ConnectionToken string }
 	if err := json.Unmarshal([]byte(body), &n); err != nil || status != http.StatusOK {
 		f.t.Fatalf("negotiate: %d %s", status, body)
 	}
-	ws, res, err := websocket.Dial(f.t.Context(), "http://"+f.edges[e].Addr()+"/t/acme/client/?hub=chat&id="+url.QueryEscape(n.ConnectionToken),
+	ws, res, err := websocket.Dial(f.t.Context(), "http://"+f.edges[e].Addr()+"/t/"+tenant+"/client/?hub="+hub+"&id="+url.QueryEscape(n.ConnectionToken),
 		&websocket.DialOptions{HTTPHeader: http.Header{"Authorization": {"Bearer " + token}}})
 	if err != nil {
 		f.t.Fatal(err)
