@@ -109,7 +109,8 @@ func New(c Config) (http.Handler, error) {
 		return nil, err
 	}
 	s.sessions.ErrorFunc = s.problem
-	pages, err := s.console(c.Console)
+	policy := contentSecurityPolicy(c.Tenants.Endpoints(), c.Dev)
+	pages, err := s.console(c.Console, policy)
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +130,7 @@ func New(c Config) (http.Handler, error) {
 		}
 	})
 	return chi.Chain(
-		httpserver.KeepRequestID, httpserver.Recover(c.Logger), httpserver.SecurityHeaders(contentSecurityPolicy(c.Tenants.Endpoints(), c.Dev), !c.Dev),
+		httpserver.KeepRequestID, httpserver.Recover(c.Logger), httpserver.SecurityHeaders(policy, !c.Dev),
 	).Handler(whole), nil
 }
 

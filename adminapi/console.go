@@ -2,6 +2,7 @@ package adminapi
 
 import (
 	"bytes"
+	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
 	"io/fs"
@@ -25,9 +26,20 @@ const entryPage = "index.html"
 
 const gzipLevel = 5
 
-// contentSecurityPolicy allows the console its own scripts and connections to
-// the data plane. Inline styles are allowed, because the component kit writes
-// its variables that way; scripts never are.
+// nonceMark is where the entry page wants the nonce of its styles.
+const nonceMark = "__STYLE_NONCE__"
+
+// styleSource is what policies say of styles; withNonce adds to it.
+const styleSource = "style-src 'self'"
+
+// withNonce is a policy that allows the styles, too, that the page's own scripts write
+// as the component kit does: with the nonce.
+func withNonce(policy, nonce string) string {
+	return strings.Replace(policy, styleSource, styleSource+" 'nonce-"+nonce+"'", 1)
+}
+
+// contentSecurityPolicy allows the console its own scripts and styles, none of them
+// inline, and connections to the data plane.
 func contentSecurityPolicy(e tenants.Endpoints, dev bool) string {
 	connect := []string{"'self'"}
 	if u, err := url.Parse(e.Service()); err == nil {
@@ -41,7 +53,7 @@ func contentSecurityPolicy(e tenants.Endpoints, dev bool) string {
 		}
 	}
 	directives := []string{
-		"default-src 'none'", "script-src 'self'", "style-src 'self' 'unsafe-inline'", "img-src 'self'", "font-src 'self'",
+		"default-src 'none'", "script-src 'self'", styleSource, "img-src 'self'", "font-src 'self'",
 		"connect-src " + strings.Join(connect, " "), "manifest-src 'self'",
 		"base-uri 'none'", "form-action 'self'", "frame-ancestors 'none'",
 	}
@@ -79,16 +91,17 @@ func readConsole(files fs.FS) (map[string]consoleFile, error) {
 
 // console serves the built console: files by name, hashed ones for ever, and the
 // entry page for every address that looks like no file, because the console
-// routes by itself.
-func (s *server) console(files fs.FS) (http.Handler, error) {
+// routes by itself. Each entry page has a nonce of its own, which is added to policy.
+func (s *server) console(files fs.FS, policy string) (http.Handler, error) {
 	if files == nil {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			s.problem(w, r, fault.New(fault.NotFound, "The console is not part of this build. The API is described at "+referencePath+"."))
-		}), nil
+		return s.noConsole("The console is not part of this build."), nil
 	}
 	all, err := readConsole(files)
 	if err != nil {
 		return nil, err
+	}
+	if bytes.Count(all[entryPage].content, []byte(nonceMark)) != 1 {
+		return s.noConsole("The console in this build is an older one, whose page has no place for a nonce: build it again with make web."), nil
 	}
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -106,6 +119,14 @@ func (s *server) console(files fs.FS) (http.Handler, error) {
 			s.problem(w, r, fault.New(fault.NotFound, "There is nothing at this address."))
 			return
 		}
+		if name == entryPage {
+			nonce := rand.Text()
+			w.Header().Set("Content-Security-Policy", withNonce(policy, nonce))
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			w.Header().Set("Cache-Control", "no-store")
+			_, _ = w.Write(bytes.Replace(file.content, []byte(nonceMark), []byte(nonce), 1)) // who is gone needs no page
+			return
+		}
 		w.Header().Set("ETag", file.etag)
 		if strings.HasPrefix(name, hashedAssets) {
 			w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
@@ -115,4 +136,11 @@ func (s *server) console(files fs.FS) (http.Handler, error) {
 		http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(file.content))
 	})
 	return middleware.Compress(gzipLevel)(handler), nil
+}
+
+// noConsole answers at the console's addresses where there is none to serve.
+func (s *server) noConsole(why string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.problem(w, r, fault.New(fault.NotFound, why+" The API is described at "+referencePath+"."))
+	})
 }

@@ -85,7 +85,7 @@ func NewOperators(c OperatorsConfig) (http.Handler, error) {
 	if err := s.serves(spec, tenants.OperatorOperations); err != nil {
 		return nil, err
 	}
-	pages, err := s.console(c.Console)
+	pages, err := s.console(c.Console, operatorContentSecurityPolicy)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +109,7 @@ func NewOperators(c OperatorsConfig) (http.Handler, error) {
 }
 
 // operatorContentSecurityPolicy is contentSecurityPolicy without the data plane.
-const operatorContentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self'; font-src 'self'; " +
+const operatorContentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; " +
 	"connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
 // identifyOperator finds out which operator asks, by token or else by session. That

@@ -87,7 +87,7 @@ func TestCookie_and_headers_in_production(t *testing.T) {
 		}
 	}
 	csp := a.header.Get("Content-Security-Policy")
-	for _, directive := range []string{"default-src 'none'", "script-src 'self';", "img-src 'self';", "base-uri 'none'", "form-action 'self'", "frame-ancestors 'none'", "http://127.0.0.1:8888 ws://127.0.0.1:8888"} {
+	for _, directive := range []string{"default-src 'none'", "script-src 'self';", "style-src 'self';", "img-src 'self';", "base-uri 'none'", "form-action 'self'", "frame-ancestors 'none'", "http://127.0.0.1:8888 ws://127.0.0.1:8888"} {
 		if !strings.Contains(csp, directive) {
 			t.Errorf("policy %q lacks %s", csp, directive)
 		}

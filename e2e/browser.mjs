@@ -45,6 +45,13 @@ export async function open(t, browser, url, options = {}) {
   const faults = [];
   page.on("console", (message) => message.type() === "error" && faults.push(message.text()));
   page.on("pageerror", (error) => faults.push(String(error)));
+  // Whatever the page's policy stops is a fault, too, whether the browser says so or not.
+  await context.exposeBinding("reportViolation", (_, text) => faults.push(text));
+  await context.addInitScript(() => {
+    document.addEventListener("securitypolicyviolation", ({ effectiveDirective, blockedURI, sample, sourceFile, lineNumber }) => {
+      void window.reportViolation(`${effectiveDirective} stops ${blockedURI} ${sample}, of ${sourceFile}:${lineNumber}`);
+    });
+  });
   page.faults = faults;
   await page.goto(url);
   return page;

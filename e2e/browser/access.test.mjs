@@ -2,13 +2,15 @@
 // factor, reset, in real browsers, with the mails of the mailbox.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
+import { createServer } from "node:http";
 import { test } from "node:test";
 
 import { call, signUp, totp } from "../account.mjs";
 import { assertAccessible, assertQuiet, launch, open, picture } from "../browser.mjs";
+import { clientToken, connect, eventually } from "../service.mjs";
 import { stack } from "../stack.mjs";
 
-const { console_url: url } = await stack();
+const { console_url: url, edge_urls: [edge] } = await stack();
 
 /** The link of the newest mail to an address whose subject has a word. */
 async function mailLink(to, word) {
@@ -162,24 +164,66 @@ test("sign in with an OpenID provider, and be told when it can't be", async (t) 
   assertQuiet(page, /401|404/); // the provider's page has no icon
 });
 
-test("SEC-40: markup in names is shown as text", async (t) => {
+test("SEC-40: markup in names, upstreams' answers and events is shown as text", async (t) => {
   const owner = await signUp(url);
   const evil = `<img src=x onerror="window.pwned=1"><svg onload="window.pwned=1">`;
   const account = owner.signUp.account.id;
-  await call(url, owner.session, "PATCH", `/v1/tenants/${owner.tenant.slug}`, { name: evil });
+  const tenant = `/v1/tenants/${owner.tenant.slug}`;
+  await call(url, owner.session, "PATCH", tenant, { name: evil });
   await call(url, owner.session, "PATCH", `/v1/accounts/${account}`, { name: evil });
   await call(url, owner.session, "POST", "/v1/api-tokens", { name: evil }, 201);
+
+  // A hub can't have such a name; its upstream can answer so.
+  await call(url, owner.session, "PUT", `${tenant}/hubs/${encodeURIComponent(evil)}`, {}, 400);
+  const upstream = createServer((request, response) => {
+    request.resume().once("end", () => {
+      if (request.method === "OPTIONS") return response.writeHead(200, { "webhook-allowed-origin": "*" }).end();
+      return response.writeHead(400, { "content-type": `text/html; x="${evil.replaceAll('"', "'")}"` }).end(evil);
+    });
+  });
+  await new Promise((done) => upstream.listen(0, "127.0.0.1", done));
+  t.after(() => upstream.close());
+  const rules = [{ url: `http://127.0.0.1:${upstream.address().port}/{event}` }];
+  await call(url, owner.session, "PUT", `${tenant}/hubs/upstream`, { handler: "upstream", upstream: { mode: "azure", rules } }, 201);
+  await eventually(async () => {
+    const token = clientToken(owner.tenant, { hub: "upstream", user: evil });
+    await connect(t, edge, owner.tenant, { hub: "upstream", token }).then((client) => client.connection.invoke(evil), () => {}).catch(() => {});
+    const { body } = await call(url, owner.session, "GET", `${tenant}/upstream-deliveries`);
+    return body.deliveries.some(({ response }) => response.text === evil);
+  }, "the upstream's answer in the log");
+
+  const token = clientToken(owner.tenant, { hub: "chat", user: evil, "sbx.permissions": ["joinGroup"], "sbx.groups": evil });
+  const present = await connect(t, edge, owner.tenant, { hub: "chat", token });
+  await present.connection.invoke("$setPresence", evil, evil);
+
   const browser = await launch(t);
   const page = await open(t, browser, `${url}/sign-in`);
   await submitSignIn(page, owner.email, owner.password);
   await page.waitForURL((address) => !address.pathname.startsWith("/sign-in"));
-  for (const path of [`/tenants/${owner.tenant.slug}`, `/tenants/${owner.tenant.slug}/keys`, `/accounts/${account}/members`, `/accounts/${account}/tokens`]) {
+  const runsNothing = async (what) => assert.equal(await page.evaluate(() => window.pwned), undefined, `${what} runs a name`);
+  const accountPages = ["members", "tokens", "audit"].map((name) => `/accounts/${account}/${name}`);
+  for (const path of [`/tenants/${owner.tenant.slug}`, `/tenants/${owner.tenant.slug}/keys`, ...accountPages]) {
     await page.goto(url + path);
     await page.getByText(evil).first().waitFor();
-    assert.equal(await page.evaluate(() => window.pwned), undefined, `${path} runs a name`);
+    await runsNothing(path);
   }
-  // What is in the policy would stop it, too.
-  const { headers } = await call(url, {}, "GET", "/v1/plans");
-  assert.match(headers.get("content-security-policy"), /default-src 'none'; script-src 'self';/);
+  await page.goto(`${url}/tenants/${owner.tenant.slug}/hubs`);
+  await page.getByLabel("Group").fill(evil);
+  await page.getByRole("button", { name: "Watch" }).click();
+  const members = page.getByRole("table", { name: `Members of ${evil}` });
+  await members.getByRole("cell", { name: evil, exact: true }).waitFor();
+  await members.getByText(JSON.stringify(evil)).waitFor();
+  const deliveries = page.getByRole("table", { name: "Upstream deliveries" });
+  await deliveries.getByRole("button", { name: /^Details/ }).first().click();
+  await page.getByRole("dialog").getByText(evil).first().waitFor();
+  await runsNothing("the page of hubs");
+
+  // What is in the policy would stop it, too: no script or style that isn't the console's.
+  const policy = (await fetch(`${url}/sign-in`)).headers.get("content-security-policy");
+  assert.match(policy, /default-src 'none'; script-src 'self'; style-src 'self' 'nonce-\w{26}';/);
+  assert.doesNotMatch(policy, /unsafe/);
   assertQuiet(page, /401/);
+  await page.evaluate((text) => document.body.insertAdjacentHTML("beforeend", `${text}<style>body { color: red }</style>`), evil);
+  await eventually(() => ["script-src-attr", "style-src-elem"].every((each) => page.faults.some((text) => text.startsWith(`${each} stops`))), "the policy to stop what is inserted");
+  await runsNothing("what is inserted");
 });

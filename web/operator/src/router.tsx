@@ -8,7 +8,7 @@ import {
   useRouter,
   type RouterHistory,
 } from "@tanstack/react-router";
-import { z } from "zod";
+import { z } from "@/shared/zod";
 
 import { toProblem } from "@/shared/api/problem";
 import { PagePending } from "@/shared/ui/PagePending";

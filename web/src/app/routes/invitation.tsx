@@ -1,5 +1,5 @@
 import { createFileRoute, useNavigate } from "@tanstack/react-router";
-import { z } from "zod";
+import { z } from "@/shared/zod";
 
 import { InvitationPage } from "@/features/auth/InvitationPage";
 

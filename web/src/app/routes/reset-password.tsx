@@ -1,5 +1,5 @@
 import { createFileRoute } from "@tanstack/react-router";
-import { z } from "zod";
+import { z } from "@/shared/zod";
 
 import { ResetPasswordPage } from "@/features/auth/ResetPasswordPage";
 

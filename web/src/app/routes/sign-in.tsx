@@ -1,5 +1,5 @@
 import { createFileRoute, redirect, useRouter } from "@tanstack/react-router";
-import { z } from "zod";
+import { z } from "@/shared/zod";
 
 import { SignInPage } from "@/features/auth/SignInPage";
 import { sessionQuery } from "@/shared/api/queries";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import { z } from "@/shared/zod";
 
 // Errors may come from a proxy in front of the API, so nothing is taken on trust.
 const problemSchema = z.object({

@@ -1,6 +1,6 @@
 import { useSuspenseQuery } from "@tanstack/react-query";
 import { createFileRoute } from "@tanstack/react-router";
-import { z } from "zod";
+import { z } from "@/shared/zod";
 
 import { ranges } from "@/features/usage/ranges";
 import { UsagePage } from "@/features/usage/UsagePage";
