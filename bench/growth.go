@@ -100,7 +100,7 @@ func (b *benchmark) growth(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	say("\nWhere the line bends: publishes to one hub that come while a round trip is under way share the next one; those to many hubs share none. With %d publishes/s asked for, on 3 edges: one hub %.0f µs of Redis and %.0f µs of the edges per publish at %.0f/s, %d hubs %.0f µs and %.0f µs at %.0f/s. ",
+	say("\nWhere the line bends: publishes to one hub that come while a round trip is under way share the next one; small ones to many hubs share round trips where more than one comes to an edge in a millisecond. With %d publishes/s asked for, on 3 edges: one hub %.0f µs of Redis and %.0f µs of the edges per publish at %.0f/s, %d hubs %.0f µs and %.0f µs at %.0f/s. ",
 		busyRate, hot.redis, hot.edges, hot.rate, manySmall.hubs, spread.redis, spread.edges, spread.rate)
 	say("Every %v each edge compares the heads of the hubs that it follows: that grows with hubs and edges, not with messages, and is what the bytes of many small hubs have beyond the foretold. One Redis holds all streams: where the edges ask for more than a core of it, publishes wait.\n", 2*time.Second)
 	return text.String(), nil

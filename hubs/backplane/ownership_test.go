@@ -236,6 +236,7 @@ func TestOwnership_relays_to_known_owners_without_Redis(t *testing.T) {
 		}
 		return answer.Body.String()
 	}
+	eventually(t, "lease", func() bool { return c.Exists(background, redisclient.EdgeLease("a")).Val() == 1 })
 	if got := relayed(); got != "served" {
 		t.Fatalf("with Redis: %s", got)
 	}

@@ -22,8 +22,9 @@ const (
 	ofTenant      = 2 << 20
 	publishTurn   = 128 << 10
 	// Small publishes to several hubs share round trips: a system call costs Redis as
-	// much as one of them. The next trip begins when none is under way, or tripsApart
-	// after the last, up to sharedTrips at a time.
+	// much as one of them, and what is carried out together also shares the writes of
+	// doorbells. So a trip begins tripsApart after the last at the soonest, which is what
+	// a publish in a rush waits, and up to sharedTrips are under way at a time.
 	tripsApart  = time.Millisecond
 	sharedTrips = 4
 	// entryCost is what each entry counts beside its bytes: Redis works as long for a

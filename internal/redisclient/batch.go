@@ -25,12 +25,13 @@ const (
 var ErrBatchFull = errors.New("too many calls wait for Redis")
 
 // Batch lets calls that are made at the same time share round trips: while one is
-// under way, what is asked meanwhile waits. A single call waits for nobody. It is for
-// short commands that don't depend on each other, each of which may be carried out or
-// fail by itself.
+// under way, what is asked meanwhile waits. A single call waits for nobody, but in a
+// spaced Batch. It is for short commands that don't depend on each other, each of which
+// may be carried out or fail by itself.
 type Batch struct {
 	client redis.UniversalClient
 	apart  time.Duration
+	spaced bool // also where none is under way
 	most   int
 	stuck  time.Duration
 
@@ -65,6 +66,15 @@ func NewBatch(client redis.UniversalClient) *Batch {
 // Up to most are under way at a time, but for those that hang.
 func NewPacedBatch(client redis.UniversalClient, apart time.Duration, most int) *Batch {
 	return &Batch{client: client, apart: apart, most: most, stuck: tripStuck}
+}
+
+// NewSpacedBatch returns a Batch like that of NewPacedBatch, of which no round trip begins
+// sooner than apart after the one before it began, unless it is full. Who comes after a
+// rest of that waits for nobody; who comes in a rush shares, although Redis is near.
+func NewSpacedBatch(client redis.UniversalClient, apart time.Duration, most int) *Batch {
+	b := NewPacedBatch(client, apart, most)
+	b.spaced = true
+	return b
 }
 
 // Do has the commands, made with redis.NewStringCmd and its like, sent in order.
@@ -141,7 +151,7 @@ func (b *Batch) due() bool {
 	}
 	var at time.Time
 	switch {
-	case under == 0:
+	case under == 0 && !b.spaced:
 		return true
 	case under >= b.most:
 		at = first.Add(b.stuck)

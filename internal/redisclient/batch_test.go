@@ -82,6 +82,29 @@ func TestBatch(t *testing.T) {
 			t.Errorf("%d round trips", n)
 		}
 	})
+	t.Run("round trips keep their distance where none is under way", func(t *testing.T) {
+		t.Parallel()
+		own := redis.NewClient(client.Options())
+		defer own.Close()
+		trips := trips{began: make(chan struct{}), end: make(chan struct{})}
+		close(trips.end)
+		own.AddHook(&trips)
+		spaced := redisclient.NewSpacedBatch(own, time.Hour, 2)
+		ping := func() {
+			if err := spaced.Do(t.Context(), redis.NewStatusCmd(t.Context(), "ping")); err != nil {
+				t.Error(err)
+			}
+		}
+		ping() // waits for nobody
+		var others sync.WaitGroup
+		for range 128 { // as many as one carries: it doesn't wait for its time
+			others.Go(ping)
+		}
+		others.Wait()
+		if n := trips.Load(); n != 2 {
+			t.Errorf("%d round trips", n)
+		}
+	})
 	t.Run("what its caller has given up is not sent, and no more waits than may", func(t *testing.T) {
 		t.Parallel()
 		own := redis.NewClient(client.Options())
