@@ -171,6 +171,11 @@ variable "trusted_proxies" {
 variable "operator_networks" {
   description = "Private address ranges from which operators reach their listener; empty = nobody serves them."
   type        = list(string)
+
+  validation {
+    condition     = alltrue([for n in var.operator_networks : can(cidrnetmask(n)) && try(cidrsubnet(n, 0, 0) == n, false) && try(tonumber(split("/", n)[1]) >= 8, false)])
+    error_message = "operator_networks must be IPv4 ranges of /8 to /32 without bits beyond the prefix, as 10.8.0.0/24."
+  }
 }
 
 variable "oidc_issuer" {
