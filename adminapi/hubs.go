@@ -106,7 +106,7 @@ func shownSettings(t tenants.MemberTenant, of tenants.HubSettings) HubSettings {
 	return HubSettings{
 		Handler: (*HubHandler)(&of.Handler), KeepAliveSeconds: &of.KeepAliveSeconds, ClientTimeoutSeconds: &of.ClientTimeoutSeconds,
 		AllowedOrigins: &origins, ClientPermissions: &permissions, Upstream: shownUpstream(of.Upstream, t.Role.Allows(tenants.SeeKeys)),
-		History: &history, Gaps: (*Gaps)(&of.Gaps), Partitions: &of.Partitions,
+		History: &history, Gaps: (*Gaps)(&of.Gaps), Partitions: &of.Partitions, CloseOnExpiry: &of.CloseOnExpiry,
 	}
 }
 
@@ -117,7 +117,7 @@ func patch(in HubSettings) tenants.HubPatch {
 		ClientPermissions: in.ClientPermissions,
 		History:           historyOf(in.History), Gaps: (*tenants.Gaps)(in.Gaps),
 		UserConnections: (*tenants.UserConnections)(in.UserConnections), MethodRates: methodRates(in.MethodRates), ParallelCalls: in.ParallelCalls,
-		Partitions: in.Partitions,
+		Partitions: in.Partitions, CloseOnExpiry: in.CloseOnExpiry,
 	}
 }
 
@@ -151,8 +151,8 @@ func (s *server) hub(t tenants.MemberTenant, h tenants.Hub) Hub {
 		Upstream:          shownUpstream(settings.Upstream, t.Role.Allows(tenants.SeeKeys)),
 		History:           shownHistory(settings.History), Gaps: Gaps(settings.Gaps),
 		UserConnections: UserConnections(settings.UserConnections), MethodRates: shownMethodRates(settings.MethodRates), ParallelCalls: settings.ParallelCalls,
-		Partitions: settings.Partitions,
-		ClientURL:  base + "/client/?hub=" + url.QueryEscape(h.Name), RestURL: base + "/api/v1/hubs/" + url.PathEscape(h.Name),
+		Partitions: settings.Partitions, CloseOnExpiry: settings.CloseOnExpiry,
+		ClientURL: base + "/client/?hub=" + url.QueryEscape(h.Name), RestURL: base + "/api/v1/hubs/" + url.PathEscape(h.Name),
 		Implicit: h.Implicit(), CreatedAt: optional(h.CreatedAt), UpdatedAt: optional(h.UpdatedAt),
 	}
 }

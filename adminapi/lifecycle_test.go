@@ -105,6 +105,20 @@ func TestHubVersions_say_who_and_lead_back(t *testing.T) {
 	if err != nil || !strings.Contains(after, `"keep_alive_seconds":5`) || strings.Contains(before+after, "secret") {
 		t.Errorf("the audit has %s, %s, %v", before, after, err)
 	}
+	// Returning brings whether connections end with their tokens, too.
+	if a := ada.call("PUT", hub, map[string]any{"close_on_expiry": true}); a.body["close_on_expiry"] != true {
+		t.Errorf("closing on expiry: %d %s", a.status, a.text)
+	}
+	closing := list(ada)[0]
+	if a := ada.call("PATCH", hub, map[string]any{"close_on_expiry": false}); a.body["close_on_expiry"] != false {
+		t.Errorf("closing no more: %d %s", a.status, a.text)
+	}
+	if a := ada.call("POST", fmt.Sprintf("%s/versions/%v/return", hub, closing["version"]), nil); a.body["close_on_expiry"] != true || closing["settings"].(map[string]any)["close_on_expiry"] != true {
+		t.Errorf("returning to %v: %d %s", closing, a.status, a.text)
+	}
+	if doc, err := w.service.Document(t.Context(), tenants.ID(acme.at("tenant", "id"))); err != nil || !doc.Hubs["game"].CloseOnExpiry {
+		t.Errorf("edges are told %+v, %v", doc.Hubs["game"], err)
+	}
 	for i := range tenants.MaxHubVersions + 5 {
 		if a := ada.call("PATCH", hub, map[string]any{"keep_alive_seconds": 1 + i%2}); a.status != http.StatusOK {
 			t.Fatalf("change %d answered %d: %s", i, a.status, a.text)

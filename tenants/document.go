@@ -171,6 +171,9 @@ type HubSettings struct {
 	ParallelCalls int `json:"parallel_calls,omitempty"`
 	// Partitions is in how many streams the hub is kept; 0 = 1.
 	Partitions int `json:"partitions,omitempty"`
+	// CloseOnExpiry closes every connection when its token expires and was not
+	// refreshed, whatever the token itself says.
+	CloseOnExpiry bool `json:"close_on_expiry,omitempty"`
 }
 
 // HubPartitions say in how many streams a hub is kept.

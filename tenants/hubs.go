@@ -21,6 +21,7 @@ type HubPatch struct {
 	MethodRates          *map[string]MethodRate
 	ParallelCalls        *int
 	Partitions           *int
+	CloseOnExpiry        *bool
 }
 
 // apply returns the settings with the patch applied.
@@ -60,6 +61,9 @@ func (p HubPatch) apply(s HubSettings) HubSettings {
 	}
 	if p.Partitions != nil {
 		s.Partitions = *p.Partitions
+	}
+	if p.CloseOnExpiry != nil {
+		s.CloseOnExpiry = *p.CloseOnExpiry
 	}
 	return s
 }

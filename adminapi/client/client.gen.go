@@ -1296,7 +1296,8 @@ type Hub struct {
 	ClientTimeoutSeconds int      `json:"client_timeout_seconds"`
 
 	// ClientURL For a SignalR client
-	ClientURL string `json:"client_url"`
+	ClientURL     string `json:"client_url"`
+	CloseOnExpiry bool   `json:"close_on_expiry"`
 
 	// CreatedAt When it got settings; absent when implicit
 	CreatedAt *time.Time `json:"created_at,omitempty"`
@@ -1361,6 +1362,9 @@ type HubSettings struct {
 
 	// ClientTimeoutSeconds Default 30; at least twice the keep-alive
 	ClientTimeoutSeconds *int `json:"client_timeout_seconds,omitempty"`
+
+	// CloseOnExpiry Close every connection when its token expires and was not refreshed, with leave to reconnect; default false: tokens and issuers say so for themselves. A change counts for live connections, too: those whose token has expired are closed at once
+	CloseOnExpiry *bool `json:"close_on_expiry,omitempty"`
 
 	// Gaps What clients see when messages were lost to their edge for good: their connection is closed and they are
 	// asked to reconnect, or they go on and get `$gap` with the positions between which something is missing.

@@ -60,7 +60,7 @@ func (p *program) showHub(h *client.Hub) error {
 		field{"keep-alive", number(h.KeepAliveSeconds) + " s"}, field{"client timeout", number(h.ClientTimeoutSeconds) + " s"},
 		field{"origins", joined(h.AllowedOrigins)}, field{"client permissions", joined(h.ClientPermissions)}, field{"history", history},
 		field{"gaps", string(h.Gaps)}, field{"user connections", string(h.UserConnections)}, field{"parallel calls", number(h.ParallelCalls)},
-		field{"partitions", number(h.Partitions)},
+		field{"partitions", number(h.Partitions)}, field{"closes on expiry", yes(h.CloseOnExpiry)},
 		field{"method rates", strings.Join(rates, ", ")}, field{"upstream", strings.TrimSpace(upstream)},
 		field{"client url", h.ClientURL}, field{"rest url", h.RestURL}, field{"changed", moments(h.UpdatedAt)})
 }
@@ -96,7 +96,7 @@ type hubFlags struct {
 	keepAlive, timeout, parallel, partitions   int
 	origins, permissions, rates                []string
 	historySeconds, historyMessages, historyKB int
-	historyIndex                               bool
+	historyIndex, closes                       bool
 }
 
 func (f *hubFlags) add(c *cobra.Command) {
@@ -110,6 +110,7 @@ func (f *hubFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.userConnections, "user-connections", "", "`what` becomes of one connection too many of a user: refuse_newest or close_oldest")
 	c.Flags().IntVar(&f.parallel, "parallel-calls", 0, "how many `calls` of a connection run at once")
 	c.Flags().IntVar(&f.partitions, "partitions", 0, "in how many `streams` the hub is kept, 1 to 16; a change ends its connections and its history")
+	c.Flags().BoolVar(&f.closes, "close-on-expiry", false, "close every connection when its token expires and was not refreshed")
 	c.Flags().StringSliceVar(&f.rates, "method-rate", nil, "`METHOD=PER_SECOND` that one connection may call; may be repeated, \"\" takes all away")
 	c.Flags().IntVar(&f.historySeconds, "history-seconds", 0, "`seconds` that messages are kept, 0 = what the plan allows")
 	c.Flags().IntVar(&f.historyMessages, "history-messages", 0, "`messages` that are kept, 0 = what the plan allows")
@@ -144,6 +145,9 @@ func (f *hubFlags) settings(p *program, c *cobra.Command) (s client.HubSettings,
 	}
 	if given("partitions") {
 		s.Partitions = &f.partitions
+	}
+	if given("close-on-expiry") {
+		s.CloseOnExpiry = &f.closes
 	}
 	if given("gaps") {
 		s.Gaps = new(client.Gaps(f.gaps))

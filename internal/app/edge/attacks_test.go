@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
@@ -200,36 +201,44 @@ func (c *cluster) endsAtOnce() {
 
 // A token expires in the middle of connections of every transport: those that it says
 // so of are closed, with leave to come back with another; the others stay.
+// A token that expires ends its connection where it says so itself, or where the hub
+// does; a change of the hub's setting counts for connections that live.
 func TestSEC_17_tokens_that_expire(t *testing.T) {
 	t.Parallel()
-	demo := document("demo", 1)
+	with := func(revision int64, chat, strict bool) *tenants.Document {
+		d := document("demo", revision)
+		d.Hubs = map[string]tenants.HubSettings{"chat": {CloseOnExpiry: chat}, "strict": {CloseOnExpiry: strict}}
+		return d
+	}
+	demo := with(1, false, true)
 	c := startEdges(t, 2, demo)
 	c.startFront()
 	c.endsAtOnce()
 	expires := time.Now().Add(8 * time.Second).Truncate(time.Second)
-	token := func(user string, closes bool) string {
-		return mintClientAt(t, demo, accesstoken.ClientOptions{UserID: user, Life: time.Hour, CloseOnExpiry: closes}, expires.Add(-time.Hour))
-	}
-	on, off := token("on", true), token("off", false)
-	var ends []func() frame
+	var ends, later []func() frame
 	var stay []func(target, argument string)
-	for _, closes := range []bool{true, false} {
-		token := on
-		if !closes {
-			token = off
-		}
-		ws := c.with(0, demo, token)
-		sse, polls := c.streamingWith(demo, "chat", token), c.pollingWith(demo, "chat", token)
-		if closes {
-			ends = []func() frame{ws.next, sse.next, polls.next}
+	for _, of := range []struct {
+		hub          string
+		token, stays bool // whether the token says that it closes, and whether the connection stays
+	}{{"chat", true, false}, {"strict", false, false}, {"chat", false, true}} {
+		token := mintClientAt(t, demo, accesstoken.ClientOptions{Hub: of.hub, UserID: "ann", Life: time.Hour, CloseOnExpiry: of.token}, expires.Add(-time.Hour))
+		ws := c.joined(0, demo, of.hub, token)
+		sse, polls := c.streamingWith(demo, of.hub, token), c.pollingWith(demo, of.hub, token)
+		if of.stays {
+			stay = []func(string, string){ws.want, sse.want, polls.want}
+			later = []func() frame{ws.next, sse.next, polls.next}
 			continue
 		}
-		stay = []func(string, string){ws.want, sse.want, polls.want}
+		ends = append(ends, ws.next, sse.next, polls.next)
+	}
+	ended := func(i int, end func() frame) {
+		t.Helper()
+		if f := end(); f.Type != 7 || !f.AllowReconnect {
+			t.Errorf("connection %d got %+v, want its end with leave to reconnect", i, f)
+		}
 	}
 	for i, end := range ends {
-		if f := end(); f.Type != 7 || !f.AllowReconnect {
-			t.Errorf("the connection over transport %d got %+v, want its end with leave to reconnect", i, f)
-		}
+		ended(i, end)
 		if early := time.Until(expires); early > 0 {
 			t.Errorf("it ended %s before its token", early)
 		}
@@ -239,6 +248,19 @@ func TestSEC_17_tokens_that_expire(t *testing.T) {
 	for _, want := range stay {
 		want("still", "here")
 	}
+
+	fresh := mintClientAt(t, demo, accesstoken.ClientOptions{Hub: "strict", UserID: "ann", Life: time.Hour}, time.Now())
+	lives := c.joined(1, demo, "strict", fresh)
+	hasEnd := func() bool { return strings.Contains(string(lives.done("$refreshToken", fresh).Result), "expiresAt") }
+	if !hasEnd() {
+		t.Error("a connection to a hub that closes is not told of its end")
+	}
+	c.publish(with(2, true, false))
+	for i, end := range later {
+		ended(i, end)
+	}
+	c.eventually("a connection outlives its token where the hub doesn't close any more", func() bool { return !hasEnd() })
+
 	for edge := range c.edges { // a minute's leeway apart
 		past := mintClientAt(t, demo, accesstoken.ClientOptions{UserID: "on", Life: time.Hour}, time.Now().Add(-time.Hour-accesstoken.Leeway-time.Second))
 		if status := c.negotiates(edge, demo, past); status != http.StatusUnauthorized {
@@ -250,7 +272,7 @@ func TestSEC_17_tokens_that_expire(t *testing.T) {
 // mintClientAt is mintClient at another time.
 func mintClientAt(t *testing.T, d *tenants.Document, o accesstoken.ClientOptions, at time.Time) string {
 	t.Helper()
-	o.Hub = "chat"
+	o.Hub = cmp.Or(o.Hub, "chat")
 	m, err := accesstoken.MintClient(d.Keys[0], "http://localhost/t/"+d.Slug, o, at)
 	if err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/signalbox/signalbox/hubs"
@@ -18,19 +19,22 @@ const (
 
 // gate is the hub filter that ends connections whose right to exist has ended:
 // at once when that happened while they were coming in, and later when their
-// token expires, if it says so. What changes afterwards is registry.changed.
+// token expires, if it or the hub says so. What changes afterwards is
+// registry.changed.
 type gate struct {
 	hubs.PassFilter
 	registry *registry
 	tenant   tenants.ID
+	// closes is the hub's setting CloseOnExpiry.
+	closes atomic.Bool
 }
 
 // OnConnected looks at the document once more. The connection is in the hub by
 // now: either this sees a change, or registry.changed sees the connection.
 func (g *gate) OnConnected(ctx context.Context, c *hubs.Connection, next func(context.Context) error) error {
-	l := new(lease)
-	l.renew(c, tokenOf(c))
+	l := &lease{hub: g, token: tokenOf(c)}
 	c.SetValue(leaseKey{}, l)
+	l.renew(c, nil)
 	if reason := g.endReason(c); reason != "" {
 		return hubs.NewError(reason)
 	}
@@ -153,6 +157,7 @@ func (g *registry) changed(_, after *tenants.Document) {
 	}
 	for name, s := range served {
 		s.allow(after, name)
+		s.closeOnExpiry(after.Hubs[name].CloseOnExpiry)
 		g.apply(after, name, s)
 		s.handlers.changed()
 	}

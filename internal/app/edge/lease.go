@@ -13,8 +13,10 @@ import (
 	"github.com/signalbox/signalbox/tenants/permissions"
 )
 
-// lease is what a connection lives by: its token, and the end that this sets.
+// lease is what a connection lives by: its token, and the end that this and the hub
+// set.
 type lease struct {
+	hub   *gate
 	mu    sync.Mutex
 	token *accesstoken.Principal
 	timer *time.Timer
@@ -38,19 +40,27 @@ func tokenOf(c *hubs.Connection) *accesstoken.Principal {
 	return new(accesstoken.Principal) // which nothing vouches for
 }
 
-// renew puts a token in the place of the one before, with its end. A client whose
+// renew puts a token in the place of the one before, nil = the same, and sets the end
+// that is due by it and by the hub's settings; zero = there is none. A client whose
 // token has run out may come back with a new one.
-func (l *lease) renew(c *hubs.Connection, token *accesstoken.Principal) {
+func (l *lease) renew(c *hubs.Connection, token *accesstoken.Principal) (end time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.token = token
+	if token != nil {
+		l.token = token
+	}
 	if l.timer != nil {
 		l.timer.Stop()
 		l.timer = nil
 	}
-	if at := token.CloseAt; !at.IsZero() && !l.ended {
-		l.timer = time.AfterFunc(time.Until(at), func() { c.Close("", true) })
+	end = l.token.CloseAt
+	if exp := l.token.ExpiresAt; l.hub.closes.Load() && (end.IsZero() || exp.Before(end)) {
+		end = exp
 	}
+	if !end.IsZero() && !l.ended {
+		l.timer = time.AfterFunc(time.Until(end), func() { c.Close("", true) })
+	}
+	return end
 }
 
 // end stops the timer for good.
@@ -86,13 +96,13 @@ func (g *gate) refresh(ctx context.Context, c *hubs.Connection, token string) (t
 	if !ok {
 		return time.Time{}, errors.New("the connection has no lease")
 	}
-	l.renew(c, p)
+	end := l.renew(c, p)
 	// What the document says may have changed since it was read: either this sees
 	// it, or registry.changed sees the new token.
 	if reason := g.endReason(c); reason != "" {
 		c.Close(reason, false)
 	}
-	return p.CloseAt, nil
+	return end, nil
 }
 
 // polled is told of a poll of a client that has connected with an older token, or
@@ -106,6 +116,19 @@ func (g *gate) polled(c *hubs.Connection, p *accesstoken.Principal) {
 	if reason := g.endReason(c); reason != "" { // as in refresh
 		c.Close(reason, false)
 	}
+}
+
+// closeOnExpiry puts the hub's setting in force, also for connections that live: the
+// setting is stored first, so that one whose lease isn't seen here sees it.
+func (s *servedHub) closeOnExpiry(closes bool) {
+	if s.keeper.closes.Swap(closes) == closes {
+		return
+	}
+	s.server.Each(func(c *hubs.Connection) {
+		if l, ok := c.Value(leaseKey{}).(*lease); ok {
+			l.renew(c, nil)
+		}
+	})
 }
 
 // allow puts the permissions of a document in force for a hub.

@@ -181,6 +181,7 @@ func (g *registry) get(t *tenants.Document, hub string) (*servedHub, error) {
 	s.allow(t, hub)
 	seal := func(p hubs.Position) string { return g.position(t.ID, hub, p) }
 	s.keeper = &gate{registry: g, tenant: t.ID}
+	s.keeper.closes.Store(t.Hubs[hub].CloseOnExpiry)
 	server, err := hubs.NewServer(hubs.Config{
 		Name:    hub,
 		Options: options(t, hub),

@@ -33,6 +33,7 @@ export const hub: Schemas["Hub"] = {
   method_rates: {},
   parallel_calls: 1,
   partitions: 1,
+  close_on_expiry: false,
   client_url: `${endpoint}/client/?hub=chat`,
   rest_url: `${endpoint}/api/v1/hubs/chat`,
   created_at: "2026-11-20T09:00:00Z",

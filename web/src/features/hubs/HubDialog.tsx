@@ -187,6 +187,14 @@ function HubSettingsForm({ tenant, seen, onDone, onReload = onDone }: FormProps)
           description="When messages are lost for good, clients get $gap and stay, instead of being asked to reconnect"
           {...form.getInputProps("tellGaps", { type: "checkbox" })}
         />
+        <Switch
+          label="Close connections when their token expires"
+          description={
+            "Unless the client has shown a newer one; it may reconnect with one. Off: tokens and identity providers say so " +
+            "for themselves. A change counts for live connections at once"
+          }
+          {...form.getInputProps("closeOnExpiry", { type: "checkbox" })}
+        />
         <NumberInput
           label="Partitions"
           description={

@@ -10,6 +10,7 @@ describe("hub settings", () => {
       history: { seconds: 0, messages: 0, bytes: 0, group_index: false },
       gaps: "close",
       partitions: 1,
+      close_on_expiry: false,
       keep_alive_seconds: 15,
       client_timeout_seconds: 30,
       allowed_origins: [],
@@ -37,6 +38,10 @@ describe("hub settings", () => {
     "refuse the upstream %s",
     (url) => expect(checkRuleURL(url)).not.toBeNull(),
   );
+
+  it("close connections with their tokens where the hub does", () => {
+    expect(settingsOf(initialForm({ ...hub, close_on_expiry: true })).close_on_expiry).toBe(true);
+  });
 
   it.each(["chat", "Chat_2", "a-b", "a`,.[]"])("allow the name %s", (name) => expect(checkName(name)).toBeNull());
   it.each(["", "2chat", "a b", "ä", "a".repeat(129)])("refuse the name %s", (name) => expect(checkName(name)).not.toBeNull());

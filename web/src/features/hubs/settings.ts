@@ -12,6 +12,7 @@ export interface HubForm {
   groupIndex: boolean;
   tellGaps: boolean;
   partitions: number | string;
+  closeOnExpiry: boolean;
   mode: UpstreamMode;
   rules: RuleForm[];
   timeout: number | string;
@@ -44,6 +45,7 @@ export const fieldNames: Record<string, string> = {
   "history.messages": "historyMessages",
   gaps: "tellGaps",
   partitions: "partitions",
+  close_on_expiry: "closeOnExpiry",
   "upstream.mode": "mode",
   "upstream.timeout_seconds": "timeout",
   "upstream.reconnect_seconds": "reconnect",
@@ -63,6 +65,7 @@ export function initialForm(hub: Hub | undefined): HubForm {
     groupIndex: hub?.history.group_index ?? false,
     tellGaps: hub?.gaps === "tell",
     partitions: hub?.partitions ?? 1,
+    closeOnExpiry: hub?.close_on_expiry ?? false,
     mode: hub?.upstream?.mode ?? "azure",
     rules: (hub?.upstream?.rules ?? []).map((rule) => ({ ...newRule(), ...rule })),
     timeout: hub?.upstream?.timeout_seconds ?? 5,
@@ -81,6 +84,7 @@ export function settingsOf(form: HubForm, bytes = 0): HubSettings {
     },
     gaps: form.tellGaps ? "tell" : "close",
     partitions: Number(form.partitions),
+    close_on_expiry: form.closeOnExpiry,
     handler: form.handler,
     keep_alive_seconds: Number(form.keepAlive),
     client_timeout_seconds: Number(form.clientTimeout),

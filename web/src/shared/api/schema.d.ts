@@ -2212,6 +2212,8 @@ export interface components {
             parallel_calls?: number;
             /** @description In how many streams the hub is kept, for a hub hotter than one; default 1. Order holds in each of them. A change closes the hub's connections, or tells them of a gap, and positions from before it are `history_gone` */
             partitions?: number;
+            /** @description Close every connection when its token expires and was not refreshed, with leave to reconnect; default false: tokens and issuers say so for themselves. A change counts for live connections, too: those whose token has expired are closed at once */
+            close_on_expiry?: boolean;
         };
         /**
          * @description What becomes of a connection to the hub when its user has max_connections_per_user in the tenant
@@ -2252,6 +2254,7 @@ export interface components {
             method_rates: components["schemas"]["MethodRates"];
             parallel_calls: number;
             partitions: number;
+            close_on_expiry: boolean;
             history: components["schemas"]["History"];
             gaps: components["schemas"]["Gaps"];
             name: string;
