@@ -80,8 +80,9 @@ func newPeers(cfg OwnershipConfig) *peers {
 }
 
 // renew tells Redis of this edge and learns of the others. One that isn't there any
-// more is forgotten when it has had the time to renew its own entry since Redis was
-// last away.
+// more is forgotten when it has had the time to renew its own entry since it was last
+// there and since Redis was last away: the answer that says that the set was lost may
+// be lost itself, and the script carried out a second time.
 func (p *peers) renew(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, attemptPatience)
 	defer cancel()
@@ -105,7 +106,7 @@ func (p *peers) renew(ctx context.Context) error {
 		}
 	}
 	for run, k := range p.known {
-		if k.at.Before(now) && now.Sub(p.failed) > leaseLife {
+		if now.Sub(k.at) > leaseLife && now.Sub(p.failed) > leaseLife {
 			delete(p.known, run)
 		}
 	}
