@@ -103,10 +103,12 @@ func (s *server) ReturnHub(w http.ResponseWriter, r *http.Request, ref TenantPat
 func shownSettings(t tenants.MemberTenant, of tenants.HubSettings) HubSettings {
 	of = of.WithDefaults()
 	origins, permissions, history := append([]string{}, of.AllowedOrigins...), append([]string{}, of.ClientPermissions...), shownHistory(of.History)
+	rates := shownMethodRates(of.MethodRates)
 	return HubSettings{
 		Handler: (*HubHandler)(&of.Handler), KeepAliveSeconds: &of.KeepAliveSeconds, ClientTimeoutSeconds: &of.ClientTimeoutSeconds,
 		AllowedOrigins: &origins, ClientPermissions: &permissions, Upstream: shownUpstream(of.Upstream, t.Role.Allows(tenants.SeeKeys)),
 		History: &history, Gaps: (*Gaps)(&of.Gaps), Partitions: &of.Partitions, CloseOnExpiry: &of.CloseOnExpiry,
+		UserConnections: (*UserConnections)(&of.UserConnections), MethodRates: &rates, ParallelCalls: &of.ParallelCalls,
 	}
 }
 

@@ -3,6 +3,7 @@ package adminapi_test
 import (
 	"fmt"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -106,10 +107,18 @@ func TestHubVersions_say_who_and_lead_back(t *testing.T) {
 		t.Errorf("the audit has %s, %s, %v", before, after, err)
 	}
 	// Returning brings whether connections end with their tokens, too.
-	if a := ada.call("PUT", hub, map[string]any{"close_on_expiry": true}); a.body["close_on_expiry"] != true {
-		t.Errorf("closing on expiry: %d %s", a.status, a.text)
+	whole := ada.call("PUT", hub, map[string]any{"close_on_expiry": true, "user_connections": "close_oldest", "method_rates": map[string]any{"move": map[string]any{"per_second": 5}}})
+	if whole.body["close_on_expiry"] != true {
+		t.Errorf("closing on expiry: %d %s", whole.status, whole.text)
 	}
 	closing := list(ada)[0]
+	// A version shows each setting as the hub did.
+	for _, name := range []string{"name", "client_url", "rest_url", "implicit", "created_at", "updated_at"} {
+		delete(whole.body, name)
+	}
+	if !reflect.DeepEqual(closing["settings"], any(whole.body)) {
+		t.Errorf("the version shows %v, the hub %v", closing["settings"], whole.body)
+	}
 	if a := ada.call("PATCH", hub, map[string]any{"close_on_expiry": false}); a.body["close_on_expiry"] != false {
 		t.Errorf("closing no more: %d %s", a.status, a.text)
 	}
