@@ -156,6 +156,7 @@ func TestLimits_are_told_in_the_same_words(t *testing.T) {
 		{limit: "max_connections_per_user", set: func(l *tenants.Limits) { l.MaxConnectionsPerUser = 2 }, hit: connected(2)},
 		{limit: "connects_per_ip_per_second", set: func(l *tenants.Limits) { l.ConnectsPerIPPerSecond, l.ConnectPerIPBurst = 1, 2 }, hit: negotiated(100, "203.0.113.7")},
 		{limit: "messages_per_second", set: func(l *tenants.Limits) { l.MessagesPerSecond, l.MessageBurst = 1, 3 }, hit: called(100, "echo")},
+		{limit: "calls_per_second", set: func(l *tenants.Limits) { l.CallsPerSecond, l.CallBurst = 1, 3 }, hit: called(100, "$unknown")},
 		{limit: "messages_per_second", set: func(l *tenants.Limits) { l.MessagesPerSecond, l.MessageBurst = 1, 3 }, hit: posted(100, "/:send", `{"target":"t","arguments":[]}`)},
 		{limit: "deliveries_per_second", set: func(l *tenants.Limits) { l.DeliveriesPerSecond = 1 }, hit: func(c *cluster, d *tenants.Document) told {
 			for i := range 5 {
@@ -235,6 +236,8 @@ func TestLimitNotice(t *testing.T) {
 	if notice[0] != want || want.RetryAfterMS <= 0 || want.RequestID == "" {
 		t.Errorf("told %+v, want %+v", notice[0], want)
 	}
+	// Nor are pings and cancels, more of them than refusals close a connection.
+	k.write(strings.Repeat(`{"type":6}`+separator+`{"type":5,"invocationId":"none"}`+separator, 150) + `{"type":6}`)
 	// No second notice, and leaving is carried out: its completion is the next frame.
 	if f := k.call("$leaveGroup", "room"); f.Error != "" {
 		t.Errorf("leaving is refused: %s", f.Error)
