@@ -213,6 +213,19 @@ func TestBudget_set_leaves_what_is_not_said(t *testing.T) {
 	}
 }
 
+func TestBudget_show_says_what_becomes_of_more(t *testing.T) {
+	t.Parallel()
+	s := &service{answer: func(*http.Request, int) (int, string) {
+		return http.StatusOK, `{"budget":{"action":"notify","steps":[80]},"messages_used":7,"messages_allowed":5,"hard_messages":true,"connection_minutes_used":3,"connection_minutes_allowed":4,"hard_connection_minutes":false,"exceeded":true,"notices":[]}`
+	}}
+	status, out, errs := at(t, s, "", "budget", "show")
+	for _, line := range []string{"7 used, budget no limit, 5 in the plan, more is refused\n", "3 used, budget no limit, 4 in the plan, more costs its price\n"} {
+		if status != exitOK || !strings.Contains(out, line) {
+			t.Errorf("%d %s printed %q, want %q in it", status, errs, out, line)
+		}
+	}
+}
+
 func TestInterrupt_at_a_prompt_ends_the_command(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
