@@ -206,14 +206,7 @@ func TestMembers_change_and_go(t *testing.T) {
 	status(t, dev.call("POST", "/v1/tenants/acme/live", nil), http.StatusOK)
 	status(t, ofService.call("POST", "/v1/tenants/acme/live", nil), http.StatusOK)
 	live := func(u string) bool {
-		system, err := w.service.SystemTenant(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		doc, err := w.service.Document(t.Context(), system.ID)
-		if err != nil {
-			t.Fatal(err)
-		}
+		doc := w.systemDocument()
 		return doc.Revoked(tenants.Credential{UserID: tenants.LiveUser(tenants.AccountID(account), tenants.UserID(u)), IssuedAt: time.Now().Add(-time.Second)}) == ""
 	}
 	if !live(devID) {

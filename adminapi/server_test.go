@@ -304,6 +304,20 @@ func (w *world) verified(signedUp answer) {
 	w.exec("UPDATE users SET email_verified_at = now() WHERE id = $1", signedUp.at("user", "id"))
 }
 
+// systemDocument returns what edges are told of the system's tenant.
+func (w *world) systemDocument() tenants.Document {
+	w.t.Helper()
+	system, err := w.service.SystemTenant(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	doc, err := w.service.Document(w.t.Context(), system.ID)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return doc
+}
+
 // mailTo returns the newest mail to an address, and the token in its link.
 func (w *world) mailTo(email string) (m tenants.Mail, token string) {
 	w.t.Helper()

@@ -104,14 +104,7 @@ func TestReset_of_an_unconfirmed_address_ends_service_tokens(t *testing.T) {
 	_, token := w.mailTo("ada@example.com")
 	status(t, w.browser().call("POST", "/v1/password-reset/completion", map[string]any{"token": token, "password": "another password"}), http.StatusNoContent)
 	want(t, planted.call("GET", "/v1/tenants/acme/keys", nil), http.StatusUnauthorized, "invalid_token")
-	system, err := w.service.SystemTenant(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	doc, err := w.service.Document(t.Context(), system.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
+	doc := w.systemDocument()
 	for _, u := range []string{service, acme.at("user", "id")} {
 		live := tenants.LiveUser(tenants.AccountID(acme.at("account", "id")), tenants.UserID(u))
 		if doc.Revoked(tenants.Credential{UserID: live, IssuedAt: given}) == "" {
