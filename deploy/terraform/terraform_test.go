@@ -259,3 +259,36 @@ func TestTerraformAgrees(t *testing.T) {
 		t.Errorf("terraform fmt: %v\n%s", err, out)
 	}
 }
+
+// What operators' networks may be is judged by the terraform program alone, so where it
+// isn't installed there is nothing to try.
+func TestOperators_networks_are_private(t *testing.T) {
+	t.Parallel()
+	program, err := exec.LookPath("terraform")
+	if err != nil {
+		t.Skip("terraform is not installed; with it on the PATH this runs")
+	}
+	m, problems := load(os.DirFS("."), "modules/api")
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	block := m.variables["operator_networks"].block.Range()
+	source, err := os.ReadFile(block.Filename)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(path.Join(dir, "main.tf"), source[block.Start.Byte:block.End.Byte], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for value, want := range map[string]string{
+		`[]`: "", `["10.0.0.0/8", "10.8.0.0/24", "172.31.255.0/24", "192.168.1.7/32", "100.64.0.0/10"]`: "",
+		`["8.8.8.0/24"]`: "must lie within", `["172.16.0.0/11"]`: "must be IPv4 ranges", `["172.0.0.0/11"]`: "must lie within",
+		`["10.0.0.1/24"]`: "must be IPv4 ranges", `["fd00::/8"]`: "must be IPv4 ranges", `["office"]`: "must be IPv4 ranges", `null`: "null",
+	} {
+		out, err := exec.CommandContext(t.Context(), program, "-chdir="+dir, "plan", "-no-color", "-input=false", "-lock=false", "-var=operator_networks="+value).CombinedOutput()
+		if (err == nil) != (want == "") || !strings.Contains(strings.Join(strings.Fields(string(out)), " "), want) {
+			t.Errorf("%s: %v, want %q:\n%s", value, err, want, out)
+		}
+	}
+}

@@ -121,12 +121,19 @@ func TestOwnership_knows_other_edges_when_Redis_is_empty(t *testing.T) {
 	c := newClient(t, newRedis(t))
 	a, b := newEdge(t, c, "a"), newEdge(t, c, "b")
 	acquainted(t, a, b)
-	if err := c.FlushAll(t.Context()).Err(); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "renewal", func() bool { return a.peers.renew(t.Context()) == nil })
-	if a.peers.address("b") == "" {
-		t.Error("the other edge is forgotten")
+	for _, lost := range []bool{true, false} {
+		if err := c.FlushAll(t.Context()).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if lost { // the answer that says so is lost, too, and the script is carried out again
+			if err := noteEdge.Eval(t.Context(), c, []string{redisclient.Edges}, a.peers.member(), int(leaseLife.Seconds())).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		eventually(t, "renewal", func() bool { return a.peers.renew(t.Context()) == nil })
+		if a.peers.address("b") == "" {
+			t.Errorf("the other edge is forgotten (answer lost: %t)", lost)
+		}
 	}
 }
 

@@ -21,6 +21,7 @@ type Straight struct {
 	conn net.Conn
 	host string // of conn
 	in   *bufio.Reader
+	last bool // the server ends conn after the answer that is being read
 }
 
 var (
@@ -46,6 +47,7 @@ func (s *Straight) RoundTrip(req *http.Request) (*http.Response, error) {
 		err = context.Cause(ctx)
 	}
 	if err == nil && res.StatusCode != http.StatusSwitchingProtocols {
+		s.last = res.Close
 		return res, nil
 	}
 	if err != nil {
@@ -62,7 +64,7 @@ func (s *Straight) reach(ctx context.Context, scheme, host string) error {
 	if scheme != "http" {
 		return errors.New("only http:// can be asked straight, not " + scheme + "://")
 	}
-	if s.conn != nil && s.host == host {
+	if s.conn != nil && s.host == host && !s.last {
 		return nil
 	}
 	s.Close()
@@ -74,7 +76,7 @@ func (s *Straight) reach(ctx context.Context, scheme, host string) error {
 	if err != nil {
 		return err
 	}
-	s.conn, s.host, s.in = conn, host, readers.Get().(*bufio.Reader)
+	s.conn, s.host, s.in, s.last = conn, host, readers.Get().(*bufio.Reader), false
 	s.in.Reset(conn)
 	return nil
 }

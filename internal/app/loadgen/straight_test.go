@@ -22,6 +22,7 @@ func TestStraight(t *testing.T) {
 	held := make(chan struct{})
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /negotiate", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "negotiated") })
+	mux.HandleFunc("GET /last", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Connection", "close") })
 	mux.HandleFunc("GET /held", func(_ http.ResponseWriter, r *http.Request) {
 		close(held)
 		<-r.Context().Done()
@@ -74,6 +75,15 @@ func TestStraight(t *testing.T) {
 	}
 	if n := opened.Load(); n != 1 {
 		t.Errorf("%d connections for two requests and a WebSocket, want 1", n)
+	}
+
+	// A connection that the server ends after an answer isn't used for the next request.
+	for range 2 {
+		res, err := client.Get(server.URL + "/last")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
 	}
 
 	// What a WebSocket has taken along is not used again, and a caller that gives up

@@ -171,10 +171,19 @@ variable "trusted_proxies" {
 variable "operator_networks" {
   description = "Private address ranges from which operators reach their listener; empty = nobody serves them."
   type        = list(string)
+  nullable    = false
 
   validation {
-    condition     = alltrue([for n in var.operator_networks : can(cidrnetmask(n)) && try(cidrsubnet(n, 0, 0) == n, false) && try(tonumber(split("/", n)[1]) >= 8, false)])
-    error_message = "operator_networks must be IPv4 ranges of /8 to /32 without bits beyond the prefix, as 10.8.0.0/24."
+    condition     = alltrue([for n in var.operator_networks : can(cidrnetmask(n)) && try(cidrsubnet(n, 0, 0) == n, false)])
+    error_message = "operator_networks must be IPv4 ranges without bits beyond the prefix, as 10.8.0.0/24."
+  }
+
+  # The listener has private addresses alone; whoever wrote another range has mistaken it.
+  validation {
+    condition = alltrue([for n in var.operator_networks : anytrue([for p in ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"] :
+      try(tonumber(split("/", n)[1]) >= tonumber(split("/", p)[1]) && cidrsubnet("${split("/", n)[0]}/${split("/", p)[1]}", 0, 0) == p, false)
+    ])])
+    error_message = "operator_networks must lie within 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 or 100.64.0.0/10."
   }
 }
 
