@@ -158,6 +158,9 @@ func (s *server) startSession(r *http.Request, key string, u tenants.User, remem
 // may do does.
 func (s *server) renewSession(r *http.Request) error {
 	ctx := r.Context()
+	if err := s.tenants.SessionRenewed(ctx, callerOf(r)); err != nil {
+		return err
+	}
 	if err := s.sessions.RenewToken(ctx); err != nil {
 		return fault.Wrap(fault.Unavailable, "Signing in is not possible right now.", err)
 	}

@@ -212,6 +212,9 @@ func TestTokens_verify_with_the_tenants_keys_alone(t *testing.T) {
 		t.Fatal(err)
 	}
 	p, err := verify(string(system.ID), live.at("token"), accesstoken.Target{Kind: accesstoken.Client, Slug: "signalbox", Hosts: hosts, Hub: "console"})
+	if session := c.call("GET", "/v1/session", nil); err == nil && p.TokenID != tenants.LiveTokenID(tenants.UserID(acme.at("user", "id")), session.at("id")) {
+		t.Errorf("live token %q isn't the session's", p.TokenID)
+	}
 	if err != nil || p.UserID != "member:"+acme.at("account", "id")+":"+acme.at("user", "id") || !slices.Equal(p.Groups, []string{"tenant:" + acme.at("tenant", "id")}) || !p.Permissions.Empty() {
 		t.Errorf("live token: %+v, %v", p, err)
 	}

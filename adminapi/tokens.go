@@ -1,6 +1,7 @@
 package adminapi
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -103,8 +104,8 @@ func (s *server) CreateLiveConnection(w http.ResponseWriter, r *http.Request, re
 }
 
 func (s *server) liveToken(r *http.Request, ref string) (accesstoken.Minted, error) {
-	at := s.now() // before the membership is looked at: a removal since then takes the token back
-	t, err := s.tenants.Tenant(r.Context(), callerOf(r), ref)
+	c, at := callerOf(r), s.now() // before the membership is looked at: a removal since then takes the token back
+	t, err := s.tenants.Tenant(r.Context(), c, ref)
 	if err != nil {
 		return accesstoken.Minted{}, err
 	}
@@ -117,12 +118,13 @@ func (s *server) liveToken(r *http.Request, ref string) (accesstoken.Minted, err
 		return accesstoken.Minted{}, err
 	}
 	life := tenants.LiveTokenLife
-	if expires := callerOf(r).TokenExpires; !expires.IsZero() {
+	if expires := c.TokenExpires; !expires.IsZero() {
 		life = min(life, max(time.Second, expires.Sub(at))) // 0 would be an hour
 	}
 	minted, err := accesstoken.MintClient(key, s.tenants.Endpoints().Base(system), accesstoken.ClientOptions{
-		Hub: ConsoleHub, UserID: tenants.LiveUser(t.Account, callerOf(r).User), Groups: []string{tenants.LiveGroup(t.ID)},
-		Life: life, CloseOnExpiry: true,
+		Hub: ConsoleHub, UserID: tenants.LiveUser(t.Account, c.User), ID: tenants.LiveTokenID(c.User, cmp.Or(c.Session, c.TokenID)),
+		Groups: []string{tenants.LiveGroup(t.ID)},
+		Life:   life, CloseOnExpiry: true,
 	}, at)
 	if err != nil {
 		return accesstoken.Minted{}, err

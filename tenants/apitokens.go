@@ -198,12 +198,15 @@ func (s *Service) DeleteAPIToken(ctx context.Context, c Caller, id string) error
 }
 
 // endTokenLive takes back what a token that is gone may have been given to see figures
-// live. Those who see them as the same user by other means ask anew.
+// live. A service token is the only one that sees them as its user.
 func (s *Service) endTokenLive(ctx context.Context, tx Store, t APIToken) error {
-	if s.now().Sub(t.LastUsed) >= LiveTokenLife+lastUseSlack {
+	switch {
+	case s.now().Sub(t.LastUsed) >= LiveTokenLife+lastUseSlack:
 		return nil
+	case t.Kind == ServiceToken:
+		return s.endLive(ctx, tx, membershipEnd(t.Account, t.User))
 	}
-	return s.endLive(ctx, tx, t.Account, t.User)
+	return s.endLive(ctx, tx, credentialEnd(t.User, t.ID))
 }
 
 // AccountTokens lists everybody's tokens in an account, newest first.

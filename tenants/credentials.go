@@ -88,7 +88,7 @@ func (s *Service) ResetPassword(ctx context.Context, c Caller, token, password S
 				return err
 			}
 			for _, m := range of {
-				if err := s.endLive(ctx, tx, m.ID, everyUser); err != nil {
+				if err := s.endLive(ctx, tx, membershipEnd(m.ID, every)); err != nil {
 					return err
 				}
 			}
@@ -122,15 +122,15 @@ func (s *Service) ChangePassword(ctx context.Context, c Caller, current, passwor
 		return User{}, err
 	}
 	var changed User
-	err = s.store.InTx(ctx, func(tx Store) error {
+	err = s.liveEnded(ctx, s.store.InTx(ctx, func(tx Store) error {
 		changed, err = s.setPassword(ctx, tx, c, hash, c.Session, "password.changed")
 		return err
-	})
+	}))
 	return changed, err
 }
 
-// setPassword keeps a hash, ends sessions but one, makes links that wait void, and
-// tells the user.
+// setPassword keeps a hash, ends sessions but one with what they see live, makes links that
+// wait void, and tells the user.
 func (s *Service) setPassword(ctx context.Context, tx Store, c Caller, hash, except, action string) (User, error) {
 	// Before the sessions end: see tenantstore.Sessions.
 	if err := tx.SetPassword(ctx, c.User, hash); err != nil {
@@ -138,6 +138,9 @@ func (s *Service) setPassword(ctx context.Context, tx Store, c Caller, hash, exc
 	}
 	ended, err := tx.EndSessions(ctx, c.User, except)
 	if err != nil {
+		return User{}, err
+	}
+	if err := s.endSessionsLive(ctx, tx, c.User, ended); err != nil {
 		return User{}, err
 	}
 	// Who knew the former password may have asked for another address, or for a reset.
@@ -154,7 +157,7 @@ func (s *Service) setPassword(ctx context.Context, tx Store, c Caller, hash, exc
 	if err := s.post(ctx, tx, u.Email, notice("Your Signalbox password was changed", "Your password was changed.", s.now(), c)); err != nil {
 		return User{}, err
 	}
-	return u, tx.Audit(ctx, Audit{Caller: c, Action: action, Subject: string(c.User), After: map[string]any{"sessions_ended": ended}})
+	return u, tx.Audit(ctx, Audit{Caller: c, Action: action, Subject: string(c.User), After: map[string]any{"sessions_ended": len(ended)}})
 }
 
 // prove checks the caller's own password once more, before what matters. Guesses

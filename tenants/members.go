@@ -89,7 +89,7 @@ func (s *Service) removal(ctx context.Context, c Caller, action string) func(Sto
 			}
 		}
 		// In the scope of the service, so before who leaves sees the account no more.
-		if err := s.endLive(ctx, tx, by.ID, m.ID); err != nil {
+		if err := s.endLive(ctx, tx, membershipEnd(by.ID, m.ID)); err != nil {
 			return err
 		}
 		if err := tx.RemoveMember(ctx, by.ID, m.ID); err != nil {

@@ -67,10 +67,14 @@ func compareRevocations(a, b DocRevocation) int {
 	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Value, b.Value))
 }
 
-// everyUser takes the place of what follows a user's last colon in the value of a
-// revocation, or of all of it: all users are meant whose ids begin so. It is in no
-// user's id, and in nothing that tenants revoke.
-const everyUser = "\x1f"
+// every takes the place of what follows one of the first colons in the value of a
+// revocation of a user or a token, or of all of it: all ids are meant that begin so, when
+// they were issued at IssuedBefore or earlier. It is in no id of a user, and in nothing
+// that tenants revoke.
+const every = "\x1f"
+
+// revocableColons is how many of an id's colons every may follow.
+const revocableColons = 3
 
 // Credential is what is known of an accepted token.
 type Credential struct {
@@ -94,20 +98,36 @@ func (d *Document) Revoked(c Credential) RevocationKind {
 			return by.kind
 		}
 	}
-	if c.UserID == "" {
-		return ""
-	}
-	begin := c.UserID[:strings.LastIndexByte(c.UserID, ':')+1]
-	if d.revokes(c, RevokedUser, begin+everyUser) || d.revokes(c, RevokedUser, everyUser) {
-		return RevokedUser
+	for _, by := range []struct {
+		kind RevocationKind
+		id   string
+	}{{RevokedToken, c.TokenID}, {RevokedUser, c.UserID}} {
+		if by.id != "" && d.revokesAll(c, by.kind, by.id) {
+			return by.kind
+		}
 	}
 	return ""
+}
+
+// revokesAll reports whether a revocation of all ids that begin alike concerns the token.
+func (d *Document) revokesAll(c Credential, kind RevocationKind, id string) bool {
+	for begin, colons := 0, 0; ; colons++ {
+		if d.revokes(c, kind, id[:begin]+every) {
+			return true
+		}
+		i := strings.IndexByte(id[begin:], ':')
+		if i < 0 || colons == revocableColons {
+			return false
+		}
+		begin += i + 1
+	}
 }
 
 // revokes reports whether there is that revocation and it concerns the token.
 func (d *Document) revokes(c Credential, kind RevocationKind, value string) bool {
 	i, found := slices.BinarySearchFunc(d.Revocations, DocRevocation{Kind: kind, Value: value}, compareRevocations)
-	return found && (kind != RevokedUser || c.IssuedAt.IsZero() || c.IssuedAt.Unix() <= d.Revocations[i].Before)
+	dated := kind == RevokedUser || strings.HasSuffix(value, every)
+	return found && (!dated || c.IssuedAt.IsZero() || c.IssuedAt.Unix() <= d.Revocations[i].Before)
 }
 
 // KeyRevoked reports whether an access key was taken back, with all that it signed.

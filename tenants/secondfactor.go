@@ -176,7 +176,11 @@ func codeField(err error) error {
 }
 
 func (s *Service) factorChanged(ctx context.Context, tx Store, c Caller, u User, action, what string) error {
-	if _, err := tx.EndSessions(ctx, c.User, c.Session); err != nil {
+	ended, err := tx.EndSessions(ctx, c.User, c.Session)
+	if err != nil {
+		return err
+	}
+	if err := s.endSessionsLive(ctx, tx, c.User, ended); err != nil {
 		return err
 	}
 	if err := s.post(ctx, tx, u.Email, notice("Your Signalbox second factor was changed", what, s.now(), c)); err != nil {

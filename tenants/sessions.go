@@ -34,32 +34,56 @@ func (s *Service) Sessions(ctx context.Context, c Caller) ([]Session, error) {
 	return s.store.Sessions(ctx, c.User)
 }
 
-// SignedOut notes that the caller ends the own session, if there is one. It comes before
-// the end: sessions are kept beside what is in a transaction.
+// SignedOut notes that the caller ends the own session, if there is one, and takes back
+// what it sees live. It comes before the end: sessions are kept beside what is in a
+// transaction.
 func (s *Service) SignedOut(ctx context.Context, c Caller) error {
 	if c.Session == "" {
 		return nil
 	}
-	return s.store.Audit(ctx, Audit{Caller: c, Action: "session.ended", Subject: c.Session})
+	return s.liveEnded(ctx, s.store.InTx(ctx, func(tx Store) error {
+		if err := s.endLive(ctx, tx, credentialEnd(c.User, c.Session)); err != nil {
+			return err
+		}
+		return tx.Audit(ctx, Audit{Caller: c, Action: "session.ended", Subject: c.Session})
+	}))
 }
 
-// EndSession ends one of the caller's sessions at once.
+// SessionRenewed takes back what the caller's session sees live, if there is one, as it
+// gets another id: its console asks anew.
+func (s *Service) SessionRenewed(ctx context.Context, c Caller) error {
+	if c.Session == "" {
+		return nil
+	}
+	return s.liveEnded(ctx, s.store.InTx(ctx, func(tx Store) error {
+		return s.endLive(ctx, tx, credentialEnd(c.User, c.Session))
+	}))
+}
+
+// EndSession ends one of the caller's sessions at once, with what it sees live.
 func (s *Service) EndSession(ctx context.Context, c Caller, id string) error {
-	return s.store.InTx(ctx, func(tx Store) error {
+	return s.liveEnded(ctx, s.store.InTx(ctx, func(tx Store) error {
 		if err := tx.EndSession(ctx, c.User, id); err != nil {
 			return err
 		}
+		if err := s.endLive(ctx, tx, credentialEnd(c.User, id)); err != nil {
+			return err
+		}
 		return tx.Audit(ctx, Audit{Caller: c, Action: "session.ended", Subject: id})
-	})
+	}))
 }
 
-// EndOtherSessions ends all of the caller's sessions but the one that asks.
+// EndOtherSessions ends all of the caller's sessions but the one that asks, with what
+// they see live.
 func (s *Service) EndOtherSessions(ctx context.Context, c Caller) error {
-	return s.store.InTx(ctx, func(tx Store) error {
-		n, err := tx.EndSessions(ctx, c.User, c.Session)
+	return s.liveEnded(ctx, s.store.InTx(ctx, func(tx Store) error {
+		ended, err := tx.EndSessions(ctx, c.User, c.Session)
 		if err != nil {
 			return err
 		}
-		return tx.Audit(ctx, Audit{Caller: c, Action: "sessions.ended", Subject: string(c.User), After: map[string]any{"ended": n}})
-	})
+		if err := s.endSessionsLive(ctx, tx, c.User, ended); err != nil {
+			return err
+		}
+		return tx.Audit(ctx, Audit{Caller: c, Action: "sessions.ended", Subject: string(c.User), After: map[string]any{"ended": len(ended)}})
+	}))
 }

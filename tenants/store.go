@@ -105,8 +105,8 @@ type Sessions interface {
 	Sessions(ctx context.Context, u UserID) ([]Session, error)
 	EndSession(ctx context.Context, u UserID, id string) error
 	// EndSessions ends all of a user's sessions but one, pending ones too, and
-	// returns how many those were; except "" spares none.
-	EndSessions(ctx context.Context, u UserID, except string) (int, error)
+	// returns their ids and SeenAt; except "" spares none.
+	EndSessions(ctx context.Context, u UserID, except string) ([]Session, error)
 }
 
 // Credentials keeps what people prove themselves with.

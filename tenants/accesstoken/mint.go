@@ -1,6 +1,7 @@
 package accesstoken
 
 import (
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -31,6 +32,7 @@ type Minted struct {
 type ClientOptions struct {
 	Hub    string        // canonical name
 	UserID string        // "" = anonymous
+	ID     string        // the token's jti; "" = one that no other token has
 	Life   time.Duration // 0 = one hour, at most MaxClientLife
 	// CloseOnExpiry closes the connection, too, when the token expires.
 	CloseOnExpiry bool
@@ -69,7 +71,10 @@ func MintClient(key tenants.DocKey, endpoint string, o ClientOptions, now time.T
 	if len(o.Permissions) > 0 {
 		claims[claimPermissions] = o.Permissions
 	}
-	return mint(key, at, claims, o.Life, MaxClientLife, now)
+	if len(o.ID) > MaxTokenID {
+		return Minted{}, fmt.Errorf("token id has %d bytes, at most %d are accepted", len(o.ID), MaxTokenID)
+	}
+	return mint(key, at, claims, cmp.Or(o.ID, rand.Text()), o.Life, MaxClientLife, now)
 }
 
 // MintREST makes a token for the whole REST API of the tenant at endpoint.
@@ -79,10 +84,10 @@ func MintREST(key tenants.DocKey, endpoint string, life time.Duration, now time.
 	if err != nil {
 		return Minted{}, err
 	}
-	return mint(key, u.JoinPath("api"), jwt.MapClaims{claimScope: scopeTenant}, life, MaxRESTLife, now)
+	return mint(key, u.JoinPath("api"), jwt.MapClaims{claimScope: scopeTenant}, rand.Text(), life, MaxRESTLife, now)
 }
 
-func mint(key tenants.DocKey, at *url.URL, claims jwt.MapClaims, life, longest time.Duration, now time.Time) (Minted, error) {
+func mint(key tenants.DocKey, at *url.URL, claims jwt.MapClaims, id string, life, longest time.Duration, now time.Time) (Minted, error) {
 	if key.Secret == "" {
 		return Minted{}, fmt.Errorf("access key %s has no secret", key.ID)
 	}
@@ -97,7 +102,6 @@ func mint(key tenants.DocKey, at *url.URL, claims jwt.MapClaims, life, longest t
 	audience := *at
 	audience.Host = hostWithoutPort(at)
 	claims["aud"] = audience.String()
-	id := rand.Text()
 	claims["iss"] = issuer
 	claims["jti"] = id
 	claims["iat"] = now.Unix()

@@ -141,10 +141,9 @@ func (s *Store) EndSession(ctx context.Context, u tenants.UserID, id string) err
 }
 
 // EndSessions implements tenants.Sessions.
-func (s *Store) EndSessions(ctx context.Context, u tenants.UserID, except string) (int, error) {
-	tag, err := s.db.Exec(ctx, "UPDATE sessions SET data = '' WHERE user_id = $1 AND id <> $2 AND data <> ''", u, except)
-	if err != nil {
-		return 0, postgres.Error("end sessions", err)
-	}
-	return int(tag.RowsAffected()), nil
+func (s *Store) EndSessions(ctx context.Context, u tenants.UserID, except string) ([]tenants.Session, error) {
+	return many(ctx, s, "ended sessions", func(row pgx.CollectableRow) (v tenants.Session, err error) {
+		err = row.Scan(&v.ID, &v.SeenAt)
+		return v, err
+	}, "UPDATE sessions SET data = '' WHERE user_id = $1 AND id <> $2 AND data <> '' RETURNING id, seen_at", u, except)
 }

@@ -212,51 +212,100 @@ func TestSEC_18_a_suspended_tenant_is_not_served(t *testing.T) {
 	}
 }
 
-// What shows a tenant's figures live is closed when the API token is gone that was
-// given it.
-func TestLive_figures_end_with_the_API_token(t *testing.T) {
+// What shows a tenant's figures live is closed when the API token or the session is gone
+// that was given it, and the same user's other ones are not.
+func TestLive_figures_end_with_what_they_were_got_with(t *testing.T) {
 	t.Parallel()
 	f := startPlane(t, 1, func(*Config) {})
 	account := at(f.want(http.StatusOK, "GET", "/v1/tenants/acme", nil), "account_id")
-	tokens := "/v1/accounts/" + account + "/api-tokens"
+	// watch connects to the hub console with what a browser or API token is given.
+	watch := func(own *plane, bearer string) *client {
+		own.t.Helper()
+		req, err := http.NewRequestWithContext(own.t.Context(), http.MethodPost, f.api.url+"/v1/tenants/acme/live", nil)
+		if err != nil {
+			own.t.Fatal(err)
+		}
+		if bearer != "" {
+			req.Header.Set("Authorization", "Bearer "+bearer)
+		}
+		res, err := own.browser.Do(req)
+		if err != nil {
+			own.t.Fatal(err)
+		}
+		defer res.Body.Close()
+		var live struct{ Token string }
+		if err := json.NewDecoder(res.Body).Decode(&live); err != nil || live.Token == "" {
+			own.t.Fatalf("live figures answered %d, %v", res.StatusCode, err)
+		}
+		eventually(own.t, func() string {
+			if status, body := own.negotiateAt(0, "/t/"+tenants.SystemSlug+"/client/negotiate?hub=console", live.Token, "", ""); status != http.StatusOK {
+				return fmt.Sprintf("the console's hub answers %d %s", status, body)
+			}
+			return ""
+		})
+		return own.connectTo(0, tenants.SystemSlug, "console", live.Token)
+	}
+	ends := func(t *testing.T, k *client) {
+		t.Helper()
+		if reason := k.closed(); !strings.Contains(reason, "revoked") {
+			t.Errorf("closed with %q", reason)
+		}
+	}
+	signIn := func(t *testing.T) *plane {
+		t.Helper()
+		own := *f
+		jar, _ := cookiejar.New(nil)
+		own.t, own.browser = t, &http.Client{Jar: jar}
+		own.want(http.StatusOK, "POST", "/v1/session", map[string]any{"email": "ada@example.com", "password": "correct horse"})
+		return &own
+	}
+	first := watch(f, "")
+	lives := func(t *testing.T) { // nothing has closed it before the answer comes
+		t.Helper()
+		if first.call("$nothing", 0) == "" {
+			t.Error("an unknown method has no error")
+		}
+	}
 	for name, row := range map[string]struct {
 		at string
 		in map[string]any
 	}{
-		"a personal one":  {"/v1/api-tokens", map[string]any{"name": "watch"}},
-		"a service token": {tokens, map[string]any{"name": "watch", "role": "viewer"}},
+		"a personal token": {"/v1/api-tokens", map[string]any{"name": "watch"}},
+		"a service token":  {"/v1/accounts/" + account + "/api-tokens", map[string]any{"name": "watch", "role": "viewer"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			own := *f
-			own.t = t
-			made := own.want(http.StatusCreated, "POST", row.at, row.in)
-			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, f.api.url+"/v1/tenants/acme/live", nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			req.Header.Set("Authorization", "Bearer "+at(made, "secret"))
-			res, err := http.DefaultClient.Do(req)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer res.Body.Close()
-			var live struct{ Token string }
-			if err := json.NewDecoder(res.Body).Decode(&live); err != nil || live.Token == "" {
-				t.Fatalf("live figures answered %d, %v", res.StatusCode, err)
-			}
-			eventually(t, func() string {
-				if status, body := own.negotiateAt(0, "/t/"+tenants.SystemSlug+"/client/negotiate?hub=console", live.Token, "", ""); status != http.StatusOK {
-					return fmt.Sprintf("the console's hub answers %d %s", status, body)
-				}
-				return ""
-			})
-			k := own.connectTo(0, tenants.SystemSlug, "console", live.Token)
-			own.want(http.StatusNoContent, "DELETE", row.at+"/"+at(made, "api_token", "id"), nil)
-			if reason := k.closed(); !strings.Contains(reason, "revoked") {
-				t.Errorf("closed with %q", reason)
-			}
+			own.t, own.browser = t, http.DefaultClient
+			made := f.want(http.StatusCreated, "POST", row.at, row.in)
+			k := watch(&own, at(made, "secret"))
+			f.want(http.StatusNoContent, "DELETE", row.at+"/"+at(made, "api_token", "id"), nil)
+			ends(t, k)
+			lives(t)
 		})
 	}
+	for name, end := range map[string]func(own *plane){
+		"a session that signs out": func(own *plane) { own.want(http.StatusNoContent, "DELETE", "/v1/session", nil) },
+		"a session that another ends": func(own *plane) {
+			f.want(http.StatusNoContent, "DELETE", "/v1/sessions/"+at(own.want(http.StatusOK, "GET", "/v1/session", nil), "id"), nil)
+		},
+		"all other sessions": func(*plane) { f.want(http.StatusNoContent, "DELETE", "/v1/sessions", nil) },
+		"a browser that signs in anew": func(own *plane) {
+			own.want(http.StatusOK, "POST", "/v1/session", map[string]any{"email": "ada@example.com", "password": "correct horse"})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			own := signIn(t)
+			k := watch(own, "")
+			end(own)
+			ends(t, k)
+			lives(t)
+		})
+	}
+	// A new password gives the session that sets it another id: its console asks anew.
+	second := watch(signIn(t), "")
+	f.want(http.StatusNoContent, "PUT", "/v1/user/password", map[string]any{"current_password": "correct horse", "new_password": "battery staple"})
+	ends(t, second)
+	ends(t, first)
 }
 
 func TestDomain_is_served_once_its_record_is_there(t *testing.T) {
