@@ -2,10 +2,13 @@ package adminapi_test
 
 import (
 	"context"
+	"crypto/aes"
+	"crypto/cipher"
 	"encoding/hex"
 	"log/slog"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -36,30 +39,51 @@ func (w *world) sealedWith(keys ...byte) *tenants.Service {
 	return s
 }
 
+// sealedBefore is how a secret was sealed before values named their keys, and, behind
+// those names, before columns were bound.
+func sealedBefore(t *testing.T, key []byte, scope, secret string) []byte {
+	t.Helper()
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return aead.Seal(nil, nil, []byte(secret), []byte(scope))
+}
+
 // The key that seals is exchanged while requests go on: values of every kind, those from
-// before keys had names too, are sealed anew, nothing is refused meanwhile, and then the
+// before keys had names or columns were bound too, are sealed anew, nothing is refused meanwhile, and then the
 // former key isn't needed. Whoever lacks a key is told of what and how much.
 func TestSEC_43_the_sealing_key_is_rotated_under_traffic(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, settings{})
 	ada, acme := w.signUp("ada@example.com", "acme")
 	status(t, ada.call("POST", "/v1/tenants", map[string]any{"name": "Second"}, keyHeader, "k"), http.StatusCreated)
-	status(t, ada.call("POST", "/v1/tenants/acme/webhook-secrets/rotate", map[string]any{}), http.StatusCreated)
+	webhooks := ada.call("POST", "/v1/tenants/acme/webhook-secrets/rotate", map[string]any{})
+	status(t, webhooks, http.StatusCreated)
 	status(t, ada.call("POST", "/v1/user/second-factor", map[string]any{"password": password}), http.StatusOK)
-	w.exec("UPDATE access_keys SET sealed_secret = substring(sealed_secret FROM 10) WHERE tenant_id = $1 AND slot = 'primary'", acme.at("tenant", "id"))
-
 	seal, err := tenants.NewSealer(sealingKey(7))
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.exec("INSERT INTO operators (id, name, email, email_key, sealed_secret, created_at) VALUES ('o1', 'x', 'x', 'x', $1, now())", seal.Seal("operator:o1", "totp", "secret"))
+	id, key, webhook := acme.at("tenant", "id"), acme.at("key", "id"), webhooks.at("id")
+	w.exec("UPDATE access_keys SET sealed_secret = $2 WHERE id = $1", key, sealedBefore(t, sealingKey(7), id+"/"+key, acme.at("key", "secret")))
+	named, err := hex.DecodeString("01" + seal.Primary())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.exec("UPDATE webhook_secrets SET sealed_secret = $2 WHERE id = $1", webhook, append(named, sealedBefore(t, sealingKey(7), id+"/"+webhook, webhooks.at("secret"))...))
+	w.exec("INSERT INTO operators (id, name, email, email_key, sealed_secret, created_at) VALUES ('o1', 'x', 'x', 'x', $1, now())", seal.Seal("operators.sealed_secret", "operator:o1", "totp", "secret"))
 	rotating := w.sealedWith(8, 7)
 	before, err := rotating.SealStates(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range before {
-		if s.By[rotating.SealingKey()] != 0 || len(s.Lost) > 0 || len(s.By) < 2 || s.Kind == "access_keys.sealed_secret" && len(s.By) < 3 {
+		if s.By[rotating.SealingKey()] != 0 || len(s.Lost) > 0 || len(s.By) < 2 || s.Kind == "webhook_secrets.sealed_secret" && s.By[seal.Primary()+", for any column"] != 1 || s.Kind == "access_keys.sealed_secret" && len(s.By) < 3 {
 			t.Errorf("before, %s are sealed by %v, and lost are %v", s.Kind, s.By, s.Lost)
 		}
 	}
@@ -91,10 +115,10 @@ func TestSEC_43_the_sealing_key_is_rotated_under_traffic(t *testing.T) {
 	going.Wait()
 	// A process with the former key seals on, behind where sealing anew has been, too: it
 	// is told of that.
-	late := seal.Seal("operator:o0", "totp", "secret")
+	late := seal.Seal("operators.sealed_secret", "operator:o0", "totp", "secret")
 	w.exec("CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO operators (id, name, email, email_key, sealed_secret, created_at) VALUES ('o0', 'y', 'y', 'y', '\\x" + hex.EncodeToString(late) + "', now()); RETURN NULL; END $$")
 	w.exec("CREATE TRIGGER late AFTER UPDATE ON operators FOR EACH ROW EXECUTE FUNCTION late()")
-	w.exec("UPDATE operators SET sealed_secret = $1 WHERE id = 'o1'", seal.Seal("operator:o1", "totp", "secret"))
+	w.exec("UPDATE operators SET sealed_secret = $1 WHERE id = 'o1'", seal.Seal("operators.sealed_secret", "operator:o1", "totp", "secret"))
 	w.exec("DELETE FROM operators WHERE id = 'o0'")
 	during, err := rotating.Reseal(t.Context())
 	if err != nil {
@@ -117,6 +141,11 @@ func TestSEC_43_the_sealing_key_is_rotated_under_traffic(t *testing.T) {
 	alone, without := w.sealedWith(8), w.sealedWith(7)
 	if _, err := alone.Document(t.Context(), tenants.ID(acme.at("tenant", "id"))); err != nil {
 		t.Errorf("without the former key: %v", err)
+	}
+	// A sealed value that is moved, with its row's id, to another column doesn't open there.
+	w.exec("UPDATE webhook_secrets SET id = $1, sealed_secret = (SELECT sealed_secret FROM access_keys WHERE id = $1) WHERE id = $2", key, webhook)
+	if _, err := alone.Document(t.Context(), tenants.ID(id)); err == nil || !strings.Contains(err.Error(), "open webhook secret") {
+		t.Errorf("an access key in the place of a webhook secret: %v", err)
 	}
 	lost, err := without.SealStates(t.Context())
 	if err != nil {

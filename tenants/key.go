@@ -48,6 +48,6 @@ func (s *Sealer) makeKey(tenant ID, slot KeySlot, secret Secret, now time.Time) 
 	id := newID()
 	return NewKey{
 		Secret:    secret,
-		AccessKey: AccessKey{ID: id, Slot: slot, Sealed: s.Seal(tenant, id, secret), Hint: hint(secret), CreatedAt: now},
+		AccessKey: AccessKey{ID: id, Slot: slot, Sealed: s.Seal(sealedKeys, tenant, id, secret), Hint: hint(secret), CreatedAt: now},
 	}
 }

@@ -128,7 +128,7 @@ func (s *Service) openKeys(ctx context.Context, t ID) ([]DocKey, error) {
 	}
 	keys := make([]DocKey, 0, len(sealed))
 	for _, k := range sealed {
-		secret, err := s.sealer.Open(t, k.ID, k.Sealed)
+		secret, err := s.sealer.Open(sealedKeys, t, k.ID, k.Sealed)
 		if err != nil {
 			return nil, fault.Wrap(fault.Internal, "open access key", err)
 		}

@@ -4,20 +4,26 @@ import (
 	"bytes"
 	"context"
 	_ "embed"
+	"encoding/json"
 	"fmt"
 	"html/template"
 	"strings"
 	"time"
+
+	"github.com/signalbox/signalbox/internal/fault"
 )
 
 // Mail is a message to a person.
 type Mail struct {
-	ID        string
-	To        string
-	Subject   string
-	Text      string
-	HTML      string
-	Link      string // the link in Text; "" = none
+	ID      string
+	To      string
+	Subject string
+	Text    string
+	HTML    string
+	Link    string // the link in Text; "" = none
+	// Sealed has Text, HTML and Link in the store, see Service.OpenMail: links in mails are
+	// as good as passwords.
+	Sealed    []byte
 	CreatedAt time.Time
 	// GoodUntil is when its link ends, after which it isn't sent any more; zero = never.
 	GoodUntil time.Time
@@ -44,9 +50,39 @@ func (s *Service) post(ctx context.Context, tx Store, to string, l letter) error
 	if err := mailTemplate.Execute(&html, l); err != nil {
 		return fmt.Errorf("write mail: %w", err)
 	}
+	content, err := json.Marshal(mailContent{Text: l.text(), HTML: html.String(), Link: l.Link})
+	if err != nil {
+		return fmt.Errorf("write mail: %w", err)
+	}
+	id := newID()
 	return tx.QueueMail(ctx, Mail{
-		ID: newID(), To: to, Subject: l.Subject, Text: l.text(), HTML: html.String(), Link: l.Link, CreatedAt: s.now(), GoodUntil: l.GoodUntil,
+		ID: id, To: to, Subject: l.Subject, Sealed: s.sealer.Seal(sealedMails, mailScope, id, Secret(content)), CreatedAt: s.now(), GoodUntil: l.GoodUntil,
 	})
+}
+
+// mailContent is what is sealed of a mail.
+type mailContent struct{ Text, HTML, Link string }
+
+// mailScope binds what is sealed of a mail to the outbox: it is of a person, who needs not
+// be a user yet, and of no tenant.
+const mailScope ID = "mail"
+
+// OpenMail fills in what is sealed of a mail from the store. One that was sent has
+// nothing left.
+func (s *Service) OpenMail(m Mail) (Mail, error) {
+	if len(m.Sealed) == 0 {
+		return m, nil
+	}
+	plain, err := s.sealer.Open(sealedMails, mailScope, m.ID, m.Sealed)
+	if err != nil {
+		return Mail{}, fault.Wrap(fault.Internal, "open mail", err)
+	}
+	var content mailContent
+	if err := json.Unmarshal([]byte(plain), &content); err != nil {
+		return Mail{}, fault.Wrap(fault.Internal, "read mail", err)
+	}
+	m.Text, m.HTML, m.Link = content.Text, content.HTML, content.Link
+	return m, nil
 }
 
 func (l letter) text() string {

@@ -220,7 +220,7 @@ func (s *Service) SetUpOperator(ctx context.Context, c Caller, token, password S
 	if err != nil {
 		return SecondFactorSetup{}, fmt.Errorf("make TOTP secret: %w", err)
 	}
-	err = s.store.PutOperatorSecrets(ctx, o.ID, OperatorSecrets{PasswordHash: hash, Sealed: s.sealer.Seal(operatorScope(o.ID), factorKey, Secret(key.Secret()))})
+	err = s.store.PutOperatorSecrets(ctx, o.ID, OperatorSecrets{PasswordHash: hash, Sealed: s.sealer.Seal(sealedOperators, operatorScope(o.ID), factorKey, Secret(key.Secret()))})
 	return SecondFactorSetup{Secret: Secret(key.Secret()), URI: Secret(key.URL())}, err
 }
 
@@ -256,7 +256,7 @@ func (s *Service) takeOperatorCode(ctx context.Context, o Operator, v OperatorSe
 	if len(v.Sealed) == 0 {
 		return false, nil
 	}
-	secret, err := s.sealer.Open(operatorScope(o.ID), factorKey, v.Sealed)
+	secret, err := s.sealer.Open(sealedOperators, operatorScope(o.ID), factorKey, v.Sealed)
 	if err != nil {
 		return false, fault.Wrap(fault.Internal, "open second factor", err)
 	}

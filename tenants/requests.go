@@ -74,7 +74,7 @@ func (s *Service) Once(ctx context.Context, c Caller, key string, hash []byte, n
 		if have > maxRequests {
 			return fault.New(fault.RateLimited, fmt.Sprintf("The answers of the last %d requests with an Idempotency-Key are kept, each for 24 hours, and there is no room for another.", maxRequests)).WithCode("too_many_idempotency_keys")
 		}
-		r.Sealed = s.sealer.Seal(requestScope(r), key, Secret(answer))
+		r.Sealed = s.sealer.Seal(sealedAnswers, requestScope(r), key, Secret(answer))
 		return s.store.AnswerRequest(ctx, r)
 	})
 	if err != nil {
@@ -91,7 +91,7 @@ func (s *Service) former(ctx context.Context, c Caller, former, r Request, needs
 	if err := s.allowed(ctx, c, needs, at); err != nil {
 		return nil, err
 	}
-	answer, err := s.sealer.Open(requestScope(r), r.Key, former.Sealed)
+	answer, err := s.sealer.Open(sealedAnswers, requestScope(r), r.Key, former.Sealed)
 	if err != nil {
 		return nil, err
 	}

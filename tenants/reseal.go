@@ -19,8 +19,18 @@ type SealedValue struct {
 	Sealed []byte
 }
 
-// SealedKinds are the columns with sealed values, as table.column.
-var SealedKinds = []string{"access_keys.sealed_secret", "webhook_secrets.sealed_secret", "second_factors.sealed_secret", "operators.sealed_secret", "idempotent_requests.answer"}
+// The columns with sealed values, as table.column. Values are bound to these names.
+const (
+	sealedKeys           = "access_keys.sealed_secret"
+	sealedWebhookSecrets = "webhook_secrets.sealed_secret"
+	sealedFactors        = "second_factors.sealed_secret"
+	sealedOperators      = "operators.sealed_secret"
+	sealedAnswers        = "idempotent_requests.answer"
+	sealedMails          = "mail_outbox.sealed"
+)
+
+// SealedKinds are all of them.
+var SealedKinds = []string{sealedKeys, sealedWebhookSecrets, sealedFactors, sealedOperators, sealedAnswers, sealedMails}
 
 // Sealings keeps the sealed values of every kind.
 type Sealings interface {
@@ -78,14 +88,14 @@ func (s *Service) reseal(ctx context.Context, change bool) (all []SealState, err
 			}
 			for _, v := range values {
 				after = v.Row
-				secret, by, err := s.sealer.open(v.Tenant, v.Key, v.Sealed)
+				secret, by, err := s.sealer.open(kind, v.Tenant, v.Key, v.Sealed)
 				switch {
 				case err != nil:
 					state.Lost[by]++
 				case !change:
 					state.By[by]++
 				default:
-					if _, err := s.store.Reseal(ctx, kind, v, s.sealer.Seal(v.Tenant, v.Key, secret)); err != nil {
+					if _, err := s.store.Reseal(ctx, kind, v, s.sealer.Seal(kind, v.Tenant, v.Key, secret)); err != nil {
 						return all, fmt.Errorf("reseal %s: %w", kind, err)
 					}
 				}
@@ -107,11 +117,13 @@ func (s *Service) reseal(ctx context.Context, change bool) (all []SealState, err
 // ofKind returns what values of a kind are sealed for, by the ids in their row.
 func ofKind(kind, first, second, third string) (ID, string) {
 	switch kind {
-	case "second_factors.sealed_secret":
+	case sealedFactors:
 		return factorScope(UserID(first)), factorKey
-	case "operators.sealed_secret":
+	case sealedOperators:
 		return operatorScope(first), factorKey
-	case "idempotent_requests.answer":
+	case sealedMails:
+		return mailScope, first
+	case sealedAnswers:
 		return requestScope(Request{User: UserID(first), Account: AccountID(second)}), third
 	}
 	return ID(first), second // a tenant's own

@@ -357,8 +357,8 @@ func TestSealer_opens_only_what_was_sealed_for_the_same(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sealed := s.Seal("T1", "K1", "secret")
-	if got, err := s.Open("T1", "K1", sealed); err != nil || got.Reveal() != "secret" {
+	sealed := s.Seal(sealedKeys, "T1", "K1", "secret")
+	if got, err := s.Open(sealedKeys, "T1", "K1", sealed); err != nil || got.Reveal() != "secret" {
 		t.Errorf("Open = %q, %v", got.Reveal(), err)
 	}
 	other, err := NewSealer(bytes.Repeat([]byte{2}, SealingKeySize))
@@ -368,12 +368,13 @@ func TestSealer_opens_only_what_was_sealed_for_the_same(t *testing.T) {
 	changed := bytes.Clone(sealed)
 	changed[len(changed)-1] ^= 1
 	for name, open := range map[string]func() (Secret, error){
-		"another_tenant": func() (Secret, error) { return s.Open("T2", "K1", sealed) },
-		"another_key_id": func() (Secret, error) { return s.Open("T1", "K2", sealed) },
-		"another_cut":    func() (Secret, error) { return s.Open("T1/K", "1", sealed) },
-		"a_changed_byte": func() (Secret, error) { return s.Open("T1", "K1", changed) },
-		"another_sealer": func() (Secret, error) { return other.Open("T1", "K1", sealed) },
-		"nothing_at_all": func() (Secret, error) { return s.Open("T1", "K1", nil) },
+		"another_tenant": func() (Secret, error) { return s.Open(sealedKeys, "T2", "K1", sealed) },
+		"another_key_id": func() (Secret, error) { return s.Open(sealedKeys, "T1", "K2", sealed) },
+		"another_cut":    func() (Secret, error) { return s.Open(sealedKeys, "T1\x00K", "1", sealed) },
+		"another_column": func() (Secret, error) { return s.Open(sealedWebhookSecrets, "T1", "K1", sealed) },
+		"a_changed_byte": func() (Secret, error) { return s.Open(sealedKeys, "T1", "K1", changed) },
+		"another_sealer": func() (Secret, error) { return other.Open(sealedKeys, "T1", "K1", sealed) },
+		"nothing_at_all": func() (Secret, error) { return s.Open(sealedKeys, "T1", "K1", nil) },
 	} {
 		if got, err := open(); err == nil {
 			t.Errorf("%s opens %q", name, got.Reveal())

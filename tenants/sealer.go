@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hkdf"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -13,25 +14,33 @@ import (
 // SealingKeySize is the length of a key that seals secrets, in bytes.
 const SealingKeySize = 32
 
-// sealVersion is the first byte of what is sealed; the id of the key follows.
+// sealVersion is the first byte of what is sealed; the id of the key follows. What
+// sealVersionAnyColumn begins was sealed before columns were bound.
 const (
-	sealVersion = 1
-	sealIDBytes = 8
-	sealHeader  = 1 + sealIDBytes
+	sealVersionAnyColumn = 1
+	sealVersion          = 2
+	sealIDBytes          = 8
+	sealHeader           = 1 + sealIDBytes
 )
+
+// sealSalt sets the keys that are derived for sealing apart from other uses of a key.
+const sealSalt = "signalbox sealed value 2"
 
 // errUnsealed is for what no key of the ring opens.
 var errUnsealed = errors.New("sealed value can't be opened: a key that isn't configured, or a changed row")
 
-// Sealer encrypts secrets for the database with AES-256-GCM. What they are of, as the
-// ids of a tenant and of a key, is authenticated with them, so that a sealed secret opens
-// only in its own row. It seals with its primary key and opens what any of its keys has
-// sealed; a sealed value names its key by an id that is made of the key itself.
+// Sealer encrypts secrets for the database with AES-256-GCM. Each column (as
+// table.column) and each tenant, or who else a value is of, has a key of its own, derived
+// from a key of the ring; and the column, the tenant and the id in its row are
+// authenticated with a value, so that it opens only in its own row and column. It seals
+// with its primary key and opens what any of its keys has sealed; a sealed value names its
+// key by an id that is made of the key itself.
 type Sealer struct{ keys []sealingKey } // the primary one first
 
 type sealingKey struct {
-	id   string
-	aead cipher.AEAD
+	id     string
+	secret []byte
+	direct cipher.AEAD // with the key itself, for what was sealed before keys were derived
 }
 
 // NewSealer makes a Sealer with keys of SealingKeySize bytes. former are those that
@@ -42,18 +51,32 @@ func NewSealer(primary []byte, former ...[]byte) (*Sealer, error) {
 		if len(key) != SealingKeySize {
 			return nil, fmt.Errorf("sealing key must have %d bytes, has %d", SealingKeySize, len(key))
 		}
-		block, err := aes.NewCipher(key)
-		if err != nil {
-			return nil, fmt.Errorf("make cipher: %w", err)
-		}
-		aead, err := cipher.NewGCMWithRandomNonce(block)
-		if err != nil {
-			return nil, fmt.Errorf("make cipher: %w", err)
-		}
 		sum := sha256.Sum256(append([]byte("signalbox sealing key\x00"), key...))
-		s.keys = append(s.keys, sealingKey{id: string(sum[:sealIDBytes]), aead: aead})
+		s.keys = append(s.keys, sealingKey{id: string(sum[:sealIDBytes]), secret: bytes.Clone(key), direct: newSealCipher(key)})
 	}
 	return s, nil
+}
+
+// newSealCipher makes the cipher of a key of SealingKeySize bytes.
+func newSealCipher(key []byte) cipher.AEAD {
+	block, err := aes.NewCipher(key)
+	var aead cipher.AEAD
+	if err == nil {
+		aead, err = cipher.NewGCMWithRandomNonce(block)
+	}
+	if err != nil { // only for wrong key sizes
+		panic(fmt.Sprintf("make cipher: %v", err))
+	}
+	return aead
+}
+
+// of makes the cipher of a column and tenant (HKDF-SHA256, RFC 5869).
+func (k sealingKey) of(column string, tenant ID) cipher.AEAD {
+	key, err := hkdf.Key(sha256.New, k.secret, []byte(sealSalt), column+"\x00"+string(tenant), SealingKeySize)
+	if err != nil { // only for lengths above 255 hashes
+		panic(fmt.Sprintf("derive key: %v", err))
+	}
+	return newSealCipher(key)
 }
 
 // Primary is the id of the key that seals, for people.
@@ -62,31 +85,39 @@ func (s *Sealer) Primary() string { return hex.EncodeToString([]byte(s.keys[0].i
 // head is how all that the primary key has sealed begins.
 func (s *Sealer) head() []byte { return append([]byte{sealVersion}, s.keys[0].id...) }
 
-// Seal encrypts the secret of a tenant's key.
-func (s *Sealer) Seal(tenant ID, keyID string, secret Secret) []byte {
-	return s.keys[0].aead.Seal(s.head(), nil, []byte(secret), sealScope(tenant, keyID))
+// Seal encrypts a secret for a column, one of SealedKinds, in the row of a tenant's key.
+func (s *Sealer) Seal(column string, tenant ID, keyID string, secret Secret) []byte {
+	return s.keys[0].of(column, tenant).Seal(s.head(), nil, []byte(secret), sealScope(column, tenant, keyID))
 }
 
-// Open decrypts what Seal made for the same tenant and key.
-func (s *Sealer) Open(tenant ID, keyID string, sealed []byte) (Secret, error) {
-	secret, _, err := s.open(tenant, keyID, sealed)
+// Open decrypts what Seal made for the same column, tenant and key.
+func (s *Sealer) Open(column string, tenant ID, keyID string, sealed []byte) (Secret, error) {
+	secret, _, err := s.open(column, tenant, keyID, sealed)
 	return secret, err
 }
 
 // open is Open; it tells which key it was.
-func (s *Sealer) open(tenant ID, keyID string, sealed []byte) (secret Secret, by string, err error) {
-	aad := sealScope(tenant, keyID)
+func (s *Sealer) open(column string, tenant ID, keyID string, sealed []byte) (secret Secret, by string, err error) {
 	for _, k := range s.keys {
 		if rest, ok := bytes.CutPrefix(sealed, append([]byte{sealVersion}, k.id...)); ok {
-			if plain, err := k.aead.Open(nil, nil, rest, aad); err == nil {
+			if plain, err := k.of(column, tenant).Open(nil, nil, rest, sealScope(column, tenant, keyID)); err == nil {
 				return Secret(plain), hex.EncodeToString([]byte(k.id)), nil
 			}
 		}
 	}
-	// What was sealed before values named their keys has no head.
+	// What was sealed before columns were bound opens in every one, until it is sealed
+	// anew; what is older than that has no head.
+	aad := []byte(string(tenant) + "/" + keyID)
 	for _, k := range s.keys {
-		if plain, err := k.aead.Open(nil, nil, sealed, aad); err == nil {
-			return Secret(plain), hex.EncodeToString([]byte(k.id)) + ", unnamed", nil
+		for _, former := range []struct {
+			head []byte
+			said string
+		}{{append([]byte{sealVersionAnyColumn}, k.id...), ", for any column"}, {nil, ", unnamed"}} {
+			if rest, ok := bytes.CutPrefix(sealed, former.head); ok {
+				if plain, err := k.direct.Open(nil, nil, rest, aad); err == nil {
+					return Secret(plain), hex.EncodeToString([]byte(k.id)) + former.said, nil
+				}
+			}
 		}
 	}
 	return "", s.named(sealed), errUnsealed
@@ -95,10 +126,12 @@ func (s *Sealer) open(tenant ID, keyID string, sealed []byte) (secret Secret, by
 // named is the id of the key that a value says it was sealed by; "unknown" where it
 // says none.
 func (*Sealer) named(sealed []byte) string {
-	if len(sealed) < sealHeader || sealed[0] != sealVersion {
+	if len(sealed) < sealHeader || sealed[0] != sealVersion && sealed[0] != sealVersionAnyColumn {
 		return "unknown"
 	}
 	return hex.EncodeToString(sealed[1:sealHeader])
 }
 
-func sealScope(tenant ID, keyID string) []byte { return []byte(string(tenant) + "/" + keyID) }
+func sealScope(column string, tenant ID, keyID string) []byte {
+	return []byte(column + "\x00" + string(tenant) + "\x00" + keyID)
+}

@@ -68,7 +68,7 @@ func (s *Service) BeginSecondFactor(ctx context.Context, c Caller, password Secr
 	if err != nil {
 		return SecondFactorSetup{}, fmt.Errorf("make TOTP secret: %w", err)
 	}
-	sealed := s.sealer.Seal(factorScope(c.User), factorKey, Secret(key.Secret()))
+	sealed := s.sealer.Seal(sealedFactors, factorScope(c.User), factorKey, Secret(key.Secret()))
 	err = s.store.InTx(ctx, func(tx Store) error {
 		if err := tx.PutSecondFactor(ctx, c.User, sealed, s.now()); err != nil {
 			return err
@@ -236,7 +236,7 @@ func (s *Service) takeCode(ctx context.Context, u UserID, f SecondFactor, code s
 		}
 		return s.store.UseRecoveryCode(ctx, u, tokenHash(code))
 	}
-	secret, err := s.sealer.Open(factorScope(u), factorKey, f.Sealed)
+	secret, err := s.sealer.Open(sealedFactors, factorScope(u), factorKey, f.Sealed)
 	if err != nil {
 		return false, fault.Wrap(fault.Internal, "open second factor", err)
 	}

@@ -179,7 +179,7 @@ func (s *Service) seedKeys(ctx context.Context, tx Store, t ID, in SeedTenant) e
 	}
 	for slot, want := range map[KeySlot]Secret{Primary: in.Primary, Secondary: in.Secondary} {
 		same := slices.ContainsFunc(have, func(k AccessKey) bool {
-			secret, err := s.sealer.Open(t, k.ID, k.Sealed) // what another sealing key sealed is replaced
+			secret, err := s.sealer.Open(sealedKeys, t, k.ID, k.Sealed) // what another sealing key sealed is replaced
 			return k.Slot == slot && k.Expires.IsZero() && err == nil && secret == want
 		})
 		if want == "" || same {

@@ -222,7 +222,16 @@ func errLink(err error) error {
 // RecentMail returns the newest mails, for the mailbox of a development server.
 func (s *Service) RecentMail(ctx context.Context) ([]Mail, error) {
 	const shown = 100
-	return s.store.RecentMail(ctx, shown)
+	mails, err := s.store.RecentMail(ctx, shown)
+	if err != nil {
+		return nil, err
+	}
+	for i := range mails {
+		if mails[i], err = s.OpenMail(mails[i]); err != nil {
+			return nil, err
+		}
+	}
+	return mails, nil
 }
 
 // clean checks every field and fills in what was left out.

@@ -71,7 +71,7 @@ func (s *Service) RotateWebhookSecret(ctx context.Context, c Caller, ref string,
 		}
 		id, secret := newID(), newWebhookSecret()
 		made = NewWebhookSecret{Secret: secret, WebhookSecret: WebhookSecret{
-			ID: id, Sealed: s.sealer.Seal(t.ID, id, secret), Hint: hint(secret), CreatedAt: now,
+			ID: id, Sealed: s.sealer.Seal(sealedWebhookSecrets, t.ID, id, secret), Hint: hint(secret), CreatedAt: now,
 		}}
 		a.Subject, a.After = id, keyState{ID: id, Hint: made.Hint, Overlap: overlapSeconds}
 		return tx.RotateWebhookSecret(ctx, t.ID, made.WebhookSecret, now.Add(time.Duration(overlapSeconds)*time.Second))
@@ -88,7 +88,7 @@ func (s *Service) openWebhookSecrets(ctx context.Context, t ID) ([]DocWebhookSec
 	}
 	var open []DocWebhookSecret
 	for _, w := range sealed {
-		secret, err := s.sealer.Open(t, w.ID, w.Sealed)
+		secret, err := s.sealer.Open(sealedWebhookSecrets, t, w.ID, w.Sealed)
 		if err != nil {
 			return nil, fault.Wrap(fault.Internal, "open webhook secret", err)
 		}

@@ -138,19 +138,19 @@ func (s *Store) AttemptOnce(ctx context.Context, subject string, now, since time
 
 // QueueMail implements tenants.People.
 func (s *Store) QueueMail(ctx context.Context, m tenants.Mail) error {
-	err := s.exec(ctx, "mail", "INSERT INTO mail_outbox (id, recipient, subject, body, html, link, created_at, good_until) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-		m.ID, m.To, m.Subject, m.Text, m.HTML, m.Link, m.CreatedAt, zeroNull(m.GoodUntil))
+	err := s.exec(ctx, "mail", "INSERT INTO mail_outbox (id, recipient, subject, sealed, created_at, good_until) VALUES ($1, $2, $3, $4, $5, $6)",
+		m.ID, m.To, m.Subject, m.Sealed, m.CreatedAt, zeroNull(m.GoodUntil))
 	if err != nil {
 		return err
 	}
 	return s.insertJob(ctx, SendMail{Mail: m.ID})
 }
 
-const mailColumns = "id, recipient, subject, body, html, link, created_at, good_until"
+const mailColumns = "id, recipient, subject, body, html, link, sealed, created_at, good_until"
 
 func scanMail(row pgx.CollectableRow) (m tenants.Mail, err error) {
 	var until *time.Time
-	err = row.Scan(&m.ID, &m.To, &m.Subject, &m.Text, &m.HTML, &m.Link, &m.CreatedAt, &until)
+	err = row.Scan(&m.ID, &m.To, &m.Subject, &m.Text, &m.HTML, &m.Link, &m.Sealed, &m.CreatedAt, &until)
 	m.GoodUntil = nullZero(until)
 	return m, err
 }
@@ -185,7 +185,7 @@ func (s *Store) UnsentMail(ctx context.Context, id string) (tenants.Mail, error)
 // kept: links in mails are as good as passwords.
 func (s *Store) MailSent(ctx context.Context, id string, now time.Time, keep bool) error {
 	return s.exec(ctx, "mail", `UPDATE mail_outbox SET sent_at = $2, body = CASE WHEN $3 THEN body ELSE '' END,
-		html = CASE WHEN $3 THEN html ELSE '' END, link = CASE WHEN $3 THEN link ELSE '' END WHERE id = $1`, id, now, keep)
+		html = CASE WHEN $3 THEN html ELSE '' END, link = CASE WHEN $3 THEN link ELSE '' END, sealed = CASE WHEN $3 THEN sealed END WHERE id = $1`, id, now, keep)
 }
 
 // Forget deletes attempts, sessions, mails and what links of mails are for that

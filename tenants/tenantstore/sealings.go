@@ -18,6 +18,7 @@ var sealedBy = map[string][3]string{
 	"second_factors.sealed_secret":  {"user_id", "''", "''"},
 	"operators.sealed_secret":       {"id", "''", "''"},
 	"idempotent_requests.answer":    {"user_id", "account_id", "key"},
+	"mail_outbox.sealed":            {"id", "''", "''"},
 }
 
 // sealedColumn splits a kind; row is an expression that names its rows, in an order.

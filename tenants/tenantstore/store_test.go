@@ -281,7 +281,7 @@ func TestForget_keeps_what_is_recent(t *testing.T) {
 		if _, err := s.Attempt(ctx, at, at.Add(-time.Hour*24), "ip:x"); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.QueueMail(ctx, tenants.Mail{ID: at.String(), To: "a@b", CreatedAt: at}); err != nil {
+		if err := s.QueueMail(ctx, tenants.Mail{ID: at.String(), To: "a@b", Sealed: []byte("x"), CreatedAt: at}); err != nil {
 			t.Fatal(err)
 		}
 	}

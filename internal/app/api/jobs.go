@@ -64,6 +64,7 @@ func (*publishWorker) NextRetry(job *river.Job[tenantstore.PublishDocument]) tim
 type mailWorker struct {
 	river.WorkerDefaults[tenantstore.SendMail]
 	store *tenantstore.Store
+	open  func(tenants.Mail) (tenants.Mail, error)
 	send  func(context.Context, tenants.Mail) error
 	keep  bool // what was sent, for the mailbox of a development server
 }
@@ -82,6 +83,9 @@ func (w *mailWorker) Work(ctx context.Context, job *river.Job[tenantstore.SendMa
 	}
 	if !mail.GoodUntil.IsZero() && time.Now().After(mail.GoodUntil) {
 		return river.JobCancel(errMailTooLate)
+	}
+	if mail, err = w.open(mail); err != nil {
+		return err
 	}
 	if err := w.send(ctx, mail); errors.Is(err, errNoMailServer) {
 		return river.JobCancel(err)
@@ -123,7 +127,7 @@ func newJobs(k *core, ledger *billingstore.Store, purge *purgeWorker, publish fu
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &publishWorker{publish: publish})
 	river.AddWorker(workers, purge)
-	river.AddWorker(workers, &mailWorker{store: k.store, send: send, keep: keepMails})
+	river.AddWorker(workers, &mailWorker{store: k.store, open: k.service.OpenMail, send: send, keep: keepMails})
 	river.AddWorker(workers, &cleanUpWorker{people: k.store, service: k.service, ledger: ledger})
 	client, err := river.NewClient(riverpgxv5.New(k.pool), &river.Config{
 		Logger:            slog.New(quiet{logger.Handler()}),

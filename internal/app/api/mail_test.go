@@ -293,8 +293,9 @@ func TestMail_is_sent_again_until_it_is_taken(t *testing.T) {
 	// Noted as sent: worked again, as after a crash that came before the queue knew,
 	// nothing goes out.
 	var id, body, markup, kept string
+	var sealed []byte
 	for deadline := time.Now().Add(bound); ; time.Sleep(10 * time.Millisecond) {
-		err := r.app.core.pool.QueryRow(t.Context(), "SELECT id, body, html, link FROM mail_outbox WHERE sent_at IS NOT NULL").Scan(&id, &body, &markup, &kept)
+		err := r.app.core.pool.QueryRow(t.Context(), "SELECT id, body, html, link, sealed FROM mail_outbox WHERE sent_at IS NOT NULL").Scan(&id, &body, &markup, &kept, &sealed)
 		if err == nil {
 			break
 		}
@@ -302,10 +303,10 @@ func TestMail_is_sent_again_until_it_is_taken(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if body != "" || markup != "" || kept != "" { // SEC-43
+	if body != "" || markup != "" || kept != "" || sealed != nil { // SEC-43
 		t.Errorf("what was sent is kept: %q, %q, %q", body, markup, kept)
 	}
-	worker := &mailWorker{store: r.app.core.store, send: func(context.Context, tenants.Mail) error {
+	worker := &mailWorker{store: r.app.core.store, open: r.app.core.service.OpenMail, send: func(context.Context, tenants.Mail) error {
 		t.Error("it was sent once more")
 		return nil
 	}}
