@@ -1,9 +1,12 @@
 package adminapi_test
 
 import (
+	"context"
 	"net/http"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/signalbox/signalbox/tenants"
 )
@@ -12,33 +15,45 @@ import (
 // sql with the row's id, and lets both go on.
 func (w *world) whileLocked(table, id string, request func() answer, sql string, args ...any) answer {
 	w.t.Helper()
-	ctx := w.t.Context()
-	tx, err := w.pool.Begin(ctx)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer func() { _ = tx.Rollback(ctx) }()
-	var pid int
-	if err := tx.QueryRow(ctx, "SELECT pg_backend_pid() FROM "+table+" WHERE id = $1 FOR UPDATE", id).Scan(&pid); err != nil {
-		w.t.Fatal(err)
-	}
+	tx := w.lock(table, id)
 	answered := make(chan answer, 1)
 	go func() { answered <- request() }()
-	for waiting, deadline := false, time.Now().Add(10*time.Second); !waiting; time.Sleep(time.Millisecond) {
-		if err := w.pool.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE $1 = ANY(pg_blocking_pids(pid)))", pid).Scan(&waiting); err != nil {
-			w.t.Fatal(err)
-		}
-		if time.Now().After(deadline) {
-			w.t.Fatal("nothing waited for " + table)
-		}
-	}
-	if _, err := tx.Exec(ctx, sql, append([]any{id}, args...)...); err != nil {
+	w.awaitWaiting(1)
+	if _, err := tx.Exec(w.t.Context(), sql, append([]any{id}, args...)...); err != nil {
 		w.t.Fatal(err)
 	}
-	if err := tx.Commit(ctx); err != nil {
+	if err := tx.Commit(w.t.Context()); err != nil {
 		w.t.Fatal(err)
 	}
 	return <-answered
+}
+
+// lock locks a row of a table in a transaction, which it returns.
+func (w *world) lock(table, id string) pgx.Tx {
+	w.t.Helper()
+	tx, err := w.pool.Begin(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { _ = tx.Rollback(context.Background()) })
+	var found bool
+	if err := tx.QueryRow(w.t.Context(), "SELECT true FROM "+table+" WHERE id = $1 FOR UPDATE", id).Scan(&found); err != nil {
+		w.t.Fatal(err)
+	}
+	return tx
+}
+
+// awaitWaiting waits until so many statements wait for others' locks.
+func (w *world) awaitWaiting(statements int) {
+	w.t.Helper()
+	for waiting, deadline := 0, time.Now().Add(10*time.Second); waiting < statements; time.Sleep(time.Millisecond) {
+		if err := w.pool.QueryRow(w.t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND cardinality(pg_blocking_pids(pid)) > 0").Scan(&waiting); err != nil {
+			w.t.Fatal(err)
+		}
+		if time.Now().After(deadline) {
+			w.t.Fatalf("%d statements wait for locks, want %d", waiting, statements)
+		}
+	}
 }
 
 // Who is removed, or made less, while a request waits for the account changes
@@ -129,4 +144,35 @@ func TestInvitations_end_with_their_inviter(t *testing.T) {
 	id := list.body["api_tokens"].([]any)[0].(map[string]any)["id"].(string)
 	status(t, ada.call("DELETE", base+"/api-tokens/"+id, nil), http.StatusNoContent)
 	want(t, w.browser().call("POST", "/v1/invitations/acceptance", map[string]any{"token": token, "password": password}), http.StatusNotFound, "link_expired")
+}
+
+// A token's revocation by its user and the user's removal want the same rows: neither
+// fails for the other.
+func TestRemoval_while_the_member_revokes_a_token(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, settings{})
+	ada, acme := w.signUp("ada@example.com", "acme")
+	ben, benTeam := w.signUp("ben@example.com", "team")
+	account, member := acme.at("account", "id"), benTeam.at("user", "id")
+	w.exec("INSERT INTO members (account_id, user_id, role) VALUES ($1, $2, 'developer')", account, member)
+	made := status(t, ben.call("POST", "/v1/api-tokens", map[string]any{"name": "CI", "account_id": account}), http.StatusCreated)
+	watching := &client{w: w, http: http.DefaultClient, token: made.at("secret")}
+	id, short := made.at("api_token", "id"), time.Now().Add(10*time.Minute).Truncate(time.Second)
+	// The token expires before what it is given to see figures live would.
+	w.exec("UPDATE api_tokens SET expires_at = $2 WHERE id = $1", id, short)
+	live := status(t, watching.call("POST", "/v1/tenants/acme/live", nil), http.StatusOK)
+	if until, err := time.Parse(time.RFC3339, live.at("expires_at")); err != nil || until.After(short) {
+		t.Errorf("live figures are good until %s, %v; the token until %s", until, err, short)
+	}
+	tx := w.lock("api_tokens", id)
+	revoked, removed := make(chan answer, 1), make(chan answer, 1)
+	go func() { revoked <- ben.call("DELETE", "/v1/api-tokens/"+id, nil) }()
+	w.awaitWaiting(1)
+	go func() { removed <- ada.call("DELETE", "/v1/accounts/"+account+"/members/"+member, nil) }()
+	w.awaitWaiting(2)
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	status(t, <-revoked, http.StatusNoContent)
+	status(t, <-removed, http.StatusNoContent)
 }

@@ -91,24 +91,39 @@ func TestReset_of_an_unconfirmed_address_ends_service_tokens(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, settings{})
 	planter, acme := w.signUp("ada@example.com", "acme")
-	_, team := w.signUp("bob@example.com", "team")
+	bob, team := w.signUp("bob@example.com", "team")
 	w.exec("INSERT INTO members (account_id, user_id, role) VALUES ($1, $2, 'admin')", team.at("account", "id"), acme.at("user", "id"))
 	planted := planter.service(acme.at("account", "id"), tenants.Admin, nil)
 	shared := planter.service(team.at("account", "id"), tenants.Viewer, nil)
 	status(t, planted.call("GET", "/v1/tenants/acme/keys", nil), http.StatusOK)
-	for _, watching := range []*client{planted, planter} {
-		status(t, watching.call("POST", "/v1/tenants/acme/live", nil), http.StatusOK)
+	for at, watching := range map[string][]*client{"acme": {planted, planter}, "team": {bob, planter}} {
+		for _, each := range watching {
+			status(t, each.call("POST", "/v1/tenants/"+at+"/live", nil), http.StatusOK)
+		}
 	}
-	service, given := planted.call("GET", "/v1/session", nil).at("user", "id"), time.Now().Add(-time.Second)
+	service, session := planted.call("GET", "/v1/session", nil).at("user", "id"), planter.call("GET", "/v1/session", nil).at("id")
+	given := time.Now().Add(-time.Second)
 	status(t, w.browser().call("POST", "/v1/password-reset", map[string]any{"email": "ada@example.com"}), http.StatusAccepted)
 	_, token := w.mailTo("ada@example.com")
 	status(t, w.browser().call("POST", "/v1/password-reset/completion", map[string]any{"token": token, "password": "another password"}), http.StatusNoContent)
 	want(t, planted.call("GET", "/v1/tenants/acme/keys", nil), http.StatusUnauthorized, "invalid_token")
 	doc := w.systemDocument()
-	for _, u := range []string{service, acme.at("user", "id")} {
-		live := tenants.LiveUser(tenants.AccountID(acme.at("account", "id")), tenants.UserID(u))
-		if doc.Revoked(tenants.Credential{UserID: live, IssuedAt: given}) == "" {
-			t.Errorf("%s keeps its live figures", live)
+	ada := tenants.UserID(acme.at("user", "id"))
+	for who, row := range map[string]struct {
+		account answer
+		user    tenants.UserID
+		by      string
+		stays   bool
+	}{
+		"the service token":         {acme, tenants.UserID(service), "its id", false},
+		"the user":                  {acme, ada, session, false},
+		"the user in another's":     {team, ada, session, false},
+		"another in their account":  {team, tenants.UserID(team.at("user", "id")), "bob's", true},
+		"a service token of theirs": {team, "service", "its id", true},
+	} {
+		live := tenants.Credential{UserID: tenants.LiveUser(tenants.AccountID(row.account.at("account", "id")), row.user), TokenID: tenants.LiveTokenID(row.user, row.by), IssuedAt: given}
+		if gone := doc.Revoked(live) != ""; gone == row.stays {
+			t.Errorf("live figures of %s: taken back %t", who, gone)
 		}
 	}
 	status(t, shared.call("GET", "/v1/tenants/team", nil), http.StatusOK)

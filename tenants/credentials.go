@@ -79,21 +79,17 @@ func (s *Service) ResetPassword(ctx context.Context, c Caller, token, password S
 		if err != nil {
 			return err
 		}
+		var ends []liveEnd
 		if !user.EmailVerified {
 			// Whoever signed up may be somebody else than who reads the mail, and keeps no
-			// way in. Of accounts that nobody else is in, the service tokens go, too: all that
-			// see an account's figures live ask anew.
-			of, err := tx.Memberships(ctx, u)
+			// way in, nor what sees figures live.
+			alone, err := tx.DropCredentials(ctx, u)
 			if err != nil {
 				return err
 			}
-			for _, m := range of {
-				if err := s.endLive(ctx, tx, membershipEnd(m.ID, every)); err != nil {
-					return err
-				}
-			}
-			if err := tx.DropCredentials(ctx, u); err != nil {
-				return err
+			ends = append(ends, credentialEnd(u, every))
+			for _, a := range alone {
+				ends = append(ends, membershipEnd(a, every))
 			}
 			if err := s.post(ctx, tx, user.Email, notice("Look at the access keys of your Signalbox tenants",
 				"Your address was not confirmed before. So whoever signed up with it may have been somebody else: the user's API tokens, linked sign-ins and second factor are gone, and the service tokens of accounts with nobody else in them. The access keys of tenants are as they were: regenerate them, unless it was you who signed up.", s.now(), c)); err != nil {
@@ -103,7 +99,7 @@ func (s *Service) ResetPassword(ctx context.Context, c Caller, token, password S
 		if err := tx.MarkVerified(ctx, u, s.now()); err != nil { // the mail was read
 			return err
 		}
-		_, err = s.setPassword(ctx, tx, c, hash, "", "password.reset")
+		_, err = s.setPassword(ctx, tx, c, hash, "", "password.reset", ends...)
 		return err
 	}))
 }
@@ -129,18 +125,15 @@ func (s *Service) ChangePassword(ctx context.Context, c Caller, current, passwor
 	return changed, err
 }
 
-// setPassword keeps a hash, ends sessions but one with what they see live, makes links that
-// wait void, and tells the user.
-func (s *Service) setPassword(ctx context.Context, tx Store, c Caller, hash, except, action string) (User, error) {
+// setPassword keeps a hash, ends sessions but one with what they see live, and whatever
+// else is to be taken back of that, makes links that wait void, and tells the user.
+func (s *Service) setPassword(ctx context.Context, tx Store, c Caller, hash, except, action string, ends ...liveEnd) (User, error) {
 	// Before the sessions end: see tenantstore.Sessions.
 	if err := tx.SetPassword(ctx, c.User, hash); err != nil {
 		return User{}, err
 	}
 	ended, err := tx.EndSessions(ctx, c.User, except)
 	if err != nil {
-		return User{}, err
-	}
-	if err := s.endSessionsLive(ctx, tx, c.User, ended); err != nil {
 		return User{}, err
 	}
 	// Who knew the former password may have asked for another address, or for a reset.
@@ -155,6 +148,9 @@ func (s *Service) setPassword(ctx context.Context, tx Store, c Caller, hash, exc
 		return User{}, err
 	}
 	if err := s.post(ctx, tx, u.Email, notice("Your Signalbox password was changed", "Your password was changed.", s.now(), c)); err != nil {
+		return User{}, err
+	}
+	if err := s.endLive(ctx, tx, append(ends, s.sessionEnds(c.User, ended)...)...); err != nil {
 		return User{}, err
 	}
 	return u, tx.Audit(ctx, Audit{Caller: c, Action: action, Subject: string(c.User), After: map[string]any{"sessions_ended": len(ended)}})

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/signalbox/signalbox/internal/fault"
+	"github.com/signalbox/signalbox/internal/scope"
 )
 
 // Member is a person in an account.
@@ -88,17 +89,17 @@ func (s *Service) removal(ctx context.Context, c Caller, action string) func(Sto
 				return err
 			}
 		}
-		// In the scope of the service, so before who leaves sees the account no more.
-		if err := s.endLive(ctx, tx, membershipEnd(by.ID, m.ID)); err != nil {
-			return err
-		}
 		if err := tx.RemoveMember(ctx, by.ID, m.ID); err != nil {
 			return err
 		}
 		if err := tx.DropInvitationsBy(ctx, by.ID, m.ID, Roles); err != nil {
 			return err
 		}
-		return tx.Audit(ctx, Audit{Caller: c, Account: by.ID, Action: action, Subject: string(m.ID), Before: map[string]any{"role": m.Role}})
+		if err := s.endLive(ctx, tx, membershipEnd(by.ID, m.ID)); err != nil {
+			return err
+		}
+		// Whoever has left doesn't see the account any more, whose log says so.
+		return tx.Audit(scope.With(ctx, string(by.ID)), Audit{Caller: c, Account: by.ID, Action: action, Subject: string(m.ID), Before: map[string]any{"role": m.Role}})
 	}
 }
 

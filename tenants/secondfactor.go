@@ -180,10 +180,10 @@ func (s *Service) factorChanged(ctx context.Context, tx Store, c Caller, u User,
 	if err != nil {
 		return err
 	}
-	if err := s.endSessionsLive(ctx, tx, c.User, ended); err != nil {
+	if err := s.post(ctx, tx, u.Email, notice("Your Signalbox second factor was changed", what, s.now(), c)); err != nil {
 		return err
 	}
-	if err := s.post(ctx, tx, u.Email, notice("Your Signalbox second factor was changed", what, s.now(), c)); err != nil {
+	if err := s.endLive(ctx, tx, s.sessionEnds(c.User, ended)...); err != nil {
 		return err
 	}
 	return tx.Audit(ctx, Audit{Caller: c, Action: action, Subject: string(c.User)})

@@ -81,7 +81,7 @@ func (s *Service) EndOtherSessions(ctx context.Context, c Caller) error {
 		if err != nil {
 			return err
 		}
-		if err := s.endSessionsLive(ctx, tx, c.User, ended); err != nil {
+		if err := s.endLive(ctx, tx, s.sessionEnds(c.User, ended)...); err != nil {
 			return err
 		}
 		return tx.Audit(ctx, Audit{Caller: c, Action: "sessions.ended", Subject: string(c.User), After: map[string]any{"ended": len(ended)}})

@@ -137,8 +137,9 @@ type Credentials interface {
 	VoidLinks(ctx context.Context, u UserID) error
 
 	// DropCredentials takes a user's API tokens, second factor and identities away, and
-	// the service tokens of accounts in which there is no other person.
-	DropCredentials(ctx context.Context, u UserID) error
+	// the service tokens of accounts in which there is no other person; it returns those
+	// accounts that had any.
+	DropCredentials(ctx context.Context, u UserID) ([]AccountID, error)
 
 	// PutSecondFactor replaces one that isn't enabled.
 	PutSecondFactor(ctx context.Context, u UserID, sealed []byte, now time.Time) error

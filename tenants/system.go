@@ -118,7 +118,9 @@ func (e liveEnd) revocation(have []Revocation) (value string, instead []Revocati
 }
 
 // endLive takes back tokens with which somebody sees figures live; their connections are
-// closed.
+// closed. It is the last thing in a transaction that waits for others: what ends has been
+// locked before, and the system tenant's row, which all accounts' ends want, is locked for
+// as short as can be.
 func (s *Service) endLive(ctx context.Context, tx Store, ends ...liveEnd) error {
 	if len(ends) == 0 {
 		return nil
@@ -158,8 +160,8 @@ func (s *Service) endLive(ctx context.Context, tx Store, ends ...liveEnd) error 
 	return nil
 }
 
-// endSessionsLive takes back what was got in sessions of a user that ended.
-func (s *Service) endSessionsLive(ctx context.Context, tx Store, u UserID, ended []Session) error {
+// sessionEnds is what was got in sessions of a user that ended.
+func (s *Service) sessionEnds(u UserID, ended []Session) []liveEnd {
 	var ends []liveEnd
 	for _, each := range ended {
 		if s.now().Sub(each.SeenAt) < LiveTokenLife+lastUseSlack {
@@ -167,9 +169,9 @@ func (s *Service) endSessionsLive(ctx context.Context, tx Store, u UserID, ended
 		}
 	}
 	if len(ends) > maxGroupLiveEnds {
-		ends = []liveEnd{credentialEnd(u, every)}
+		return []liveEnd{credentialEnd(u, every)}
 	}
-	return s.endLive(ctx, tx, ends...)
+	return ends
 }
 
 // liveEnded has edges hear of endLive at once, when what it was part of has succeeded.

@@ -16,7 +16,8 @@ type Scope struct {
 	User string
 	// Account bounds User to one of them; "" = all.
 	Account string
-	// With is an account that is there besides, for whoever is making it.
+	// With is an account that is there besides, for whoever is making it, or has just
+	// left it.
 	With string
 	// System sees the rows of all accounts; "" = not.
 	System Purpose
@@ -66,7 +67,8 @@ func ForUser(ctx context.Context, user, account string) context.Context {
 	return context.WithValue(ctx, key{}, Scope{User: user, Account: account})
 }
 
-// With returns ctx with one more account, which the user of ctx is making.
+// With returns ctx with one more account, which the user of ctx is making, or has left
+// behind its lock.
 func With(ctx context.Context, account string) context.Context {
 	s := Of(ctx)
 	s.With = account

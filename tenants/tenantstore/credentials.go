@@ -3,6 +3,7 @@ package tenantstore
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -105,20 +106,22 @@ func (s *Store) VoidLinks(ctx context.Context, u tenants.UserID) error {
 }
 
 // DropCredentials implements tenants.Credentials.
-func (s *Store) DropCredentials(ctx context.Context, u tenants.UserID) error {
-	_, err := s.db.Exec(ctx, `
+func (s *Store) DropCredentials(ctx context.Context, u tenants.UserID) ([]tenants.AccountID, error) {
+	accounts, err := many(ctx, s, "dropped service tokens", pgx.RowTo[tenants.AccountID], `
 		DELETE FROM users s USING members m WHERE m.user_id = s.id AND s.kind = 'service'
 			AND m.account_id IN (SELECT account_id FROM members WHERE user_id = $1)
-			AND NOT EXISTS (SELECT FROM members o JOIN users p ON p.id = o.user_id WHERE o.account_id = m.account_id AND o.user_id <> $1 AND p.kind = 'person')`, u)
+			AND NOT EXISTS (SELECT FROM members o JOIN users p ON p.id = o.user_id WHERE o.account_id = m.account_id AND o.user_id <> $1 AND p.kind = 'person')
+		RETURNING m.account_id`, u)
 	if err != nil {
-		return postgres.Error("drop service tokens", err)
+		return nil, err
 	}
 	for _, table := range []string{"api_tokens", "second_factors", "identities"} {
 		if _, err := s.db.Exec(ctx, "DELETE FROM "+table+" WHERE user_id = $1", u); err != nil {
-			return postgres.Error("drop credentials", err)
+			return nil, postgres.Error("drop credentials", err)
 		}
 	}
-	return nil
+	slices.Sort(accounts)
+	return slices.Compact(accounts), nil
 }
 
 // PutSecondFactor implements tenants.Credentials.
