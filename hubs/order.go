@@ -35,6 +35,8 @@ type place struct {
 	at     Position // of the last entry applied
 	begun  Position // of the last entry whose application has begun
 	before string   // the epoch before that of at
+	// followed: entries of it are applied here. The first partition always is.
+	followed bool
 }
 
 // place returns the partition's that an epoch belongs to. p.mu is held.
@@ -64,7 +66,7 @@ func (p *progress) begunBehind(own Position) Position {
 	}
 	parts := []Position{own}
 	for i := range p.places {
-		if i != n {
+		if i != n && (i == 0 || p.places[i].followed) {
 			parts = append(parts, p.places[i].begun)
 		}
 	}
@@ -128,6 +130,9 @@ func (p *progress) missing(at Position) (part Position, missing bool) {
 		return at, false // nothing of it will be applied any more
 	}
 	n := PartitionOf(at.Epoch)
+	if n > 0 && generationOf(at.Epoch) == p.generation && (n >= len(p.places) || !p.places[n].followed) {
+		return at, false // nothing of it is for connections of this node
+	}
 	if n >= len(p.places) {
 		return at, true
 	}
@@ -156,13 +161,30 @@ func (p *progress) skip(before, to Position) {
 		}
 	}
 	for _, n := range next {
-		if pl := p.place(n.Epoch); n.Epoch != pl.at.Epoch || n.Number > pl.at.Number {
+		pl := p.place(n.Epoch)
+		pl.followed = true
+		if n.Epoch != pl.at.Epoch || n.Number > pl.at.Number {
 			pl.at, pl.begun, moved = n, n, true
 		}
 	}
-	if !moved {
-		return
+	if moved {
+		p.releaseAll()
 	}
+}
+
+// rests notes that nothing of a partition is applied any more, and lets go what waited for
+// that.
+func (p *progress) rests(epoch string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n := PartitionOf(epoch); generationOf(epoch) == p.generation && n < len(p.places) {
+		p.places[n] = place{}
+		p.releaseAll()
+	}
+}
+
+// releaseAll lets go what need not wait any more. p.mu is held.
+func (p *progress) releaseAll() {
 	if p.moved != nil {
 		close(p.moved)
 		p.moved = nil

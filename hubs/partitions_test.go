@@ -66,3 +66,42 @@ func TestAwaitApplied_of_partitions_before(t *testing.T) {
 		t.Errorf("all partitions: %v", err)
 	}
 }
+
+// A node that has no members in a partition doesn't follow it: what is in there is for
+// nobody here, and nothing waits for it.
+func TestAwaitApplied_of_partitions_that_are_not_followed(t *testing.T) {
+	t.Parallel()
+	s, err := hubs.NewServer(hubs.Config{Name: "hub"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	ended, end := context.WithCancel(t.Context())
+	end()
+	s.Begins(hubs.Position{Epoch: ".2.0"})
+	s.Begins(hubs.Position{Epoch: ".2.3"})
+	elsewhere, here := hubs.Position{Epoch: "a.2.5", Number: 7}, hubs.Position{Epoch: "b.2.3", Number: 1}
+	if err := s.AwaitApplied(ended, elsewhere); err != nil {
+		t.Errorf("a partition that isn't followed: %v", err)
+	}
+	if err := s.AwaitApplied(ended, hubs.AcrossPartitions(elsewhere, here)); err == nil {
+		t.Error("applied though one that is followed has not been")
+	}
+	if err := s.AwaitApplied(ended, hubs.Position{Epoch: "c.3.5", Number: 1}); err == nil {
+		t.Error("applied of partitions that aren't in force here yet")
+	}
+	s.Begins(hubs.Position{Epoch: "a.2.5", Number: 6})
+	if err := s.AwaitApplied(ended, elsewhere); err == nil {
+		t.Error("applied since it is followed")
+	}
+	waits := make(chan error, 1)
+	go func() { waits <- s.AwaitApplied(t.Context(), elsewhere) }()
+	s.Rests(".2.5")
+	if err := <-waits; err != nil {
+		t.Errorf("a partition that is followed no more: %v", err)
+	}
+	s.Rests(".1.3") // of partitions before
+	if err := s.AwaitApplied(ended, here); err == nil {
+		t.Error("applied though it is followed")
+	}
+}

@@ -7,8 +7,9 @@ import "context"
 type Pipeline interface {
 	// Begin hands an entry over. Entries that are begun one after the other are
 	// numbered in that order, as far as they are accepted. A command is asked for
-	// its matches, see Backplane.Command. Begin doesn't wait for outcomes; an error
-	// means that nothing was published.
+	// its matches, see Backplane.Command. Begin doesn't wait for outcomes, unless what is
+	// begun next would come before it otherwise; an error means that nothing was
+	// published.
 	Begin(ctx context.Context, e *Entry, o PublishOptions, command bool) (Begun, error)
 }
 

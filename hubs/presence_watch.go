@@ -236,6 +236,11 @@ func (w *watchedGroup) push(s *Server, d presenceDiff) {
 func (c *Connection) WatchPresence(ctx context.Context, group string, answer func(members []byte, count int) error) error {
 	s := c.server
 	p := &s.presence
+	release, err := s.selected(ctx, group)
+	if err != nil {
+		return err
+	}
+	defer release() // it is watched then
 	p.mu.Lock()
 	w := p.watched[group]
 	if w == nil {

@@ -68,7 +68,7 @@ type awaited struct {
 	connection string
 }
 
-var _ Node = (*asker)(nil)
+var _ Selective = (*asker)(nil)
 
 func newAsker(b func() Backplane) *asker {
 	return &asker{backplane: b, run: rand.Text()[:10], joining: make(chan struct{}, 1), waiting: make(map[string]awaited)}
@@ -203,6 +203,15 @@ func (*asker) List(ListQuery) Page { return Page{} }
 
 // Begins implements Node.
 func (*asker) Begins(Position) {}
+
+// Members implements Selective: answers are where all nodes get them.
+func (*asker) Members(func(string) bool) {}
+
+// Joins implements Selective.
+func (*asker) Joins(*Entry) bool { return false }
+
+// Rests implements Selective.
+func (*asker) Rests(string) {}
 
 // Lost ends all waits: answers may be among what is lost. It implements Node.
 func (a *asker) Lost(Gap) {

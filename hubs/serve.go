@@ -229,6 +229,11 @@ func (s *Server) register(c *Connection, answer []byte) error {
 	if err := s.subscribe(c.ctx); err != nil {
 		return fmt.Errorf("subscribe: %w", err)
 	}
+	release, err := s.selected(c.ctx, c.names()...)
+	if err != nil {
+		return fmt.Errorf("subscribe: %w", err)
+	}
+	defer release()
 	c.hold(queued{frame: answer})
 	c.awaitGroups()
 	if err := s.admit(c); err != nil {
@@ -238,10 +243,16 @@ func (s *Server) register(c *Connection, answer []byte) error {
 	if c.User() != "" {
 		ctx, cancel := context.WithTimeout(c.ctx, subscribeTimeout)
 		defer cancel()
-		var err error
 		groups, err = s.Backplane().UserGroups(ctx, c.User())
+		if err == nil {
+			var release func()
+			if release, err = s.selected(ctx, namesOfGroups(groups)...); err == nil {
+				defer release()
+			}
+		}
 		switch {
 		case errors.Is(err, ErrUnavailable):
+			groups = nil
 			go c.awaitUserGroups()
 		case err != nil:
 			s.store.remove(c)
@@ -252,6 +263,14 @@ func (s *Server) register(c *Connection, answer []byte) error {
 	c.joinFirst(s.options.Load().MaximumGroups)
 	c.joinStored(groups, s.options.Load().MaximumGroups)
 	return nil
+}
+
+func namesOfGroups(groups []UserGroup) []string {
+	names := make([]string, len(groups))
+	for i, g := range groups {
+		names[i] = g.Name
+	}
+	return names
 }
 
 // userGroupsRetry is how soon the groups of a user are read again when they couldn't

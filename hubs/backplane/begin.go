@@ -31,10 +31,15 @@ type begun struct {
 	missing error
 }
 
-// Begin implements hubs.Pipeline. A command waits until answers can arrive.
+// Begin implements hubs.Pipeline. A command waits until answers can arrive. In a hub with
+// several partitions a change of members is waited for: what is begun behind it may be in
+// another.
 func (h *hubBackplane) Begin(ctx context.Context, e *hubs.Entry, o hubs.PublishOptions, command bool) (hubs.Begun, error) {
 	settings := h.settings()
+	carriedOut := false
 	if settings.Partitions.several() {
+		carriedOut = !command && settings.Partitions.Count > 1 && changesMembers(e)
+		command = command || carriedOut
 		if err := h.enter(ctx, settings.Partitions); err != nil {
 			return nil, fmt.Errorf("publish: %w", err)
 		}
@@ -56,6 +61,9 @@ func (h *hubBackplane) Begin(ctx context.Context, e *hubs.Entry, o hubs.PublishO
 			h.r.replies.forget(b.to)
 		}
 		return nil, err
+	}
+	if carriedOut {
+		_, _ = b.Matched(ctx) // Accepted says whether it was; who carries it out later is counted
 	}
 	return b, nil
 }

@@ -242,7 +242,7 @@ func (r *Redis) sweep() {
 		case <-r.ctx.Done():
 			return
 		}
-		r.moveFollowers(func(hubID) bool { return true })
+		r.eachFollower(func(hubID) bool { return true }, func(f *follower) { f.rest(partitionRests * r.cfg.SweepEvery) })
 		r.compareAll()
 		for _, d := range r.doorbells {
 			for _, f := range d.followed() {

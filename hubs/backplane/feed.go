@@ -362,7 +362,7 @@ func (f *feed) apply(rec record) {
 		f.window.add(e)
 	}
 	f.mu.Unlock()
-	matched := f.each(e.Position(), func(n hubs.Node) int { return n.Apply(e) })
+	matched := f.carryOut(e)
 	if err != nil {
 		return
 	}
@@ -372,15 +372,49 @@ func (f *feed) apply(rec record) {
 	}
 }
 
+// carryOut has the nodes apply an entry, those of a partition when they are prepared for
+// it. They may wait for that, but not while calls is held: others need it to begin.
+func (f *feed) carryOut(e *hubs.Entry) (matched int) {
+	apply := func(n hubs.Node) int { return n.Apply(e) }
+	if f.id.part == "" {
+		return f.each(e.Position(), apply)
+	}
+	for same := false; !same; {
+		nodes := f.members()
+		var done []func()
+		for _, n := range nodes {
+			if p, ok := n.(preparer); ok {
+				if d := p.prepare(e); d != nil {
+					done = append(done, d)
+				}
+			}
+		}
+		f.calls.Lock()
+		if same = slices.Equal(nodes, f.members()); same {
+			matched = f.call(nodes, e.Position(), apply)
+		}
+		f.calls.Unlock()
+		for _, d := range done {
+			d()
+		}
+	}
+	return matched
+}
+
 // each calls the nodes one after another, for the entry at a position if that has a
 // number, and sums what they return. A panic counts as a poisonous entry.
 func (f *feed) each(at hubs.Position, call func(hubs.Node) int) (matched int) {
 	f.calls.Lock()
 	defer f.calls.Unlock()
+	return f.call(f.members(), at, call)
+}
+
+// call is each for these nodes. f.calls is held.
+func (f *feed) call(nodes []hubs.Node, at hubs.Position, call func(hubs.Node) int) (matched int) {
 	if at.Number > 0 {
 		f.given = at
 	}
-	for _, n := range f.members() {
+	for _, n := range nodes {
 		func() {
 			defer func() {
 				if p := recover(); p != nil {

@@ -3,6 +3,7 @@ package backplane
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -15,94 +16,100 @@ import (
 type follower struct {
 	h *hubBackplane
 	n hubs.Node
+	// sel is n where it says what it has; nil = it gets all partitions.
+	sel hubs.Selective
 
-	over  context.Context // until it has left for good
-	stop  context.CancelFunc
-	turn  chan struct{} // holds one while the rest is used
-	in    Partitions
-	feeds []*feed
-	leave func() // nil: it follows nothing now
+	over context.Context // until it has left for good
+	stop context.CancelFunc
+	turn chan struct{} // holds one while it moves, leaves, or is looked at
+
+	mu sync.Mutex
+	// era is nil while nothing is followed; it changes with turn.
+	era *era
+	// follows is closed when era isn't nil, or never will be again.
+	follows chan struct{}
+	// selected are names that are to be followed although n doesn't have them yet, by
+	// how many ask for it.
+	selected map[string]int
+	// joining are the entries being applied that put connections into groups, in any
+	// partition.
+	joining []*hubs.Entry
+}
+
+// followerKey finds a follower.
+type followerKey struct {
+	id hubID
+	n  hubs.Node
 }
 
 func newFollower(h *hubBackplane, n hubs.Node) *follower {
-	f := &follower{h: h, n: n, turn: make(chan struct{}, 1)}
+	f := &follower{h: h, n: n, turn: make(chan struct{}, 1), follows: make(chan struct{}), selected: make(map[string]int)}
+	f.sel, _ = n.(hubs.Selective)
 	f.over, f.stop = context.WithCancel(h.r.ctx)
 	return f
 }
 
-// follow begins with partitions, whose entries n gets. f.turn is held.
-func (f *follower) follow(ctx context.Context, p Partitions, n hubs.Node) error {
-	f.in, f.feeds = p, nil
+// enterEra begins with partitions, whose entries n gets. f.turn is held.
+func (f *follower) enterEra(ctx context.Context, p Partitions, n hubs.Node) (*era, error) {
 	if !p.several() {
-		leave, of, err := f.h.follow(ctx, n)
-		f.leave = leave
-		f.feeds = append(f.feeds, of)
-		return err
+		e := newEra(f, p, n)
+		return e, e.whole(ctx)
 	}
 	if err := f.h.enter(ctx, p); err != nil {
-		return err
+		return nil, err
 	}
-	s := f.h.settings()
-	s.Partitions = p
-	leaves, errs := make([]func(), p.Count), make([]error, p.Count)
-	f.feeds = make([]*feed, p.Count)
-	one := oneAtATime{n: n}
-	var work sync.WaitGroup
-	for i := range p.Count {
-		h, _ := f.h.in(s, i)
-		work.Go(func() {
-			leaves[i], f.feeds[i], errs[i] = h.follow(ctx, &partitionNode{all: &one, none: h.id.noEpoch()})
-		})
+	e := newEra(f, p, n)
+	if err := e.want(ctx, f.interest(p)); err != nil {
+		e.end()
+		return nil, err
 	}
-	work.Wait()
-	leave := func() {
-		for _, l := range leaves {
-			if l != nil {
-				l()
-			}
-		}
+	return e, nil
+}
+
+// begin makes e the era, or tells those who wait for one that there will be none.
+func (f *follower) begin(e *era) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.era = e
+	close(f.follows)
+}
+
+// leave ends the era. f.turn is held.
+func (f *follower) leave() {
+	f.mu.Lock()
+	e := f.era
+	if e != nil {
+		f.era, f.follows = nil, make(chan struct{})
 	}
-	if err := errors.Join(errs...); err != nil {
-		leave()
-		return err
+	f.mu.Unlock()
+	if e != nil {
+		e.end()
 	}
-	f.leave = leave
-	return nil
 }
 
 // end leaves the hub for good.
 func (f *follower) end() {
-	f.h.r.mu.Lock()
-	delete(f.h.r.followers, f)
-	f.h.r.mu.Unlock()
+	r := f.h.r
+	r.mu.Lock()
+	delete(r.followers, followerKey{f.h.id, f.n})
+	r.mu.Unlock()
 	f.stop()
 	f.turn <- struct{}{}
 	defer func() { <-f.turn }()
-	if f.leave != nil {
-		f.leave()
-		f.leave = nil
-	}
+	f.leave()
 }
 
-// at is where the node has been called for last, in all partitions. f.turn is held.
-func (f *follower) at() hubs.Position {
-	parts := make([]hubs.Position, 0, len(f.feeds))
-	for _, of := range f.feeds {
-		of.calls.Lock()
-		at := of.given
-		of.calls.Unlock()
-		if at.Epoch == "" {
-			at.Epoch = of.id.noEpoch()
-		}
-		parts = append(parts, at)
-	}
-	return hubs.AcrossPartitions(parts...)
+// current is the era, nil while nothing is followed.
+func (f *follower) current() *era {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.era
 }
 
 // watchPartitions has a follower moved whenever its hub's partitions change.
 func (r *Redis) watchPartitions(f *follower) {
 	r.mu.Lock()
-	r.followers[f] = struct{}{}
+	r.followers[followerKey{f.h.id, f.n}] = f
 	r.mu.Unlock()
 	if f.behind() { // meanwhile
 		r.start(f.move)
@@ -112,14 +119,16 @@ func (r *Redis) watchPartitions(f *follower) {
 // PartitionsChanged has the nodes of a tenant's hubs follow the partitions that are
 // in the hubs' settings now. Else it is noticed after Config.SweepEvery.
 func (r *Redis) PartitionsChanged(tenant tenants.ID) {
-	r.moveFollowers(func(id hubID) bool { return id.tenant == tenant })
+	r.eachFollower(func(id hubID) bool { return id.tenant == tenant }, nil)
 }
 
-func (r *Redis) moveFollowers(which func(hubID) bool) {
+// eachFollower has those that are behind moved, and calls look for the others, with their
+// turn. Who has it by himself looks by himself.
+func (r *Redis) eachFollower(which func(hubID) bool, look func(*follower)) {
 	r.mu.Lock()
 	var some []*follower
-	for f := range r.followers {
-		if which(f.h.id) {
+	for key, f := range r.followers {
+		if which(key.id) {
 			some = append(some, f)
 		}
 	}
@@ -128,9 +137,12 @@ func (r *Redis) moveFollowers(which func(hubID) bool) {
 		select {
 		case f.turn <- struct{}{}:
 		default:
-			continue // it is moving, or looks by itself
+			continue
 		}
 		behind := f.behind()
+		if !behind && look != nil {
+			look(f)
+		}
 		<-f.turn
 		if behind {
 			r.start(f.move)
@@ -147,25 +159,25 @@ func (f *follower) move() {
 		return
 	}
 	defer func() { <-f.turn }()
-	if f.over.Err() != nil || f.leave == nil || !f.behind() {
+	before := f.current()
+	if f.over.Err() != nil || before == nil || !f.behind() {
 		return
 	}
-	last := f.at() // what comes until it has left is among what it is told of
+	last := before.at() // what comes until it has left is among what it is told of
 	f.leave()
-	f.leave = nil
 	held := &holding{n: f.n}
 	for pause := retryPause; ; pause = min(2*pause, reconnectMost) {
 		ctx, cancel := context.WithTimeout(f.over, subscribePatience)
-		err := f.follow(ctx, f.h.settings().Partitions, held)
+		next, err := f.enterEra(ctx, f.h.settings().Partitions, held)
 		cancel()
 		if err == nil && held.release(last) {
+			f.begin(next)
 			break
 		}
 		if err == nil {
 			err = errHeld
-			f.leave()
+			next.end()
 		}
-		f.leave = nil
 		f.h.r.log.Warn("hub's partitions aren't followed yet", "tenant", f.h.id.tenant, "hub", f.h.id.hub, "error", err)
 		held.drop()
 		select {
@@ -181,155 +193,150 @@ func (f *follower) move() {
 }
 
 // behind reports whether the hub's partitions are later ones than those that are
-// followed. f.turn is held.
-func (f *follower) behind() bool { return f.h.settings().Partitions.Generation > f.in.Generation }
-
-// oneAtATime calls a node for several feeds.
-type oneAtATime struct {
-	mu sync.Mutex
-	n  hubs.Node
+// followed. Nothing is while it moves.
+func (f *follower) behind() bool {
+	e := f.current()
+	return e != nil && f.h.settings().Partitions.Generation > e.in.Generation
 }
 
-// partitionNode is a node's part in one partition.
-type partitionNode struct {
-	all  *oneAtATime
-	none string // see hubID.noEpoch
-}
-
-func (p *partitionNode) position(at hubs.Position) hubs.Position {
-	if at.Epoch == "" {
-		at.Epoch = p.none
+// Select implements hubs.Selector.
+func (h *hubBackplane) Select(ctx context.Context, n hubs.Node, names ...string) (release func(), err error) {
+	h.r.mu.Lock()
+	f := h.r.followers[followerKey{h.id, n}]
+	h.r.mu.Unlock()
+	if f == nil {
+		return nil, fmt.Errorf("select: %w: the node has not subscribed", hubs.ErrUnavailable)
 	}
-	return at
-}
-
-// Apply implements hubs.Node.
-func (p *partitionNode) Apply(e *hubs.Entry) int {
-	p.all.mu.Lock()
-	defer p.all.mu.Unlock()
-	return p.all.n.Apply(e)
-}
-
-// Answer implements hubs.Node.
-func (p *partitionNode) Answer(q hubs.Query) int {
-	p.all.mu.Lock()
-	defer p.all.mu.Unlock()
-	return p.all.n.Answer(q)
-}
-
-// List implements hubs.Node.
-func (p *partitionNode) List(q hubs.ListQuery) hubs.Page {
-	p.all.mu.Lock()
-	defer p.all.mu.Unlock()
-	return p.all.n.List(q)
-}
-
-// Lost implements hubs.Node.
-func (p *partitionNode) Lost(g hubs.Gap) {
-	p.all.mu.Lock()
-	defer p.all.mu.Unlock()
-	g.Last, g.Next = p.position(g.Last), p.position(g.Next)
-	p.all.n.Lost(g)
-}
-
-// Begins implements hubs.Node.
-func (p *partitionNode) Begins(at hubs.Position) {
-	p.all.mu.Lock()
-	defer p.all.mu.Unlock()
-	p.all.n.Begins(p.position(at))
-}
-
-// holding is a node that gets what came since it began only when it is released.
-type holding struct {
-	n hubs.Node
-
-	mu    sync.Mutex
-	open  bool
-	held  []func()
-	over  bool // too much came to be held
-	began []hubs.Position
-}
-
-// heldMost is how much is held; whoever gets more begins again.
-const heldMost = 10_000
-
-var errHeld = errors.New("too much came while the partitions were entered")
-
-// hold keeps f for later. h.mu is held.
-func (h *holding) hold(f func()) {
-	if h.over = h.over || len(h.held) >= heldMost; h.over {
-		h.held = nil
-		return
+	if f.sel == nil {
+		return func() {}, nil
 	}
-	h.held = append(h.held, f)
-}
-
-func (h *holding) do(f func()) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.open {
-		f()
-		return
+	ctx, cancel := context.WithTimeout(ctx, subscribePatience)
+	defer cancel()
+	f.pin(names, 1)
+	if err := f.want(ctx, names); err != nil {
+		f.pin(names, -1)
+		return nil, fmt.Errorf("select: %w", err)
 	}
-	h.hold(f)
+	return sync.OnceFunc(func() { f.pin(names, -1) }), nil
 }
 
-// Apply implements hubs.Node. What is held matches nothing.
-func (h *holding) Apply(e *hubs.Entry) (matched int) {
-	h.mu.Lock()
-	if h.open {
-		h.mu.Unlock()
-		return h.n.Apply(e)
+// pin counts who has selected names.
+func (f *follower) pin(names []string, by int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, name := range names {
+		if f.selected[name] += by; f.selected[name] == 0 {
+			delete(f.selected, name)
+		}
 	}
-	h.hold(func() { h.n.Apply(e) })
-	h.mu.Unlock()
-	return 0
 }
 
-// Answer implements hubs.Node.
-func (h *holding) Answer(q hubs.Query) int { return h.n.Answer(q) }
-
-// List implements hubs.Node.
-func (h *holding) List(q hubs.ListQuery) hubs.Page { return h.n.List(q) }
-
-// Lost implements hubs.Node.
-func (h *holding) Lost(g hubs.Gap) { h.do(func() { h.n.Lost(g) }) }
-
-// Begins implements hubs.Node.
-func (h *holding) Begins(at hubs.Position) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.began = append(h.began, at)
-}
-
-// begun is where it has begun, in all partitions. h.mu is held.
-func (h *holding) begun() hubs.Position {
-	slices.SortFunc(h.began, func(a, b hubs.Position) int { return hubs.PartitionOf(a.Epoch) - hubs.PartitionOf(b.Epoch) })
-	return hubs.AcrossPartitions(h.began...)
-}
-
-// drop forgets a beginning that came to nothing.
-func (h *holding) drop() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.held, h.began, h.over = nil, nil, false
-}
-
-// release tells the node of the gap behind last, then where it begins, and gives it what
-// came since. It reports false when that was too much to be held: then it does nothing.
-func (h *holding) release(last hubs.Position) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.over {
-		return false
+// want returns once names that are pinned are followed, and the groups that they are
+// about to join.
+func (f *follower) want(ctx context.Context, names []string) error {
+	for {
+		f.mu.Lock()
+		e, follows := f.era, f.follows
+		for _, joins := range f.joining {
+			if slices.ContainsFunc(names, func(name string) bool {
+				return slices.Contains(joins.Connections, name) || slices.Contains(joins.Users, name)
+			}) {
+				names = append(slices.Clip(names), joins.Groups...)
+			}
+		}
+		f.mu.Unlock()
+		if e != nil {
+			err := e.want(ctx, e.in.allOf(names))
+			if !errors.Is(err, errEra) {
+				return err
+			}
+		}
+		select {
+		case <-follows: // at once, where the era that ended has not been left yet
+			if e != nil && f.current() == e {
+				return fmt.Errorf("%w: closed", hubs.ErrUnavailable)
+			}
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", hubs.ErrUnavailable, ctx.Err())
+		case <-f.over.Done():
+			return fmt.Errorf("%w: closed", hubs.ErrUnavailable)
+		}
 	}
-	h.n.Lost(hubs.Gap{Reason: "epoch", Last: last, Next: h.begun()})
-	for _, at := range h.began {
-		h.n.Begins(at)
+}
+
+// prepare selects the groups that an entry has connections of this node join. What it
+// returns is called when the entry has been applied.
+func (f *follower) prepare(within *era, e *hubs.Entry) (done func()) {
+	// Who selects such a connection after this knows of the groups, and who has done so
+	// before is seen here: one of both sees to it that they are followed.
+	f.mu.Lock()
+	f.joining = append(f.joining, e)
+	arrives := func(name string) bool { return f.selected[name] > 0 }
+	joins := slices.ContainsFunc(e.Connections, arrives) || slices.ContainsFunc(e.Users, arrives)
+	f.mu.Unlock()
+	joins = joins || f.sel.Joins(e)
+	if joins {
+		f.pin(e.Groups, 1)
+		// Until the era ends: then its node is told of a gap.
+		_ = within.want(within.over, within.in.allOf(e.Groups))
 	}
-	for _, f := range h.held {
-		f()
+	return func() {
+		if joins {
+			f.pin(e.Groups, -1)
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if i := slices.Index(f.joining, e); i >= 0 {
+			f.joining = slices.Delete(f.joining, i, i+1)
+		}
 	}
-	h.open, h.held = true, nil
-	return true
+}
+
+// interest are the partitions that the node is to get. Names are pinned before they
+// become members and until they are: so they are read first.
+func (f *follower) interest(p Partitions) []bool {
+	if f.sel == nil {
+		all := make([]bool, p.Count)
+		for i := range all {
+			all[i] = true
+		}
+		return all
+	}
+	f.mu.Lock()
+	some := p.allOf(nil)
+	for name := range f.selected {
+		some[p.of(name)] = true
+	}
+	f.mu.Unlock()
+	left := p.Count - count(some)
+	f.sel.Members(func(name string) bool {
+		if i := p.of(name); !some[i] {
+			some[i] = true
+			left--
+		}
+		return left > 0
+	})
+	return some
+}
+
+func count(some []bool) (n int) {
+	for _, is := range some {
+		if is {
+			n++
+		}
+	}
+	return n
+}
+
+// allOf are the partitions of names, and the first.
+func (p Partitions) allOf(names []string) []bool {
+	if !p.several() {
+		return nil
+	}
+	some := make([]bool, p.Count)
+	some[0] = true
+	for _, name := range names {
+		some[p.of(name)] = true
+	}
+	return some
 }

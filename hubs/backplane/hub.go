@@ -43,6 +43,7 @@ var (
 	_ hubs.Backplane = (*hubBackplane)(nil)
 	_ hubs.Pipeline  = (*hubBackplane)(nil)
 	_ hubs.Historian = (*hubBackplane)(nil)
+	_ hubs.Selector  = (*hubBackplane)(nil)
 )
 
 // Publish implements hubs.Backplane. It fails within 2.5 s: with
@@ -234,10 +235,12 @@ func (h *hubBackplane) Subscribe(ctx context.Context, n hubs.Node) (func(), erro
 	f := newFollower(h, n)
 	f.turn <- struct{}{}
 	defer func() { <-f.turn }()
-	if err := f.follow(ctx, h.settings().Partitions, n); err != nil {
+	e, err := f.enterEra(ctx, h.settings().Partitions, n)
+	if err != nil {
 		f.stop()
 		return nil, fmt.Errorf("subscribe: %w", err)
 	}
+	f.begin(e)
 	h.r.watchPartitions(f)
 	return f.end, nil
 }

@@ -65,19 +65,20 @@ func (p Partitions) ofAll(names []string) int {
 	return first
 }
 
-// route is the partition that an entry goes to: that of all whom it names, else the first.
+// route is the partition that an entry goes to: that of all whom it is for, else the first.
+// An edge follows those that its connections' ids, users and groups are in. So what makes
+// connections join groups goes to those of the connections: the edge may not follow the
+// groups' yet.
 func (p Partitions) route(e *hubs.Entry) int {
 	if p.Count < 2 {
 		return 0
 	}
 	switch e.Kind {
-	case hubs.SendToAll, hubs.RemoveFromAllGroups, hubs.RemoveUserFromGroups:
-		return 0
 	case hubs.SendToUsers:
 		return p.ofAll(e.Users)
-	case hubs.SendToConnections, hubs.InvokeConnection, hubs.ClientResult:
+	case hubs.SendToConnections, hubs.InvokeConnection, hubs.AddToGroup, hubs.RemoveFromGroup, hubs.RemoveFromAllGroups:
 		return p.ofAll(e.Connections)
-	case hubs.SendToGroups, hubs.AddToGroup, hubs.RemoveFromGroup, hubs.AddUserToGroup, hubs.RemoveUserFromGroup, hubs.PresenceSet, hubs.PresenceGone, hubs.PresenceWish:
+	case hubs.SendToGroups, hubs.PresenceSet, hubs.PresenceGone, hubs.PresenceWish:
 		return p.ofAll(e.Groups)
 	case hubs.CloseConnections:
 		switch {
@@ -88,6 +89,8 @@ func (p Partitions) route(e *hubs.Entry) int {
 		}
 		return p.ofAll(e.Groups)
 	}
+	// What is for all, and what is kept of a user: it is where the keys of that are. And the
+	// answers of clients, for nodes that have no members.
 	return 0
 }
 
@@ -244,8 +247,8 @@ func (r *Redis) forgetPartitions() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	used := make(map[hubID]struct{}, len(r.inForce))
-	for f := range r.followers {
-		used[f.h.id] = struct{}{}
+	for key := range r.followers {
+		used[key.id] = struct{}{}
 	}
 	for id := range r.pipelines {
 		id.part = ""
