@@ -23,8 +23,10 @@ const (
 	// offencesMost refusals of a connection's own limits within offenceWindow close it.
 	offencesMost  = 100
 	offenceWindow = time.Minute
-	// leavesPerSecond bounds what is never refused.
+	// leavesPerSecond bounds what only ends something and is never refused: beyond it each
+	// waits for its turn, at most mostLeaveWait.
 	leavesPerSecond, leaveBurst = 50, 250
+	mostLeaveWait               = time.Second
 )
 
 var (
@@ -60,8 +62,15 @@ type Filter struct {
 
 var _ hubs.Filter = (*Filter)(nil)
 
-// free are the methods that end something, in lower case. They are never refused.
-var free = map[string]bool{"$leavegroup": true, "$clearpresence": true, "$unwatchpresence": true}
+// Ends reports whether a method only ends something: no limit refuses it, it is delayed
+// where there are very many.
+func Ends(method string) bool {
+	switch strings.ToLower(method) {
+	case "$leavegroup", "$clearpresence", "$unwatchpresence":
+		return true
+	}
+	return false
+}
 
 // paces is what is kept of a connection that has called something.
 type paces struct {
@@ -94,9 +103,9 @@ func ticks() int64 { return int64(time.Since(began)) }
 func (f *Filter) OnInvocation(ctx context.Context, c *hubs.Connection, m *protocol.Message, next func(context.Context) error) error {
 	l := f.Limits()
 	p := pacesOf(c)
-	if free[strings.ToLower(m.Target)] {
-		if p.leaving(l) {
-			return f.refused(c, m, p, refuse(callsRow, leavesPerSecond, leaveBurst, time.Second))
+	if Ends(m.Target) {
+		if err := p.leave(ctx, l); err != nil {
+			return err
 		}
 		return f.translate(c, m, p, next(ctx))
 	}
@@ -113,11 +122,29 @@ func (f *Filter) OnInvocation(ctx context.Context, c *hubs.Connection, m *protoc
 	return f.translate(c, m, p, next(ctx))
 }
 
-// leaving reports whether a connection leaves more than anybody can have joined.
-func (p *paces) leaving(l *tenants.Limits) bool {
+// leave waits while a connection leaves more than anybody can have joined, or until ctx
+// ends. It runs where the connection's few invocations do, so that meanwhile the client is
+// read no further than these.
+func (p *paces) leave(ctx context.Context, l *tenants.Limits) error {
+	wait := p.leaving(ticks(), l)
+	if wait <= 0 {
+		return nil
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// leaving counts one that leaves and returns how long it waits.
+func (p *paces) leaving(now int64, l *tenants.Limits) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.leaves.Over(ticks(), pace.Limit{PerSecond: leavesPerSecond, Burst: int64(max(leaveBurst, l.MaxGroupsPerConn))})
+	return min(mostLeaveWait, p.leaves.Wait(now, pace.Limit{PerSecond: leavesPerSecond, Burst: int64(max(leaveBurst, l.MaxGroupsPerConn))}, 1))
 }
 
 // overPace judges a call by the connection's own limits.

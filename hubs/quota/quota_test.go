@@ -429,3 +429,31 @@ func BenchmarkTake(b *testing.B) {
 		}
 	}
 }
+
+// What ends something is never refused: beyond a burst it comes at the pace that is
+// allowed, and waits no longer than mostLeaveWait, whatever is left of a larger limit.
+func TestLeaving_waits_beyond_the_burst(t *testing.T) {
+	t.Parallel()
+	var p paces
+	l := &tenants.Limits{MaxGroupsPerConn: 1000}
+	now := int64(time.Hour)
+	for n := range 1000 {
+		if wait := p.leaving(now, l); wait > 0 {
+			t.Fatalf("leaving %d waits %s", n, wait)
+		}
+	}
+	for n := range 3 {
+		if wait, want := p.leaving(now, l), time.Duration(n+1)*time.Second/leavesPerSecond; wait != want {
+			t.Errorf("%d beyond the burst waits %s, want %s", n, wait, want)
+		}
+	}
+	l.MaxGroupsPerConn = 50
+	if wait := p.leaving(now, l); wait != mostLeaveWait {
+		t.Errorf("below a smaller limit it waits %s, want %s", wait, mostLeaveWait)
+	}
+	for method, ends := range map[string]bool{"$leaveGroup": true, "$LEAVEGROUP": true, "$clearPresence": true, "$unwatchPresence": true, "$joinGroup": false, "leaveGroup": false} {
+		if Ends(method) != ends {
+			t.Errorf("%s ends something: %t, want %t", method, !ends, ends)
+		}
+	}
+}

@@ -1,9 +1,14 @@
 package api
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -13,12 +18,44 @@ import (
 	"github.com/signalbox/signalbox/tenants"
 )
 
-// TestAllowance_of_the_free_plan_is_hard uses it up and looks at what two edges, the api
-// and the mail say of it, until the account has a larger plan.
+// budgetPost is what an upstream is told of a step of a budget, with its signature.
+type budgetPost struct {
+	id, timestamp, signature, body string
+}
+
+// signed reports whether a secret of the tenant made the post's signature, as Standard
+// Webhooks say.
+func (p budgetPost) signed(t *testing.T, secret string) bool {
+	t.Helper()
+	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte(p.id + "." + p.timestamp + "." + p.body))
+	return p.signature == "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// TestAllowance_of_the_free_plan_is_hard uses it up and looks at what two edges, the api,
+// the mail and the webhook say of it, until the account has a larger plan.
 func TestAllowance_of_the_free_plan_is_hard(t *testing.T) {
 	t.Parallel()
 	const most = 3_000_000
 	f := startPlane(t, 2, func(*Config) {})
+	posts := make(chan budgetPost, 100)
+	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodOptions { // whether it wants to be told
+			w.Header().Set("WebHook-Allowed-Origin", "*")
+			return
+		}
+		body, _ := io.ReadAll(r.Body)
+		posts <- budgetPost{r.Header.Get("Webhook-Id"), r.Header.Get("Webhook-Timestamp"), r.Header.Get("Webhook-Signature"), string(body)}
+	}))
+	t.Cleanup(hook.Close)
+	secret := at(f.want(http.StatusCreated, "POST", "/v1/tenants/acme/webhook-secrets/rotate", map[string]any{"overlap_seconds": 0}), "secret")
+	f.want(http.StatusOK, "PATCH", "/v1/tenants/acme/hubs/chat", map[string]any{"upstream": map[string]any{
+		"mode": "native", "rules": []any{map[string]any{"url": hook.URL, "category": "limits", "event": "budget"}},
+	}})
 	live := f.connect(0, f.token(f.key, "ann"))
 	sequence := int64(0)
 	use := func(messages int64) {
@@ -91,6 +128,33 @@ func TestAllowance_of_the_free_plan_is_hard(t *testing.T) {
 		}
 		return ""
 	})
+	ids := make(map[float64]map[string]bool) // by step
+	for len(ids) < 2 {
+		var post budgetPost
+		select {
+		case post = <-posts:
+		case <-time.After(bound):
+			t.Fatalf("the webhook has told of %v", ids)
+		}
+		var got struct {
+			Type, Tenant, Meter, Action, ID string
+			Budget, Step, Used              float64
+		}
+		if err := json.Unmarshal([]byte(post.body), &got); err != nil {
+			t.Fatal(err)
+		}
+		if got.Type != "budget.reached" || got.Tenant != "acme" || got.Meter != "messages" || got.Action != "refuse_publish" || got.Budget != most ||
+			got.Step != 80 && got.Step != 100 || got.Used < most*got.Step/100 || got.ID != post.id {
+			t.Errorf("the webhook is told %s", post.body)
+		}
+		if !post.signed(t, secret) {
+			t.Errorf("%q doesn't sign %+v", secret, post)
+		}
+		if ids[got.Step] == nil {
+			ids[got.Step] = make(map[string]bool)
+		}
+		ids[got.Step][post.id] = true
+	}
 	for e := range f.edges {
 		eventually(t, func() string {
 			status, body := publish(e)
@@ -140,4 +204,37 @@ func TestAllowance_of_the_free_plan_is_hard(t *testing.T) {
 	if a, _ := f.want(http.StatusOK, "GET", "/v1/tenants/acme/limits", nil)["allowances"].([]any)[0].(map[string]any); a["hard"] != false || a["exceeded"] != false {
 		t.Errorf("the limits of the larger plan say %v", a)
 	}
+	// Each step was told once; an answer that got lost is repeated with the same id.
+	for len(posts) > 0 {
+		if post := <-posts; !ids[80][post.id] && !ids[100][post.id] {
+			t.Errorf("the webhook is told once more: %s", post.body)
+		}
+	}
+	for step, told := range ids {
+		if len(told) != 1 {
+			t.Errorf("step %v was told with the ids %v", step, told)
+		}
+	}
+
+	// A limit below the plan's is tried out: nothing is refused, and what it would have
+	// refused is shown.
+	f.want(http.StatusOK, "PUT", "/v1/tenants/acme/limits/max_connections", map[string]any{"max": 1, "dry_run": true, "expires_at": time.Now().Add(time.Hour).UTC().Format(time.RFC3339)})
+	var last time.Time
+	eventually(t, func() string {
+		if time.Since(last) > 100*time.Millisecond { // an address may connect 20 times a second
+			last = time.Now()
+			f.connect(0, f.token(f.key, "ben"))
+		}
+		limits, _ := f.want(http.StatusOK, "GET", "/v1/tenants/acme/limits", nil)["limits"].([]any)
+		for _, each := range limits {
+			l, _ := each.(map[string]any)
+			if would, _ := l["would_refuse"].(float64); l["limit"] == "max_connections" && would > 0 {
+				if override, _ := l["override"].(map[string]any); l["refused"] != 0.0 || override["max"] != 1.0 || override["dry_run"] != true {
+					t.Errorf("the limit that is tried out is shown as %v", l)
+				}
+				return ""
+			}
+		}
+		return "nothing would have been refused"
+	})
 }

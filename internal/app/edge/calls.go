@@ -6,6 +6,7 @@ import (
 
 	"github.com/signalbox/signalbox/hubs"
 	"github.com/signalbox/signalbox/hubs/protocol"
+	"github.com/signalbox/signalbox/hubs/quota"
 	"github.com/signalbox/signalbox/tenants"
 )
 
@@ -23,8 +24,8 @@ const (
 func callsAtOnce(l *tenants.Limits) int { return leastCalls + l.MessagesPerSecond/4 }
 
 // callGate is the hub filter that bounds the invocations of a tenant's clients that
-// are under way on an edge, and refuses them while the edge is short of memory. It
-// comes before what costs: the count of messages, which may ask Redis, and whoever
+// are under way on an edge, and refuses them while the edge is short of memory; not those
+// that only end something, which are few at a time of each connection. It comes before what costs: the count of messages, which may ask Redis, and whoever
 // handles them.
 type callGate struct {
 	hubs.PassFilter
@@ -35,7 +36,10 @@ type callGate struct {
 }
 
 // OnInvocation implements hubs.Filter.
-func (g *callGate) OnInvocation(ctx context.Context, _ *hubs.Connection, _ *protocol.Message, next func(context.Context) error) error {
+func (g *callGate) OnInvocation(ctx context.Context, _ *hubs.Connection, m *protocol.Message, next func(context.Context) error) error {
+	if quota.Ends(m.Target) {
+		return next(ctx)
+	}
 	if g.short() {
 		g.refused(codeMemory)
 		return hubs.NewError(textMemory)

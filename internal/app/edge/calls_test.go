@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/signalbox/signalbox/hubs/protocol"
 	"github.com/signalbox/signalbox/tenants"
 )
 
@@ -22,11 +23,11 @@ func TestCallGate_counts_what_is_under_way(t *testing.T) {
 		short: func() bool { return short }, refused: func(code string) { refused = append(refused, code) },
 	}
 	// Each call is made while those before it are under way.
-	depth := 0
+	depth, echo := 0, &protocol.Message{Target: "echo"}
 	var call func(context.Context) error
 	call = func(ctx context.Context) error {
 		depth++
-		return g.OnInvocation(ctx, nil, nil, call)
+		return g.OnInvocation(ctx, nil, echo, call)
 	}
 	err := call(t.Context())
 	if err == nil || !strings.HasPrefix(err.Error(), codeCalls+": 266 ") || depth != 267 {
@@ -36,12 +37,15 @@ func TestCallGate_counts_what_is_under_way(t *testing.T) {
 		t.Errorf("%d calls are still counted", calls.Load())
 	}
 	done := func(context.Context) error { return nil }
-	if err := g.OnInvocation(t.Context(), nil, nil, done); err != nil {
+	if err := g.OnInvocation(t.Context(), nil, echo, done); err != nil {
 		t.Errorf("when none is under way: %v", err)
 	}
 	short = true
-	if err := g.OnInvocation(t.Context(), nil, nil, done); err == nil || err.Error() != textMemory {
+	if err := g.OnInvocation(t.Context(), nil, echo, done); err == nil || err.Error() != textMemory {
 		t.Errorf("without memory: %v", err)
+	}
+	if err := g.OnInvocation(t.Context(), nil, &protocol.Message{Target: "$LeaveGroup"}, done); err != nil {
+		t.Errorf("leaving without memory: %v", err)
 	}
 	if want := []string{codeCalls, codeMemory}; !slices.Equal(refused, want) {
 		t.Errorf("counted %v, want %v", refused, want)
@@ -66,7 +70,7 @@ func TestMemory_that_is_short_is_told(t *testing.T) {
 	if _, res, err := c.dial(0, 0, d, "chat", clientJWT(t, d, 0, "chat", "bob")); err == nil || res == nil || res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" {
 		t.Errorf("a client is answered %v, %v", res, err)
 	}
-	k.write(`{"type":1,"invocationId":"1","target":"$leaveGroup","arguments":["g"]}`)
+	k.write(`{"type":1,"invocationId":"1","target":"$joinGroup","arguments":["g"]}`)
 	if f := k.next(); !strings.Contains(f.Error, codeMemory) {
 		t.Errorf("a call is answered %+v", f)
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/signalbox/signalbox/billing/usage"
@@ -45,6 +46,15 @@ func TestRefusals_of_requests_are_counted_for_the_tenant(t *testing.T) {
 		t.Error("no guess is answered 429")
 	}
 
+	// What comes over a connection, too.
+	k := c.connect(0, demo, "chat", "cid")
+	if f := k.call("$nothing", 0); !strings.Contains(f.Error, "unknown_method") {
+		t.Errorf("an unknown method is answered %+v", f)
+	}
+	k.write(`{"type":1,"target":`)
+	for f := k.next(); f.end == nil; f = k.next() {
+	}
+
 	if err := c.ends[0](); err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +77,7 @@ func TestRefusals_of_requests_are_counted_for_the_tenant(t *testing.T) {
 			}
 		}
 	}
-	want := map[string]int64{"chat origin_not_allowed": 1, " invalid": 1, "chat wrong_user": 1, "chat connection_token_guesses": int64(refused)}
+	want := map[string]int64{"chat origin_not_allowed": 1, " invalid": 1, "chat wrong_user": 1, "chat connection_token_guesses": int64(refused), "chat unknown_method": 1, "chat protocol_error": 1}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("counted %v, want %v", got, want)
 	}

@@ -3,7 +3,9 @@ package edge
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -217,12 +219,34 @@ func TestLimits_are_told_in_the_same_words(t *testing.T) {
 }
 
 // Who waits for no answer is told by a call of the client's method $limit, once in ten
-// seconds; what ends something is never refused.
+// seconds; what ends something is never refused, nor what keeps a connection.
 func TestLimitNotice(t *testing.T) {
 	t.Parallel()
-	d := limited("notice", func(l *tenants.Limits) { l.CallsPerSecond, l.CallBurst = 1, 2 })
+	ended := make(chan struct{})
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/feed" {
+			w.Header().Set("Content-Type", "application/x-ndjson")
+			_, _ = io.WriteString(w, "1\n")
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+			close(ended)
+		}
+	}))
+	t.Cleanup(upstream.Close)
+	d := limited("notice", func(l *tenants.Limits) { l.CallsPerSecond, l.CallBurst = 1, 3 })
+	d.Hubs["chat"] = tenants.HubSettings{
+		ClientPermissions: d.Hubs["chat"].ClientPermissions,
+		Upstream: &tenants.Upstream{
+			Mode: tenants.UpstreamNative, TimeoutSeconds: 30,
+			Rules: []tenants.UpstreamRule{{URL: upstream.URL + "/{event}", Category: tenants.CategoryMessages}},
+		},
+	}
 	c := startEdges(t, 1, d)
-	k := c.connect(0, d, "chat", "ann")
+	k := c.stateful(0, d, "chat", "ann")
+	k.write(`{"type":4,"invocationId":"s","target":"feed","arguments":[]}`)
+	if f := k.next(); f.Type != 2 || string(f.Item) != "1" {
+		t.Fatalf("the stream begins with %+v", f)
+	}
 	for range 10 {
 		k.write(`{"type":1,"target":"echo","arguments":[]}`)
 	}
@@ -231,16 +255,32 @@ func TestLimitNotice(t *testing.T) {
 	if err := json.Unmarshal(f.Arguments, &notice); err != nil || f.Type != 1 || f.Target != quota.NoticeMethod || len(notice) != 1 {
 		t.Fatalf("got %+v, %v", f, err)
 	}
-	want := fault.Limit{Code: "call_rate", Scope: "connection", Limit: "calls_per_second", Max: 1, Burst: 2, Doc: fault.PagesURL + "call_rate"}
+	want := fault.Limit{Code: "call_rate", Scope: "connection", Limit: "calls_per_second", Max: 1, Burst: 3, Doc: fault.PagesURL + "call_rate"}
 	want.RetryAfterMS, want.RequestID = notice[0].RetryAfterMS, notice[0].RequestID
 	if notice[0] != want || want.RetryAfterMS <= 0 || want.RequestID == "" {
 		t.Errorf("told %+v, want %+v", notice[0], want)
 	}
-	// Nor are pings and cancels, more of them than refusals close a connection.
-	k.write(strings.Repeat(`{"type":6}`+separator+`{"type":5,"invocationId":"none"}`+separator, 150) + `{"type":6}`)
-	// No second notice, and leaving is carried out: its completion is the next frame.
-	if f := k.call("$leaveGroup", "room"); f.Error != "" {
-		t.Errorf("leaving is refused: %s", f.Error)
+	// Nor are pings, acknowledgements and cancels, more of them than refusals close a
+	// connection, also while the edge takes nothing that needs memory.
+	c.edges[0].hubs.pressure.high.Store(true)
+	k.write(strings.Repeat(`{"type":6}`+separator+`{"type":8,"sequenceId":1}`+separator+`{"type":5,"invocationId":"none"}`+separator, 110) + `{"type":6}`)
+	k.write(`{"type":5,"invocationId":"s"}`)
+	// No second notice: the stream's completion is the next frame.
+	if f := k.next(); f.Type != 3 || f.InvocationID != "s" || f.Error != "" {
+		t.Errorf("the cancel is answered by %+v", f)
+	}
+	select {
+	case <-ended:
+	case <-time.After(patience):
+		t.Fatal("the upstream's request goes on")
+	}
+	// All leaving is carried out, though there is more of it than is carried out at once.
+	const leaves = 300
+	k.write(strings.Repeat(`{"type":1,"invocationId":"l","target":"$leaveGroup","arguments":["room"]}`+separator, leaves-1) + `{"type":1,"invocationId":"l","target":"$leaveGroup","arguments":["room"]}`)
+	for n := range leaves {
+		if f := k.next(); f.Type != 3 || f.InvocationID != "l" || f.Error != "" {
+			t.Fatalf("leaving %d is answered by %+v", n, f)
+		}
 	}
 }
 
