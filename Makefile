@@ -57,7 +57,7 @@ test-behind: ## Run all conformance tests against app servers behind the service
 	cd e2e && E2E_FOLDERS=behind E2E_MATRIX=whole node run.mjs
 
 .PHONY: fuzz
-fuzz: ## Fuzz each target for a minute, or for FUZZTIME=10m
+fuzz: ## Fuzz each target for a minute, or for FUZZTIME=10m; send every request of the contract walk
 	@scripts/ensure.sh dev
 	@scripts/fuzz.sh
 

@@ -58,56 +58,64 @@ var texts = []string{
 // numbers are such that somebody will read otherwise.
 var numbers = []string{`-0`, `0`, `-1`, `1.5`, `1e1`, `1e400`, `-1e400`, `9007199254740993`, `9223372036854775808`, `-9223372036854775809`, `1e-400`, strings.Repeat("9", 100)}
 
+// input is a text in JSON that somebody may send, and the part of a schema that it tries.
+type input struct{ part, text string }
+
 // values makes texts in JSON that a schema may refuse: each word of it just kept and
 // just broken, other types, and what is hostile in general.
-func values(s *openapi3.Schema) (all []string) {
+func values(s *openapi3.Schema) (all []input) {
 	for _, part := range s.AllOf {
 		all = append(all, values(part.Value)...)
 	}
-	all = append(all, `null`)
+	add := func(texts ...string) {
+		for _, text := range texts {
+			all = append(all, input{"", text})
+		}
+	}
+	add(`null`)
 	switch {
 	case s.Type.Is("string"):
-		all = append(all, `1`, `true`, `[]`, `{}`, `""`)
-		all = append(all, texts...)
+		add(`1`, `true`, `[]`, `{}`, `""`)
+		add(texts...)
 		if s.MinLength > 0 {
-			all = append(all, quote(strings.Repeat("a", int(s.MinLength)-1)), quote(strings.Repeat("a", int(s.MinLength))))
+			add(quote(strings.Repeat("a", int(s.MinLength)-1)), quote(strings.Repeat("a", int(s.MinLength))))
 		}
 		if s.MaxLength != nil {
-			all = append(all, quote(strings.Repeat("a", int(*s.MaxLength))), quote(strings.Repeat("a", int(*s.MaxLength)+1)), quote(strings.Repeat("ü", int(*s.MaxLength))))
+			add(quote(strings.Repeat("a", int(*s.MaxLength))), quote(strings.Repeat("a", int(*s.MaxLength)+1)), quote(strings.Repeat("ü", int(*s.MaxLength))))
 		} else {
-			all = append(all, quote(strings.Repeat("a", 10_000)))
+			add(quote(strings.Repeat("a", 10_000)))
 		}
 		for _, v := range s.Enum {
-			all = append(all, quote(strings.ToUpper(fmt.Sprint(v))), quote(fmt.Sprint(v)+" "))
+			add(quote(fmt.Sprint(v)), quote(strings.ToUpper(fmt.Sprint(v))), quote(fmt.Sprint(v)+" "))
 		}
 		if s.Format == "date-time" {
-			all = append(all, `"2026-02-30T00:00:00Z"`, `"0000-01-01T00:00:00Z"`, `"9999-12-31T23:59:60Z"`, `"2026-01-02"`, `"2026-01-02T15:04:05+99:99"`)
+			add(`"2026-02-30T00:00:00Z"`, `"0000-01-01T00:00:00Z"`, `"9999-12-31T23:59:60Z"`, `"2026-01-02"`, `"2026-01-02T15:04:05+99:99"`, `"9999-12-31T23:59:59Z"`)
 		}
 	case s.Type.Is("integer"), s.Type.Is("number"):
-		all = append(all, `"1"`, `true`, `[]`, `{}`)
-		all = append(all, numbers...)
+		add(`"1"`, `true`, `[]`, `{}`)
+		add(numbers...)
 		if s.Min != nil {
-			all = append(all, fmt.Sprintf("%.0f", *s.Min), fmt.Sprintf("%.0f", *s.Min-1))
+			add(fmt.Sprintf("%.0f", *s.Min), fmt.Sprintf("%.0f", *s.Min-1))
 		}
 		if s.Max != nil {
-			all = append(all, fmt.Sprintf("%.0f", *s.Max), fmt.Sprintf("%.0f", *s.Max+1))
+			add(fmt.Sprintf("%.0f", *s.Max), fmt.Sprintf("%.0f", *s.Max+1))
 		}
 	case s.Type.Is("boolean"):
-		all = append(all, `"true"`, `0`, `1`, `[]`, `{}`)
+		add(`"true"`, `0`, `1`, `[]`, `{}`, `true`, `false`)
 	case s.Type.Is("array"):
-		all = append(all, `{}`, `"a"`, `1`, `[null]`, `[[[]]]`, `[]`)
+		add(`{}`, `"a"`, `1`, `[null]`, `[[[]]]`, `[]`)
 		for _, v := range values(s.Items.Value) {
-			all = append(all, `[`+v+`]`)
+			all = append(all, input{"[]" + v.part, `[` + v.text + `]`})
 		}
-		all = append(all, `["a","a"]`)
+		add(`["a","a"]`)
 		if s.MaxItems != nil {
-			all = append(all, `[`+strings.TrimSuffix(strings.Repeat(`"a",`, int(*s.MaxItems)+1), ",")+`]`)
+			add(`[` + strings.TrimSuffix(strings.Repeat(`"a",`, int(*s.MaxItems)+1), ",") + `]`)
 		}
 	case s.Type.Is("object"):
-		all = append(all, `[]`, `"a"`, `1`, `{}`, `{"unknown_name":1}`)
+		add(`[]`, `"a"`, `1`, `{}`, `{"unknown_name":1}`)
 		for _, name := range slices.Sorted(maps.Keys(s.Properties)) {
 			for _, v := range values(s.Properties[name].Value) {
-				all = append(all, `{`+quote(name)+`:`+v+`}`)
+				all = append(all, input{"." + name + v.part, `{` + quote(name) + `:` + v.text + `}`})
 			}
 		}
 		more := s.AdditionalProperties.Schema
@@ -115,14 +123,14 @@ func values(s *openapi3.Schema) (all []string) {
 			break
 		}
 		for _, v := range values(more.Value) {
-			all = append(all, `{"any":`+v+`}`, `{`+quote(strings.Repeat("n", 2000))+`:`+v+`}`)
+			all = append(all, input{".*" + v.part, `{"any":` + v.text + `}`}, input{".*" + v.part, `{` + quote(strings.Repeat("n", 2000)) + `:` + v.text + `}`})
 		}
 		if s.MaxProps != nil {
 			var many []string
 			for n := range *s.MaxProps + 1 {
 				many = append(many, fmt.Sprintf(`"name%d":1`, n))
 			}
-			all = append(all, `{`+strings.Join(many, ",")+`}`)
+			add(`{` + strings.Join(many, ",") + `}`)
 		}
 	}
 	return all
@@ -135,7 +143,7 @@ func quote(s string) string {
 
 // bodiesOf makes bodies out of a good one: each field with each of its values, and
 // what no schema can speak of.
-func bodiesOf(s *openapi3.Schema, good map[string]any) (all []string) {
+func bodiesOf(s *openapi3.Schema, good map[string]any) (all []input) {
 	text := func(in map[string]any) string {
 		b, _ := json.Marshal(in)
 		return string(b)
@@ -145,11 +153,11 @@ func bodiesOf(s *openapi3.Schema, good map[string]any) (all []string) {
 		for _, v := range values(s.Properties[name].Value) {
 			with := maps.Clone(good)
 			with[name] = json.RawMessage(`"HERE"`)
-			all = append(all, strings.Replace(text(with), `"HERE"`, v, 1))
+			all = append(all, input{name + v.part, strings.Replace(text(with), `"HERE"`, v.text, 1)})
 		}
 		without := maps.Clone(good)
 		delete(without, name)
-		all = append(all, text(without))
+		all = append(all, input{name, text(without)})
 	}
 	first := `"x":1`
 	if names := slices.Sorted(maps.Keys(s.Properties)); len(names) > 0 {
@@ -159,11 +167,14 @@ func bodiesOf(s *openapi3.Schema, good map[string]any) (all []string) {
 	with := func(field string) string {
 		return strings.TrimSuffix(base, "}") + strings.TrimPrefix(","+field, map[bool]string{true: ",", false: ""}[base == "{}"]) + "}"
 	}
-	return append(all,
-		``, ` `, `null`, `[]`, `""`, `0`, `tru`, `{`, `{"a"`, base[:len(base)-1], base+base, base+` x`, "\ufeff"+base, base+"\x00", `{"`+"\xff\xfe"+`":1}`,
-		`{`+first+`}`, with(`"unknown_name":1`), with(`"__proto__":{}`), with(`"":1`), with(`"a\u0000":1`), with(`"`+strings.Repeat("n", 5000)+`":1`), with(`"deep":`+deep),
-		with(`"deep":`+strings.Repeat(`{"a":`, 100)+`1`+strings.Repeat(`}`, 100)), with(`"many":"`+strings.Repeat("x", 70_000)+`"`), deep, `<?xml version="1.0"?><a/>`, `a=1&b=2`,
-	)
+	for _, b := range []string{
+		``, ` `, `null`, `[]`, `""`, `0`, `tru`, `{`, `{"a"`, base[:len(base)-1], base + base, base + ` x`, "\ufeff" + base, base + "\x00", `{"` + "\xff\xfe" + `":1}`,
+		`{` + first + `}`, with(`"unknown_name":1`), with(`"__proto__":{}`), with(`"":1`), with(`"a\u0000":1`), with(`"` + strings.Repeat("n", 5000) + `":1`), with(`"deep":` + deep),
+		with(`"deep":` + strings.Repeat(`{"a":`, 100) + `1` + strings.Repeat(`}`, 100)), with(`"many":"` + strings.Repeat("x", 70_000) + `"`), deep, `<?xml version="1.0"?><a/>`, `a=1&b=2`,
+	} {
+		all = append(all, input{"", b})
+	}
+	return all
 }
 
 // segments stand in paths where an id should.

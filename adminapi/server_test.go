@@ -104,6 +104,7 @@ type settings struct {
 	confirmSignUps    bool
 	requestsPerMinute int // 0 = as many as a test asks for
 	tracer            pgx.QueryTracer
+	resolver          tenants.Resolver
 }
 
 // thisMachine lets issuers be where tests run them.
@@ -133,7 +134,7 @@ func newWorld(t *testing.T, s settings) *world {
 	}
 	w.service, err = tenants.NewService(tenants.Config{
 		Store: tenantstore.New(pool, noJobs{}), Sealer: sealer, Endpoints: endpoints, ConsoleURL: "https://console.example.com",
-		Publish: w.published.publish, Outbound: s.outbound, Upstreams: w.upstreams, Deliveries: w.upstreams, SignUpsPerHour: s.signUpsPerHour, ConfirmSignUps: s.confirmSignUps, PasswordMemory: 64, Logger: logger, Now: s.now,
+		Publish: w.published.publish, Outbound: s.outbound, Upstreams: w.upstreams, Deliveries: w.upstreams, SignUpsPerHour: s.signUpsPerHour, ConfirmSignUps: s.confirmSignUps, PasswordMemory: 64, Resolver: s.resolver, Logger: logger, Now: s.now,
 	})
 	if err != nil {
 		t.Fatal(err)
