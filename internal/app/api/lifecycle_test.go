@@ -85,8 +85,9 @@ func kinds(keys []string) (all []string) {
 // and whoever takes the name next gets nothing of it.
 func TestSEC_18_a_deleted_tenant_leaves_nothing(t *testing.T) {
 	t.Parallel()
-	f := startPlane(t, 2, func(c *Config) {
-		c.purge = purgeTimes{first: 3 * time.Second, ledger: 10 * time.Second, every: time.Second, settled: 6 * time.Second, last: 7 * time.Second}
+	f := startPlane(t, 3, func(c *Config) {
+		c.purge = usualPurge
+		c.purge.settled, c.purge.last = 7*time.Second, 8*time.Second // nobody waits for 15 minutes
 	})
 	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }))
 	t.Cleanup(hook.Close)
@@ -135,7 +136,11 @@ func TestSEC_18_a_deleted_tenant_leaves_nothing(t *testing.T) {
 		}
 		return ""
 	})
-	t.Logf("Redis had nothing more of it after %s", time.Since(began))
+	gone := time.Since(began)
+	t.Logf("Redis had nothing more of it after %s", gone)
+	if gone > time.Minute {
+		t.Errorf("it took %s, want a minute at most", gone)
+	}
 	if doc := openDocument(t, f.redis, f.tenant); doc == nil || doc.Status != tenants.Deleted || len(doc.Keys) != 0 {
 		t.Errorf("the tombstone is %+v", doc)
 	}
@@ -182,6 +187,7 @@ func TestSEC_18_a_suspended_tenant_is_not_served(t *testing.T) {
 	f := startPlane(t, 2, func(*Config) {})
 	token := f.token(f.key, "ann")
 	live := []*client{f.connect(0, token), f.connect(1, token)}
+	began := time.Now()
 	if a := f.want(http.StatusOK, "POST", "/v1/tenants/acme/suspend", nil); at(a, "status") != "suspended" || at(a, "suspended_at") == "" {
 		t.Errorf("suspending answered %v", a)
 	}
@@ -189,6 +195,9 @@ func TestSEC_18_a_suspended_tenant_is_not_served(t *testing.T) {
 		if reason := k.closed(); !strings.Contains(reason, "The tenant is suspended.") {
 			t.Errorf("closed with %q", reason)
 		}
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("the connections were closed after %s, want 10 s at most", took)
 	}
 	for e := range f.edges {
 		if status, body := f.negotiate(e, token, "", ""); status != http.StatusForbidden || !strings.Contains(body, "suspended") {
@@ -477,9 +486,13 @@ func TestSEC_16_rotation_under_traffic(t *testing.T) {
 
 	// An overlap ends by itself, on live connections too.
 	last := f.connect(0, f.token(fresh, "ann"))
+	regenerated := time.Now()
 	f.want(http.StatusOK, "POST", "/v1/tenants/acme/keys/primary/regenerate", map[string]any{"overlap_seconds": 1})
 	if reason := last.closed(); !strings.Contains(reason, "access key") {
 		t.Errorf("closed with %q", reason)
+	}
+	if late := time.Since(regenerated) - time.Second; late > 5*time.Second {
+		t.Errorf("the former key died %s after its time, want 5 s at most", late)
 	}
 	if status := publish(1, fresh.Secret); status != http.StatusUnauthorized {
 		t.Errorf("a key whose overlap is over is answered with %d", status)

@@ -73,10 +73,7 @@ func startMailServer(t *testing.T, implicit bool) *mailServer {
 // in the clear.
 func serveMail(t *testing.T, config *tls.Config, implicit bool) *mailServer {
 	t.Helper()
-	m := &mailServer{came: make(chan received, 10)}
-	server := smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) { return &mailSession{server: m, conn: c}, nil }))
-	server.AllowInsecureAuth = config == nil
-	server.TLSConfig, server.Domain, server.ErrorLog = config, "127.0.0.1", slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	m, server := newMailServer(config)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -95,6 +92,14 @@ func serveMail(t *testing.T, config *tls.Config, implicit bool) *mailServer {
 		<-done
 	})
 	return m
+}
+
+func newMailServer(config *tls.Config) (*mailServer, *smtp.Server) {
+	m := &mailServer{came: make(chan received, 10)}
+	server := smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) { return &mailSession{server: m, conn: c}, nil }))
+	server.AllowInsecureAuth = config == nil
+	server.TLSConfig, server.Domain, server.ErrorLog = config, "127.0.0.1", slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	return m, server
 }
 
 // wait returns the next mail that was taken.

@@ -18,9 +18,10 @@ import (
 	"github.com/signalbox/signalbox/tenants"
 )
 
-// TestChange_is_in_force_on_three_edges_and_live_connections makes 100 changes of six
+// TestChange_is_in_force_on_three_edges_and_live_connections makes 121 changes of seven
 // kinds and waits for each on every edge and on a live connection of each. It says how
-// long they took, from the request to the api on; the promise is one second.
+// long they took, from the request to the api on; the promise is one second, which nine
+// of ten have to keep: a machine that stands still meanwhile is no fault of theirs.
 func TestChange_is_in_force_on_three_edges_and_live_connections(t *testing.T) {
 	t.Parallel()
 	f := startPlane(t, 3, func(*Config) {})
@@ -105,6 +106,24 @@ func TestChange_is_in_force_on_three_edges_and_live_connections(t *testing.T) {
 			everywhere(http.StatusUnauthorized, f.token(was, "x"), "", "")
 			everywhere(http.StatusOK, f.token(second, "x"), "", "")
 		})
+		// How much a message may hold.
+		message := fmt.Sprintf(`{"target":"m","arguments":[%q]}`, strings.Repeat("x", 2000))
+		size, status := 1024, http.StatusRequestEntityTooLarge
+		if i%2 == 1 {
+			size, status = 4096, http.StatusAccepted
+		}
+		timed(func() {
+			f.want(http.StatusOK, "PUT", "/v1/tenants/acme/limits/max_message_bytes", map[string]any{"max": size})
+		}, func() {
+			for e := range f.edges {
+				eventually(t, func() string {
+					if got := f.rest(e, "POST", "chat/users/nobody", key.Secret, message); got != status {
+						return fmt.Sprintf("edge %d answers a message of 2,000 bytes with %d, want %d", e, got, status)
+					}
+					return ""
+				})
+			}
+		})
 		// A domain, there and away again.
 		token := f.token(key, "x")
 		if i%2 == 0 {
@@ -121,12 +140,14 @@ func TestChange_is_in_force_on_three_edges_and_live_connections(t *testing.T) {
 	}
 	closedAll := make(chan struct{})
 	go func() { closed(stay); close(closedAll) }()
-	f.want(http.StatusOK, "POST", "/v1/tenants/acme/suspend", nil)
-	<-closedAll
+	timed(func() { f.want(http.StatusOK, "POST", "/v1/tenants/acme/suspend", nil) }, func() { <-closedAll })
 	slices.Sort(took)
 	t.Logf("%d changes on three edges and live connections: p50 %s, p99 %s, max %s", len(took), took[len(took)/2], took[len(took)*99/100], took[len(took)-1])
-	if len(took) != 100 {
-		t.Errorf("%d changes were made, want 100", len(took))
+	if len(took) != 121 {
+		t.Errorf("%d changes were made, want 121", len(took))
+	}
+	if most := took[len(took)*9/10]; most > time.Second {
+		t.Errorf("a tenth of the changes took %s and more, want a second at most", most)
 	}
 }
 

@@ -1,5 +1,5 @@
-# Alerts from AWS' own metrics, which come without a collector and still come when
-# our processes don't. What the product says of itself is in deploy/grafana. Each
+# Alerts from AWS' own metrics and logs, which come without a collector and still come
+# when our processes don't. What the product says of itself is in deploy/grafana. Each
 # alert names the runbook that says what to do.
 
 locals {
@@ -65,6 +65,33 @@ locals {
       dimensions = { DBInstanceIdentifier = var.database_identifier }
     }
   }
+
+  documents = {
+    "documents-unpublished" = {
+      runbook    = "documents-unpublished"
+      namespace  = var.name
+      metric     = aws_cloudwatch_log_metric_filter.unpublished.metric_transformation[0].name
+      statistic  = "Sum"
+      threshold  = 0
+      comparison = "GreaterThanThreshold"
+      periods    = 1
+      dimensions = {}
+    }
+  }
+}
+
+# Nothing of a document that can't be published is to be seen at the edges, which go on
+# with the one before: the api's log has it.
+resource "aws_cloudwatch_log_metric_filter" "unpublished" {
+  name           = "${var.name}-documents-unpublished"
+  log_group_name = var.api_log_group_name
+  pattern        = "{ $.msg = \"document not published*\" }"
+
+  metric_transformation {
+    name      = "DocumentsUnpublished"
+    namespace = var.name
+    value     = "1"
+  }
 }
 
 resource "aws_sns_topic" "alerts" {
@@ -78,7 +105,7 @@ resource "aws_sns_topic_subscription" "email" {
 }
 
 resource "aws_cloudwatch_metric_alarm" "this" {
-  for_each = merge(local.per_service, local.per_redis_node, local.postgres)
+  for_each = merge(local.per_service, local.per_redis_node, local.postgres, local.documents)
 
   alarm_name          = "${var.name}-${each.key}"
   alarm_description   = "${var.runbook_url}/${each.value.runbook}.md"

@@ -22,6 +22,11 @@ variable "services" {
   }))
 }
 
+variable "api_log_group_name" {
+  description = "Log group of the api."
+  type        = string
+}
+
 variable "redis_nodes" {
   description = "How many Redis nodes are watched: the number of redis_node_ids, known before they exist."
   type        = number

@@ -150,6 +150,7 @@ module "observability" {
       target_group  = module.edge.target_group_arn_suffix
     }
   }
+  api_log_group_name  = module.api.log_group_name
   redis_nodes         = var.redis.nodes
   redis_node_ids      = sort(module.redis.node_ids)
   database_identifier = module.postgres.identifier
