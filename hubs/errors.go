@@ -43,6 +43,15 @@ func manyStreams(limit int, what string) error {
 	return &LimitError{RefusedStreams, limit, fmt.Sprintf("At most %d %s can be open at once.", limit, what)}
 }
 
+// limitText is what a client is told whose connection a limit ends; text where the
+// server has no words of its own.
+func (c *Connection) limitText(code string, limit int, text string) string {
+	if f := c.server.limitText; f != nil {
+		return f(c.ID(), code, limit)
+	}
+	return text
+}
+
 // What Serve returns, and what OnDisconnected is told, when a connection ended
 // otherwise than by the client's wish.
 var (

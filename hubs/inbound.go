@@ -191,8 +191,8 @@ func (in *inbound) parse() error {
 			// they have, for good.
 			*m, n = protocol.Message{Type: protocol.Ping}, len(ping)
 		case protocol.Oversized(c.proto, data[taken:], limit):
-			c.server.meter.Refused(RefusedProtocol)
-			return &oversizeError{invalidData("The maximum message size of %dB was exceeded. The message size can be configured in AddHubOptions.", limit)}
+			c.server.meter.Refused(RefusedTooLarge)
+			return &oversizeError{limit, invalidData("The maximum message size of %dB was exceeded. The message size can be configured in AddHubOptions.", limit)}
 		default:
 			n, err = c.proto.Parse(data[taken:], m)
 		}

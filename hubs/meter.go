@@ -107,6 +107,7 @@ const (
 	RefusedConnection   = "connection_refused"
 	RefusedSlowConsumer = "slow_consumer"
 	RefusedProtocol     = "protocol_error"
+	RefusedTooLarge     = "message_too_large"
 	RefusedFlood        = "message_flood"
 	RefusedTimeout      = "client_timeout"
 	RefusedIdleStream   = "stream_idle"

@@ -166,6 +166,10 @@ type Config struct {
 	// PositionToken makes a text of a position, for what clients are told. Nil:
 	// they are told none.
 	PositionToken func(Position) string
+	// LimitText words what a client is told, in the Close message, whose connection a
+	// limit ends: RefusedSlowConsumer (limit is Options.OutboundBytes) or
+	// RefusedTooLarge. It must not block. Nil: the texts of ASP.NET Core.
+	LimitText func(connection, code string, limit int) string
 	// Share is what the hub may write beside other hubs of the process. Nil: one of
 	// its own, of weight 1.
 	Share *Share

@@ -120,7 +120,7 @@ func (c *Connection) hasRoom(item queued) bool {
 func (c *Connection) tooSlow() (schedule bool) {
 	o := &c.out
 	c.server.meter.Refused(RefusedSlowConsumer)
-	goodbye := queued{frame: c.closeFrame(textSlowConsumer, true), units: unnumbered}
+	goodbye := queued{frame: c.closeFrame(c.limitText(RefusedSlowConsumer, c.server.options.Load().OutboundBytes, textSlowConsumer), true), units: unnumbered}
 	if o.held {
 		goodbye = queued{} // nothing may come before the handshake's answer
 	}

@@ -209,7 +209,7 @@ func (c *Connection) sayEnd(err error) error {
 	case errors.As(err, &flood):
 		c.endAs(EndPolicy, err, flood.text, false)
 	case errors.As(err, &oversize):
-		c.endAs(EndTooLarge, err, withDetail(textClosedWithError, err, detailed), false)
+		c.endAs(EndTooLarge, err, c.limitText(RefusedTooLarge, oversize.limit, withDetail(textClosedWithError, err, detailed)), false)
 	default:
 		c.end(err, withDetail(textClosedWithError, err, detailed), false)
 	}

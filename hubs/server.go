@@ -31,6 +31,7 @@ type Server struct {
 	linger      time.Duration
 	store       store
 	token       func(Position) string
+	limitText   func(connection, code string, limit int) string
 
 	// Only Apply uses these; the Backplane calls it from one goroutine at a time.
 	applied    uint64 // counts entries; more than one for some
@@ -81,6 +82,8 @@ func NewServer(cfg Config) (*Server, error) {
 		share:  cfg.Share,
 
 		memberships: cfg.Memberships,
+
+		limitText: cfg.LimitText,
 
 		token:   cfg.PositionToken,
 		log:     cfg.Logger,

@@ -61,6 +61,9 @@ type floodError struct{ text string }
 func (e *floodError) Error() string { return e.text }
 
 // oversizeError is a hub message beyond MaximumReceiveMessageSize.
-type oversizeError struct{ error }
+type oversizeError struct {
+	limit int
+	error
+}
 
 func (e *oversizeError) Unwrap() error { return e.error }

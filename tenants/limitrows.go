@@ -89,7 +89,7 @@ var limitRows = []LimitRow{
 		At: "further calls wait for their turn", of: func(l *Limits) *int { return &l.MaxParallelCalls }},
 	{Name: "outbound_queue_bytes", Title: "What may wait for one connection", Unit: "bytes", Scope: ScopeConnection, Kind: HardLimit,
 		Free: mib, Pro: mib, Scale: 4 * mib, Least: 64 * kib, Most: 16 * mib, Code: "slow_consumer", NoDryRun: stays,
-		At: "the connection is closed with leave to reconnect, never thinned", of: func(l *Limits) *int { return &l.OutboundQueueBytes }},
+		At: "the connection is closed with leave to reconnect, never thinned; it is as full with 1,000 messages", of: func(l *Limits) *int { return &l.OutboundQueueBytes }},
 	{Name: "resume_window_seconds", Title: "Window of stateful reconnect", Unit: "seconds", Scope: ScopeConnection, Kind: SettingLimit,
 		Free: 30, Pro: 60, Scale: 120, Least: 0, Most: 120, NoDryRun: refusesNothing,
 		At: "the client begins anew", of: func(l *Limits) *int { return &l.ResumeWindowSeconds }},

@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -19,9 +18,6 @@ const (
 	// read from the client.
 	queuedCalls = 16
 	queuedBytes = 1 << 20
-	// openStreams is how many streams a client may have open each way where the
-	// tenant's limits don't say it.
-	openStreams = 10
 	// leaveGrace is how long what was sent before an orderly leave is still posted.
 	leaveGrace = 5 * time.Second
 )
@@ -108,8 +104,7 @@ func (s *session) parallel() int {
 
 // manyStreams returns why n streams are too many; "" = they aren't.
 func (s *session) manyStreams(n int) string {
-	limits := s.d.document().LimitsAt(time.Now())
-	most := cmp.Or(limits.MaxOpenStreams, openStreams)
+	most := s.c.Server().Options().MaximumOpenStreams
 	if n <= most {
 		return ""
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/signalbox/signalbox/hubs/quota"
@@ -74,6 +75,13 @@ func limited(name string, set func(l *tenants.Limits)) *tenants.Document {
 // its refusal read on the surface where it appears.
 func TestLimits_are_told_in_the_same_words(t *testing.T) {
 	t.Parallel()
+	silent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // or it isn't seen that who asked has gone
+		w.Header().Set("Content-Type", "application/x-ndjson")
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	}))
+	t.Cleanup(silent.Close)
 	negotiate := func(c *cluster, d *tenants.Document, edge int, address string) (int, http.Header, string) {
 		res, body := c.do(http.MethodPost, c.base(edge, d.Slug)+"/client/negotiate?negotiateVersion=1&hub=chat", clientJWT(c.t, d, 0, "chat", "ann"), "",
 			func(r *http.Request) {
@@ -147,6 +155,74 @@ func TestLimits_are_told_in_the_same_words(t *testing.T) {
 			return told{}
 		}
 	}
+	// opened connects from an address, which counts as one behind a proxy.
+	opened := func(c *cluster, d *tenants.Document) told {
+		const address = "203.0.113.9"
+		for range 3 {
+			ws, _, err := websocket.Dial(c.t.Context(), c.base(0, d.Slug)+"/client/?hub=chat", &websocket.DialOptions{
+				HTTPHeader: http.Header{"Authorization": {"Bearer " + clientJWT(c.t, d, 0, "chat", "")}, "X-Forwarded-For": {address}}})
+			if err != nil {
+				c.t.Fatal(err)
+			}
+			c.t.Cleanup(func() { ws.CloseNow() })
+			k := &client{t: c.t, ws: ws, frames: make(chan frame, 1)}
+			k.write(`{"protocol":"json","version":1}`)
+			go k.read()
+			k.next() // it counts
+			if status, _, body := negotiate(c, d, 0, address); status == http.StatusTooManyRequests {
+				return line(c.t, "negotiate", body)
+			}
+		}
+		c.t.Fatal("three connections of one address are let in")
+		return told{}
+	}
+	// streamed opens streams that don't end.
+	streamed := func(c *cluster, d *tenants.Document) told {
+		k := c.connect(0, d, "chat", "ann")
+		for i := range 20 {
+			k.write(fmt.Sprintf(`{"type":4,"invocationId":"%d","target":"ticks","arguments":[]}`, i))
+		}
+		for {
+			if f := k.next(); strings.Contains(f.Error, "see=") {
+				return line(c.t, "completion", f.Error)
+			} else if f.end != nil {
+				c.t.Fatal("twenty streams are let through")
+			}
+		}
+	}
+	// stalled is sent more than it reads, then reads.
+	stalled := func(c *cluster, d *tenants.Document) told {
+		token := clientJWT(c.t, d, 0, "chat", "")
+		ws, _, err := websocket.Dial(c.t.Context(), c.base(0, d.Slug)+"/client/?hub=chat", &websocket.DialOptions{HTTPHeader: http.Header{"Authorization": {"Bearer " + token}}})
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		c.t.Cleanup(func() { ws.CloseNow() })
+		ws.SetReadLimit(-1)
+		k := &client{t: c.t, ws: ws, frames: make(chan frame, 1)} // whose reader goes on when it is read
+		k.write(`{"protocol":"json","version":1}`)
+		go k.read()
+		k.next()
+		body := `{"target":"t","arguments":["` + strings.Repeat("x", 900<<10) + `"]}`
+		c.eventually("its queue is full", func() bool {
+			res, text := c.do(http.MethodPost, c.base(0, d.Slug)+"/api/hubs/chat/:send", d.Keys[0].Secret, body, nil)
+			if res.StatusCode != http.StatusAccepted {
+				c.t.Fatalf("send: %d %s", res.StatusCode, text)
+			}
+			figures, err := quota.ReadFigures(c.t.Context(), c.redis, d.ID, time.Now())
+			return err == nil && figures["outbound_queue_bytes"].Refused > 0
+		})
+		for {
+			if f := k.next(); f.Type == 7 {
+				if !f.AllowReconnect {
+					c.t.Error("without leave to reconnect")
+				}
+				return line(c.t, "close", f.Error)
+			} else if f.end != nil {
+				c.t.Fatalf("ended without a word: %v", f.end)
+			}
+		}
+	}
 	rows := []struct {
 		limit string
 		set   func(l *tenants.Limits)
@@ -182,14 +258,43 @@ func TestLimits_are_told_in_the_same_words(t *testing.T) {
 		{limit: "max_hubs", set: func(l *tenants.Limits) { l.MaxHubs = 1 }, also: func(d *tenants.Document) { d.Hubs["other"] = tenants.HubSettings{}; delete(d.Hubs, "chat") }, hit: posted(1, "/:send", `{"target":"t","arguments":[]}`)},
 		{limit: "max_message_bytes", set: func(l *tenants.Limits) { l.MaxMessageBytes = 256 }, hit: posted(1, "/:send", `{"target":"t","arguments":["`+strings.Repeat("x", 300)+`"]}`)},
 		{limit: "max_request_bytes", set: func(l *tenants.Limits) { l.MaxRequestBytes = 1024 }, hit: posted(1, "/:send", `{"target":"t","arguments":["`+strings.Repeat("x", 1100)+`"]}`)},
+		{limit: "max_message_bytes", set: func(l *tenants.Limits) { l.MaxMessageBytes = 256 }, hit: func(c *cluster, d *tenants.Document) told {
+			k := c.connect(0, d, "chat", "ann")
+			k.write(`{"type":1,"target":"echo","arguments":["` + strings.Repeat("x", 300) + `"]}`)
+			return line(c.t, "close", k.next().Error)
+		}},
+		{limit: "max_connections", set: func(l *tenants.Limits) { l.MaxConnections = 5 }, also: func(d *tenants.Document) { d.Plan = "pro" }, hit: connected(6)}, // 120 %
+		{limit: "max_connections_per_ip", set: func(l *tenants.Limits) { l.MaxConnectionsPerIP = 2 }, hit: opened},
+		{limit: "max_open_streams", set: func(l *tenants.Limits) { l.MaxOpenStreams = 2 }, also: func(d *tenants.Document) {
+			d.Hubs["chat"] = tenants.HubSettings{Upstream: &tenants.Upstream{Mode: tenants.UpstreamNative, Rules: []tenants.UpstreamRule{{URL: silent.URL}}}}
+			d.WebhookSecrets = []tenants.DocWebhookSecret{{ID: "w", Secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}}
+		}, hit: streamed},
+		{limit: "max_presence_members", set: func(l *tenants.Limits) { l.MaxPresenceMembers = 1 }, hit: func(c *cluster, d *tenants.Document) told {
+			first, second := c.connect(0, d, "chat", "ann"), c.connect(1, d, "chat", "ben")
+			for _, k := range []*client{first, second} {
+				k.done("$joinGroup", "room")
+			}
+			first.done("$setPresence", "room")
+			return line(c.t, "completion", second.call("$setPresence", "room").Error)
+		}},
+		{limit: "outbound_queue_bytes", set: func(l *tenants.Limits) {
+			l.OutboundQueueBytes, l.MaxMessageBytes, l.MaxRequestBytes = 64<<10, 1<<20, 1<<20
+		}, hit: stalled},
 		{limit: "max_batch_items", set: func(l *tenants.Limits) { l.MaxBatchItems = 1 }, hit: posted(1, "/:batch", `{"messages":[{"target":"t"},{"target":"t"}]}`)},
 	}
+	tried := make(map[string]bool)
 	docs := make([]*tenants.Document, len(rows))
 	for i, row := range rows {
+		tried[row.limit] = true
 		docs[i] = limited(fmt.Sprintf("t%d-%.20s", i, row.limit), row.set)
 		docs[i].Slug = strings.Trim(docs[i].Slug, "-")
 		if row.also != nil {
 			row.also(docs[i])
+		}
+	}
+	for _, r := range tenants.Rows() {
+		if r.Code != "" && !tried[r.Name] {
+			t.Errorf("%s refuses, and isn't hit here", r.Name)
 		}
 	}
 	c := startEdgesWith(t, 2, func(cfg *Config) { cfg.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} }, docs...)
@@ -498,12 +603,24 @@ func TestUpstreamsAreToldOfLimits(t *testing.T) {
 		select {
 		case got := <-posted:
 			at, body, _ := strings.Cut(got, " ")
-			var m struct {
-				Type, Limit, Code, Tenant, ID string
-				Max, Used                     int64
+			type message struct {
+				Type, Tenant, ID, At string
+				Used                 int64
+				fault.Limit
 			}
-			if err := json.Unmarshal([]byte(body), &m); err != nil || at != path || m.Limit != limit || m.Used != used || m.Code == "" || m.Tenant != d.Slug || m.ID == "" {
+			var m message
+			decoder := json.NewDecoder(strings.NewReader(body))
+			decoder.DisallowUnknownFields()
+			if err := decoder.Decode(&m); err != nil {
 				t.Fatalf("posted %s, %v", got, err)
+			}
+			if _, err := time.Parse(time.RFC3339Nano, m.At); err != nil || m.ID == "" {
+				t.Errorf("posted %s, %v", got, err)
+			}
+			row, _ := tenants.Row(limit)
+			want := message{Type: "limit." + strings.TrimPrefix(path, "/limits/"), Tenant: d.Slug, ID: m.ID, At: m.At, Used: used, Limit: row.Refusal(&d.Limits, 0)}
+			if at != path || m != want {
+				t.Fatalf("posted %s to %s, want %+v to %s", body, at, want, path)
 			}
 		case <-time.After(patience):
 			t.Fatalf("nobody was told of %s", limit)

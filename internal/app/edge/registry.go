@@ -213,6 +213,7 @@ func (g *registry) get(t *tenants.Document, hub string) (*servedHub, error) {
 		Memberships:   s.memberships,
 		Logger:        g.log.With(telemetry.KeyTenant, t.ID),
 		PositionToken: seal,
+		LimitText:     limitText,
 	})
 	if err != nil {
 		s.upstream.Close()
@@ -259,6 +260,17 @@ func (g *registry) quotaFilter(t *tenants.Document, hub string, m *meter) *quota
 		Forced:   forced,
 		Offended: func(c *hubs.Connection, _ *quota.Refusal) { g.offended(t, c) },
 	}
+}
+
+// limitText words the Close message of a connection that a limit ends.
+func limitText(connection, code string, limit int) string {
+	row, ok := tenants.RowOfCode(code)
+	if !ok {
+		return code
+	}
+	refusal := row.RefusalAt(limit, 0, 0)
+	refusal.RequestID = connection
+	return refusal.String()
 }
 
 // offended keeps out who has to be closed, for a while.
