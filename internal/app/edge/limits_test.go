@@ -549,15 +549,52 @@ func TestSimulatedRefusals(t *testing.T) {
 	t.Parallel()
 	dev, prod := limited("dev", func(*tenants.Limits) {}), limited("prod", func(*tenants.Limits) {})
 	dev.Environment = tenants.Development
+	dev.Limits.MaxConnectionsPerUser = 1000
+	dev.Limits.Fill(dev.Plan)
 	c := startCluster(t, dev, prod)
 	rest := func(d *tenants.Document, limit string) (*http.Response, string) {
 		return c.do(http.MethodPost, c.base(0, d.Slug)+"/api/v1/hubs/chat", d.Keys[0].Secret, `{"target":"t","arguments":[]}`, func(r *http.Request) {
 			r.Header.Set(HeaderSimulate, limit)
 		})
 	}
-	res, body := rest(dev, "messages_per_second")
-	if res.StatusCode != http.StatusTooManyRequests || !strings.Contains(body, `"limit":"messages_per_second"`) || res.Header.Get("Retry-After") != "1" {
-		t.Errorf("REST: %d %s", res.StatusCode, body)
+	for _, row := range tenants.Rows() {
+		if row.Code == "" {
+			if res, body := rest(dev, row.Name); res.StatusCode != http.StatusBadRequest || !strings.Contains(body, "is no limit that refuses anything") {
+				t.Errorf("%s refuses nothing, and is simulated: %d %s", row.Name, res.StatusCode, body)
+			}
+			continue
+		}
+		// told compares what a surface tells, all but its request.
+		told := func(surface string, got fault.Limit) {
+			t.Helper()
+			want := row.Refusal(&dev.Limits, time.Second)
+			want.RequestID, want.RetryAfterMS = got.RequestID, got.RetryAfterMS // which is spread for some
+			if got != want || got.RequestID == "" || got.RetryAfterMS < 1000 {
+				t.Errorf("%s tells %+v, want %+v", surface, got, want)
+			}
+		}
+		res, body := rest(dev, row.Name)
+		var l fault.Limit
+		if err := json.Unmarshal([]byte(body), &l); err != nil || res.StatusCode < 400 || res.StatusCode == http.StatusTooManyRequests && res.Header.Get("Retry-After") != "1" {
+			t.Errorf("%s: REST answers %d %v %s", row.Name, res.StatusCode, res.Header, body)
+		}
+		told("REST", l)
+		token := simulating(t, dev, row.Name)
+		if atConnect[row.Name] {
+			// Negotiate: once, on whatever edge.
+			_, _, err := c.dial(0, 0, dev, "chat", token)
+			if err == nil {
+				t.Errorf("%s: the first negotiate is answered", row.Name)
+				continue
+			}
+			told("negotiate", line(t, "negotiate", err.Error()).Limit)
+			c.with(1, dev, token)
+			continue
+		}
+		// A call: the first of each connection.
+		k := c.with(0, dev, token)
+		told("completion", line(t, "completion", k.call("$joinGroup", "room").Error).Limit)
+		k.done("$joinGroup", "room")
 	}
 	if res, body := rest(dev, "no_such_limit"); res.StatusCode != http.StatusBadRequest {
 		t.Errorf("an unknown limit: %d %s", res.StatusCode, body)
@@ -565,22 +602,9 @@ func TestSimulatedRefusals(t *testing.T) {
 	if res, body := rest(prod, "messages_per_second"); res.StatusCode != http.StatusForbidden || !strings.Contains(body, codeSimulator) {
 		t.Errorf("in production: %d %s", res.StatusCode, body)
 	}
-	// Negotiate: once, on whatever edge.
-	token := simulating(t, dev, "max_connections")
-	_, res, err := c.dial(0, 0, dev, "chat", token)
-	if err == nil || res.StatusCode != http.StatusTooManyRequests || line(t, "negotiate", err.Error()).Code != "connection_limit" {
-		t.Fatalf("the first negotiate: %v", err)
-	}
-	c.with(1, dev, token)
 	if _, res, err := c.dial(0, 0, prod, "chat", simulating(t, prod, "max_connections")); err == nil || res.StatusCode != http.StatusForbidden {
 		t.Errorf("in production: %v", err)
 	}
-	// A call: the first of the connection.
-	k := c.with(0, dev, simulating(t, dev, "calls_per_second"))
-	if got := line(t, "completion", k.call("$joinGroup", "room").Error); got.Code != "call_rate" {
-		t.Errorf("the first call: %+v", got)
-	}
-	k.done("$joinGroup", "room")
 }
 
 // Upstreams whose rules name the category are told of limits, once for a while.
