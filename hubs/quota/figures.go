@@ -52,6 +52,9 @@ type Figures struct {
 	Limits func(tenants.ID) *tenants.Limits
 	// Open returns how many connections a tenant has on this edge. Set it before Run.
 	Open func(tenants.ID) int
+	// Joined returns how many group memberships a tenant's connections on this edge have.
+	// Set it before Run, or leave it nil for none.
+	Joined func(tenants.ID) int
 	// OnEvent is told of events, by one of the edges. It must not block. Nil = nobody is.
 	OnEvent func(Event)
 
@@ -250,6 +253,11 @@ func (f *Figures) take(now time.Time) map[tenants.ID]counted {
 		if open := f.Open(id); open > 0 {
 			c.Use["max_connections"] = int64(open)
 		}
+		if f.Joined != nil {
+			if joined := f.Joined(id); joined > 0 {
+				c.Use[membershipsRow.Name] = int64(joined)
+			}
+		}
 		if len(c.Hits) == 0 && len(c.Would) == 0 && len(c.Use) == 0 && len(c.Largest) == 0 && !o.shown && !o.ask {
 			delete(f.tenants, id)
 			continue
@@ -371,7 +379,6 @@ func ReadFigures(ctx context.Context, r redis.UniversalClient, t tenants.ID, now
 	defer cancel()
 	pipe := r.Pipeline()
 	day, uses := pipe.HGetAll(ctx, redisclient.LimitFigures(t, dayOf(now))), pipe.HGetAll(ctx, redisclient.LimitUse(t))
-	memberships := pipe.HVals(ctx, redisclient.MembershipCounts(t))
 	if _, err := pipe.Exec(ctx); err != nil {
 		return nil, fmt.Errorf("read figures of limits: %w", err)
 	}
@@ -415,12 +422,5 @@ func ReadFigures(ctx context.Context, r redis.UniversalClient, t tenants.ID, now
 			figures[limit] = g
 		}
 	}
-	g := figures["max_group_memberships"]
-	for _, value := range memberships.Val() {
-		n, _ := strconv.ParseInt(value, 10, 64)
-		g.Used += n
-	}
-	g.Peak = max(g.Peak, g.Used)
-	figures["max_group_memberships"] = g
 	return figures, nil
 }

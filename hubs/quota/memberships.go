@@ -118,6 +118,16 @@ func (h *HubMemberships) Close() {
 	h.budget.hubs--
 }
 
+// Joined is how many memberships the tenant's connections on this edge have.
+func (m *Memberships) Joined(id tenants.ID) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if b := m.tenants[id]; b != nil {
+		return int(b.own.Load())
+	}
+	return 0
+}
+
 // Run tells the others what this edge has, and hears what they have, until ctx is
 // done; then it takes this edge's counts out of Redis.
 func (m *Memberships) Run(ctx context.Context) error {

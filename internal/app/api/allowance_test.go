@@ -37,7 +37,8 @@ func (p budgetPost) signed(t *testing.T, secret string) bool {
 }
 
 // TestAllowance_of_the_free_plan_is_hard uses it up and looks at what two edges, the api,
-// the mail and the webhook say of it, until the account has a larger plan.
+// the mail and the webhook say of it, until the account has a larger plan; then at what the
+// api says of the use of that one's limits.
 func TestAllowance_of_the_free_plan_is_hard(t *testing.T) {
 	t.Parallel()
 	const most = 3_000_000
@@ -204,6 +205,7 @@ func TestAllowance_of_the_free_plan_is_hard(t *testing.T) {
 	if a, _ := f.want(http.StatusOK, "GET", "/v1/tenants/acme/limits", nil)["allowances"].([]any)[0].(map[string]any); a["hard"] != false || a["exceeded"] != false {
 		t.Errorf("the limits of the larger plan say %v", a)
 	}
+	f.limitsInUse(live, publish)
 	// Each step was told once; an answer that got lost is repeated with the same id.
 	for len(posts) > 0 {
 		if post := <-posts; !ids[80][post.id] && !ids[100][post.id] {

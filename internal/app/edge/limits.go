@@ -73,7 +73,7 @@ func (l *limits) use(g *registry, metrics *telemetry.EdgeMetrics) {
 		return t.LimitsAt(time.Now())
 	}
 	l.figures.Limits, l.deliveries.Limits = inForce, inForce
-	l.figures.Open = l.connections.Open
+	l.figures.Open, l.figures.Joined = l.connections.Open, l.memberships.Joined
 	l.figures.OnEvent = func(e quota.Event) {
 		t, ok := g.directory.Cached(e.Tenant)
 		r, known := tenants.Row(e.Limit)
