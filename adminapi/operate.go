@@ -200,12 +200,20 @@ func (s *operators) DrainEdge(w http.ResponseWriter, r *http.Request, edge opera
 		s.problem(w, r, err)
 		return
 	}
-	s.holdEdge(w, r, edge, "edge.drained", in.Reason, true, func(all []FleetEdge) error {
+	s.holdEdge(w, r, edge, "edge.drained", in.Reason, drainTime(in), func(all []FleetEdge) error {
 		if value(in.Force) {
 			return nil
 		}
 		return otherReady(all, edge)
 	})
+}
+
+// drainTime is for how long an edge is to be drained.
+func drainTime(in operatorapi.Drain) time.Duration {
+	if in.Minutes == nil {
+		return time.Hour
+	}
+	return time.Duration(*in.Minutes) * time.Minute
 }
 
 // UndrainEdge implements operatorapi.ServerInterface.
@@ -215,7 +223,7 @@ func (s *operators) UndrainEdge(w http.ResponseWriter, r *http.Request, edge ope
 		s.problem(w, r, err)
 		return
 	}
-	s.holdEdge(w, r, edge, "edge.undrained", in.Reason, false, func([]FleetEdge) error { return nil })
+	s.holdEdge(w, r, edge, "edge.undrained", in.Reason, 0, func([]FleetEdge) error { return nil })
 }
 
 // decisionTime bounds a decision on an edge, below the time that a transaction may idle.
@@ -225,7 +233,7 @@ const decisionTime = 8 * time.Second
 // it: better a note of what failed than an edge that was emptied by nobody. One edge is
 // decided on at a time, over all apis: the edges stay as allowed sees them until it is
 // done.
-func (s *operators) holdEdge(w http.ResponseWriter, r *http.Request, run, action, reason string, held bool, allowed func([]FleetEdge) error) {
+func (s *operators) holdEdge(w http.ResponseWriter, r *http.Request, run, action, reason string, life time.Duration, allowed func([]FleetEdge) error) {
 	err := s.tenants.DecideOnEdges(r.Context(), func(ctx context.Context) error {
 		// Who asked may go away: nobody else decides before this is known to be done.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), decisionTime)
@@ -242,7 +250,7 @@ func (s *operators) holdEdge(w http.ResponseWriter, r *http.Request, run, action
 			err = s.tenants.EdgeChanged(ctx, callerOf(r), action, run, reason)
 		}
 		if err == nil {
-			err = s.edges.Hold(ctx, e, held)
+			err = s.edges.Hold(ctx, e, life)
 		}
 		return err
 	})
@@ -284,6 +292,10 @@ func shownEdge(e FleetEdge) operatorapi.Edge {
 	if v := e.State; v != nil {
 		shown.Version, shown.Revision, shown.StartedAt = &v.Version, given(v.Revision), optional(v.Started)
 		shown.Ready, shown.Drained, shown.Draining, shown.CutOff = &v.Ready, &v.Held, &v.Draining, &v.CutOff
+		if v.HeldFor > 0 {
+			until := time.Now().Add(time.Duration(v.HeldFor * float64(time.Second))).UTC().Truncate(time.Second)
+			shown.DrainedUntil = &until
+		}
 		shown.Connections, shown.ServerConnections, shown.Tenants, shown.Hubs = &v.Connections, &v.ServerConnections, &v.Tenants, &v.Hubs
 		shown.HubsBehind, shown.EntriesWaiting, shown.LagSeconds, shown.RedisAway = &v.HubsBehind, &v.EntriesWaiting, &v.Lag, &v.RedisAway
 	}

@@ -29,8 +29,9 @@ const operatorSessionLife = 8 * time.Hour
 type Edges interface {
 	// Edges lists those that live.
 	Edges(ctx context.Context) ([]FleetEdge, error)
-	// Hold empties an edge, or lets it serve again.
-	Hold(ctx context.Context, e FleetEdge, held bool) error
+	// Hold empties an edge, which serves again by itself after life; life 0 lets it serve
+	// at once.
+	Hold(ctx context.Context, e FleetEdge, life time.Duration) error
 }
 
 // FleetEdge is an edge that lives.

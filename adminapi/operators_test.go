@@ -30,20 +30,20 @@ import (
 )
 
 // fewEdges stands for a fleet; real edges are held in internal/app/api.
-type fewEdges struct{ held atomic.Bool }
+type fewEdges struct{ held atomic.Int64 } // nanoseconds
 
 func (e *fewEdges) Edges(context.Context) ([]adminapi.FleetEdge, error) {
 	return []adminapi.FleetEdge{
-		{Run: "one", Address: "127.0.0.1:1", State: &fleet.EdgeState{Run: "one", Version: "v1", Started: time.Unix(1, 0), Held: e.held.Load(), Ready: !e.held.Load(), Connections: 3}},
+		{Run: "one", Address: "127.0.0.1:1", State: &fleet.EdgeState{Run: "one", Version: "v1", Started: time.Unix(1, 0), Held: e.held.Load() > 0, HeldFor: time.Duration(e.held.Load()).Seconds(), Ready: e.held.Load() == 0, Connections: 3}},
 		{Run: "two", Address: "127.0.0.1:2"},
 	}, nil
 }
 
-func (e *fewEdges) Hold(_ context.Context, of adminapi.FleetEdge, held bool) error {
+func (e *fewEdges) Hold(_ context.Context, of adminapi.FleetEdge, life time.Duration) error {
 	if of.Run != "one" {
 		return fmt.Errorf("held %s", of.Run)
 	}
-	e.held.Store(held)
+	e.held.Store(int64(life))
 	return nil
 }
 
@@ -84,7 +84,7 @@ func (e *readyEdges) Edges(context.Context) (all []adminapi.FleetEdge, _ error) 
 	return all, nil
 }
 
-func (e *readyEdges) Hold(_ context.Context, of adminapi.FleetEdge, held bool) error {
+func (e *readyEdges) Hold(_ context.Context, of adminapi.FleetEdge, life time.Duration) error {
 	<-e.asked // by this one
 	select {
 	case <-e.asked: // by another one, who sees what this one does not yet
@@ -92,7 +92,7 @@ func (e *readyEdges) Hold(_ context.Context, of adminapi.FleetEdge, held bool) e
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.held[of.Run] = held
+	e.held[of.Run] = life > 0
 	return nil
 }
 

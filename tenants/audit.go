@@ -259,33 +259,45 @@ func (s *Service) VerifyAudit(ctx context.Context, c Caller, account AccountID, 
 	if err != nil {
 		return AuditVerification{}, err
 	}
-	return s.verifyInTurn(ctx, AccountChain(m.ID), part, kept)
+	return s.verifyInTurn(ctx, AccountChain(m.ID), c.User, part, kept)
 }
 
-// maxVerifications is how many chains are verified at a time, each once: hashing is what
-// costs the process most of all that it does for one request.
+// maxVerifications is how many chains of customers are verified at a time, each once and
+// one for each caller: hashing is what costs the process most of all that it does for one
+// request. The operators' chain is apart.
 const maxVerifications = 4
 
 // verifications are the chains that are being verified.
 type verifications struct {
 	mu      sync.Mutex
-	running map[string]bool
+	running map[string]UserID // by whom
 }
 
 // begin refuses what would be too much at a time. The chain has to be ended, unless it
 // was refused.
-func (v *verifications) begin(chain string) error {
+func (v *verifications) begin(chain string, by UserID) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.running[chain] || len(v.running) >= maxVerifications {
-		busy := fault.New(fault.RateLimited, fmt.Sprintf("This log is being verified already, or %d others are.", maxVerifications)).WithCode("verification_busy")
-		busy.RetryAfter = verifyAgain
-		return busy
+	_, busy := v.running[chain]
+	if chain != OperatorChain {
+		customers := 0
+		for of, who := range v.running {
+			if of != OperatorChain {
+				customers++
+				busy = busy || who == by
+			}
+		}
+		busy = busy || customers >= maxVerifications
+	}
+	if busy {
+		refused := fault.New(fault.RateLimited, fmt.Sprintf("This log is being verified already, or another one by you, or %d by others.", maxVerifications)).WithCode("verification_busy")
+		refused.RetryAfter = verifyAgain
+		return refused
 	}
 	if v.running == nil {
-		v.running = make(map[string]bool)
+		v.running = make(map[string]UserID)
 	}
-	v.running[chain] = true
+	v.running[chain] = by
 	return nil
 }
 
@@ -299,11 +311,11 @@ func (v *verifications) end(chain string) {
 }
 
 // verifyInTurn is verifyChain for requests, of which there may be many.
-func (s *Service) verifyInTurn(ctx context.Context, chain string, part AuditPart, kept audit.Head) (AuditVerification, error) {
+func (s *Service) verifyInTurn(ctx context.Context, chain string, by UserID, part AuditPart, kept audit.Head) (AuditVerification, error) {
 	if kept != (audit.Head{}) && kept.Number <= part.After {
 		return AuditVerification{}, fault.InvalidFields(fault.Field{Name: "number", Message: "is not behind after, so it would not be looked at", Accepted: "a number above after, or none"})
 	}
-	if err := s.verifications.begin(chain); err != nil {
+	if err := s.verifications.begin(chain, by); err != nil {
 		return AuditVerification{}, err
 	}
 	defer s.verifications.end(chain)

@@ -218,5 +218,5 @@ func (s *Service) ExportOperatorAudit(ctx context.Context, f AuditFilter, part A
 
 // VerifyOperatorAudit is VerifyAudit for the operators' chain.
 func (s *Service) VerifyOperatorAudit(ctx context.Context, part AuditPart, kept audit.Head) (AuditVerification, error) {
-	return s.verifyInTurn(ctx, OperatorChain, part, kept)
+	return s.verifyInTurn(ctx, OperatorChain, "", part, kept)
 }

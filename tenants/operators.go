@@ -212,7 +212,7 @@ func (s *Service) SetUpOperator(ctx context.Context, c Caller, token, password S
 	if err != nil {
 		return SecondFactorSetup{}, errLink(err)
 	}
-	hash, err := s.passwords.hash(ctx, password.Reveal())
+	hash, err := s.operators.hash(ctx, password.Reveal())
 	if err != nil {
 		return SecondFactorSetup{}, err
 	}
@@ -286,7 +286,7 @@ func (s *Service) SignInOperator(ctx context.Context, c Caller, email string, pa
 	if o.Enabled.IsZero() {
 		hash = ""
 	}
-	ok, err := s.passwords.check(ctx, password.Reveal(), hash)
+	ok, err := s.operators.check(ctx, password.Reveal(), hash)
 	if err == nil && ok {
 		ok, err = s.takeOperatorCode(ctx, o, secrets, code)
 	}

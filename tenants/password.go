@@ -35,6 +35,14 @@ func newPasswords(memory uint32) (*passwords, error) {
 	return &passwords{slots: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), wait: maxPasswordWait, params: params, dummy: dummy}, nil
 }
 
+// apart returns passwords with a slot of their own, for those who are not to wait for
+// everybody else.
+func (p *passwords) apart() *passwords {
+	own := *p
+	own.slots = make(chan struct{}, 1)
+	return &own
+}
+
 // hash returns the hash of a password.
 func (p *passwords) hash(ctx context.Context, password string) (string, error) {
 	if err := p.acquire(ctx); err != nil {

@@ -67,6 +67,7 @@ type Service struct {
 	logger         *slog.Logger
 	now            func() time.Time
 	passwords      *passwords
+	operators      *passwords // of operators, whom no crowd of customers keeps out
 	verifications  verifications
 }
 
@@ -86,7 +87,7 @@ func NewService(c Config) (*Service, error) {
 	s := &Service{
 		store: c.Store, sealer: c.Sealer, endpoints: c.Endpoints, consoleURL: c.ConsoleURL, publish: c.Publish, outbound: c.Outbound,
 		resolver: c.Resolver, upstreams: c.Upstreams, deliveries: c.Deliveries,
-		signUpsPerHour: c.SignUpsPerHour, confirmSignUps: c.ConfirmSignUps, logger: c.Logger, passwords: p,
+		signUpsPerHour: c.SignUpsPerHour, confirmSignUps: c.ConfirmSignUps, logger: c.Logger, passwords: p, operators: p.apart(),
 		now: func() time.Time { return now().Truncate(time.Microsecond) }, // as the database keeps it
 	}
 	if s.resolver == nil {

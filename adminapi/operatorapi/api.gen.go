@@ -262,8 +262,11 @@ type Authority string
 // Drain defines model for Drain.
 type Drain struct {
 	// Force Also when no other edge is ready, so that nobody can connect
-	Force  *bool      `json:"force,omitempty"`
-	Reason ReasonText `json:"reason"`
+	Force *bool `json:"force,omitempty"`
+
+	// Minutes After which it serves again by itself; default 60. Draining it again sets another time
+	Minutes *int       `json:"minutes,omitempty"`
+	Reason  ReasonText `json:"reason"`
 }
 
 // Edge defines model for Edge.
@@ -277,6 +280,9 @@ type Edge struct {
 
 	// Drained By an operator
 	Drained *bool `json:"drained,omitempty"`
+
+	// DrainedUntil When it serves again by itself
+	DrainedUntil *time.Time `json:"drained_until,omitempty"`
 
 	// Draining It is about to end
 	Draining *bool `json:"draining,omitempty"`

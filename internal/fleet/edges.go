@@ -3,11 +3,18 @@ package fleet
 import "time"
 
 // The addresses of an edge's internal listener at which the control plane asks for its
-// state (GET), and holds (POST) or releases (DELETE) it.
+// state (GET), and holds (POST, for the seconds of HoldSeconds) or releases (DELETE) it.
 const (
 	EdgeStatePath = "/internal/edge"
 	EdgeHoldPath  = "/internal/edge/hold"
 )
+
+// HoldSeconds is the parameter of EdgeHoldPath that says for how long the edge is held: a
+// whole number of seconds up to MostHold. Then it releases itself, whoever is away.
+const HoldSeconds = "seconds"
+
+// MostHold is the longest that an edge is held.
+const MostHold = 24 * time.Hour
 
 // EdgeState is what an edge says of itself.
 type EdgeState struct {
@@ -18,8 +25,9 @@ type EdgeState struct {
 	// Ready says whether it should get connections, as /readyz does.
 	Ready bool `json:"ready"`
 	// Held edges take no new connections and hand those that they have to others, until
-	// they are released.
-	Held bool `json:"held"`
+	// they are released, or for so many seconds more.
+	Held    bool    `json:"held"`
+	HeldFor float64 `json:"held_for,omitempty"`
 	// Draining edges are about to end.
 	Draining    bool `json:"draining"`
 	CutOff      bool `json:"cut_off"`

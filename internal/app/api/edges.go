@@ -76,17 +76,31 @@ func (e *edges) state(ctx context.Context, of adminapi.FleetEdge) *fleet.EdgeSta
 	return state
 }
 
+// holdUnconfirmed is how long an edge is held that has yet to answer: one that hung, and
+// takes the request up when its operator has been told that it didn't answer and others
+// were drained since, serves again after it.
+const holdUnconfirmed = 15 * time.Second
+
 // Hold implements adminapi.Edges.
-func (e *edges) Hold(ctx context.Context, of adminapi.FleetEdge, held bool) error {
-	method := http.MethodPost
-	if !held {
-		method = http.MethodDelete
+func (e *edges) Hold(ctx context.Context, of adminapi.FleetEdge, life time.Duration) error {
+	if life == 0 {
+		return e.told(ctx, http.MethodDelete, of, fleet.EdgeHoldPath)
 	}
-	res, err := e.call(ctx, method, of, fleet.EdgeHoldPath)
+	for _, d := range []time.Duration{holdUnconfirmed, life} {
+		if err := e.told(ctx, http.MethodPost, of, fmt.Sprintf("%s?%s=%d", fleet.EdgeHoldPath, fleet.HoldSeconds, d/time.Second)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// told asks an edge for something that is answered with 204.
+func (e *edges) told(ctx context.Context, method string, of adminapi.FleetEdge, path string) error {
+	res, err := e.call(ctx, method, of, path)
 	if err != nil {
 		return fault.Wrap(fault.Unavailable, "The edge doesn't answer.", err).WithCode("edge_unreachable")
 	}
-	defer res.Body.Close() //nolint:errcheck // the answer is in the status or was read
+	defer res.Body.Close() //nolint:errcheck // the answer is in the status
 	if res.StatusCode != http.StatusNoContent {
 		return fault.New(fault.Unavailable, fmt.Sprintf("The edge answered %d.", res.StatusCode)).WithCode("edge_unreachable")
 	}

@@ -131,7 +131,10 @@ func TestOperators_empty_an_edge_and_use_it_again_SEC_50(t *testing.T) {
 		return res.StatusCode
 	}
 	path := "/operator/v1/edges/" + first["id"].(string)
-	status, drained := d.call("POST", path+"/drain", map[string]any{"reason": "A new kernel."})
+	status, drained := d.call("POST", path+"/drain", map[string]any{"reason": "A new kernel.", "minutes": 90})
+	if until, err := time.Parse(time.RFC3339, at(drained, "drained_until")); err != nil || time.Until(until) > 90*time.Minute || time.Until(until) < time.Hour {
+		t.Errorf("drained until %s, %v", until, err)
+	}
 	if status != http.StatusOK || drained["drained"] != true || drained["ready"] != false || ready() != http.StatusServiceUnavailable {
 		t.Errorf("drained: %d %v, ready %d", status, drained, ready())
 	}
@@ -155,6 +158,29 @@ func TestOperators_empty_an_edge_and_use_it_again_SEC_50(t *testing.T) {
 		t.Errorf("undrained: %d %v", status, used)
 	}
 	f.connect(0, token)
+	// An edge that is held releases itself, also when no api reaches it any more.
+	secrets, err := fleet.New(fleetSecret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	member := &http.Client{Transport: &http.Transport{TLSClientConfig: secrets.ClientTLS()}}
+	defer member.CloseIdleConnections()
+	for seconds, want := range map[string]int{"": http.StatusBadRequest, "0": http.StatusBadRequest, "86401": http.StatusBadRequest, "1": http.StatusNoContent} {
+		res, err := member.Post("https://"+f.edges[0].InternalAddr()+"/internal/edge/hold?seconds="+seconds, "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode != want {
+			t.Errorf("held for %q seconds: %d, want %d", seconds, res.StatusCode, want)
+		}
+	}
+	eventually(t, func() string {
+		if e := edges()[f.edges[0].InternalAddr()]; e["drained"] != false || e["drained_until"] != nil || ready() != http.StatusOK {
+			return fmt.Sprintf("the edge is held: %v", e)
+		}
+		return ""
+	})
 
 	// Every operation, and what belongs on other listeners, on those that are reached by
 	// strangers and by edges.
@@ -162,12 +188,6 @@ func TestOperators_empty_an_edge_and_use_it_again_SEC_50(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	secrets, err := fleet.New(fleetSecret)
-	if err != nil {
-		t.Fatal(err)
-	}
-	member := &http.Client{Transport: &http.Transport{TLSClientConfig: secrets.ClientTLS()}}
-	defer member.CloseIdleConnections()
 	paths := []string{"/metrics", "/debug", "/debug/pprof/", "/debug/vars", "/admin", "/readyz", "/healthz", "/internal/edge", "/internal/edge/hold", "/internal/redis"}
 	for path := range spec.Paths.Map() {
 		paths = append(paths, strings.NewReplacer("{tenant}", "acme", "{limit}", "max_hubs", "{edge}", first["id"].(string), "{token}", "x").Replace(path))

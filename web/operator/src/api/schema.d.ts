@@ -256,7 +256,7 @@ export interface paths {
         put?: never;
         /**
          * Empty an edge
-         * @description It isn't ready any more, takes no new connections and asks those it has to reconnect, over the time of SIGNALBOX_EDGE_DRAIN. It goes on running; undrain lets it serve again.
+         * @description It isn't ready any more, takes no new connections and asks those it has to reconnect, over the time of SIGNALBOX_EDGE_DRAIN. It goes on running; undrain lets it serve again, and so does the edge itself after `minutes`, whoever is away by then.
          *     The only edge that is ready is drained with `force` alone: 409 `last_ready_edge`.
          */
         post: operations["drainEdge"];
@@ -480,6 +480,8 @@ export interface components {
             reason: components["schemas"]["ReasonText"];
             /** @description Also when no other edge is ready, so that nobody can connect */
             force?: boolean;
+            /** @description After which it serves again by itself; default 60. Draining it again sets another time */
+            minutes?: number;
         };
         OperatorSetup: {
             token: string;
@@ -655,6 +657,11 @@ export interface components {
             ready?: boolean;
             /** @description By an operator */
             drained?: boolean;
+            /**
+             * Format: date-time
+             * @description When it serves again by itself
+             */
+            drained_until?: string;
             /** @description It is about to end */
             draining?: boolean;
             /** @description It alone has lost Redis */
