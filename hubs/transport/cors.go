@@ -15,8 +15,8 @@ const (
 	headerAllowCredentials = "Access-Control-Allow-Credentials"
 )
 
-// crossOrigin lets pages of every origin read the answer, which is a refusal until the
-// token has been judged, and answers preflights. Those carry no token, so all are
+// crossOrigin lets pages of every origin read the answer, which until the token and the
+// origin have been judged is a refusal of Options.Resolve, and answers preflights. Those carry no token, so all are
 // answered alike: which origins a hub allows would tell whether it is there. When it
 // reports false, the request has been answered.
 func crossOrigin(w http.ResponseWriter, r *http.Request) bool {

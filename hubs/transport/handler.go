@@ -133,6 +133,12 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, relayed bool) {
 	if !h.checkOrigin(&q) {
 		return
 	}
+	if ep.Complete != nil {
+		if err := ep.Complete(ep); err != nil {
+			h.writeError(w, err)
+			return
+		}
+	}
 	if negotiate {
 		h.negotiate(&q)
 		return

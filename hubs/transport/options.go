@@ -26,8 +26,12 @@ type Endpoint struct {
 	Scope string
 	// Origins are the browser origins whose pages may use the endpoint, exactly;
 	// empty = any. The URL's own origin always may. It is judged after Resolve, so
-	// that nobody without a token learns anything by it.
+	// that nobody without a token learns anything by it, and before Complete.
 	Origins []string
+	// Complete, when set, fills in the rest of the Endpoint for a page that may use it:
+	// what is charged, made or told for others stays out of Resolve. An *Error is the
+	// response.
+	Complete func(*Endpoint) error
 	// Transports are the allowed transports; empty = all.
 	Transports []hubs.TransportKind
 	// RequireNegotiation refuses WebSockets without a connection token.

@@ -55,6 +55,11 @@ var ErrInvalid = errors.New("invalid access token")
 // another kind of request.
 var ErrWrongKind = errors.New("access token of another kind")
 
+// ErrEnded is ErrInvalid for a token that is still good by the leeway, but not to begin a
+// connection that ends with it. Who sees it has found a key of the tenant's to have signed
+// it.
+var ErrEnded error = signedError{invalid("token is expired, and connections end with it")}
+
 func invalid(why string) error { return fmt.Errorf("%w: %s", ErrInvalid, why) }
 
 // signedError is why a token isn't good although a key of the tenant has signed it.

@@ -135,36 +135,57 @@ func (c *clients) resolve(r *http.Request) (*transport.Endpoint, error) {
 		c.refused(t.ID, hub, codeSuspended)
 		return nil, refuse(http.StatusForbidden, "The tenant is suspended.")
 	}
-	if begins(r) {
-		if err := c.simulateConnect(r.Context(), t, p, clientToken(r)); err != nil {
-			return nil, c.refusal(r, t, hub, err)
-		}
+	if end := endOf(p, t.Hubs[hub].CloseOnExpiry); begins(r) && !end.IsZero() && !end.After(time.Now()) {
+		// It would be closed at once, with leave to come back, for as long as the leeway is.
+		c.refused(t.ID, "", codeToken)
+		return nil, notGood(t, accesstoken.ErrEnded)
 	}
-	if err := c.limits.begin(r.Context(), r, t, in, p.UserID); err != nil {
-		return nil, c.refusal(r, t, hub, err)
-	}
-	ep := &transport.Endpoint{
+	return &transport.Endpoint{
 		Principal:         hubs.Principal{UserID: p.UserID},
 		Scope:             string(t.ID) + "/" + hub,
 		Origins:           t.Hubs[hub].AllowedOrigins,
 		Query:             queryOf(r),
 		StatefulReconnect: resumable(in),
+		Complete:          func(ep *transport.Endpoint) error { return c.complete(ep, r, asking{t, in, hub, p, lapsed}) },
+	}, nil
+}
+
+// asking is who asks for what with a request of a client.
+type asking struct {
+	t      *tenants.Document
+	in     *tenants.Limits
+	hub    string
+	p      *accesstoken.Principal
+	lapsed bool
+}
+
+// complete judges what limits say of a request, which count for nobody whose page may not
+// use the hub, and finds the hub.
+func (c *clients) complete(ep *transport.Endpoint, r *http.Request, a asking) (err error) {
+	t, in, hub, p := a.t, a.in, a.hub, a.p
+	if begins(r) {
+		if err := c.simulateConnect(r.Context(), t, p, clientToken(r)); err != nil {
+			return c.refusal(r, t, hub, err)
+		}
+	}
+	if err := c.limits.begin(r.Context(), r, t, in, p.UserID); err != nil {
+		return c.refusal(r, t, hub, err)
 	}
 	if ep.Rewind, err = c.rewind(t, hub, p, r); err != nil {
-		return nil, err
+		return err
 	}
 	ep.Transports, ep.HandshakeTimeout, ep.PollTimeout = transports(p.Transports), p.HandshakeTimeout, p.PollTimeout
 	if negotiation(r) {
 		// Nothing is kept for it, so nothing of the hub is made yet. A tenant that
 		// is full is told now, before its clients try three transports.
 		if err := errors.Join(c.hubs.admits(), c.hubs.budgets.connecting(t), c.hubs.allowed(t, hub)); err != nil {
-			return nil, c.refusal(r, t, hub, err)
+			return c.refusal(r, t, hub, err)
 		}
-		return ep, c.refusal(r, t, hub, c.limits.peek(r.Context(), t, in, p.UserID, t.Hubs[hub]))
+		return c.refusal(r, t, hub, c.limits.peek(r.Context(), t, in, p.UserID, t.Hubs[hub]))
 	}
 	served, err := c.hubs.get(t, hub)
 	if err != nil {
-		return nil, c.refusal(r, t, hub, err)
+		return c.refusal(r, t, hub, err)
 	}
 	ep.Server = served.server
 	ep.Principal = hubs.Principal{
@@ -182,7 +203,7 @@ func (c *clients) resolve(r *http.Request) (*transport.Endpoint, error) {
 		return release, c.refusal(r, t, hub, err)
 	}
 	ep.Renewed = func(k *hubs.Connection) { served.keeper.polled(k, p) }
-	if lapsed {
+	if a.lapsed {
 		ep.Lapsed = func(id string) error {
 			if k, ok := served.server.Connection(id); ok && time.Since(tokenOf(k).ExpiresAt) <= accesstoken.Leeway {
 				return nil
@@ -191,7 +212,7 @@ func (c *clients) resolve(r *http.Request) (*transport.Endpoint, error) {
 			return unauthorized()
 		}
 	}
-	return ep, nil
+	return nil
 }
 
 // refusedRequest counts what the transports refuse for the tenant of the URL.

@@ -171,39 +171,6 @@ func TestTenantAndTokenOfARequest(t *testing.T) {
 	}
 }
 
-func TestOrigins(t *testing.T) {
-	t.Parallel()
-	demo := document("demo", 1)
-	demo.Hubs = map[string]tenants.HubSettings{"chat": {AllowedOrigins: []string{"https://app.example.com"}}}
-	c := startCluster(t, demo)
-	for _, row := range []struct {
-		hub, origin string
-		status      int
-	}{
-		{"chat", "https://app.example.com", 200},
-		{"chat", "https://evil.example.com", 403},
-		{"free", "https://evil.example.com", 200},
-	} {
-		from := func(r *http.Request) { r.Header.Set("Origin", row.origin) }
-		at := c.base(0, "demo") + "/client/negotiate?hub=" + row.hub
-		preflight, _ := c.do(http.MethodOptions, at, "", "", func(r *http.Request) {
-			from(r)
-			r.Header.Set("Access-Control-Request-Method", "POST")
-			r.Header.Set("Access-Control-Request-Headers", "authorization,x-requested-with")
-		})
-		if preflight.StatusCode != 204 || preflight.Header.Get("Access-Control-Allow-Origin") != row.origin {
-			t.Errorf("a preflight to %s from %s: got %d %v", row.hub, row.origin, preflight.StatusCode, preflight.Header)
-		}
-		res, _ := c.do(http.MethodPost, at, clientJWT(t, demo, 0, row.hub, "ann"), "", from)
-		if res.StatusCode != row.status {
-			t.Errorf("%s from %s: got %d, want %d", row.hub, row.origin, res.StatusCode, row.status)
-		}
-		if allowed := res.Header.Get("Access-Control-Allow-Origin"); (allowed == row.origin) != (row.status == 200) {
-			t.Errorf("%s from %s: allows %q", row.hub, row.origin, allowed)
-		}
-	}
-}
-
 func TestRevokedKeyEndsItsConnections(t *testing.T) {
 	t.Parallel()
 	demo := document("demo", 1)

@@ -32,9 +32,9 @@ type gate struct {
 // OnConnected looks at the document once more. The connection is in the hub by
 // now: either this sees a change, or registry.changed sees the connection.
 func (g *gate) OnConnected(ctx context.Context, c *hubs.Connection, next func(context.Context) error) error {
-	l := &lease{hub: g, token: tokenOf(c)}
+	l := &lease{hub: g, close: func() { c.Close("", true) }, token: tokenOf(c)}
 	c.SetValue(leaseKey{}, l)
-	l.renew(c, nil)
+	l.renew(nil, 0)
 	if reason := g.endReason(c); reason != "" {
 		return hubs.NewError(reason)
 	}

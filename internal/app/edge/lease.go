@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 // set.
 type lease struct {
 	hub   *gate
+	close func() // ends the connection, with leave to reconnect
 	mu    sync.Mutex
 	token *accesstoken.Principal
 	timer *time.Timer
@@ -40,10 +42,24 @@ func tokenOf(c *hubs.Connection) *accesstoken.Principal {
 	return new(accesstoken.Principal) // which nothing vouches for
 }
 
+// endOf is when a token closes its connection in a hub that closes, or doesn't; zero =
+// never.
+func endOf(token *accesstoken.Principal, closes bool) time.Time {
+	if exp := token.ExpiresAt; closes && (token.CloseAt.IsZero() || exp.Before(token.CloseAt)) {
+		return exp
+	}
+	return token.CloseAt
+}
+
+// expiredSpread is the time over which connections are closed whose tokens have expired
+// when their hub begins to close, so that their clients don't all come back at once.
+const expiredSpread = 3 * time.Second
+
 // renew puts a token in the place of the one before, nil = the same, and sets the end
-// that is due by it and by the hub's settings; zero = there is none. A client whose
-// token has run out may come back with a new one.
-func (l *lease) renew(c *hubs.Connection, token *accesstoken.Principal) (end time.Time) {
+// that is due by it and by the hub's settings; zero = there is none. One that has passed
+// comes at some moment within over. A client whose token has run out may come back with a
+// new one.
+func (l *lease) renew(token *accesstoken.Principal, over time.Duration) (end time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if token != nil {
@@ -53,12 +69,13 @@ func (l *lease) renew(c *hubs.Connection, token *accesstoken.Principal) (end tim
 		l.timer.Stop()
 		l.timer = nil
 	}
-	end = l.token.CloseAt
-	if exp := l.token.ExpiresAt; l.hub.closes.Load() && (end.IsZero() || exp.Before(end)) {
-		end = exp
-	}
+	end = endOf(l.token, l.hub.closes.Load())
 	if !end.IsZero() && !l.ended {
-		l.timer = time.AfterFunc(time.Until(end), func() { c.Close("", true) })
+		in := time.Until(end)
+		if in < 0 && over > 0 {
+			in = rand.N(over)
+		}
+		l.timer = time.AfterFunc(in, l.close)
 	}
 	return end
 }
@@ -96,7 +113,7 @@ func (g *gate) refresh(ctx context.Context, c *hubs.Connection, token string) (t
 	if !ok {
 		return time.Time{}, errors.New("the connection has no lease")
 	}
-	end := l.renew(c, p)
+	end := l.renew(p, 0)
 	// What the document says may have changed since it was read: either this sees
 	// it, or registry.changed sees the new token.
 	if reason := g.endReason(c); reason != "" {
@@ -112,7 +129,7 @@ func (g *gate) polled(c *hubs.Connection, p *accesstoken.Principal) {
 	if !ok || !p.ExpiresAt.After(tokenOf(c).ExpiresAt) {
 		return
 	}
-	l.renew(c, p)
+	l.renew(p, 0)
 	if reason := g.endReason(c); reason != "" { // as in refresh
 		c.Close(reason, false)
 	}
@@ -126,7 +143,7 @@ func (s *servedHub) closeOnExpiry(closes bool) {
 	}
 	s.server.Each(func(c *hubs.Connection) {
 		if l, ok := c.Value(leaseKey{}).(*lease); ok {
-			l.renew(c, nil)
+			l.renew(nil, expiredSpread)
 		}
 	})
 }
