@@ -93,7 +93,7 @@ var directions = []struct {
 	may      []string
 }{
 	// What knows nothing of the rest.
-	{[]string{"hubs/protocol", "hubs/connectionstring", "adminapi/client", "migrations", "web", "internal/fault", "internal/embedded", "internal/fleet", "internal/outbound", "internal/scope", "internal/telemetry", "scripts/...", "deploy/..."}, nil},
+	{[]string{"hubs/protocol", "hubs/connectionstring", "adminapi/client", "migrations", "web", "internal/fault", "internal/coredump", "internal/embedded", "internal/fleet", "internal/outbound", "internal/scope", "internal/telemetry", "scripts/...", "deploy/..."}, nil},
 	{[]string{"internal/httpserver", "internal/postgres"}, leaves},
 	{[]string{"internal/fault/pages", "tenants/limitspage"}, []string{"internal/fault", "tenants"}},
 	{[]string{"internal/redisclient"}, []string{"tenants"}},
@@ -124,7 +124,7 @@ var directions = []struct {
 	{[]string{"adminapi/rolespage"}, []string{"adminapi", "tenants"}},
 	// Here things meet.
 	{[]string{"internal/app/..."}, []string{"adminapi/...", "billing/...", "hubs/...", "internal/...", "migrations", "tenants/...", "web"}},
-	{[]string{"cmd/..."}, []string{"internal/app/...", "internal/telemetry"}},
+	{[]string{"cmd/..."}, []string{"internal/app/...", "internal/coredump", "internal/telemetry"}},
 	{[]string{"e2e/..."}, []string{"hubs", "hubs/appserver", "hubs/protocol", "hubs/transport"}},
 	{[]string{"examples/..."}, []string{"hubs", "hubs/appserver", "hubs/transport", "hubs/filters"}},
 	{[]string{"."}, nil},

@@ -20,6 +20,7 @@ import (
 	"syscall"
 
 	"github.com/signalbox/signalbox/internal/app/api"
+	"github.com/signalbox/signalbox/internal/coredump"
 	"github.com/signalbox/signalbox/internal/telemetry"
 )
 
@@ -34,6 +35,9 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, in io.Reader, out, problems io.Writer) error {
+	if err := coredump.Disable(); err != nil {
+		return err
+	}
 	config, err := api.ReadConfig()
 	if err != nil {
 		return err

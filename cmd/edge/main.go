@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"github.com/signalbox/signalbox/internal/app/edge"
+	"github.com/signalbox/signalbox/internal/coredump"
 	"github.com/signalbox/signalbox/internal/telemetry"
 )
 
@@ -25,6 +26,9 @@ func main() {
 }
 
 func run() error {
+	if err := coredump.Disable(); err != nil {
+		return err
+	}
 	cfg, err := edge.ReadConfig()
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
@@ -69,6 +70,35 @@ func Postgres(t testing.TB) string {
 func EmptyPostgres(t testing.TB) string {
 	t.Helper()
 	return newDatabase(t, "template0")
+}
+
+// StartPostgres starts a server of the test's own, with an empty database, and returns
+// the URL of that and the server's directory, where its data, its write-ahead log and its
+// log are. It takes a second.
+func StartPostgres(t testing.TB) (url, dir string) {
+	t.Helper()
+	env, err := shared()
+	if err != nil {
+		t.Fatalf("start test environment: %v", err)
+	}
+	if dir, err = os.MkdirTemp(env.dir, "postgres-"); err != nil {
+		t.Fatalf("make Postgres directory: %v", err)
+	}
+	server, err := embedded.StartPostgres(context.WithoutCancel(t.Context()), env.guard, embedded.PostgresConfig{Dir: dir, Throwaway: true, Package: packaged()})
+	if err != nil {
+		t.Fatalf("start Postgres: %v", err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+		defer cancel()
+		if err := server.Stop(ctx); err != nil {
+			t.Errorf("stop Postgres: %v", err)
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Errorf("remove Postgres directory: %v", err)
+		}
+	})
+	return server.URL(embedded.Database), dir
 }
 
 // newDatabase makes a database that is dropped at the end of the test.

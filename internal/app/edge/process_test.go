@@ -3,10 +3,12 @@ package edge
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -64,6 +66,9 @@ func TestProgram(t *testing.T) {
 	c := startCluster(t, demo) // for its Redis with the documents
 	t.Run("ends after SIGTERM", func(t *testing.T) {
 		p := c.program(t, program, "SIGNALBOX_EDGE_DRAIN_GRACE=10ms", "SIGNALBOX_EDGE_DRAIN=10ms")
+		if limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", p.cmd.Process.Pid)); err == nil && !noCore.Match(limits) { // SEC-43
+			t.Errorf("a crash would write down its memory:\n%s", limits)
+		}
 		p.terminate()
 		if err := p.end(); err != nil {
 			t.Fatalf("ended with %v: %s", err, p.logs)
@@ -95,6 +100,9 @@ func TestProgram(t *testing.T) {
 		_ = p.end() // not everything could be told
 	})
 }
+
+// noCore is how the kernel says of a process that it writes no core dump.
+var noCore = regexp.MustCompile(`Max core file size +0 +0 `)
 
 // buildEdge builds the real program.
 func buildEdge(t *testing.T) (path string) {
