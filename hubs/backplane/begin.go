@@ -38,6 +38,16 @@ func (h *hubBackplane) Begin(ctx context.Context, e *hubs.Entry, o hubs.PublishO
 	settings := h.settings()
 	carriedOut := false
 	if settings.Partitions.several() {
+		if o.IdempotencyKey != "" && len(o.IdempotencyKey) <= idempotencyKeyBytes {
+			known, err := h.claim(ctx, e, o.IdempotencyKey, settings)
+			if err != nil {
+				return nil, fmt.Errorf("publish: %w", err)
+			}
+			if known != nil {
+				h.r.stats.duplicates.Add(1)
+				return answered(*known), nil
+			}
+		}
 		carriedOut = !command && settings.Partitions.Count > 1 && changesMembers(e)
 		command = command || carriedOut
 		if err := h.enter(ctx, settings.Partitions); err != nil {
@@ -93,6 +103,14 @@ func (b *begun) Matched(ctx context.Context) (int, error) {
 		}
 	})
 	return b.matched, b.missing
+}
+
+// answered is an entry that was published before: it matches nothing.
+func answered(a answer) *begun {
+	b := &begun{answer: a}
+	b.once.Do(func() {})
+	b.counted.Do(func() {})
+	return b
 }
 
 // about says what a publish is counted for.

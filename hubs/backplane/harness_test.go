@@ -354,6 +354,26 @@ func newRedis(t *testing.T) string {
 	return testenv.Redis(t)
 }
 
+// clusterRedis is newRedis for tests of partitions: with doorbells it is a node with all
+// slots of a Redis Cluster. That answers a client of one server, but no command, script or
+// transaction with keys of several slots. Reads that wait for several streams are for one
+// server alone. It takes 2 s, which it sleeps for the most part.
+func clusterRedis(t *testing.T) string {
+	t.Helper()
+	if withoutPubSub(t) {
+		return newRedis(t)
+	}
+	url := testenv.RedisNode(t)
+	c := newClient(t, url)
+	if err := c.ClusterAddSlotsRange(t.Context(), 0, 16383).Err(); err != nil {
+		t.Fatalf("give the node its slots: %v", err)
+	}
+	eventually(t, "cluster", func() bool {
+		return strings.Contains(c.ClusterInfo(t.Context()).Val(), "cluster_state:ok")
+	})
+	return url
+}
+
 var background = context.Background()
 
 func containsText(err error, s string) bool { return err != nil && strings.Contains(err.Error(), s) }

@@ -308,35 +308,75 @@ func (r *Redis) CheckFleet(ctx context.Context) error {
 	return nil
 }
 
-// followsScript reports whether an edge follows a hub, and forgets one that is dead.
-// One that wakes up makes its inbox before it signs on again. KEYS: the hub's edges,
-// the lease, the inbox. ARGV: edge run.
-const followsScript = `
-if redis.call('SISMEMBER', KEYS[1], ARGV[1]) == 0 then return 0 end
-if redis.call('EXISTS', KEYS[2], KEYS[3]) > 0 then return 1 end
-redis.call('SREM', KEYS[1], ARGV[1])
-return 0`
-
-// following returns those of the edge runs that live and follow the hub.
+// following returns those of the edge runs that live and follow the hub. It forgets
+// those that are dead, which are asked for with keys of another slot: one that has come to
+// life meanwhile, with a lease or an inbox before it signed on again, is remembered.
 func (r *Redis) following(ctx context.Context, keys redisclient.HubKeys, runs []string) ([]string, error) {
 	if len(runs) == 0 {
 		return nil, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, attemptPatience)
 	defer cancel()
-	pipe := r.client.Pipeline()
-	follows := make([]*redis.Cmd, len(runs))
-	for i, run := range runs {
-		follows[i] = pipe.Eval(ctx, followsScript, []string{keys.Edges(), redisclient.EdgeLease(run), redisclient.EdgeInbox(run)}, run)
+	follows := make([]*redis.BoolCmd, len(runs))
+	lives, err := r.living(ctx, runs, func(pipe redis.Pipeliner) {
+		for i, run := range runs {
+			follows[i] = pipe.SIsMember(ctx, keys.Edges(), run)
+		}
+	})
+	if err != nil {
+		return nil, err
 	}
-	if _, err := pipe.Exec(ctx); err != nil {
-		return nil, fmt.Errorf("%w: %w", hubs.ErrUnavailable, err)
-	}
-	var left []string
+	var left, dead []string
 	for i, run := range runs {
-		if yes, _ := follows[i].Bool(); yes {
+		switch {
+		case !follows[i].Val():
+		case lives[i]:
 			left = append(left, run)
+		default:
+			dead = append(dead, run)
 		}
 	}
+	if len(dead) == 0 {
+		return left, nil
+	}
+	if err := r.client.SRem(ctx, keys.Edges(), dead).Err(); err != nil {
+		return nil, fmt.Errorf("%w: %w", hubs.ErrUnavailable, err)
+	}
+	lives, err = r.living(ctx, dead, nil)
+	if err != nil {
+		return nil, err
+	}
+	for i, run := range dead {
+		if !lives[i] {
+			continue
+		}
+		if err := r.client.SAdd(ctx, keys.Edges(), run).Err(); err != nil {
+			return nil, fmt.Errorf("%w: %w", hubs.ErrUnavailable, err)
+		}
+		left = append(left, run)
+	}
 	return left, nil
+}
+
+// living tells of each edge run whether it has a lease or an inbox; first is asked in the
+// same round trip, before.
+func (r *Redis) living(ctx context.Context, runs []string, first func(redis.Pipeliner)) ([]bool, error) {
+	signs := make([]*redis.IntCmd, 0, 2*len(runs))
+	_, err := r.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		if first != nil {
+			first(pipe)
+		}
+		for _, run := range runs {
+			signs = append(signs, pipe.Exists(ctx, redisclient.EdgeLease(run)), pipe.Exists(ctx, redisclient.EdgeInbox(run)))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", hubs.ErrUnavailable, err)
+	}
+	lives := make([]bool, len(runs))
+	for i := range runs {
+		lives[i] = signs[2*i].Val()+signs[2*i+1].Val() > 0
+	}
+	return lives, nil
 }

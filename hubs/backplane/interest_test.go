@@ -108,7 +108,7 @@ func groupMember(kind hubs.Kind, connection, group string) *hubs.Entry {
 // are, until a while after they were.
 func TestPartitions_are_followed_where_there_are_members(t *testing.T) {
 	inBothModes(t, func(t *testing.T) {
-		url := newRedis(t)
+		url := clusterRedis(t)
 		set := partitions(1, 8)
 		p := *set.Load()
 		soon := func(c *Config) { c.SweepEvery = 50 * time.Millisecond }
@@ -186,6 +186,16 @@ func TestPartitions_are_followed_where_there_are_members(t *testing.T) {
 		if n, err := b.Ask(t.Context(), hubs.Query{Kind: hubs.CountConnections}); err != nil || n != with.matched+without.matched {
 			t.Errorf("connections: %d, %v", n, err)
 		}
+		edges := redisclient.HubPartition(tenant, hub, p.name(5)).Edges()
+		if err := client.SAdd(t.Context(), edges, "gone").Err(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.List(t.Context(), hubs.ListQuery{Kind: hubs.ListConnections, Group: group, Limit: 10}); err != nil {
+			t.Errorf("list of the group: %v", err)
+		}
+		if is, err := client.SIsMember(t.Context(), edges, "gone").Result(); is || err != nil {
+			t.Errorf("an edge that is gone is asked again: %v, %v", is, err)
+		}
 		without.node.mu.Lock()
 		defer without.node.mu.Unlock()
 		if len(without.entries) > 0 {
@@ -218,7 +228,7 @@ func TestPartitions_are_followed_where_there_are_members(t *testing.T) {
 // Who comes while it is put into a group gets what is sent to that once it is in it.
 func TestPartitions_of_those_who_come_while_they_join(t *testing.T) {
 	t.Parallel()
-	url := newRedis(t)
+	url := clusterRedis(t)
 	here, there := process(t, url), process(t, url)
 	p := Partitions{Generation: 1, Count: 8}
 	settings := func() Settings { return Settings{Partitions: p} }

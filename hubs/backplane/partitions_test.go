@@ -67,7 +67,7 @@ func orderedInEach(t *testing.T, entries []*hubs.Entry) {
 func TestPartitions_each_keep_one_order_on_all_nodes(t *testing.T) {
 	inBothModes(t, func(t *testing.T) {
 		const publishers, each = 3, 20
-		url := newRedis(t)
+		url := clusterRedis(t)
 		var nodes []*node
 		var all []*hubBackplane
 		for n := range 3 {
@@ -159,7 +159,7 @@ func generationOf(epoch string) int {
 // accepted reaches each node once, or is in a gap that the node is told of.
 func TestPartitions_that_change_under_load_lose_nothing_in_silence(t *testing.T) {
 	inBothModes(t, func(t *testing.T) {
-		url := newRedis(t)
+		url := clusterRedis(t)
 		var nodes []*node
 		var settings []*atomic.Pointer[Partitions]
 		var processes []*Redis
@@ -299,7 +299,7 @@ func numbers(entries []*hubs.Entry) (some []int) {
 func TestPartitions_have_one_history(t *testing.T) {
 	t.Parallel()
 	const count = 30
-	url := newRedis(t)
+	url := clusterRedis(t)
 	r := process(t, url)
 	h := inPartitions(r, partitions(3, 4))
 	followed := inPartitions(process(t, url), partitions(3, 4))
@@ -418,9 +418,8 @@ func first[A, B any](a A, _ B) A { return a }
 // What the hub remembers of users and of keys outlives changes.
 func TestPartitions_that_change_remember_keys_and_the_groups_of_users(t *testing.T) {
 	t.Parallel()
-	set := partitions(0, 0)
-	r := process(t, newRedis(t))
-	h := inPartitions(r, set)
+	set, url := partitions(0, 0), clusterRedis(t)
+	h := inPartitions(process(t, url), set)
 	var accepted []hubs.Position
 	for generation, count := range []int{0, 4, 1} {
 		set.Store(&Partitions{Generation: generation, Count: count})
@@ -450,6 +449,24 @@ func TestPartitions_that_change_remember_keys_and_the_groups_of_users(t *testing
 				t.Errorf("another body with the key of before: %v", err)
 			}
 		}
+	}
+	// A key that was claimed for a partition that has not accepted it is free for others, but
+	// not for who doesn't know of them.
+	late := inPartitions(process(t, url), partitions(2, 1))
+	e, o := groupEntry("g", 7), hubs.PublishOptions{IdempotencyKey: "claimed"}
+	if known, err := h.claim(t.Context(), e, o.IdempotencyKey, h.settings()); known != nil || err != nil {
+		t.Fatalf("claim: %v, %v", known, err)
+	}
+	set.Store(&Partitions{Generation: 3, Count: 4})
+	for again := range 2 {
+		if at, err := h.Publish(t.Context(), e, o); err != nil || at.Duplicate != (again > 0) || generationOf(at.Epoch) != 3 {
+			t.Errorf("publish %d of what was claimed before: %v, %v", again, at, err)
+		}
+	}
+	given, cancel := context.WithTimeout(t.Context(), shortPatience)
+	defer cancel()
+	if _, err := late.claim(given, e, o.IdempotencyKey, late.settings()); !errors.Is(err, errSealed) {
+		t.Errorf("a claim for partitions before: %v", err)
 	}
 	if _, err := h.Publish(t.Context(), &hubs.Entry{Kind: hubs.RemoveUserFromGroups, Users: []string{"u"}}, hubs.PublishOptions{}); err != nil {
 		t.Fatal(err)

@@ -27,6 +27,8 @@ type RedisConfig struct {
 	Throwaway bool
 	// Port of 127.0.0.1; 0 = a free one.
 	Port int
+	// Cluster makes it a node of a Redis Cluster that is to be given its slots.
+	Cluster bool
 }
 
 // Redis is a running private Redis server.
@@ -67,7 +69,15 @@ func StartRedis(ctx context.Context, g *Guard, c RedisConfig) (*Redis, error) {
 		cmd := exec.Command(binary, "-") //nolint:noctx // see above
 		cmd.Dir = c.Dir
 		// From standard input, so that no process list shows the password.
-		cmd.Stdin = strings.NewReader(redisSettings(c, port, password))
+		settings := redisSettings(c, port, password)
+		if c.Cluster {
+			bus, err := FreePort()
+			if err != nil {
+				return nil, err
+			}
+			settings += fmt.Sprintf("cluster-enabled yes\ncluster-port %d\n", bus)
+		}
+		cmd.Stdin = strings.NewReader(settings)
 		p, err := launch(ctx, g, cmd, syscall.SIGTERM, filepath.Join(c.Dir, "redis.log"), func(int) bool { return redisAnswers(ctx, port, password) })
 		if err != nil {
 			return nil, err

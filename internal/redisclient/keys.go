@@ -18,9 +18,8 @@ const prefix = "sb:"
 // braces nor slashes: two hubs never share a key.
 //
 // Those of a partition have a hash tag of its own, but for the first of a hub, which
-// has the hub's. What is of a hub whatever its partitions, as UserGroups, Presence and
-// Idempotency, is under the hub's in any case: scripts of partitions touch it, which a
-// cluster would refuse.
+// has the hub's. What is of a hub whatever its partitions, as UserGroups and Presence, is
+// under the hub's: what changes it together with a stream goes to the first partition.
 type HubKeys struct{ tag, hub string }
 
 // Hub returns the keys of a tenant's hub; hub is the canonical name.
@@ -72,8 +71,9 @@ func (k HubKeys) Doorbell() string { return k.tag + "bell" }
 // Accepted is the hash of accepted messages by minute.
 func (k HubKeys) Accepted() string { return k.tag + "accepted" }
 
-// Idempotency is the remembered answer to one idempotency key.
-func (k HubKeys) Idempotency(key string) string { return k.hub + "idem:" + key }
+// Idempotency is the remembered answer to one idempotency key. That of a hub with
+// partitions is the name of the partition that has the answer.
+func (k HubKeys) Idempotency(key string) string { return k.tag + "idem:" + key }
 
 // UserGroups is the hash of groups that a user was added to, with expiry.
 func (k HubKeys) UserGroups(user string) string { return k.hub + "ugroups:" + user }

@@ -56,8 +56,20 @@ func Redis(t testing.TB) string {
 	return server
 }
 
+// RedisNode is Redis in cluster mode: a node that has no slots yet.
+func RedisNode(t testing.TB) (url string) {
+	t.Helper()
+	url, _ = startRedis(t, embedded.RedisConfig{Throwaway: true, Cluster: true})
+	return url
+}
+
 // StartRedis is Redis for tests that take the server away: stop ends it at once.
 func StartRedis(t testing.TB) (url string, stop func()) {
+	t.Helper()
+	return startRedis(t, embedded.RedisConfig{Throwaway: true})
+}
+
+func startRedis(t testing.TB, cfg embedded.RedisConfig) (url string, stop func()) {
 	t.Helper()
 	env, err := shared()
 	if err != nil {
@@ -67,7 +79,8 @@ func StartRedis(t testing.TB) (url string, stop func()) {
 	if err != nil {
 		t.Fatalf("make Redis directory: %v", err)
 	}
-	server, err := embedded.StartRedis(context.WithoutCancel(t.Context()), env.guard, embedded.RedisConfig{Dir: dir, Throwaway: true})
+	cfg.Dir = dir
+	server, err := embedded.StartRedis(context.WithoutCancel(t.Context()), env.guard, cfg)
 	if err != nil {
 		t.Fatalf("start Redis: %v", err)
 	}
