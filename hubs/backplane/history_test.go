@@ -378,8 +378,18 @@ func TestHistory_that_goes_away_while_it_is_read_is_gone(t *testing.T) {
 				if err := client.Del(t.Context(), k.Head()).Err(); err != nil {
 					t.Error(err)
 				}
-				for i := range total {
-					publish(t, writer, say("other", i+1))
+				begun := make([]hubs.Begun, total) // not one by one: the reader waits meanwhile, and not for long
+				for i := range begun {
+					var err error
+					if begun[i], err = writer.Hub(tenant, hub, Settings{}).(hubs.Pipeline).Begin(t.Context(), say("other", i+1), hubs.PublishOptions{}, false); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+				for _, b := range begun {
+					if _, err := b.Accepted(t.Context()); err != nil {
+						t.Error(err)
+					}
 				}
 			})
 			h := r.Hub(tenant, hub, Settings{}).(hubs.Historian)
