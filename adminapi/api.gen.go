@@ -3189,6 +3189,9 @@ type ServerInterface interface {
 	// DeleteLimit Put the plan's value back
 	// (DELETE /v1/tenants/{tenant}/limits/{limit})
 	DeleteLimit(w http.ResponseWriter, r *http.Request, tenant TenantPath, limit string)
+	// GetLimit One limit, as the list has it
+	// (GET /v1/tenants/{tenant}/limits/{limit})
+	GetLimit(w http.ResponseWriter, r *http.Request, tenant TenantPath, limit string)
 	// PutLimit Put a value of the tenant's own in the place of the plan's, or try one out
 	// (PUT /v1/tenants/{tenant}/limits/{limit})
 	PutLimit(w http.ResponseWriter, r *http.Request, tenant TenantPath, limit string)
@@ -3729,6 +3732,12 @@ func (_ Unimplemented) GetLimits(w http.ResponseWriter, r *http.Request, tenant 
 // DeleteLimit Put the plan's value back
 // (DELETE /v1/tenants/{tenant}/limits/{limit})
 func (_ Unimplemented) DeleteLimit(w http.ResponseWriter, r *http.Request, tenant TenantPath, limit string) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetLimit One limit, as the list has it
+// (GET /v1/tenants/{tenant}/limits/{limit})
+func (_ Unimplemented) GetLimit(w http.ResponseWriter, r *http.Request, tenant TenantPath, limit string) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -6580,6 +6589,41 @@ func (siw *ServerInterfaceWrapper) DeleteLimit(w http.ResponseWriter, r *http.Re
 	handler.ServeHTTP(w, r)
 }
 
+// GetLimit operation middleware
+func (siw *ServerInterfaceWrapper) GetLimit(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", chi.URLParam(r, "tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tenant", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "limit" -------------
+	var limit string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "limit", chi.URLParam(r, "limit"), &limit, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetLimit(w, r, tenant, limit)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // PutLimit operation middleware
 func (siw *ServerInterfaceWrapper) PutLimit(w http.ResponseWriter, r *http.Request) {
 
@@ -7897,6 +7941,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Delete(options.BaseURL+"/v1/tenants/{tenant}/limits/{limit}", wrapper.DeleteLimit)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/tenants/{tenant}/limits/{limit}", wrapper.GetLimit)
 	})
 	r.Group(func(r chi.Router) {
 		r.Put(options.BaseURL+"/v1/tenants/{tenant}/limits/{limit}", wrapper.PutLimit)

@@ -53,6 +53,9 @@ func (s *server) answerBudget(w http.ResponseWriter, r *http.Request, account te
 	for _, n := range notices {
 		state.Notices = append(state.Notices, BudgetNotice{Meter: BudgetMeter(n.Meter), Budget: n.Budget, Step: n.Step, Used: n.Used, ToldAt: n.ToldAt})
 	}
+	if err == nil {
+		w.Header().Set(etagHeader, settingsTag(sub.Budget))
+	}
 	s.answer(w, r, http.StatusOK, state, err)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"net/http"
 	"regexp"
 	"strings"
@@ -25,6 +26,41 @@ func etagOf(body []byte) string {
 	sum := sha256.Sum256(body)
 	return `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`
 }
+
+// settingsTag is the tag of what is set of a thing that is shown with its use, which
+// changes all the time. The tag of the whole has it in front: If-None-Match goes by the
+// whole, If-Match by what is set.
+func settingsTag(settings ...any) string {
+	text, _ := json.Marshal(settings) // plain values: none of them fails
+	return etagOf(text)
+}
+
+// settingsTags are of the operations that read such things.
+var settingsTags = map[string]func(*server, context.Context, tenants.Caller, *routed) (string, error){
+	"getBudget": func(s *server, ctx context.Context, c tenants.Caller, of *routed) (string, error) {
+		sub, _, err := s.tenants.Subscription(ctx, c, of.place().Account)
+		return settingsTag(sub.Budget), err
+	},
+	"getPlan": func(s *server, ctx context.Context, c tenants.Caller, of *routed) (string, error) {
+		sub, _, err := s.tenants.Subscription(ctx, c, of.place().Account)
+		return planTag(sub), err
+	},
+	"getLimit": func(s *server, ctx context.Context, c tenants.Caller, of *routed) (string, error) {
+		_, limits, _, err := s.tenants.Limits(ctx, c, of.place().Tenant)
+		if err != nil {
+			return "", err
+		}
+		for _, l := range limits {
+			if l.Name == of.params["limit"] {
+				return limitTag(l), nil
+			}
+		}
+		return "", tenants.NoSuchLimit()
+	},
+}
+
+// ofUse is the part of a tag behind that of the settings.
+var ofUse = regexp.MustCompile(`\.[\w-]+"`)
 
 // entityTag is one in a list.
 var entityTag = regexp.MustCompile(`(?:W/)?"[^"]*"`)
@@ -70,11 +106,16 @@ func (s *server) tagged(next http.Handler) http.Handler {
 	})
 }
 
-// tag gives a recorded answer its ETag.
+// tag gives a recorded answer its ETag, behind that of the settings if it has one.
 func tag(rec *recorder) {
-	if !rec.passing && (rec.status == http.StatusOK || rec.status == http.StatusCreated) && rec.Header().Get("Content-Type") == "application/json" {
-		rec.Header().Set(etagHeader, etagOf(rec.body.Bytes()))
+	if rec.passing || rec.status != http.StatusOK && rec.status != http.StatusCreated || rec.Header().Get("Content-Type") != "application/json" {
+		return
 	}
+	whole := etagOf(rec.body.Bytes())
+	if settings := rec.Header().Get(etagHeader); settings != "" {
+		whole = strings.TrimSuffix(settings, `"`) + "." + whole[1:]
+	}
+	rec.Header().Set(etagHeader, whole)
 }
 
 // conditional carries out changes that are to happen only if what they change is
@@ -94,6 +135,9 @@ func (s *server) conditional(next http.Handler) http.Handler {
 			seen.to = w
 			seen.send()
 			return
+		}
+		if settingsTags[found.read.id] != nil {
+			field = ofUse.ReplaceAllString(field, `"`)
 		}
 		present := seen.Header().Get(etagHeader)
 		unchanged := func() error {
@@ -127,10 +171,21 @@ func (s *server) conditional(next http.Handler) http.Handler {
 	})
 }
 
-// look answers the request to read what r changes, as its caller sees it. Scopes of
-// tokens are about what leaves the process, so they don't count here.
+// look answers the request to read what r changes, as its caller sees it, or just the
+// tag of its settings. Scopes of tokens are about what leaves the process, so they don't
+// count here.
 func (s *server) look(ctx context.Context, r *http.Request) *recorder {
-	change := routedOf(r)
+	change, rec := routedOf(r), new(recorder)
+	if settings := settingsTags[change.read.id]; settings != nil {
+		present, err := settings(s, ctx, callerOf(r), change)
+		if err != nil {
+			s.problem(rec, r, err)
+			return rec
+		}
+		rec.Header().Set(etagHeader, present)
+		rec.WriteHeader(http.StatusOK)
+		return rec
+	}
 	read := &routed{operation: change.read, params: change.params}
 	ctx = context.WithValue(ctx, routedKey{}, read)
 	ctx = context.WithValue(ctx, chi.RouteCtxKey, (*chi.Context)(nil))
@@ -138,7 +193,6 @@ func (s *server) look(ctx context.Context, r *http.Request) *recorder {
 	get.Method, get.Body, get.ContentLength = http.MethodGet, http.NoBody, 0
 	get.URL.RawQuery = ""
 	get.Header = make(http.Header)
-	rec := new(recorder)
 	s.handlers.ServeHTTP(rec, get)
 	return rec
 }

@@ -10,7 +10,10 @@ import (
 	"github.com/signalbox/signalbox/adminapi"
 )
 
-const hubPath = "/v1/tenants/acme/hubs/chat"
+const (
+	hubPath   = "/v1/tenants/acme/hubs/chat"
+	limitPath = "/v1/tenants/acme/limits/max_hubs"
+)
 
 func TestETag_names_what_was_read(t *testing.T) {
 	t.Parallel()
@@ -51,6 +54,21 @@ func TestETag_names_what_was_read(t *testing.T) {
 	status(t, c.call("PATCH", hubPath, map[string]any{"keep_alive_seconds": 12}, "If-Match", "*"), http.StatusOK)
 	status(t, c.call("DELETE", hubPath, nil, "If-Match", c.call("GET", hubPath, nil).header.Get("ETag")), http.StatusNoContent)
 	want(t, c.call("PATCH", "/v1/tenants/none", map[string]any{"name": "x"}, "If-Match", "*"), http.StatusNotFound, "not_found")
+
+	// A limit's tag changes with its use, but only what is set of it counts for changes.
+	before := status(t, c.call("GET", limitPath, nil), http.StatusOK).header.Get("ETag")
+	status(t, c.call("PUT", "/v1/tenants/acme/hubs/another", map[string]any{}), http.StatusCreated)
+	used := status(t, c.call("GET", limitPath, nil, "If-None-Match", before), http.StatusOK)
+	if used.header.Get("ETag") == before || fmt.Sprint(used.body["used"]) != "1" {
+		t.Errorf("with another hub the tag is still %s: %s", before, used.text)
+	}
+	status(t, c.call("GET", limitPath, nil, "If-None-Match", used.header.Get("ETag")), http.StatusNotModified)
+	set := status(t, c.call("PUT", limitPath, map[string]any{"max": 10}, "If-Match", before), http.StatusOK)
+	stale := c.call("DELETE", limitPath, nil, "If-Match", before)
+	want(t, stale, http.StatusPreconditionFailed, "changed")
+	status(t, c.call("PUT", limitPath, map[string]any{"max": 11}, "If-Match", stale.header.Get("ETag")), http.StatusOK)
+	want(t, c.call("DELETE", limitPath, nil, "If-Match", set.header.Get("ETag")), http.StatusPreconditionFailed, "changed")
+	want(t, c.call("GET", "/v1/tenants/acme/limits/none", nil), http.StatusNotFound, "not_found")
 }
 
 // Of many who change what they all have seen, one does.
@@ -59,18 +77,26 @@ func TestIfMatch_lets_one_of_many_through(t *testing.T) {
 	w := newWorld(t, settings{})
 	c, acme := w.signUp("ada@example.com", "acme")
 	account := "/v1/accounts/" + acme.at("account", "id")
+	w.exec("UPDATE accounts SET plan = 'scale'")
 	for path, body := range map[string]func(int) map[string]any{
 		hubPath: func(i int) map[string]any {
 			return map[string]any{"keep_alive_seconds": 50 + i, "client_timeout_seconds": 200 + i}
 		},
-		"/v1/tenants/acme": func(i int) map[string]any { return map[string]any{"name": fmt.Sprint("Name ", i)} },
-		account:            func(i int) map[string]any { return map[string]any{"name": fmt.Sprint("Name ", i)} },
+		"/v1/tenants/acme":  func(i int) map[string]any { return map[string]any{"name": fmt.Sprint("Name ", i)} },
+		account:             func(i int) map[string]any { return map[string]any{"name": fmt.Sprint("Name ", i)} },
+		account + "/budget": func(i int) map[string]any { return map[string]any{"action": "notify", "messages": 10 + i} },
+		account + "/plan":   func(i int) map[string]any { return map[string]any{"plan": []string{"free", "pro"}[i%2]} },
+		limitPath:           func(i int) map[string]any { return map[string]any{"max": 10 + i} },
 	} {
+		method := "PATCH"
+		if path == limitPath || strings.HasSuffix(path, "/budget") || strings.HasSuffix(path, "/plan") {
+			method = "PUT"
+		}
 		tag := c.call("GET", path, nil).header.Get("ETag")
 		answers := make([]answer, 6)
 		var all sync.WaitGroup
 		for i := range answers {
-			all.Go(func() { answers[i] = c.call("PATCH", path, body(i), "If-Match", tag) })
+			all.Go(func() { answers[i] = c.call(method, path, body(i), "If-Match", tag) })
 		}
 		all.Wait()
 		done := 0
@@ -78,7 +104,7 @@ func TestIfMatch_lets_one_of_many_through(t *testing.T) {
 			if a.status == http.StatusOK {
 				done++
 				if now := c.call("GET", path, nil).header.Get("ETag"); now != a.header.Get("ETag") {
-					t.Errorf("%s is not as the one who changed it left it", path)
+					t.Errorf("%s is not as the one who changed it left it: %s, now %s", path, a.text, c.call("GET", path, nil).text)
 				}
 				continue
 			}
@@ -93,9 +119,6 @@ func TestIfMatch_lets_one_of_many_through(t *testing.T) {
 // What replaces something as a whole that can't be read by itself.
 var unconditional = map[string]string{
 	"changePassword": "a person has only one, and proves it with each change",
-	"putPlan":        "a change of the plan names the plan that is to be, whatever there is",
-	"putBudget":      "what is shown of a budget has its use, which changes all the time",
-	"putLimit":       "what is shown of a limit has its use, which changes all the time",
 }
 
 // Every operation that replaces or changes something takes If-Match, refuses with a

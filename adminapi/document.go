@@ -15,8 +15,7 @@ import (
 const (
 	// takesKey lets an operation that answers nothing new take an Idempotency-Key.
 	takesKey = "x-idempotency-key"
-	// unconditional is for changes of what shows more than is changed, so that its ETag
-	// says nothing of whether somebody else changed it.
+	// unconditional is for changes of what nobody else can have changed.
 	unconditional = "x-unconditional"
 	// openQuery lets an operation be called with parameters that it doesn't know.
 	openQuery = "x-any-query"

@@ -3,6 +3,7 @@ package adminapi
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/signalbox/signalbox/internal/fault"
@@ -20,22 +21,7 @@ type LimitFigures struct {
 
 // GetLimits implements ServerInterface.
 func (s *server) GetLimits(w http.ResponseWriter, r *http.Request, ref TenantPath) {
-	t, limits, used, err := s.tenants.Limits(r.Context(), callerOf(r), ref)
-	if err != nil {
-		s.problem(w, r, err)
-		return
-	}
-	figures := s.figuresOf(r.Context(), t.ID)
-	activity, err := s.billing.Activity(r.Context(), t.ID)
-	used["max_connections"] = activity.ConnectionsNow
-	if s.streamBytes != nil {
-		// Without Redis nobody knows, and the number is left out.
-		if bytes, err := s.streamBytes(r.Context(), t.ID); err == nil {
-			used["history_bytes"] = bytes
-		} else {
-			s.logger.WarnContext(r.Context(), "sizes of streams can't be read", "error", err)
-		}
-	}
+	t, limits, err := s.limitsOf(r.Context(), callerOf(r), ref)
 	if err != nil {
 		s.problem(w, r, err)
 		return
@@ -46,14 +32,70 @@ func (s *server) GetLimits(w http.ResponseWriter, r *http.Request, ref TenantPat
 		return
 	}
 	for _, l := range limits {
+		answer.Limits = append(answer.Limits, l.shown)
+	}
+	s.answer(w, r, http.StatusOK, answer, nil)
+}
+
+// GetLimit implements ServerInterface.
+func (s *server) GetLimit(w http.ResponseWriter, r *http.Request, ref TenantPath, name string) {
+	s.answerLimit(w, r, ref, name)
+}
+
+func (s *server) answerLimit(w http.ResponseWriter, r *http.Request, ref, name string) {
+	_, limits, err := s.limitsOf(r.Context(), callerOf(r), ref)
+	if err != nil {
+		s.problem(w, r, err)
+		return
+	}
+	i := slices.IndexFunc(limits, func(l shownLimit) bool { return l.Name == name })
+	if i < 0 {
+		s.problem(w, r, tenants.NoSuchLimit())
+		return
+	}
+	w.Header().Set(etagHeader, limitTag(limits[i].Limit))
+	s.answer(w, r, http.StatusOK, limits[i].shown, nil)
+}
+
+// shownLimit is a limit with how it is shown.
+type shownLimit struct {
+	tenants.Limit
+	shown Limit
+}
+
+// limitsOf returns every limit of a tenant with what is known of its use.
+func (s *server) limitsOf(ctx context.Context, c tenants.Caller, ref string) (tenants.MemberTenant, []shownLimit, error) {
+	t, limits, used, err := s.tenants.Limits(ctx, c, ref)
+	if err != nil {
+		return t, nil, err
+	}
+	figures := s.figuresOf(ctx, t.ID)
+	activity, err := s.billing.Activity(ctx, t.ID)
+	if err != nil {
+		return t, nil, err
+	}
+	used["max_connections"] = activity.ConnectionsNow
+	if s.streamBytes != nil {
+		// Without Redis nobody knows, and the number is left out.
+		if bytes, err := s.streamBytes(ctx, t.ID); err == nil {
+			used["history_bytes"] = bytes
+		} else {
+			s.logger.WarnContext(ctx, "sizes of streams can't be read", "error", err)
+		}
+	}
+	all := make([]shownLimit, 0, len(limits))
+	for _, l := range limits {
 		shown := limit(l, figures[l.Name])
 		if n, ok := used[l.Name]; ok {
 			shown.Used = &n
 		}
-		answer.Limits = append(answer.Limits, shown)
+		all = append(all, shownLimit{l, shown})
 	}
-	s.answer(w, r, http.StatusOK, answer, nil)
+	return t, all, nil
 }
+
+// limitTag is the tag of what is set of a limit.
+func limitTag(l tenants.Limit) string { return settingsTag(l.Name, l.Override) }
 
 // allowancesOf returns what the plan of a tenant's account allows in this period.
 func (s *server) allowancesOf(ctx context.Context, t tenants.Tenant) ([]PlanAllowance, error) {
@@ -99,12 +141,11 @@ func (s *server) PutLimit(w http.ResponseWriter, r *http.Request, ref TenantPath
 		value := int(*in.Max)
 		o.Value = &value
 	}
-	t, l, err := s.tenants.OverrideLimit(r.Context(), callerOf(r), ref, o)
-	if err != nil {
+	if err := s.tenants.OverrideLimit(r.Context(), callerOf(r), ref, o); err != nil {
 		s.problem(w, r, err)
 		return
 	}
-	s.answer(w, r, http.StatusOK, limit(l, s.figuresOf(r.Context(), t.ID)[name]), nil)
+	s.answerLimit(w, r, ref, name)
 }
 
 // DeleteLimit implements ServerInterface.

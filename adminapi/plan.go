@@ -12,7 +12,7 @@ import (
 // GetPlan implements ServerInterface.
 func (s *server) GetPlan(w http.ResponseWriter, r *http.Request, account AccountPath) {
 	sub, _, err := s.tenants.Subscription(r.Context(), callerOf(r), tenants.AccountID(account))
-	s.answer(w, r, http.StatusOK, planState(sub, s.now()), err)
+	s.answerPlan(w, r, sub, err)
 }
 
 // PutPlan implements ServerInterface.
@@ -33,8 +33,18 @@ func (s *server) PutPlan(w http.ResponseWriter, r *http.Request, account Account
 		return
 	}
 	sub, err = s.tenants.ChangePlan(r.Context(), callerOf(r), sub.Account, in.Plan, tenants.PlanFrom(cmp.Or(value(in.Effective), Now)), usedIn(st))
+	s.answerPlan(w, r, sub, err)
+}
+
+func (s *server) answerPlan(w http.ResponseWriter, r *http.Request, sub tenants.Subscription, err error) {
+	if err == nil {
+		w.Header().Set(etagHeader, planTag(sub))
+	}
 	s.answer(w, r, http.StatusOK, planState(sub, s.now()), err)
 }
+
+// planTag is the tag of what is set of an account's plan.
+func planTag(sub tenants.Subscription) string { return settingsTag(sub.Plan, sub.PlanSince, sub.Next) }
 
 // usedIn is what an account has used in a period.
 func usedIn(st billing.Statement) tenants.Allowed {

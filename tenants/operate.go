@@ -123,7 +123,7 @@ func (s *Service) ResumeAnyTenant(ctx context.Context, c Caller, ref, reason str
 func (s *Service) SetOperatorLimit(ctx context.Context, c Caller, ref string, o Override) (AccountTenant, Limit, error) {
 	r, known := Row(o.Limit)
 	if !known {
-		return AccountTenant{}, Limit{}, noSuchLimit()
+		return AccountTenant{}, Limit{}, NoSuchLimit()
 	}
 	reason, err := cleanReason(o.Reason)
 	if err != nil {
@@ -171,7 +171,7 @@ func (o Override) checkOperator(r LimitRow, now time.Time) error {
 // ClearOperatorLimit puts the plan's value back, whoever had set another one.
 func (s *Service) ClearOperatorLimit(ctx context.Context, c Caller, ref, name, reason string) error {
 	if _, known := Row(name); !known {
-		return noSuchLimit()
+		return NoSuchLimit()
 	}
 	reason, err := cleanReason(reason)
 	if err != nil {

@@ -125,6 +125,7 @@ var Operations = map[string]Operation{
 	"verifyDomain":  {WithToken, ChangeDomain, WriteTenants},
 	"deleteDomain":  {WithToken, ChangeDomain, WriteTenants},
 	"getLimits":     {WithToken, SeeTenant, ReadTenants},
+	"getLimit":      {WithToken, SeeTenant, ReadTenants},
 	"putLimit":      {WithToken, ChangeLimits, WriteTenants},
 	"deleteLimit":   {WithToken, ChangeLimits, WriteTenants},
 

@@ -44,14 +44,13 @@ func (s *Service) Limits(ctx context.Context, c Caller, ref string) (t MemberTen
 }
 
 // OverrideLimit puts a value of the tenant's own in the place of the plan's, or has
-// one tried out. It returns the limit as it is then.
-func (s *Service) OverrideLimit(ctx context.Context, c Caller, ref string, o Override) (MemberTenant, Limit, error) {
+// one tried out.
+func (s *Service) OverrideLimit(ctx context.Context, c Caller, ref string, o Override) error {
 	r, known := Row(o.Limit)
 	if !known {
-		return MemberTenant{}, Limit{}, noSuchLimit()
+		return NoSuchLimit()
 	}
-	var out Limit
-	t, err := s.change(ctx, c, ref, ChangeLimits, Audit{Action: "limit.overridden", Subject: o.Limit}, func(tx Store, t *MemberTenant, a *Audit) error {
+	_, err := s.change(ctx, c, ref, ChangeLimits, Audit{Action: "limit.overridden", Subject: o.Limit}, func(tx Store, t *MemberTenant, a *Audit) error {
 		plan, overrides, err := tx.Limits(ctx, t.ID, s.now())
 		if err != nil {
 			return err
@@ -63,13 +62,9 @@ func (s *Service) OverrideLimit(ctx context.Context, c Caller, ref string, o Ove
 			return err
 		}
 		a.Before, a.After = overrideState(overrides, o.Limit), o.audited()
-		if err := tx.PutOverride(ctx, t.ID, o); err != nil {
-			return err
-		}
-		out, err = limitOf(ctx, tx, t.ID, o.Limit, s.now())
-		return err
+		return tx.PutOverride(ctx, t.ID, o)
 	})
-	return t, out, err
+	return err
 }
 
 // check returns an Invalid error that names what is wrong with an override.
@@ -101,7 +96,7 @@ func (o Override) check(r LimitRow, plan int, now time.Time) error {
 // ResetLimit puts the plan's value back. It answers not_found where it is in force.
 func (s *Service) ResetLimit(ctx context.Context, c Caller, ref, name string) error {
 	if _, known := Row(name); !known {
-		return noSuchLimit()
+		return NoSuchLimit()
 	}
 	_, err := s.change(ctx, c, ref, ChangeLimits, Audit{Action: "limit.reset", Subject: name}, func(tx Store, t *MemberTenant, a *Audit) error {
 		_, overrides, err := tx.Limits(ctx, t.ID, s.now())
@@ -185,6 +180,7 @@ func limitOf(ctx context.Context, tx Store, t ID, name string, now time.Time) (L
 	return plan.List(overrides, now)[rowByName[name]], nil
 }
 
-func noSuchLimit() error {
+// NoSuchLimit is the refusal of a name that no limit has.
+func NoSuchLimit() error {
 	return fault.New(fault.NotFound, "There is no such limit. GET /v1/tenants/{tenant}/limits lists them.")
 }

@@ -3144,6 +3144,7 @@ type ClientInterface interface {
 	//
 	// In force on all edges within a second. Owners and billing members get a mail at each step. Without
 	// a limit of its own a meter's steps are parts of the plan's allowance, and nothing is refused.
+	// `If-Match` goes by the budget alone, not by what of it is used.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3154,6 +3155,7 @@ type ClientInterface interface {
 	//
 	// In force on all edges within a second. Owners and billing members get a mail at each step. Without
 	// a limit of its own a meter's steps are parts of the plan's allowance, and nothing is refused.
+	// `If-Match` goes by the budget alone, not by what of it is used.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3840,12 +3842,18 @@ type ClientInterface interface {
 	// Corresponds with DELETE /v1/tenants/{tenant}/limits/{limit} (the `DeleteLimit` operationId).
 	DeleteLimit(ctx context.Context, tenant TenantPath, limit string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetLimit One limit, as the list has it
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/limits/{limit} (the `GetLimit` operationId).
+	GetLimit(ctx context.Context, tenant TenantPath, limit string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// PutLimitWithBody Put a value of the tenant's own in the place of the plan's, or try one out
 	//
 	// It is in force on every edge and every live connection within a second. A limit can be lowered for as
 	// long as one likes, and raised to twice the plan's value for up to 31 days; it ends by itself. A dry run
 	// refuses nothing up to that bound and counts what the value would have refused (`would_refuse`). A limit
-	// that an operator of the service has set can't be changed by the account: `set_by_operator`.
+	// that an operator of the service has set can't be changed by the account: `set_by_operator`. `If-Match` goes
+	// by what is set, not by what of it is used.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3857,7 +3865,8 @@ type ClientInterface interface {
 	// It is in force on every edge and every live connection within a second. A limit can be lowered for as
 	// long as one likes, and raised to twice the plan's value for up to 31 days; it ends by itself. A dry run
 	// refuses nothing up to that bound and counts what the value would have refused (`would_refuse`). A limit
-	// that an operator of the service has set can't be changed by the account: `set_by_operator`.
+	// that an operator of the service has set can't be changed by the account: `set_by_operator`. `If-Match` goes
+	// by what is set, not by what of it is used.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4403,6 +4412,7 @@ func (c *Client) GetBudget(ctx context.Context, account AccountPath, reqEditors 
 //
 // In force on all edges within a second. Owners and billing members get a mail at each step. Without
 // a limit of its own a meter's steps are parts of the plan's allowance, and nothing is refused.
+// `If-Match` goes by the budget alone, not by what of it is used.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4423,6 +4433,7 @@ func (c *Client) PutBudgetWithBody(ctx context.Context, account AccountPath, con
 //
 // In force on all edges within a second. Owners and billing members get a mail at each step. Without
 // a limit of its own a meter's steps are parts of the plan's allowance, and nothing is refused.
+// `If-Match` goes by the budget alone, not by what of it is used.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5989,12 +6000,28 @@ func (c *Client) DeleteLimit(ctx context.Context, tenant TenantPath, limit strin
 	return c.Client.Do(req)
 }
 
+// GetLimit One limit, as the list has it
+//
+// Corresponds with GET /v1/tenants/{tenant}/limits/{limit} (the `GetLimit` operationId).
+func (c *Client) GetLimit(ctx context.Context, tenant TenantPath, limit string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetLimitRequest(c.Server, tenant, limit)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // PutLimitWithBody Put a value of the tenant's own in the place of the plan's, or try one out
 //
 // It is in force on every edge and every live connection within a second. A limit can be lowered for as
 // long as one likes, and raised to twice the plan's value for up to 31 days; it ends by itself. A dry run
 // refuses nothing up to that bound and counts what the value would have refused (`would_refuse`). A limit
-// that an operator of the service has set can't be changed by the account: `set_by_operator`.
+// that an operator of the service has set can't be changed by the account: `set_by_operator`. `If-Match` goes
+// by what is set, not by what of it is used.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6016,7 +6043,8 @@ func (c *Client) PutLimitWithBody(ctx context.Context, tenant TenantPath, limit 
 // It is in force on every edge and every live connection within a second. A limit can be lowered for as
 // long as one likes, and raised to twice the plan's value for up to 31 days; it ends by itself. A dry run
 // refuses nothing up to that bound and counts what the value would have refused (`would_refuse`). A limit
-// that an operator of the service has set can't be changed by the account: `set_by_operator`.
+// that an operator of the service has set can't be changed by the account: `set_by_operator`. `If-Match` goes
+// by what is set, not by what of it is used.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -10565,6 +10593,47 @@ func NewDeleteLimitRequest(server string, tenant TenantPath, limit string) (*htt
 	return req, nil
 }
 
+// NewGetLimitRequest constructs an http.Request for the GetLimit method
+func NewGetLimitRequest(server string, tenant TenantPath, limit string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "limit", limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/limits/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewPutLimitRequest calls the generic PutLimit builder with application/json body
 func NewPutLimitRequest(server string, tenant TenantPath, limit string, body PutLimitJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -12163,6 +12232,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// In force on all edges within a second. Owners and billing members get a mail at each step. Without
 	// a limit of its own a meter's steps are parts of the plan's allowance, and nothing is refused.
+	// `If-Match` goes by the budget alone, not by what of it is used.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12173,6 +12243,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// In force on all edges within a second. Owners and billing members get a mail at each step. Without
 	// a limit of its own a meter's steps are parts of the plan's allowance, and nothing is refused.
+	// `If-Match` goes by the budget alone, not by what of it is used.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12941,12 +13012,20 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with DELETE /v1/tenants/{tenant}/limits/{limit} (the `DeleteLimit` operationId).
 	DeleteLimitWithResponse(ctx context.Context, tenant TenantPath, limit string, reqEditors ...RequestEditorFn) (*DeleteLimitResponse, error)
 
+	// GetLimitWithResponse One limit, as the list has it
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/limits/{limit} (the `GetLimit` operationId).
+	GetLimitWithResponse(ctx context.Context, tenant TenantPath, limit string, reqEditors ...RequestEditorFn) (*GetLimitResponse, error)
+
 	// PutLimitWithBodyWithResponse Put a value of the tenant's own in the place of the plan's, or try one out
 	//
 	// It is in force on every edge and every live connection within a second. A limit can be lowered for as
 	// long as one likes, and raised to twice the plan's value for up to 31 days; it ends by itself. A dry run
 	// refuses nothing up to that bound and counts what the value would have refused (`would_refuse`). A limit
-	// that an operator of the service has set can't be changed by the account: `set_by_operator`.
+	// that an operator of the service has set can't be changed by the account: `set_by_operator`. `If-Match` goes
+	// by what is set, not by what of it is used.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12958,7 +13037,8 @@ type ClientWithResponsesInterface interface {
 	// It is in force on every edge and every live connection within a second. A limit can be lowered for as
 	// long as one likes, and raised to twice the plan's value for up to 31 days; it ends by itself. A dry run
 	// refuses nothing up to that bound and counts what the value would have refused (`would_refuse`). A limit
-	// that an operator of the service has set can't be changed by the account: `set_by_operator`.
+	// that an operator of the service has set can't be changed by the account: `set_by_operator`. `If-Match` goes
+	// by what is set, not by what of it is used.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -15003,6 +15083,29 @@ func (r DeleteLimitResponse) StatusCode() int {
 	return 0
 }
 
+type GetLimitResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Limit
+}
+
+// Status returns HTTPResponse.Status
+func (r GetLimitResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetLimitResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
 type PutLimitResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -15819,6 +15922,7 @@ func (c *ClientWithResponses) GetBudgetWithResponse(ctx context.Context, account
 //
 // In force on all edges within a second. Owners and billing members get a mail at each step. Without
 // a limit of its own a meter's steps are parts of the plan's allowance, and nothing is refused.
+// `If-Match` goes by the budget alone, not by what of it is used.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -15835,6 +15939,7 @@ func (c *ClientWithResponses) PutBudgetWithBodyWithResponse(ctx context.Context,
 //
 // In force on all edges within a second. Owners and billing members get a mail at each step. Without
 // a limit of its own a meter's steps are parts of the plan's allowance, and nothing is refused.
+// `If-Match` goes by the budget alone, not by what of it is used.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17131,12 +17236,26 @@ func (c *ClientWithResponses) DeleteLimitWithResponse(ctx context.Context, tenan
 	return ParseDeleteLimitResponse(rsp)
 }
 
+// GetLimitWithResponse One limit, as the list has it
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/tenants/{tenant}/limits/{limit} (the `GetLimit` operationId).
+func (c *ClientWithResponses) GetLimitWithResponse(ctx context.Context, tenant TenantPath, limit string, reqEditors ...RequestEditorFn) (*GetLimitResponse, error) {
+	rsp, err := c.GetLimit(ctx, tenant, limit, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetLimitResponse(rsp)
+}
+
 // PutLimitWithBodyWithResponse Put a value of the tenant's own in the place of the plan's, or try one out
 //
 // It is in force on every edge and every live connection within a second. A limit can be lowered for as
 // long as one likes, and raised to twice the plan's value for up to 31 days; it ends by itself. A dry run
 // refuses nothing up to that bound and counts what the value would have refused (`would_refuse`). A limit
-// that an operator of the service has set can't be changed by the account: `set_by_operator`.
+// that an operator of the service has set can't be changed by the account: `set_by_operator`. `If-Match` goes
+// by what is set, not by what of it is used.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17154,7 +17273,8 @@ func (c *ClientWithResponses) PutLimitWithBodyWithResponse(ctx context.Context, 
 // It is in force on every edge and every live connection within a second. A limit can be lowered for as
 // long as one likes, and raised to twice the plan's value for up to 31 days; it ends by itself. A dry run
 // refuses nothing up to that bound and counts what the value would have refused (`would_refuse`). A limit
-// that an operator of the service has set can't be changed by the account: `set_by_operator`.
+// that an operator of the service has set can't be changed by the account: `set_by_operator`. `If-Match` goes
+// by what is set, not by what of it is used.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -19524,6 +19644,32 @@ func ParseDeleteLimitResponse(rsp *http.Response) (*DeleteLimitResponse, error) 
 	response := &DeleteLimitResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
+	}
+
+	return response, nil
+}
+
+// ParseGetLimitResponse parses an HTTP response from a GetLimitWithResponse call
+func ParseGetLimitResponse(rsp *http.Response) (*GetLimitResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetLimitResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Limit
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
 	}
 
 	return response, nil

@@ -47,17 +47,17 @@ const shutOut = `a.require_second_factor AND EXISTS (
 	SELECT FROM users u WHERE u.id = m.user_id AND u.kind = 'person'
 		AND NOT EXISTS (SELECT FROM second_factors f WHERE f.user_id = u.id AND f.enabled_at IS NOT NULL))`
 
-// LockAccount implements tenants.Registry. The tenants are counted by a statement
-// of their own: the one that waits for the lock sees the rows as they were before
-// it waited.
+// LockAccount implements tenants.Registry. What the account has is read by a statement
+// of its own: the one that waits for the lock sees other rows as they were before it
+// waited, and joins an account whose plan changed meanwhile to none.
 func (s *Store) LockAccount(ctx context.Context, a tenants.AccountID) (maxTenants, have int, err error) {
-	maxTenants, err = one(ctx, s, "account", pgx.RowTo[int],
-		"SELECT p.max_tenants FROM accounts a JOIN plans p ON p.id = a.plan WHERE a.id = $1 FOR UPDATE OF a", a)
-	if err != nil {
+	if _, err := one(ctx, s, "account", pgx.RowTo[tenants.AccountID], "SELECT id FROM accounts WHERE id = $1 FOR UPDATE", a); err != nil {
 		return 0, 0, err
 	}
-	have, err = one(ctx, s, "tenants", pgx.RowTo[int], "SELECT count(*) FROM tenants WHERE account_id = $1 AND status <> 'deleted'", a)
-	return maxTenants, have, err
+	type counts struct{ Max, Have int }
+	n, err := one(ctx, s, "account", pgx.RowToStructByPos[counts], `SELECT p.max_tenants, (SELECT count(*) FROM tenants WHERE account_id = $1 AND status <> 'deleted')
+		FROM accounts a JOIN plans p ON p.id = a.plan WHERE a.id = $1`, a)
+	return n.Max, n.Have, err
 }
 
 // CreateTenant implements tenants.Registry. The revision begins at zero, so that

@@ -18,6 +18,7 @@ import (
 // service answers requests as a test says and keeps them.
 type service struct {
 	answer func(r *http.Request, n int) (status int, body string)
+	tag    string // the ETag of all answers
 
 	mu       sync.Mutex
 	requests []*http.Request
@@ -32,7 +33,11 @@ func (s *service) RoundTrip(r *http.Request) (*http.Response, error) {
 	if status >= http.StatusBadRequest {
 		kind = "application/problem+json"
 	}
-	return answer(status, kind, body), nil
+	res := answer(status, kind, body)
+	if s.tag != "" {
+		res.Header.Set("ETag", s.tag)
+	}
+	return res, nil
 }
 
 func (s *service) methods() (all []string) {
@@ -197,16 +202,21 @@ func TestConfirm_before_what_can_not_be_undone(t *testing.T) {
 func TestBudget_set_leaves_what_is_not_said(t *testing.T) {
 	t.Parallel()
 	var sent map[string]any
+	var seen string
 	s := &service{answer: func(r *http.Request, _ int) (int, string) {
 		if r.Method == http.MethodPut {
 			if err := json.NewDecoder(r.Body).Decode(&sent); err != nil {
 				t.Error(err)
 			}
+			seen = r.Header.Get("If-Match")
 		}
 		return http.StatusOK, `{"budget":{"action":"stop","messages":7,"connection_minutes":8,"steps":[50]}}`
-	}}
+	}, tag: `"seen"`}
 	if status, _, errs := at(t, s, "", "budget", "set", "--messages", "0", "--step", "90", "--yes"); status != exitOK {
 		t.Fatal(errs)
+	}
+	if seen != `"seen"` {
+		t.Errorf("what was read to be changed is asked for as %s", seen)
 	}
 	if sent["action"] != "stop" || sent["messages"] != nil || sent["connection_minutes"] != 8.0 || sent["steps"].([]any)[0] != 90.0 {
 		t.Errorf("sent %v", sent)

@@ -324,3 +324,13 @@ func (p *program) inAccount(ctx context.Context) (*client.ClientWithResponses, s
 	a, err := p.account(ctx, api)
 	return api, a, err
 }
+
+// unchanged asks for a change only of what is still as it was read in the answer seen.
+func unchanged(seen *http.Response) client.RequestEditorFn {
+	return func(_ context.Context, r *http.Request) error {
+		if tag := seen.Header.Get("ETag"); tag != "" {
+			r.Header.Set("If-Match", tag)
+		}
+		return nil
+	}
+}

@@ -84,17 +84,13 @@ func (p *program) limitsShowCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			all, err := api.GetLimitsWithResponse(c.Context(), tenant)
+			l, err := api.GetLimitWithResponse(c.Context(), tenant, args[0])
 			if err != nil {
 				return err
 			}
-			i := slices.IndexFunc(all.JSON200.Limits, func(l client.Limit) bool { return l.Limit == args[0] })
-			if i < 0 {
-				return usage("there is no limit %q: \"signalbox limits list -q\" lists them", args[0])
-			}
-			return p.showLimit(&all.JSON200.Limits[i])
+			return p.showLimit(l.JSON200)
 		},
-	}, "getLimits")
+	}, "getLimit")
 }
 
 func (p *program) limitsSetCommand() *cobra.Command {

@@ -37,7 +37,7 @@ func (p *program) planCommand() *cobra.Command {
 				return err
 			}
 		}
-		s, err := q.api.PutPlanWithResponse(q, q.of, in)
+		s, err := q.api.PutPlanWithResponse(q, q.of, in, unchanged(now.HTTPResponse))
 		if err != nil {
 			return err
 		}

@@ -362,7 +362,7 @@ func (p *program) budgetCommand() *cobra.Command {
 		if err := p.confirm("set the budget to messages %s, connection minutes %s, and then %s", orNone(in.Messages), orNone(in.ConnectionMinutes), in.Action); err != nil {
 			return err
 		}
-		b, err := q.api.PutBudgetWithResponse(q, q.of, in)
+		b, err := q.api.PutBudgetWithResponse(q, q.of, in, unchanged(now.HTTPResponse))
 		if err != nil {
 			return err
 		}

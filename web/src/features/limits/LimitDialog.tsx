@@ -3,13 +3,15 @@ import { useForm } from "@mantine/form";
 import { notifications } from "@mantine/notifications";
 import { useQueryClient } from "@tanstack/react-query";
 
-import { query } from "@/shared/api/client";
+import { api, query } from "@/shared/api/client";
 import { formProblem } from "@/shared/api/problem";
 import { limitsQuery } from "@/shared/api/queries";
+import { ifSeen, type Seen, useSeen } from "@/shared/api/seen";
 import type { Limit, Tenant } from "@/shared/api/types";
 import { formatLimit } from "@/shared/lib/format";
 import { checkMax, expiries, fieldNames, initialForm, overrideOf } from "@/shared/limits/override";
-import { FormAlert } from "@/shared/ui/states";
+import { ChangedNotice, isChanged } from "@/shared/ui/ChangedNotice";
+import { ErrorState, FormAlert, SkeletonRows } from "@/shared/ui/states";
 
 interface Props {
   tenant: Tenant;
@@ -22,12 +24,29 @@ interface Props {
 export function LimitDialog({ tenant, limit, onClose }: Props) {
   return (
     <Modal opened={!!limit} onClose={onClose} title={limit?.title} centered>
-      {limit && <LimitForm key={limit.limit} tenant={tenant} limit={limit} onDone={onClose} />}
+      {limit && <EditedLimit key={limit.limit} name={limit.limit} tenant={tenant} onDone={onClose} />}
     </Modal>
   );
 }
 
-function LimitForm({ tenant, limit, onDone }: { tenant: Tenant; limit: Limit; onDone: () => void }) {
+/** The form with the limit as it is when the dialog opens. */
+function EditedLimit({ name, tenant, onDone }: { name: string; tenant: Tenant; onDone: () => void }) {
+  const path = { tenant: tenant.slug, limit: name };
+  const seen = useSeen(["limit", tenant.slug, name], () => api.GET("/v1/tenants/{tenant}/limits/{limit}", { params: { path } }));
+  if (seen.isError) return <ErrorState error={seen.error} what="the limit" onRetry={() => void seen.refetch()} />;
+  if (!seen.data) return <SkeletonRows rows={3} />;
+  return <LimitForm key={seen.data.tag} tenant={tenant} seen={seen.data} onDone={onDone} onReload={() => void seen.refetch()} />;
+}
+
+interface FormProps {
+  tenant: Tenant;
+  seen: Seen<Limit>;
+  onDone: () => void;
+  onReload: () => void;
+}
+
+function LimitForm({ tenant, seen, onDone, onReload }: FormProps) {
+  const limit = seen.value;
   const queryClient = useQueryClient();
   const form = useForm({ initialValues: initialForm(limit), validate: { max: (max) => checkMax(max, limit) } });
   const done = async (message: string) => {
@@ -47,7 +66,7 @@ function LimitForm({ tenant, limit, onDone }: { tenant: Tenant; limit: Limit; on
   const params = { path: { tenant: tenant.slug, limit: limit.limit } };
   const failed = save.isError ? save.error : reset.error;
   return (
-    <form noValidate onSubmit={form.onSubmit((values) => save.mutate({ params, body: overrideOf(values) }))}>
+    <form noValidate onSubmit={form.onSubmit((values) => save.mutate({ params, headers: ifSeen(seen), body: overrideOf(values) }))}>
       <Stack>
         <Text size="sm" c="dimmed">
           The plan has {formatLimit(limit.plan_max, limit.unit)}. It can be lowered, and raised to{" "}
@@ -81,13 +100,14 @@ function LimitForm({ tenant, limit, onDone }: { tenant: Tenant; limit: Limit; on
             {...form.getInputProps("dryRun", { type: "checkbox" })}
           />
         )}
-        <FormAlert message={failed ? formProblem(failed, fieldNames).rest : undefined} />
+        <ChangedNotice error={failed} what="this limit" onReload={onReload} />
+        <FormAlert message={failed && !isChanged(failed) ? formProblem(failed, fieldNames).rest : undefined} />
         <Group justify="space-between">
           <Button
             variant="default"
             disabled={!limit.override}
             loading={reset.isPending}
-            onClick={() => reset.mutate({ params })}
+            onClick={() => reset.mutate({ params, headers: ifSeen(seen) })}
           >
             Use the plan&apos;s value
           </Button>

@@ -5,8 +5,10 @@ import { useState } from "react";
 import { query } from "@/shared/api/client";
 import { toProblem } from "@/shared/api/problem";
 import { budgetQuery } from "@/shared/api/queries";
+import { ifSeen, type Seen } from "@/shared/api/seen";
 import type { BudgetAction, BudgetState, Tenant } from "@/shared/api/types";
 import { formatCount } from "@/shared/lib/format";
+import { ChangedNotice, isChanged } from "@/shared/ui/ChangedNotice";
 import { Panel } from "@/shared/ui/Page";
 import { Tag } from "@/shared/ui/Tag";
 
@@ -27,14 +29,20 @@ export function BudgetPanel({ tenant }: { tenant: Tenant }) {
     <Panel
       title="Budget"
       description="Of the account, for all its tenants. Owners and billing members get a mail at 50, 80 and 100 %."
-      aside={budget.data?.exceeded && <Tag tone="bad">Used up</Tag>}
+      aside={budget.data?.value.exceeded && <Tag tone="bad">Used up</Tag>}
     >
       {budget.isError ? (
         <Text size="sm" c="dimmed">
           The budget can't be read now.
         </Text>
       ) : budget.data ? (
-        <Form key={JSON.stringify(budget.data.budget)} account={tenant.account_id} state={budget.data} readOnly={!mayChange.has(tenant.role)} />
+        <Form
+          key={JSON.stringify(budget.data.value.budget)}
+          account={tenant.account_id}
+          seen={budget.data}
+          readOnly={!mayChange.has(tenant.role)}
+          onReload={() => void budget.refetch()}
+        />
       ) : (
         <Skeleton height={90} radius="md" />
       )}
@@ -44,7 +52,15 @@ export function BudgetPanel({ tenant }: { tenant: Tenant }) {
 
 const amount = (value: number | string) => (typeof value === "number" && value > 0 ? value : undefined);
 
-function Form({ account, state, readOnly }: { account: string; state: BudgetState; readOnly: boolean }) {
+interface FormProps {
+  account: string;
+  seen: Seen<BudgetState>;
+  readOnly: boolean;
+  onReload: () => void;
+}
+
+function Form({ account, seen, readOnly, onReload }: FormProps) {
+  const state = seen.value;
   const client = useQueryClient();
   const [messages, setMessages] = useState<number | undefined>(state.budget.messages);
   const [minutes, setMinutes] = useState<number | undefined>(state.budget.connection_minutes);
@@ -55,6 +71,7 @@ function Form({ account, state, readOnly }: { account: string; state: BudgetStat
   const submit = () =>
     save.mutate({
       params: { path: { account } },
+      headers: ifSeen(seen),
       body: {
         action,
         ...(messages !== undefined && { messages }),
@@ -110,7 +127,8 @@ function Form({ account, state, readOnly }: { account: string; state: BudgetStat
           </Button>
         )}
       </Group>
-      {save.isError && (
+      <ChangedNotice error={save.error} what="the budget" onReload={onReload} />
+      {save.isError && !isChanged(save.error) && (
         <Text size="sm" c="red" role="alert">
           {toProblem(save.error).message}
         </Text>

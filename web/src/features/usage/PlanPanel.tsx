@@ -5,7 +5,9 @@ import { useState } from "react";
 import { query } from "@/shared/api/client";
 import { toProblem } from "@/shared/api/problem";
 import { planQuery, plansQuery } from "@/shared/api/queries";
+import { ifSeen, type Seen } from "@/shared/api/seen";
 import type { Plan, PlanEffective, PlanState, Tenant } from "@/shared/api/types";
+import { ChangedNotice, isChanged } from "@/shared/ui/ChangedNotice";
 import { Panel } from "@/shared/ui/Page";
 import { Tag } from "@/shared/ui/Tag";
 
@@ -16,31 +18,32 @@ const mayChange = new Set(["owner", "admin", "billing"]);
 export function PlanPanel({ tenant }: { tenant: Tenant }) {
   const plan = useQuery(planQuery(tenant.account_id));
   const plans = useQuery(plansQuery());
+  const state = plan.data?.value;
   const nameOf = (id: string) => plans.data?.plans.find((one) => one.id === id)?.name ?? id;
   return (
     <Panel
       title="Plan"
       description="Of the account, for all its tenants. A change at once shares this period by time: each plan costs and allows its part."
-      aside={plan.data && <Tag>{nameOf(plan.data.plan)}</Tag>}
+      aside={state && <Tag>{nameOf(state.plan)}</Tag>}
     >
       {plan.isError || plans.isError ? (
         <Text size="sm" c="dimmed">
           The plan can't be read now.
         </Text>
-      ) : plan.data && plans.data ? (
+      ) : plan.data && state && plans.data ? (
         <Stack gap="sm">
           <Text size="sm">
-            {nameOf(plan.data.plan)} since {day.format(new Date(plan.data.since))}.{" "}
-            {plan.data.next_plan && plan.data.next_plan_at
-              ? `${nameOf(plan.data.next_plan)} follows on ${day.format(new Date(plan.data.next_plan_at))}.`
-              : `The period ends on ${day.format(new Date(plan.data.to))}.`}
+            {nameOf(state.plan)} since {day.format(new Date(state.since))}.{" "}
+            {state.next_plan && state.next_plan_at
+              ? `${nameOf(state.next_plan)} follows on ${day.format(new Date(state.next_plan_at))}.`
+              : `The period ends on ${day.format(new Date(state.to))}.`}
           </Text>
-          {plan.data.tenants > plan.data.max_tenants && (
+          {state.tenants > state.max_tenants && (
             <Text size="sm" c="orange">
-              The account has {plan.data.tenants} tenants, and its plan allows {plan.data.max_tenants}: they stay, and no new ones can be made.
+              The account has {state.tenants} tenants, and its plan allows {state.max_tenants}: they stay, and no new ones can be made.
             </Text>
           )}
-          {mayChange.has(tenant.role) && <Form account={tenant.account_id} state={plan.data} plans={plans.data.plans} />}
+          {mayChange.has(tenant.role) && <Form account={tenant.account_id} seen={plan.data} plans={plans.data.plans} onReload={() => void plan.refetch()} />}
         </Stack>
       ) : (
         <Skeleton height={90} radius="md" />
@@ -49,7 +52,15 @@ export function PlanPanel({ tenant }: { tenant: Tenant }) {
   );
 }
 
-function Form({ account, state, plans }: { account: string; state: PlanState; plans: readonly Plan[] }) {
+interface FormProps {
+  account: string;
+  seen: Seen<PlanState>;
+  plans: readonly Plan[];
+  onReload: () => void;
+}
+
+function Form({ account, seen, plans, onReload }: FormProps) {
+  const state = seen.value;
   const client = useQueryClient();
   const [plan, setPlan] = useState<string | null>(null);
   const [effective, setEffective] = useState<PlanEffective>("now");
@@ -60,7 +71,8 @@ function Form({ account, state, plans }: { account: string; state: PlanState; pl
       await client.invalidateQueries();
     },
   });
-  const change = (id: string, from: PlanEffective) => save.mutate({ params: { path: { account } }, body: { plan: id, effective: from } });
+  const change = (id: string, from: PlanEffective) =>
+    save.mutate({ params: { path: { account } }, headers: ifSeen(seen), body: { plan: id, effective: from } });
   return (
     <>
       <Group align="end" preventGrowOverflow={false}>
@@ -89,7 +101,8 @@ function Form({ account, state, plans }: { account: string; state: PlanState; pl
           </Button>
         )}
       </Group>
-      {save.isError && (
+      <ChangedNotice error={save.error} what="the plan" onReload={onReload} />
+      {save.isError && !isChanged(save.error) && (
         <Text size="sm" c="red" role="alert">
           {toProblem(save.error).message}
         </Text>

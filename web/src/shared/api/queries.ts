@@ -1,4 +1,5 @@
-import { query } from "./client";
+import { api, query } from "./client";
+import { seenOptions } from "./seen";
 import type { UsageDimension, UsageStep } from "./types";
 
 // What more than one feature reads. Each is a set of query options, for hooks,
@@ -59,11 +60,11 @@ export const correctionsQuery = (tenant: string) =>
 
 /** An account's budget and how much of it is used. */
 export const budgetQuery = (account: string) =>
-  query.queryOptions("get", "/v1/accounts/{account}/budget", { params: { path: { account } } });
+  seenOptions(["budget", account], () => api.GET("/v1/accounts/{account}/budget", { params: { path: { account } } }));
 
 /** The plan that an account has. */
 export const planQuery = (account: string) =>
-  query.queryOptions("get", "/v1/accounts/{account}/plan", { params: { path: { account } } });
+  seenOptions(["plan", account], () => api.GET("/v1/accounts/{account}/plan", { params: { path: { account } } }));
 
 /** The plans on offer. */
 export const plansQuery = () => query.queryOptions("get", "/v1/plans", {}, { staleTime: 3_600_000 });

@@ -474,6 +474,7 @@ export interface paths {
          * Replace the account's budget
          * @description In force on all edges within a second. Owners and billing members get a mail at each step. Without
          *     a limit of its own a meter's steps are parts of the plan's allowance, and nothing is refused.
+         *     `If-Match` goes by the budget alone, not by what of it is used.
          */
         put: operations["putBudget"];
         post?: never;
@@ -1375,13 +1376,15 @@ export interface paths {
             };
             cookie?: never;
         };
-        get?: never;
+        /** One limit, as the list has it */
+        get: operations["getLimit"];
         /**
          * Put a value of the tenant's own in the place of the plan's, or try one out
          * @description It is in force on every edge and every live connection within a second. A limit can be lowered for as
          *     long as one likes, and raised to twice the plan's value for up to 31 days; it ends by itself. A dry run
          *     refuses nothing up to that bound and counts what the value would have refused (`would_refuse`). A limit
-         *     that an operator of the service has set can't be changed by the account: `set_by_operator`.
+         *     that an operator of the service has set can't be changed by the account: `set_by_operator`. `If-Match` goes
+         *     by what is set, not by what of it is used.
          */
         put: operations["putLimit"];
         post?: never;
@@ -5870,6 +5873,35 @@ export interface operations {
                     "application/json": components["schemas"]["LimitList"];
                 };
             };
+            401: components["responses"]["Unauthenticated"];
+            404: components["responses"]["NotFound"];
+            default: components["responses"]["Unexpected"];
+        };
+    };
+    getLimit: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+                /** @description The name of a limit */
+                limit: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The limit */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Limit"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthenticated"];
             404: components["responses"]["NotFound"];
             default: components["responses"]["Unexpected"];

@@ -1,4 +1,4 @@
-import { useQuery } from "@tanstack/react-query";
+import { queryOptions, useQuery } from "@tanstack/react-query";
 
 /** What somebody is about to change, with the tag that says which state of it they saw. */
 export interface Seen<T> {
@@ -7,23 +7,31 @@ export interface Seen<T> {
   tag: string;
 }
 
+type Read<T> = () => Promise<{ data?: T; response: Response }>;
+
+async function withTag<T>(read: Read<T>): Promise<Seen<T>> {
+  const { data, response } = await read();
+  if (data === undefined) throw new Error("an answer without content");
+  return { value: data, tag: response.headers.get("ETag") ?? "" };
+}
+
+/** The query of what is shown and can be changed where it is shown, kept fresh as others are. */
+export const seenOptions = <T>(key: readonly unknown[], read: Read<T>) =>
+  queryOptions({ queryKey: ["shown", ...key], queryFn: () => withTag(read) });
+
 /**
  * Reads what a form is about to change, once: it stays as it was when the form was
  * opened, whatever others read meanwhile, until `refetch`.
  */
 export function useSeen<T>(
   key: readonly unknown[],
-  read: () => Promise<{ data?: T; response: Response }>,
+  read: Read<T>,
   enabled = true,
 ) {
   return useQuery({
     queryKey: ["seen", ...key],
     enabled,
-    queryFn: async (): Promise<Seen<T>> => {
-      const { data, response } = await read();
-      if (data === undefined) throw new Error("an answer without content");
-      return { value: data, tag: response.headers.get("ETag") ?? "" };
-    },
+    queryFn: () => withTag(read),
     staleTime: Infinity,
     gcTime: 0,
     refetchOnWindowFocus: false,
