@@ -7,7 +7,7 @@ import { test } from "node:test";
 
 import { call, signUp, totp } from "../account.mjs";
 import { assertAccessible, assertQuiet, launch, open, picture } from "../browser.mjs";
-import { clientToken, connect, eventually } from "../service.mjs";
+import { clientToken, connect, eventually, publish } from "../service.mjs";
 import { stack } from "../stack.mjs";
 
 const { console_url: url, edge_urls: [edge] } = await stack();
@@ -196,6 +196,12 @@ test("SEC-40: markup in names, upstreams' answers and events is shown as text", 
   const present = await connect(t, edge, owner.tenant, { hub: "chat", token });
   await present.connection.invoke("$setPresence", evil, evil);
 
+  await publish(edge, owner.tenant, "/hubs/chat", evil, evil);
+  await eventually(async () => {
+    const { body } = await call(url, owner.session, "GET", `${tenant}/usage/top?by=method`);
+    return body.values.some(({ value }) => value === evil);
+  }, "the method in the ledger");
+
   const browser = await launch(t);
   const page = await open(t, browser, `${url}/sign-in`);
   await submitSignIn(page, owner.email, owner.password);
@@ -216,7 +222,13 @@ test("SEC-40: markup in names, upstreams' answers and events is shown as text", 
   const deliveries = page.getByRole("table", { name: "Upstream deliveries" });
   await deliveries.getByRole("button", { name: /^Details/ }).first().click();
   await page.getByRole("dialog").getByText(evil).first().waitFor();
+  await page.getByRole("button", { name: "Send again" }).click();
+  await page.getByText(/^Sent again, and failed: /).waitFor();
   await runsNothing("the page of hubs");
+  await page.goto(`${url}/tenants/${owner.tenant.slug}/usage`);
+  await page.getByText("Method", { exact: true }).click();
+  await page.getByRole("table", { name: "Messages by method" }).getByRole("cell", { name: evil, exact: true }).waitFor();
+  await runsNothing("the page of usage");
 
   // What is in the policy would stop it, too: no script or style that isn't the console's.
   const policy = (await fetch(`${url}/sign-in`)).headers.get("content-security-policy");
