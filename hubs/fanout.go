@@ -33,12 +33,14 @@ var fanOuts = turns.New(turns.Options{
 // beginFanOut waits for the Server's turn to apply an entry.
 func (s *Server) beginFanOut() {
 	s.reached = 0
+	s.rested = clock()-s.appliedAt > int64(directRest)
 	_, _ = s.turns.Enter(context.Background(), &s.share.fanOut, turns.Free) // ends when it is its turn
 }
 
 // endFanOut ends it.
 func (s *Server) endFanOut() {
 	s.turns.Leave(&s.share.fanOut, 0, (1+s.reached)*recipientCost)
+	s.appliedAt = clock()
 }
 
 // slice ends a slice when it has been long enough. No lock is held.
@@ -52,9 +54,13 @@ func (s *Server) slice() {
 	runtime.Gosched() // readers and writers may be waiting for this processor
 }
 
-// flushDue has the writers begin with what deliver has queued.
+// flushDue has what deliver has queued written.
 func (s *Server) flushDue() {
-	writers.schedule(s.due...)
+	left := s.due
+	if s.rested && len(left) <= directMost && !writers.busy() {
+		left = s.writeDirectly(left)
+	}
+	writers.schedule(left...)
 	s.due = emptied(s.due)
 }
 

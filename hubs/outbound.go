@@ -45,6 +45,7 @@ type outbound struct {
 	unanswered bool
 	sealed     bool                       // nothing but the last frame is taken in
 	cut        bool                       // the writer drops the rest of what it has taken
+	behind     bool                       // the transport has the rest of a message, see Trying
 	ending     bool                       // the last frame is queued; nothing more is taken in
 	since      int64                      // clock() when ending was set
 	closing    bool                       // the transport is being closed
@@ -309,6 +310,16 @@ func (c *Connection) flush() (written int, more bool) {
 		if o.dead {
 			o.mu.Unlock()
 			return written, false
+		}
+		if o.behind {
+			o.behind = false
+			t := c.transport
+			o.mu.Unlock()
+			if err := t.(Trying).Rest(); err != nil {
+				c.abort(err)
+				return written, false
+			}
+			continue
 		}
 		if written >= flushTurn && o.waiting() {
 			o.mu.Unlock()

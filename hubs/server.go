@@ -39,6 +39,8 @@ type Server struct {
 	conflating []*Connection // see deliverToGroups
 	turns      *turns.Queue  // fanOuts
 	reached    int           // connections since the last slice, see fanout.go
+	rested     bool          // the entry came after a rest, see direct.go
+	appliedAt  int64         // clock() when the last one was done
 	members    []*Connection // kept for the next large group
 
 	progress progress

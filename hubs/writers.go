@@ -50,6 +50,13 @@ func (p *writerPool) schedule(cs ...*Connection) {
 	p.mu.Unlock()
 }
 
+// busy reports whether writers have something to do, but for those that are stuck.
+func (p *writerPool) busy() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.waiting > 0 || len(p.active) > p.stalled
+}
+
 // add puts connections behind the others of their Share. p.mu is held.
 func (p *writerPool) add(s *Share, cs ...*Connection) {
 	s.ready = append(s.ready, cs...)

@@ -35,6 +35,12 @@ type begun struct {
 // several partitions a change of members is waited for: what is begun behind it may be in
 // another.
 func (h *hubBackplane) Begin(ctx context.Context, e *hubs.Entry, o hubs.PublishOptions, command bool) (hubs.Begun, error) {
+	return h.handOver(ctx, e, o, command, false)
+}
+
+// handOver is Begin for a caller that may be waiting for the outcome and nothing else:
+// then the first round trip may have been made when it returns.
+func (h *hubBackplane) handOver(ctx context.Context, e *hubs.Entry, o hubs.PublishOptions, command, waits bool) (hubs.Begun, error) {
 	settings := h.settings()
 	carriedOut := false
 	if settings.Partitions.several() {
@@ -63,8 +69,9 @@ func (h *hubBackplane) Begin(ctx context.Context, e *hubs.Entry, o hubs.PublishO
 		b.to, b.tally = h.r.replies.ask(false)
 	}
 	var err error
+	leads := false
 	if b.p, b.q, err = h.encode(e, o, b.to, settings); err == nil {
-		err = b.p.begin(ctx, b.q)
+		leads, err = b.p.begin(ctx, b.q, waits && o.Ack == hubs.AckStream && patient(ctx))
 	}
 	if err != nil {
 		if command {
@@ -72,10 +79,19 @@ func (h *hubBackplane) Begin(ctx context.Context, e *hubs.Entry, o hubs.PublishO
 		}
 		return nil, err
 	}
+	if leads {
+		b.p.lead()
+	}
 	if carriedOut {
 		_, _ = b.Matched(ctx) // Accepted says whether it was; who carries it out later is counted
 	}
 	return b, nil
+}
+
+// patient reports whether a caller has the time for a round trip that hangs.
+func patient(ctx context.Context) bool {
+	end, bounded := ctx.Deadline()
+	return !bounded || time.Until(end) > attemptPatience
 }
 
 // Accepted implements hubs.Begun.

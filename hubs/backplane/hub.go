@@ -72,7 +72,7 @@ func (h *hubBackplane) publish(ctx context.Context, e *hubs.Entry, o hubs.Publis
 		return at, err
 	}
 	err = h.again(ctx, func() error {
-		b, err := h.Begin(ctx, e, o, false)
+		b, err := h.handOver(ctx, e, o, false, true)
 		if err == nil && o.Ack != hubs.AckNone {
 			at, err = b.Accepted(ctx)
 		}
@@ -105,7 +105,7 @@ func (h *hubBackplane) again(ctx context.Context, do func() error) error {
 // (same idempotency key) matches nothing.
 func (h *hubBackplane) Command(ctx context.Context, e *hubs.Entry, o hubs.PublishOptions) (at hubs.Position, matched int, err error) {
 	err = h.again(ctx, func() error {
-		b, err := h.Begin(ctx, e, o, true)
+		b, err := h.handOver(ctx, e, o, true, true)
 		if err != nil {
 			return err
 		}

@@ -119,21 +119,22 @@ func (p *publisher) touch(s Settings) {
 	p.limits = [4]any{s.retention().Milliseconds(), entries, bytes, headLife.Milliseconds()}
 }
 
-// begin queues q.
-func (p *publisher) begin(ctx context.Context, q *request) error {
+// begin queues q. A caller that waits for the outcome may offer to lead: then it must
+// call lead when it is told to, and nothing is sent before.
+func (p *publisher) begin(ctx context.Context, q *request, offers bool) (leads bool, err error) {
 	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("publish: %w", err)
+		return false, fmt.Errorf("publish: %w", err)
 	}
 	if p.r.health.open() {
-		return fmt.Errorf("publish: %w", hubs.ErrUnavailable)
+		return false, fmt.Errorf("publish: %w", hubs.ErrUnavailable)
 	}
 	p.mu.Lock()
 	retention := p.retention
 	p.mu.Unlock()
 	if err := p.r.admit(p.hubID, len(q.entry), retention); err != nil {
-		return err
+		return false, err
 	}
-	return p.push(q)
+	return p.push(q, offers)
 }
 
 // wait waits for the outcome of a request that was begun.
@@ -161,31 +162,60 @@ func (p *publisher) wait(ctx context.Context, q *request) (answer, error) {
 	return answer{}, fmt.Errorf("publish: %w: %w", hubs.ErrOutcomeUnknown, cause)
 }
 
-func (p *publisher) push(q *request) error {
+func (p *publisher) push(q *request, offers bool) (leads bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.queue) >= queueEntries || p.bytes+len(q.entry) > queueBytes {
-		return fmt.Errorf("publish: %w: %d publishes to this hub are waiting", hubs.ErrUnavailable, len(p.queue))
+		return false, fmt.Errorf("publish: %w: %d publishes to this hub are waiting", hubs.ErrUnavailable, len(p.queue))
 	}
 	if err := p.party.admit(len(q.entry)); err != nil {
-		return fmt.Errorf("publish: %w", err)
+		return false, fmt.Errorf("publish: %w", err)
 	}
 	if !p.running {
-		if !p.r.start(p.run) {
-			p.party.bytes.Add(-int64(len(q.entry)))
-			return fmt.Errorf("publish: %w: closed", hubs.ErrUnavailable)
+		if leads = offers; leads {
+			p.running = p.r.begin()
+		} else {
+			p.running = p.r.start(p.run)
 		}
-		p.running = true
+		if !p.running {
+			p.party.bytes.Add(-int64(len(q.entry)))
+			return false, fmt.Errorf("publish: %w: closed", hubs.ErrUnavailable)
+		}
 	}
 	p.queue = append(p.queue, q)
 	p.bytes += len(q.entry)
-	return nil
+	return leads, nil
+}
+
+// lead carries out the first round trip of a pipeline that was at rest, on the
+// goroutine of the publisher that wakes it: nobody is woken for it, and nobody has to
+// wake the publisher. What doesn't go at once, what has to be repeated and what comes
+// meanwhile is left to a goroutine.
+func (p *publisher) lead() {
+	defer p.r.work.Done()
+	var left []*request
+	var failure error
+	if cost, ok := p.r.turns.TryEnter(&p.party.Party, p.price); ok {
+		left, failure = p.attemptOnce(p.take(false), func() { p.r.turns.Leave(&p.party.Party, cost, 0) })
+	}
+	if _, more := p.waits(len(left) > 0); !more {
+		return
+	}
+	rest := func() {
+		if len(left) > 0 {
+			p.repeat(left, failure)
+		}
+		p.run()
+	}
+	if !p.r.start(rest) {
+		rest() // which tells them that the backplane has closed
+	}
 }
 
 // run sends batches until nothing waits, each when the tenant's turn has come.
 func (p *publisher) run() {
 	for {
-		replicas, ok := p.waits()
+		replicas, ok := p.waits(false)
 		if !ok {
 			return
 		}
@@ -195,11 +225,14 @@ func (p *publisher) run() {
 }
 
 // waits tells whether the next round trip waits for replicas; it reports false when
-// nothing waits, and the pipeline comes to rest.
-func (p *publisher) waits() (replicas, ok bool) {
+// nothing waits, and the pipeline comes to rest unless it is busy.
+func (p *publisher) waits(busy bool) (replicas, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.queue) == 0 {
+		if busy {
+			return false, true
+		}
 		p.queue = nil
 		p.running = false
 		p.used = time.Now()
@@ -254,16 +287,24 @@ func (p *publisher) idle(now time.Time) bool {
 // known or given up. A request that is given up is fenced by the next sequence.
 // leave ends the tenant's turn; each repeat has a turn of its own.
 func (p *publisher) send(batch []*request, leave func()) {
-	replicas := wantReplicas(batch)
-	for {
-		var failure error
-		if batch = p.expire(batch); len(batch) > 0 {
-			batch, failure = p.attempt(batch)
-		}
-		leave()
-		if len(batch) == 0 {
-			return
-		}
+	if left, failure := p.attemptOnce(batch, leave); len(left) > 0 {
+		p.repeat(left, failure)
+	}
+}
+
+// attemptOnce makes a round trip for those of a batch whose time isn't up and ends the
+// turn. It returns what has to be repeated, and why.
+func (p *publisher) attemptOnce(batch []*request, leave func()) (left []*request, failure error) {
+	if left = p.expire(batch); len(left) > 0 {
+		left, failure = p.attempt(left)
+	}
+	leave()
+	return left, failure
+}
+
+// repeat sends what has failed until each outcome is known or given up.
+func (p *publisher) repeat(batch []*request, failure error) {
+	for replicas := wantReplicas(batch); len(batch) > 0; {
 		p.r.log.Debug("publish is repeated", "tenant", p.tenant, "hub", p.hub, "requests", len(batch), "error", failure)
 		if redis.HasErrorPrefix(failure, "NOSCRIPT") {
 			ctx, cancel := context.WithTimeout(p.r.ctx, attemptPatience)
@@ -276,7 +317,8 @@ func (p *publisher) send(batch []*request, leave func()) {
 			case <-p.r.ctx.Done():
 			}
 		}
-		leave = p.r.enter(p, func() int { return costOf(batch) }, replicas)
+		leave := p.r.enter(p, func() int { return costOf(batch) }, replicas)
+		batch, failure = p.attemptOnce(batch, leave)
 	}
 }
 
@@ -341,7 +383,7 @@ func (p *publisher) attempt(batch []*request) ([]*request, error) {
 	var replicas *redis.Cmd
 	var broken error
 	if !waits && plain && len(batch) <= sharedEntries && size <= sharedBytes {
-		broken = p.r.trips.Do(ctx, all...)
+		broken = p.r.trips.Carry(ctx, all...)
 	} else {
 		pipe := p.r.client.Pipeline()
 		for _, c := range all {

@@ -3,6 +3,7 @@ package backplane
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -19,8 +20,8 @@ func (r *Redis) receive(conn *redis.PubSub, message func(channel, m string), sub
 	defer cancel(nil)
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) // unblocks Receive
 	defer stop()
-	alive := make(chan struct{}, 1)
-	if !r.start(func() { watch(ctx, cancel, conn, alive) }) {
+	var alive atomic.Bool // a channel would wake watch with each message
+	if !r.start(func() { watch(ctx, cancel, conn, &alive) }) {
 		return context.Canceled
 	}
 	for {
@@ -31,10 +32,7 @@ func (r *Redis) receive(conn *redis.PubSub, message func(channel, m string), sub
 			}
 			return fmt.Errorf("receive: %w", err)
 		}
-		select {
-		case alive <- struct{}{}:
-		default:
-		}
+		alive.Store(true)
 		switch m := m.(type) {
 		case *redis.Message:
 			message(m.Channel, m.Payload)
@@ -47,7 +45,7 @@ func (r *Redis) receive(conn *redis.PubSub, message func(channel, m string), sub
 }
 
 // watch pings and cancels when neither a pong nor anything else came for a round.
-func watch(ctx context.Context, cancel context.CancelCauseFunc, conn *redis.PubSub, alive <-chan struct{}) {
+func watch(ctx context.Context, cancel context.CancelCauseFunc, conn *redis.PubSub, alive *atomic.Bool) {
 	tick := time.NewTicker(pubsubPing)
 	defer tick.Stop()
 	asked := false
@@ -55,10 +53,8 @@ func watch(ctx context.Context, cancel context.CancelCauseFunc, conn *redis.PubS
 		select {
 		case <-ctx.Done():
 			return
-		case <-alive:
-			asked = false
 		case <-tick.C:
-			if asked {
+			if !alive.Swap(false) && asked {
 				cancel(fmt.Errorf("no sign of life for %v", pubsubPing))
 				return
 			}

@@ -256,12 +256,24 @@ func New(cfg Config) (*Redis, error) {
 // start runs f in a goroutine that Close waits for; it reports false once
 // Close has begun.
 func (r *Redis) start(f func()) bool {
+	if !r.begin() {
+		return false
+	}
+	go func() {
+		defer r.work.Done()
+		f()
+	}()
+	return true
+}
+
+// begin is start for what the caller does itself: r.work.Done ends it.
+func (r *Redis) begin() bool {
 	r.gate.Lock()
 	defer r.gate.Unlock()
 	if r.closed {
 		return false
 	}
-	r.work.Go(f)
+	r.work.Add(1)
 	return true
 }
 

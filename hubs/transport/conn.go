@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -77,6 +78,7 @@ type patientConn struct {
 	deadSet  time.Time // when the write deadline was set last
 	corked   bool
 	together *[]byte
+	rest     []byte // of a message that had no room as a whole; nobody changes it
 }
 
 // Read reads what the client sent, up to a frame that breaks the rules.
@@ -222,6 +224,42 @@ func (c *patientConn) writeWhole(p []byte) error {
 	return err
 }
 
+// tryWhole is writeWhole of what nobody changes, without waiting for the client: sent
+// says whether the message is on its way, behind that a part of it is left for
+// whoever writes next. It isn't sent when somebody else writes.
+func (c *patientConn) tryWhole(p []byte) (sent, behind bool, err error) {
+	conn, ok := c.Conn.(syscall.Conn) // not over TLS
+	if !ok || !c.mu.TryLock() {
+		return false, false, nil
+	}
+	defer c.mu.Unlock()
+	switch {
+	case c.over.Load():
+		return false, false, net.ErrClosed
+	case c.corked || len(c.rest) > 0:
+		return false, false, nil
+	}
+	if err := c.setWriteDeadline(); err != nil {
+		return false, false, err
+	}
+	n, err := writeNow(conn, p)
+	if err != nil || n == 0 {
+		return false, false, err
+	}
+	if n < len(p) {
+		c.rest = p[n:]
+	}
+	return true, n < len(p), nil
+}
+
+// writeRest writes what tryWhole has left.
+func (c *patientConn) writeRest() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, err := c.write(nil)
+	return err
+}
+
 // Write may be called by the reader as well, for pongs and close frames; each
 // call holds a whole control frame, so frames never mix.
 func (c *patientConn) Write(p []byte) (int, error) {
@@ -237,11 +275,30 @@ func (c *patientConn) Write(p []byte) (int, error) {
 // write writes p within writeTimeout. c.mu is held: it orders writers, and no
 // writer waits for longer than the deadline.
 func (c *patientConn) write(p []byte) (int, error) {
-	if now := time.Now(); now.Sub(c.deadSet) > writeDeadlineStep {
-		if err := c.Conn.SetWriteDeadline(now.Add(writeTimeout)); err != nil {
+	if err := c.setWriteDeadline(); err != nil {
+		return 0, err
+	}
+	if rest := c.rest; len(rest) > 0 {
+		c.rest = nil
+		if _, err := c.Conn.Write(rest); err != nil {
 			return 0, err
 		}
-		c.deadSet = now
+	}
+	if len(p) == 0 {
+		return 0, nil
 	}
 	return c.Conn.Write(p)
+}
+
+// setWriteDeadline gives a write its time. c.mu is held.
+func (c *patientConn) setWriteDeadline() error {
+	now := time.Now()
+	if now.Sub(c.deadSet) <= writeDeadlineStep {
+		return nil
+	}
+	if err := c.Conn.SetWriteDeadline(now.Add(writeTimeout)); err != nil {
+		return err
+	}
+	c.deadSet = now
+	return nil
 }

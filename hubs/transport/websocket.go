@@ -89,8 +89,8 @@ type webSocket struct {
 }
 
 var (
-	_ hubs.Framed  = (*webSocket)(nil)
-	_ hubs.Sharing = (*webSocket)(nil)
+	_ hubs.Framed = (*webSocket)(nil)
+	_ hubs.Trying = (*webSocket)(nil)
 )
 
 func (*webSocket) Kind() hubs.TransportKind { return hubs.WebSockets }
@@ -190,17 +190,34 @@ func (ws *webSocket) Write(p []byte) error {
 // WriteShared implements hubs.Sharing. The clients of one hub protocol have one kind
 // of message.
 func (ws *webSocket) WriteShared(s *hubs.Shared) error {
-	message, err := s.Made(func(p []byte) ([]byte, error) {
+	message, err := ws.made(s)
+	if err != nil {
+		return err
+	}
+	return ws.net.writeWhole(message)
+}
+
+// TryShared implements hubs.Trying.
+func (ws *webSocket) TryShared(s *hubs.Shared) (sent, behind bool, err error) {
+	message, err := ws.made(s)
+	if err != nil {
+		return false, false, err
+	}
+	return ws.net.tryWhole(message)
+}
+
+// Rest implements hubs.Trying.
+func (ws *webSocket) Rest() error { return ws.net.writeRest() }
+
+// made is the message as it goes over the wire.
+func (ws *webSocket) made(s *hubs.Shared) ([]byte, error) {
+	return s.Made(func(p []byte) ([]byte, error) {
 		press, err := pressed()
 		if err != nil {
 			return nil, err
 		}
 		return press.make(ws.messageType(), p)
 	})
-	if err != nil {
-		return err
-	}
-	return ws.net.writeWhole(message)
 }
 
 func (ws *webSocket) Close(e hubs.Ending) {

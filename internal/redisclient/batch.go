@@ -82,23 +82,62 @@ func NewSpacedBatch(client redis.UniversalClient, apart time.Duration, most int)
 // ErrBatchFull, and nothing was sent, or that of ctx: the commands may have been sent or
 // not, will not be any more unless they are on their way, and must not be looked at.
 func (b *Batch) Do(ctx context.Context, commands ...redis.Cmder) error {
-	if err := ctx.Err(); err != nil {
+	done, t, err := b.add(ctx, commands)
+	if err != nil {
 		return err
 	}
-	done := make(chan struct{})
+	if t != nil {
+		go b.run(t) // serves all callers: it must outlive the one who started it
+	}
+	return await(ctx, done)
+}
+
+// Carry is Do for a caller who can wait until ctx's deadline although ctx is cancelled:
+// where a round trip is due at once it is the caller that makes it, and nobody has to be
+// woken for it, nor when it has ended.
+func (b *Batch) Carry(ctx context.Context, commands ...redis.Cmder) error {
+	done, t, err := b.add(ctx, commands)
+	if err != nil {
+		return err
+	}
+	if t != nil {
+		b.send(t.calls)
+		if next := b.ended(t); next != nil {
+			go b.run(next)
+		}
+	}
+	return await(ctx, done)
+}
+
+// add puts a call behind those that wait, and returns the round trip that is due, if
+// any.
+func (b *Batch) add(ctx context.Context, commands []redis.Cmder) (done chan struct{}, t *trip, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	done = make(chan struct{})
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	if len(b.waiting) >= batchWaiting {
 		b.forget()
 	}
 	if len(b.waiting) >= batchWaiting {
-		b.mu.Unlock()
-		return ErrBatchFull
+		return nil, nil, ErrBatchFull
 	}
 	b.waiting = append(b.waiting, batched{ctx, commands, done})
 	if b.due() {
-		go b.run(b.begin()) // serves all callers: it must outlive the one who started it
+		t = b.begin()
 	}
-	b.mu.Unlock()
+	return done, t, nil
+}
+
+// await waits until a call has been carried out.
+func await(ctx context.Context, done <-chan struct{}) error {
+	select {
+	case <-done: // also when both are ready: the commands have their results
+		return nil
+	default:
+	}
 	select {
 	case <-done:
 		return nil
@@ -209,17 +248,21 @@ func (b *Batch) begin() *trip {
 
 // run makes a round trip, and further ones for as long as some are due.
 func (b *Batch) run(t *trip) {
-	for {
+	for t != nil {
 		b.send(t.calls)
-		b.mu.Lock()
-		b.trips = slices.DeleteFunc(b.trips, func(other *trip) bool { return other == t })
-		if !b.due() {
-			b.mu.Unlock()
-			return
-		}
-		t = b.begin()
-		b.mu.Unlock()
+		t = b.ended(t)
 	}
+}
+
+// ended returns the round trip that is due when one has ended, if any.
+func (b *Batch) ended(t *trip) (next *trip) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.trips = slices.DeleteFunc(b.trips, func(other *trip) bool { return other == t })
+	if b.due() {
+		next = b.begin()
+	}
+	return next
 }
 
 // send carries calls out. It takes no longer than the most patient of them.

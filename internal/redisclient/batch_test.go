@@ -82,6 +82,34 @@ func TestBatch(t *testing.T) {
 			t.Errorf("%d round trips", n)
 		}
 	})
+	t.Run("who carries a round trip shares what comes meanwhile, and waits for it", func(t *testing.T) {
+		t.Parallel()
+		own := redis.NewClient(client.Options())
+		defer own.Close()
+		trips := trips{began: make(chan struct{}), end: make(chan struct{})}
+		own.AddHook(&trips)
+		b := redisclient.NewBatch(own)
+		b.Patient()
+		ctx, giveUp := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		ping := func(ctx context.Context) {
+			status := redis.NewStatusCmd(t.Context(), "ping")
+			if err := b.Carry(ctx, status); err != nil || status.Val() != "PONG" {
+				t.Errorf("%v, %v", err, status)
+			}
+		}
+		all.Go(func() { ping(ctx) })
+		<-trips.began
+		giveUp() // what was sent has its answer all the same
+		for range 8 {
+			all.Go(func() { ping(t.Context()) })
+		}
+		close(trips.end)
+		all.Wait()
+		if n := trips.Load(); n > 9 {
+			t.Errorf("%d round trips", n)
+		}
+	})
 	t.Run("round trips keep their distance where none is under way", func(t *testing.T) {
 		t.Parallel()
 		own := redis.NewClient(client.Options())

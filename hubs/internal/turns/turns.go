@@ -79,12 +79,9 @@ func (p *Party) SetWeight(weight int) { p.weight.Store(int32(min(max(weight, 1),
 // Leave must be called, unless ctx ends before.
 func (q *Queue) Enter(ctx context.Context, p *Party, price func() int) (cost int, err error) {
 	q.mu.Lock()
-	if len(q.ring) == 0 {
-		if cost := price(); q.allows(p, cost) && q.hasRoom(cost) {
-			q.take(p, cost)
-			q.mu.Unlock()
-			return cost, nil
-		}
+	if cost, ok := q.try(p, price); ok {
+		q.mu.Unlock()
+		return cost, nil
 	}
 	w := q.wait(p, price)
 	q.grant()
@@ -103,6 +100,14 @@ func (q *Queue) Enter(ctx context.Context, p *Party, price func() int) (cost int
 		return 0, fmt.Errorf("wait for a turn: %w", context.Cause(ctx))
 	}
 	return w.cost, nil // the turn has come meanwhile
+}
+
+// TryEnter is Enter for who doesn't wait; it reports false when others do, or there is
+// no place.
+func (q *Queue) TryEnter(p *Party, price func() int) (cost int, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.try(p, price)
 }
 
 // Leave gives back a place with its cost, and charges what it has cost beyond.
@@ -162,6 +167,18 @@ func (q *Queue) forgive(p *Party) {
 	if !p.waits && p.credit < 0 && q.now().Sub(p.charged) > debtLasts {
 		p.credit = 0
 	}
+}
+
+// try takes a place for p where nobody waits for one.
+func (q *Queue) try(p *Party, price func() int) (cost int, ok bool) {
+	if len(q.ring) > 0 {
+		return 0, false
+	}
+	if cost = price(); !q.allows(p, cost) || !q.hasRoom(cost) {
+		return 0, false
+	}
+	q.take(p, cost)
+	return cost, true
 }
 
 // allows reports whether p may have one more place.

@@ -241,3 +241,29 @@ func TestQueue_forgets_who_gives_up(t *testing.T) {
 		t.Errorf("%d are in for %d, %d wait; nobody is there", q.in, q.cost, len(q.ring))
 	}
 }
+
+func TestTryEnter_takes_a_place_that_nobody_waits_for(t *testing.T) {
+	t.Parallel()
+	q := still(Options{Places: 2, MostPlaces: 1, Cost: 10, MostCost: 10, Turn: 1})
+	var one, other Party
+	if cost, ok := q.TryEnter(&one, price(3)); !ok || cost != 3 {
+		t.Fatalf("all is free: %d, %v", cost, ok)
+	}
+	if _, ok := q.TryEnter(&one, price(3)); ok {
+		t.Error("a party got more places than one may have")
+	}
+	if _, ok := q.TryEnter(&other, price(8)); ok {
+		t.Error("there was no room for what it costs")
+	}
+	waits := line(q, &one, 1, 3)
+	if _, ok := q.TryEnter(&other, price(3)); ok {
+		t.Error("somebody waits")
+	}
+	q.Leave(&one, 3, 0)
+	if served(waits) != 1 {
+		t.Fatal("who waited has no place")
+	}
+	if _, ok := q.TryEnter(&other, price(3)); !ok {
+		t.Error("nobody waits any more")
+	}
+}
