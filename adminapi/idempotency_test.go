@@ -177,6 +177,14 @@ func TestIdempotencyKey_on_every_operation(t *testing.T) {
 			t.Errorf("%s answered the repeat with %d %s", o.id, second.status, second.text)
 		}
 	})
+	// Signing up takes none: who lost the answer, and with it the secret, isn't lost.
+	lost := map[string]string{"email": "lost@example.com", "password": password, "tenant_slug": "lost"}
+	status(t, w.browser().call("POST", "/v1/signup", lost), http.StatusCreated)
+	want(t, w.browser().call("POST", "/v1/signup", lost), http.StatusConflict, "email_taken")
+	again, _ := w.signIn("lost@example.com", password)
+	if a := status(t, again.call("POST", "/v1/tenants/lost/keys/primary/regenerate", map[string]any{}), http.StatusOK); a.at("secret") == "" && a.at("key", "secret") == "" {
+		t.Errorf("the key has no secret: %s", a.text)
+	}
 	want(t, ada.call("POST", "/v1/tenants", map[string]any{"name": "A"}, keyHeader, strings.Repeat("k", 129)), http.StatusBadRequest, "invalid")
 	want(t, ada.call("POST", "/v1/tenants", map[string]any{"name": "A"}, keyHeader, "a b"), http.StatusBadRequest, "invalid")
 }

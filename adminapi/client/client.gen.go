@@ -3514,6 +3514,10 @@ type ClientInterface interface {
 	// 201, which signs the browser in; then an address that is taken answers 409 `email_taken`. Rate limited per
 	// address of the caller.
 	//
+	// It takes no `Idempotency-Key`: an answer that is kept for somebody who isn't known yet could be fetched by
+	// somebody else, and this one holds a session and the secret of a key. A repeat makes nothing twice: the
+	// address is taken. Whoever lost the answer signs in and makes the key anew (`regenerateKey`).
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/signup (the `SignUp` operationId).
@@ -3526,6 +3530,10 @@ type ClientInterface interface {
 	// 201, which signs the browser in; then an address that is taken answers 409 `email_taken`. Rate limited per
 	// address of the caller.
 	//
+	// It takes no `Idempotency-Key`: an answer that is kept for somebody who isn't known yet could be fetched by
+	// somebody else, and this one holds a session and the secret of a key. A repeat makes nothing twice: the
+	// address is taken. Whoever lost the answer signs in and makes the key anew (`regenerateKey`).
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/signup (the `SignUp` operationId).
@@ -3534,7 +3542,8 @@ type ClientInterface interface {
 	// ConfirmSignUpWithBody Finish a sign-up with the token that was sent to its address
 	//
 	// Where sign-ups are confirmed first, this is when everything is created. Each token works once, within two days. It
-	// takes the password in another browser than the one that signed up, or after half an hour.
+	// takes the password in another browser than the one that signed up, or after half an hour. It takes no
+	// `Idempotency-Key`, as `signUp`: the token of a lost answer was used, so that a repeat makes nothing.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3544,7 +3553,8 @@ type ClientInterface interface {
 	// ConfirmSignUp Finish a sign-up with the token that was sent to its address
 	//
 	// Where sign-ups are confirmed first, this is when everything is created. Each token works once, within two days. It
-	// takes the password in another browser than the one that signed up, or after half an hour.
+	// takes the password in another browser than the one that signed up, or after half an hour. It takes no
+	// `Idempotency-Key`, as `signUp`: the token of a lost answer was used, so that a repeat makes nothing.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5252,6 +5262,10 @@ func (c *Client) GetSignInOptions(ctx context.Context, reqEditors ...RequestEdit
 // 201, which signs the browser in; then an address that is taken answers 409 `email_taken`. Rate limited per
 // address of the caller.
 //
+// It takes no `Idempotency-Key`: an answer that is kept for somebody who isn't known yet could be fetched by
+// somebody else, and this one holds a session and the secret of a key. A repeat makes nothing twice: the
+// address is taken. Whoever lost the answer signs in and makes the key anew (`regenerateKey`).
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /v1/signup (the `SignUp` operationId).
@@ -5274,6 +5288,10 @@ func (c *Client) SignUpWithBody(ctx context.Context, contentType string, body io
 // 201, which signs the browser in; then an address that is taken answers 409 `email_taken`. Rate limited per
 // address of the caller.
 //
+// It takes no `Idempotency-Key`: an answer that is kept for somebody who isn't known yet could be fetched by
+// somebody else, and this one holds a session and the secret of a key. A repeat makes nothing twice: the
+// address is taken. Whoever lost the answer signs in and makes the key anew (`regenerateKey`).
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/signup (the `SignUp` operationId).
@@ -5292,7 +5310,8 @@ func (c *Client) SignUp(ctx context.Context, body SignUpJSONRequestBody, reqEdit
 // ConfirmSignUpWithBody Finish a sign-up with the token that was sent to its address
 //
 // Where sign-ups are confirmed first, this is when everything is created. Each token works once, within two days. It
-// takes the password in another browser than the one that signed up, or after half an hour.
+// takes the password in another browser than the one that signed up, or after half an hour. It takes no
+// `Idempotency-Key`, as `signUp`: the token of a lost answer was used, so that a repeat makes nothing.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5312,7 +5331,8 @@ func (c *Client) ConfirmSignUpWithBody(ctx context.Context, contentType string, 
 // ConfirmSignUp Finish a sign-up with the token that was sent to its address
 //
 // Where sign-ups are confirmed first, this is when everything is created. Each token works once, within two days. It
-// takes the password in another browser than the one that signed up, or after half an hour.
+// takes the password in another browser than the one that signed up, or after half an hour. It takes no
+// `Idempotency-Key`, as `signUp`: the token of a lost answer was used, so that a repeat makes nothing.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -12644,6 +12664,10 @@ type ClientWithResponsesInterface interface {
 	// 201, which signs the browser in; then an address that is taken answers 409 `email_taken`. Rate limited per
 	// address of the caller.
 	//
+	// It takes no `Idempotency-Key`: an answer that is kept for somebody who isn't known yet could be fetched by
+	// somebody else, and this one holds a session and the secret of a key. A repeat makes nothing twice: the
+	// address is taken. Whoever lost the answer signs in and makes the key anew (`regenerateKey`).
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/signup (the `SignUp` operationId).
@@ -12656,6 +12680,10 @@ type ClientWithResponsesInterface interface {
 	// 201, which signs the browser in; then an address that is taken answers 409 `email_taken`. Rate limited per
 	// address of the caller.
 	//
+	// It takes no `Idempotency-Key`: an answer that is kept for somebody who isn't known yet could be fetched by
+	// somebody else, and this one holds a session and the secret of a key. A repeat makes nothing twice: the
+	// address is taken. Whoever lost the answer signs in and makes the key anew (`regenerateKey`).
+	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/signup (the `SignUp` operationId).
@@ -12664,7 +12692,8 @@ type ClientWithResponsesInterface interface {
 	// ConfirmSignUpWithBodyWithResponse Finish a sign-up with the token that was sent to its address
 	//
 	// Where sign-ups are confirmed first, this is when everything is created. Each token works once, within two days. It
-	// takes the password in another browser than the one that signed up, or after half an hour.
+	// takes the password in another browser than the one that signed up, or after half an hour. It takes no
+	// `Idempotency-Key`, as `signUp`: the token of a lost answer was used, so that a repeat makes nothing.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12674,7 +12703,8 @@ type ClientWithResponsesInterface interface {
 	// ConfirmSignUpWithResponse Finish a sign-up with the token that was sent to its address
 	//
 	// Where sign-ups are confirmed first, this is when everything is created. Each token works once, within two days. It
-	// takes the password in another browser than the one that signed up, or after half an hour.
+	// takes the password in another browser than the one that signed up, or after half an hour. It takes no
+	// `Idempotency-Key`, as `signUp`: the token of a lost answer was used, so that a repeat makes nothing.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -16616,6 +16646,10 @@ func (c *ClientWithResponses) GetSignInOptionsWithResponse(ctx context.Context, 
 // 201, which signs the browser in; then an address that is taken answers 409 `email_taken`. Rate limited per
 // address of the caller.
 //
+// It takes no `Idempotency-Key`: an answer that is kept for somebody who isn't known yet could be fetched by
+// somebody else, and this one holds a session and the secret of a key. A repeat makes nothing twice: the
+// address is taken. Whoever lost the answer signs in and makes the key anew (`regenerateKey`).
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/signup (the `SignUp` operationId).
@@ -16634,6 +16668,10 @@ func (c *ClientWithResponses) SignUpWithBodyWithResponse(ctx context.Context, co
 // 201, which signs the browser in; then an address that is taken answers 409 `email_taken`. Rate limited per
 // address of the caller.
 //
+// It takes no `Idempotency-Key`: an answer that is kept for somebody who isn't known yet could be fetched by
+// somebody else, and this one holds a session and the secret of a key. A repeat makes nothing twice: the
+// address is taken. Whoever lost the answer signs in and makes the key anew (`regenerateKey`).
+//
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/signup (the `SignUp` operationId).
@@ -16648,7 +16686,8 @@ func (c *ClientWithResponses) SignUpWithResponse(ctx context.Context, body SignU
 // ConfirmSignUpWithBodyWithResponse Finish a sign-up with the token that was sent to its address
 //
 // Where sign-ups are confirmed first, this is when everything is created. Each token works once, within two days. It
-// takes the password in another browser than the one that signed up, or after half an hour.
+// takes the password in another browser than the one that signed up, or after half an hour. It takes no
+// `Idempotency-Key`, as `signUp`: the token of a lost answer was used, so that a repeat makes nothing.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16664,7 +16703,8 @@ func (c *ClientWithResponses) ConfirmSignUpWithBodyWithResponse(ctx context.Cont
 // ConfirmSignUpWithResponse Finish a sign-up with the token that was sent to its address
 //
 // Where sign-ups are confirmed first, this is when everything is created. Each token works once, within two days. It
-// takes the password in another browser than the one that signed up, or after half an hour.
+// takes the password in another browser than the one that signed up, or after half an hour. It takes no
+// `Idempotency-Key`, as `signUp`: the token of a lost answer was used, so that a repeat makes nothing.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

@@ -19,6 +19,10 @@ export interface paths {
          *     and the mail says how to go on. Else everything exists, and is known to the data plane, when this answers
          *     201, which signs the browser in; then an address that is taken answers 409 `email_taken`. Rate limited per
          *     address of the caller.
+         *
+         *     It takes no `Idempotency-Key`: an answer that is kept for somebody who isn't known yet could be fetched by
+         *     somebody else, and this one holds a session and the secret of a key. A repeat makes nothing twice: the
+         *     address is taken. Whoever lost the answer signs in and makes the key anew (`regenerateKey`).
          */
         post: operations["signUp"];
         delete?: never;
@@ -83,7 +87,8 @@ export interface paths {
         /**
          * Finish a sign-up with the token that was sent to its address
          * @description Where sign-ups are confirmed first, this is when everything is created. Each token works once, within two days. It
-         *     takes the password in another browser than the one that signed up, or after half an hour.
+         *     takes the password in another browser than the one that signed up, or after half an hour. It takes no
+         *     `Idempotency-Key`, as `signUp`: the token of a lost answer was used, so that a repeat makes nothing.
          */
         post: operations["confirmSignUp"];
         delete?: never;
