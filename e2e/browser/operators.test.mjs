@@ -61,6 +61,7 @@ test("an operator finds, limits and suspends a tenant, drains an edge, and is se
   const row = page.getByRole("row").filter({ hasText: slug });
   await row.getByText("Active").waitFor();
   await row.getByRole("link").click();
+  await page.waitForURL(`${desk}/tenants/${customer.tenant.id}`);
   await heading(slug);
   const limit = page.getByRole("row").filter({ hasText: "max_connections_per_user" });
   await limit.getByText("Plan", { exact: true }).waitFor();
@@ -100,6 +101,27 @@ test("an operator finds, limits and suspends a tenant, drains an edge, and is se
   await dialog.getByRole("button", { name: "Undrain edge" }).click();
   await edge.getByText("Ready", { exact: true }).waitFor();
 
+  // A token for a program is shown once, works within its scopes, and is revoked.
+  await nav.getByRole("link", { name: "Tokens" }).click();
+  await heading("Tokens");
+  await page.getByRole("button", { name: "New token" }).click();
+  await dialog.getByRole("button", { name: "Create token" }).click();
+  await dialog.getByText("Choose what it is for.").waitFor();
+  await dialog.getByLabel("Name").fill("watch");
+  await dialog.getByRole("combobox", { name: "Scopes" }).press("ArrowDown");
+  await page.getByRole("option", { name: "operate:edges:read" }).click();
+  await dialog.getByLabel("Name").click(); // closes the list
+  await dialog.getByRole("button", { name: "Create token" }).click();
+  const bearer = { headers: { authorization: `Bearer ${await dialog.getByRole("status", { name: "Token" }).textContent()}` } };
+  await look("token");
+  await dialog.getByRole("button", { name: "Done" }).click();
+  const asked = async (path) => (await fetch(desk + path, bearer)).status;
+  assert.deepEqual([await asked("/operator/v1/edges"), await asked("/operator/v1/tenants")], [200, 403]);
+  await page.getByRole("button", { name: "Revoke watch" }).click();
+  await dialog.getByRole("button", { name: "Revoke token" }).click();
+  await page.getByText("No tokens yet").waitFor();
+  assert.equal(await asked("/operator/v1/edges"), 401);
+
   await nav.getByRole("link", { name: "Audit log" }).click();
   await page.getByLabel("Who").fill("Grace Hopper");
   for (const action of ["edge.undrained", "tenant.suspended", "limit.overridden"]) await page.getByRole("cell", { name: action, exact: true }).first().waitFor();
@@ -110,7 +132,7 @@ test("an operator finds, limits and suspends a tenant, drains an edge, and is se
   // Dark, and as wide as a phone; by the keyboard.
   await page.setViewportSize({ width: 390, height: 900 });
   await page.emulateMedia({ colorScheme: "dark" });
-  for (const [name, path, title] of [["tenants", "/tenants", "Tenants"], ["tenant", `/tenants/${slug}`, slug], ["edges", "/edges", "Edges"], ["audit", "/audit", "Audit log"]]) {
+  for (const [name, path, title] of [["tenants", "/tenants", "Tenants"], ["tenant", `/tenants/${slug}`, slug], ["edges", "/edges", "Edges"], ["audit", "/audit", "Audit log"], ["tokens", "/tokens", "Tokens"]]) {
     await page.goto(desk + path);
     await heading(title);
     await page.waitForLoadState("networkidle");

@@ -13,7 +13,7 @@ import { z } from "@/shared/zod";
 import { toProblem } from "@/shared/api/problem";
 import { PagePending } from "@/shared/ui/PagePending";
 import { NotFound, RootError, RootNotFound, RouteError } from "@/shared/ui/RouteError";
-import { edgesQuery, sessionQuery, tenantQuery } from "./api/queries";
+import { edgesQuery, sessionQuery, tenantQuery, tokensQuery } from "./api/queries";
 import { AuditPage } from "./pages/AuditPage";
 import { EdgesPage } from "./edges/EdgesPage";
 import { OperatorLayout } from "./layout/OperatorLayout";
@@ -21,6 +21,7 @@ import { SetUpPage } from "./pages/SetUpPage";
 import { SignInPage } from "./pages/SignInPage";
 import { TenantPage } from "./tenants/TenantPage";
 import { TenantsPage } from "./tenants/TenantsPage";
+import { TokensPage } from "./tokens/TokensPage";
 
 const rootRoute = createRootRouteWithContext<{ queryClient: QueryClient }>()({
   component: Outlet,
@@ -84,7 +85,11 @@ const tenants = createRoute({
 const tenant = createRoute({
   getParentRoute: () => signedIn,
   path: "/tenants/$tenant",
-  loader: ({ context, params }) => context.queryClient.ensureQueryData(tenantQuery(params.tenant)),
+  // By its id alone: a slug may be another tenant's by the time of a click.
+  loader: async ({ context, params }) => {
+    const { tenant: found } = await context.queryClient.ensureQueryData(tenantQuery(params.tenant));
+    if (found.id !== params.tenant) throw redirect({ to: "/tenants/$tenant", params: { tenant: found.id }, replace: true });
+  },
   component: function TenantRoute() {
     const params = tenant.useParams();
     return <TenantPage key={params.tenant} tenant={params.tenant} />;
@@ -100,7 +105,14 @@ const edges = createRoute({
 
 const audit = createRoute({ getParentRoute: () => signedIn, path: "/audit", component: AuditPage });
 
-const routeTree = rootRoute.addChildren([signIn, setUp, signedIn.addChildren([home, tenants, tenant, edges, audit])]);
+const tokens = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/tokens",
+  loader: ({ context }) => context.queryClient.prefetchQuery(tokensQuery()),
+  component: TokensPage,
+});
+
+const routeTree = rootRoute.addChildren([signIn, setUp, signedIn.addChildren([home, tenants, tenant, edges, audit, tokens])]);
 
 /** The operators' console's router. Tests give a history of their own. */
 export function createOperatorRouter(queryClient: QueryClient, history?: RouterHistory) {

@@ -8,6 +8,8 @@ export type Tenant = Schemas["OperatorTenant"];
 export type TenantDetails = Schemas["OperatorTenantDetails"];
 export type TenantStatus = Schemas["TenantStatus"];
 export type Limit = Schemas["OperatorLimit"];
+export type Token = Schemas["OperatorToken"];
+export type TokenScope = Schemas["OperatorScope"];
 export type LimitOverride = Schemas["OperatorLimitOverride"];
 
 /** Who is signed in. */
@@ -20,3 +22,6 @@ export const tenantQuery = (tenant: string) =>
 
 /** The edges that live. */
 export const edgesQuery = () => query.queryOptions("get", "/operator/v1/edges", {});
+
+/** The operator's own tokens. */
+export const tokensQuery = () => query.queryOptions("get", "/operator/v1/tokens", {});

@@ -1,4 +1,4 @@
-import { Button, Checkbox, Table, Text } from "@mantine/core";
+import { Button, Checkbox, Select, Table, Text } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { Server } from "lucide-react";
@@ -76,6 +76,11 @@ function EdgeRow({ edge }: { edge: Edge }) {
       </Table.Td>
       <Table.Td>
         <Tag tone={tone}>{label}</Tag>
+        {edge.drained_until && !edge.draining && (
+          <Text size="xs" c="dimmed">
+            serves again <RelativeTime at={edge.drained_until} />
+          </Text>
+        )}
       </Table.Td>
       <Table.Td>
         {edge.connections === undefined ? "–" : formatCount(edge.connections)}
@@ -107,10 +112,19 @@ function EdgeRow({ edge }: { edge: Edge }) {
   );
 }
 
+/** For how many minutes an edge may be drained. */
+const drainTimes = [
+  { value: "15", label: "15 minutes" },
+  { value: "60", label: "An hour" },
+  { value: "240", label: "4 hours" },
+  { value: "1440", label: "A day" },
+];
+
 /** Drains an edge, or lets it serve again. */
 function HoldDialog({ edge, onClose }: { edge: Edge; onClose: () => void }) {
   const queryClient = useQueryClient();
   const [force, setForce] = useState(false);
+  const [minutes, setMinutes] = useState("60");
   const onSuccess = async (after: Edge) => {
     onClose();
     notifications.show({ message: `${after.address}: ${stateOf(after).label.toLowerCase()}.`, color: "signal" });
@@ -146,9 +160,18 @@ function HoldDialog({ edge, onClose }: { edge: Edge; onClose: () => void }) {
       harsh
       pending={drain.isPending}
       error={drain.error}
-      onConfirm={(reason) => drain.mutate({ params, body: { reason, ...(force && { force }) } })}
+      onConfirm={(reason) => drain.mutate({ params, body: { reason, minutes: Number(minutes), ...(force && { force }) } })}
     >
       It takes no new connections and asks its {formatCount(edge.connections ?? 0)} to reconnect elsewhere, a few at a time.
+      <Select
+        mt="md"
+        label="Serves again after"
+        description="By itself, whoever is away by then."
+        data={drainTimes}
+        allowDeselect={false}
+        value={minutes}
+        onChange={(value) => value && setMinutes(value)}
+      />
       {(last || force) && (
         <Checkbox
           mt="md"

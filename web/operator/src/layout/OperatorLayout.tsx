@@ -1,6 +1,6 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link, Outlet, useNavigate } from "@tanstack/react-router";
-import { Building2, ScrollText, Server } from "lucide-react";
+import { Building2, KeySquare, ScrollText, Server } from "lucide-react";
 
 import { ConsoleFrame } from "@/shared/ui/ConsoleFrame";
 import { PersonMenu } from "@/shared/ui/PersonMenu";
@@ -12,6 +12,7 @@ const pages = [
   { label: "Tenants", to: "/tenants", icon: Building2 },
   { label: "Edges", to: "/edges", icon: Server },
   { label: "Audit log", to: "/audit", icon: ScrollText },
+  { label: "Tokens", to: "/tokens", icon: KeySquare },
 ] as const;
 
 /** What is around every signed-in page. */

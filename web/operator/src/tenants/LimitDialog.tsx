@@ -41,7 +41,7 @@ function LimitForm({ tenant, limit, onDone }: { tenant: Tenant; limit: Limit; on
     validate: { max: (max) => checkMax(max, limit), reason: checkReason },
   });
   const done = async (message: string) => {
-    await queryClient.invalidateQueries({ queryKey: tenantQuery(tenant.slug).queryKey });
+    await queryClient.invalidateQueries({ queryKey: tenantQuery(tenant.id).queryKey });
     notifications.show({ message, color: "signal" });
     onDone();
   };
@@ -54,7 +54,7 @@ function LimitForm({ tenant, limit, onDone }: { tenant: Tenant; limit: Limit; on
     onSuccess: () => done(`${limit.title}: the plan's value is back.`),
     onError,
   });
-  const path = { tenant: tenant.slug, limit: limit.limit };
+  const path = { tenant: tenant.id, limit: limit.limit };
   const failed = save.isError ? save.error : reset.error;
   return (
     <form

@@ -62,13 +62,13 @@ function StatePanel({ tenant }: { tenant: Tenant }) {
   const onSuccess = async (after: Tenant) => {
     dialog.close();
     resumeDialog.close();
-    const key = tenantQuery(tenant.slug).queryKey;
+    const key = tenantQuery(tenant.id).queryKey;
     queryClient.setQueryData<TenantDetails>(key, (before) => before && { ...before, tenant: after });
     await queryClient.invalidateQueries({ queryKey: ["get", "/operator/v1/tenants"] });
   };
   const suspend = query.useMutation("post", "/operator/v1/tenants/{tenant}/suspend", { onSuccess });
   const resume = query.useMutation("post", "/operator/v1/tenants/{tenant}/resume", { onSuccess });
-  const params = { path: { tenant: tenant.slug } };
+  const params = { path: { tenant: tenant.id } };
   const suspended = tenant.status === "suspended";
   const imposed = tenant.suspended_by === "operator";
   return (

@@ -123,7 +123,7 @@ function TenantRow({ tenant }: { tenant: Tenant }) {
   return (
     <Table.Tr>
       <Table.Td>
-        <Anchor fw={550} renderRoot={(props) => <Link to="/tenants/$tenant" params={{ tenant: tenant.slug }} {...props} />}>
+        <Anchor fw={550} renderRoot={(props) => <Link to="/tenants/$tenant" params={{ tenant: tenant.id }} {...props} />}>
           {tenant.name}
         </Anchor>
         <Text size="xs" c="dimmed" ff="monospace" style={{ overflowWrap: "anywhere" }}>
