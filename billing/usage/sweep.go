@@ -25,14 +25,27 @@ const (
 )
 
 // readTotals returns the epoch of a hub and, minute by minute, its totals, all of
-// one moment. A hub whose head was lost has none: it begins anew. The head of a hub whose
-// partitions were replaced is its epoch.
+// one moment: that of the minute that is counted is in the head, see publish.lua. A hub
+// whose head was lost has none: it begins anew. The version before made a head whose
+// partitions were replaced its epoch.
 const readTotals = `
-local text = redis.call('TYPE', KEYS[1]).ok == 'string'
-local epoch = text and redis.call('GET', KEYS[1]) or not text and redis.call('HGET', KEYS[1], 'epoch')
-if not epoch or epoch == '' then return {} end
-local answer = {epoch}
-for _, v in ipairs(redis.call('HGETALL', KEYS[2])) do answer[#answer + 1] = v end
+local head
+if redis.call('TYPE', KEYS[1]).ok == 'string' then
+  head = {redis.call('GET', KEYS[1])}
+else
+  head = redis.call('HMGET', KEYS[1], 'epoch', 'at')
+end
+if not head[1] or head[1] == '' then return {} end
+local answer, now, total = {head[1]}, '', 0
+if head[2] then
+  now, total = struct.unpack('>I8I8', head[2], 33)
+  now = string.format('%d', now)
+  answer[2], answer[3] = now, string.format('%d', total)
+end
+local before = redis.call('HGETALL', KEYS[2])
+for i = 1, #before, 2 do
+  if before[i] ~= now then answer[#answer + 1], answer[#answer + 2] = before[i], before[i + 1] end
+end
 return answer`
 
 // Sweeper reads the totals of accepted messages where the publish script counts

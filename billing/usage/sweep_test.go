@@ -2,6 +2,7 @@ package usage
 
 import (
 	"context"
+	"encoding/binary"
 	"slices"
 	"testing"
 	"time"
@@ -12,19 +13,29 @@ import (
 	"github.com/signalbox/signalbox/tenants"
 )
 
-// published does what the publish script does for totals.
+// published does what the publish script does for totals, in a minute after one that
+// another total was counted in. The total of the minute that is counted is in the head;
+// beside it may be one of before a clock went back.
 func published(t *testing.T, client *redis.Client, tenant tenants.ID, hub, epoch string, minute time.Time, total int64) {
 	t.Helper()
 	keys := redisclient.Hub(tenant, hub)
 	for _, err := range []error{
 		client.ZAdd(t.Context(), redisclient.UsageHubs, redis.Z{Score: float64(minute.Unix() / 60), Member: redisclient.UsageHub(tenant, hub, "")}).Err(),
-		client.HSet(t.Context(), keys.Head(), "epoch", epoch).Err(),
-		client.HSet(t.Context(), keys.Accepted(), minute.Unix()/60, total).Err(),
+		client.HSet(t.Context(), keys.Head(), "epoch", epoch, "at", head(minute.Unix()/60, total)).Err(),
+		client.HSet(t.Context(), keys.Accepted(), minute.Unix()/60-1, total+100, minute.Unix()/60, total-1).Err(),
 	} {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
+}
+
+func head(minute, total int64) []byte {
+	var data []byte
+	for _, v := range []int64{0, 0, 0, 0, minute, total} {
+		data = binary.BigEndian.AppendUint64(data, uint64(v))
+	}
+	return data
 }
 
 func TestSweep_commits_totals_that_no_edge_told(t *testing.T) {
@@ -51,6 +62,11 @@ func TestSweep_commits_totals_that_no_edge_told(t *testing.T) {
 	sweep()
 	if got := l.totals[key]; got != 7 {
 		t.Errorf("total = %d, want 7", got)
+	}
+	before := key
+	before.minute -= 60
+	if got := l.totals[before]; got != 107 {
+		t.Errorf("total of the minute before = %d, want 107", got)
 	}
 	if slices.Sort(told); !slices.Equal(told, []tenants.ID{acme, other}) {
 		t.Errorf("told of %v", told)

@@ -78,11 +78,12 @@ func (w *world) fastRedis() {
 // poisonScript puts an entry into a hub that nobody understands, the way that
 // publishes do. KEYS head stream, ARGV entry doorbell.
 var poisonScript = redis.NewScript(`
-local head = redis.call('HMGET', KEYS[1], 'epoch', 'number', 'ms')
-local number = string.format('%.0f', tonumber(head[2]) + 1)
-redis.call('XADD', KEYS[2], head[3] .. '-' .. number, 'epoch', head[1], 'entry', ARGV[1])
-redis.call('HSET', KEYS[1], 'number', number)
-redis.call('PUBLISH', ARGV[2], 'E' .. head[1] .. ' ' .. number .. ' ' .. head[3] .. ' ' .. ARGV[1])
+local head = redis.call('HMGET', KEYS[1], 'epoch', 'at')
+local number, ms = struct.unpack('>I8I8', head[2])
+number, ms = string.format('%d', number + 1), string.format('%d', ms)
+redis.call('XADD', KEYS[2], ms .. '-' .. number, 'epoch', head[1], 'entry', ARGV[1])
+redis.call('HSET', KEYS[1], 'at', struct.pack('>I8', number) .. string.sub(head[2], 9))
+redis.call('PUBLISH', ARGV[2], 'E' .. head[1] .. ' ' .. number .. ' ' .. ms .. ' ' .. ARGV[1])
 return number`)
 
 var poison = &row{

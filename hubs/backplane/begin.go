@@ -192,11 +192,10 @@ func (h *hubBackplane) encode(e *hubs.Entry, o hubs.PublishOptions, to address, 
 			indexes = append(indexes, p.keys.NthGroupIndex(rand.N(redisclient.GroupIndexes)))
 		}
 	}
-	q.args = []any{o.Charge}
 	if hash == "" && operation == "" && !settings.GroupIndex {
 		return p, q, nil
 	}
-	q.args = append(q.args, hash, settings.idempotency().Milliseconds(), operation, life.Milliseconds(), userGroups, indexed, userGroupBytes)
+	q.args = []any{hash, settings.idempotency().Milliseconds(), operation, life.Milliseconds(), userGroups, indexed, userGroupBytes}
 	if hash == "" {
 		q.keys = append(q.keys, p.fixed[3])
 	} else {

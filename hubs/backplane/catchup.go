@@ -2,6 +2,7 @@ package backplane
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -30,17 +31,32 @@ type head struct {
 	number, ms uint64
 }
 
+// headFields are what parseHead is to be given of a head. The last two are those of a
+// head that the version before has written last.
+var headFields = []string{"epoch", "at", "number", "ms"}
+
+// parseHead reads what publish.lua writes. A head that is sealed is errSealed.
 func parseHead(values []any) (head, error) {
-	if len(values) != 3 {
+	if len(values) != len(headFields) {
 		return head{}, fmt.Errorf("hub head of %d values", len(values))
 	}
 	epoch, _ := values[0].(string)
-	if epoch == "" {
+	h := head{epoch: epoch}
+	if at, ok := values[1].(string); ok {
+		if len(at) < 16 {
+			return head{}, fmt.Errorf("hub head of %d bytes", len(at))
+		}
+		h.number, h.ms = binary.BigEndian.Uint64([]byte(at[:8])), binary.BigEndian.Uint64([]byte(at[8:16]))
+		return h, nil
+	}
+	number, _ := values[2].(string)
+	ms, _ := values[3].(string)
+	switch {
+	case number == closedNumber:
+		return head{}, errSealed
+	case epoch == "":
 		return head{}, nil
 	}
-	number, _ := values[1].(string)
-	ms, _ := values[2].(string)
-	h := head{epoch: epoch}
 	var err error
 	if h.number, err = strconv.ParseUint(number, 10, 64); err != nil {
 		return head{}, fmt.Errorf("hub head number: %w", err)
@@ -62,7 +78,7 @@ func (f *feed) signOn(ctx context.Context) (head, error) {
 	if _, err := f.r.client.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
 		pipe.SAdd(ctx, f.keys.Edges(), f.r.run)
 		pipe.PExpire(ctx, f.keys.Edges(), headLife)
-		values = pipe.HMGet(ctx, f.keys.Head(), "epoch", "number", "ms")
+		values = pipe.HMGet(ctx, f.keys.Head(), headFields...)
 		return nil
 	}); err != nil {
 		return head{}, fmt.Errorf("read head: %w", err)
@@ -94,7 +110,7 @@ func (d *doorbell) follows(channel string) bool {
 func (f *feed) readHead(ctx context.Context) (head, error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptPatience)
 	defer cancel()
-	values, err := f.r.client.HMGet(ctx, f.keys.Head(), "epoch", "number", "ms").Result()
+	values, err := f.r.client.HMGet(ctx, f.keys.Head(), headFields...).Result()
 	if err != nil {
 		return head{}, fmt.Errorf("read head: %w: %w", hubs.ErrUnavailable, err)
 	}
@@ -143,9 +159,13 @@ func (f *feed) catchUp() error {
 }
 
 // forkScript ends an epoch in which numbers were given twice: positions of it must
-// not be taken for ones of the other history. The next publish begins anew.
+// not be taken for ones of the other history. The next publish begins anew; what
+// publishers were answered stays, for their repeats.
 var forkScript = redis.NewScript(`
-if redis.call('HGET', KEYS[1], 'epoch') == ARGV[1] then redis.call('DEL', KEYS[1], KEYS[2]) end
+if redis.call('HGET', KEYS[1], 'epoch') == ARGV[1] then
+  redis.call('HDEL', KEYS[1], 'epoch', 'at', 'number', 'ms')
+  redis.call('DEL', KEYS[2])
+end
 return 1`)
 
 // fork ends the epoch for everybody and reports the loss.
@@ -307,7 +327,7 @@ func (r *Redis) compare(feeds []*feed, ahead map[*feed]head) {
 			continue // what it misses after that the next sweep finds
 		}
 		before[i] = at
-		commands[i] = pipe.HMGet(ctx, f.keys.Head(), "epoch", "number", "ms")
+		commands[i] = pipe.HMGet(ctx, f.keys.Head(), headFields...)
 	}
 	if pipe.Len() == 0 {
 		return
@@ -327,6 +347,7 @@ func (r *Redis) compare(feeds []*feed, ahead map[*feed]head) {
 		h, err := parseHead(commands[i].Val())
 		at, _ := f.where()
 		switch {
+		case errors.Is(err, errSealed):
 		case err != nil || h.epoch == before[i].epoch && h.number < before[i].number:
 			f.subscribed()
 		case !at.reached(h):

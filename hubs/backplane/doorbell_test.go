@@ -167,13 +167,12 @@ func TestDoorbell_of_a_number_given_twice_is_a_loss(t *testing.T) {
 		}
 		last := n.waitEntries(t, 5)[4]
 		k := redisclient.Hub(tenant, hub)
-		if err := client.HSet(t.Context(), k.Head(), "number", 2).Err(); err != nil {
+		var ms uint64
+		if err := client.HSet(t.Context(), k.Head(), "at", headWith(t, client, k, func(at []uint64) { at[0], ms = 2, at[1] })).Err(); err != nil {
 			t.Fatal(err)
 		}
 		eventually(t, "later millisecond", func() bool {
-			now := client.Time(background).Val().UnixMilli()
-			ms, _ := client.HGet(background, k.Head(), "ms").Int64()
-			return now > ms
+			return client.Time(background).Val().UnixMilli() > int64(ms)
 		})
 		if at := publish(t, r, say("forked", 1)); at.Number != 3 || at.Epoch != last.Epoch {
 			t.Fatalf("position %+v", at)

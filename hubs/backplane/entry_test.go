@@ -170,14 +170,14 @@ func TestKeys_are_injective(t *testing.T) {
 }
 
 func TestAnswers_of_the_script(t *testing.T) {
-	a, err := parseAnswer("ok e 7 1700000000000 3 28333333 12 4096")
+	a, err := parseAnswer("ok e 7 3 28333333 12 4096")
 	if err != nil || a.number != 7 || a.receivers != 3 || a.total != 12 || a.bytes != 4096 || a.minute.Unix() != 28333333*60 {
 		t.Errorf("ok: %+v, %v", a, err)
 	}
 	if a, err := parseAnswer("dup e 7"); err != nil || !a.duplicate || a.number != 7 {
 		t.Errorf("dup: %+v, %v", a, err)
 	}
-	for _, s := range []string{"", "ok", "ok e x 1 1 1 1 1", "ok e 7 1 1 1 1", "dup e", "dup e x", "conflict", "late", "what"} {
+	for _, s := range []string{"", "ok", "ok e x 1 1 1 1", "ok e 7 1 1 1", "dup e", "dup e x", "conflict", "late", "what"} {
 		if _, err := parseAnswer(s); err == nil {
 			t.Errorf("%q was taken", s)
 		}

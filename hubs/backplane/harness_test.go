@@ -2,6 +2,7 @@ package backplane
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -207,6 +208,24 @@ func said(e *hubs.Entry) (who string, i int) {
 		panic(fmt.Sprint("arguments ", string(e.Message.Arguments.Bytes)))
 	}
 	return args[0].(string), int(args[1].(float64))
+}
+
+// headWith is a hub's head, changed the way that no script does.
+func headWith(t *testing.T, client *redis.Client, k redisclient.HubKeys, change func(at []uint64)) string {
+	t.Helper()
+	data, err := client.HGet(t.Context(), k.Head(), "at").Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := make([]uint64, len(data)/8)
+	if _, err := binary.Decode(data, binary.BigEndian, at); err != nil {
+		t.Fatal(err)
+	}
+	change(at)
+	if data, err = binary.Append(nil, binary.BigEndian, at); err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
 }
 
 func publish(t *testing.T, r *Redis, e *hubs.Entry) hubs.Position {

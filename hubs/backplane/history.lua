@@ -16,9 +16,15 @@ local function split(id)
   return tonumber(string.sub(id, 1, dash - 1)), tonumber(string.sub(id, dash + 1))
 end
 
-local head = redis.call('HMGET', KEYS[1], 'epoch', 'number', 'indexed')
-if not (head[1] and head[2]) then return { '', '0', '1' } end
-local newest = tonumber(head[2])
+local head = redis.call('HMGET', KEYS[1], 'epoch', 'at', 'number', 'indexed')
+local newest, indexed = tonumber(head[3]), tonumber(head[4]) -- of the version before
+if head[2] then
+  newest, indexed = struct.unpack('>I8', head[2]), struct.unpack('>I8', head[2], 25)
+  if indexed == 0 then indexed = nil end
+elseif newest == math.huge then
+  newest = nil -- it is sealed
+end
+if not (head[1] and newest) then return { '', '0', '1' } end
 local first = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
 local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
 local oldest, low_ms, high_ms = newest + 1, 0, 0
@@ -45,7 +51,6 @@ local function seek(n)
   return int(a) .. '-' .. int(n)
 end
 
-local indexed = tonumber(head[3])
 local source, by_index = KEYS[2], 0
 if KEYS[3] ~= KEYS[2] and indexed and indexed <= low then source, by_index = KEYS[3], 1 end
 answer[4], answer[5], answer[6] = by_index, int(up and high - 1 or low), 0

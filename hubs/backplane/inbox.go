@@ -210,7 +210,7 @@ func (h *hubBackplane) knock(ctx context.Context, question []byte) ([]string, er
 	var values *redis.SliceCmd
 	_, err := h.r.client.Pipelined(attempt, func(p redis.Pipeliner) error {
 		members = p.SMembers(attempt, h.keys().Edges())
-		values = p.HMGet(attempt, h.keys().Head(), "epoch", "number", "ms")
+		values = p.HMGet(attempt, h.keys().Head(), headFields...)
 		return nil
 	})
 	if ctx.Err() == nil {

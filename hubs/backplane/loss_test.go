@@ -2,6 +2,7 @@ package backplane
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -122,8 +123,8 @@ func TestStream_gone_is_a_loss(t *testing.T) {
 // script publishes raw bytes the way a publisher would.
 func script(c redis.Scripter, data []byte, seq uint64) *redis.Cmd {
 	k := redisclient.Hub(tenant, hub)
-	return publishScript.EvalSha(background, c, []string{k.Head(), k.Stream(), k.Accepted(), k.Publisher("raw"), k.Edges(), k.Publisher("raw")},
-		hubID{}.newEpoch(), data, k.Doorbell(), seq, batchEntries, 180_000, 100_000, 1<<28, headLife.Milliseconds(), 0, "", 0, "", 0, userGroups, "")
+	return publishScript.EvalSha(background, c, []string{k.Head(), k.Stream(), k.Accepted()},
+		".raw", seq, data, k.Doorbell(), 0, hubID{}.newEpoch()+fmt.Sprintf(" %d %d %d %d", 180_000, 100_000, 1<<28, headLife.Milliseconds()))
 }
 
 func TestRedis_emptied_begins_a_new_epoch(t *testing.T) {
@@ -193,7 +194,7 @@ func TestRedis_went_back_is_a_loss(t *testing.T) {
 		n.waitEntries(t, 5)
 		k := redisclient.Hub(tenant, hub)
 		pipe := client.TxPipeline()
-		pipe.HSet(t.Context(), k.Head(), "number", 3)
+		pipe.HSet(t.Context(), k.Head(), "at", headWith(t, client, k, func(at []uint64) { at[0] = 3 }))
 		pipe.XTrimMaxLen(t.Context(), k.Stream(), 0)
 		if _, err := pipe.Exec(t.Context()); err != nil {
 			t.Fatal(err)

@@ -1,11 +1,16 @@
 package backplane
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/signalbox/signalbox/hubs"
 	"github.com/signalbox/signalbox/internal/redisclient"
@@ -124,27 +129,120 @@ func TestAnswer_lost_is_asked_for_again(t *testing.T) {
 			t.Fatal(err)
 		}
 		k := redisclient.Hub(tenant, hub)
-		send := func(seq uint64) string {
+		send := func(seq uint64, slot string) string {
 			t.Helper()
-			s, err := publishScript.Eval(t.Context(), client, append(pub.fixed, pub.fixed[3]), hubID{}.newEpoch(), data, k.Doorbell(), seq,
-				batchEntries, 180_000, 100_000, 1<<28, headLife.Milliseconds(), 1, "", 0, "", 0, userGroups).Text()
+			s, err := publishScript.Eval(t.Context(), client, pub.fixed[:4], pub.field, seq, data, k.Doorbell(), 1,
+				hubID{}.newEpoch()+" "+pub.limits, slot).Text()
 			if err != nil {
 				t.Fatal(err)
 			}
 			return s
 		}
-		first, again := send(2), send(2)
+		first, again := send(2, ""), send(2, "")
 		if first != again {
 			t.Errorf("%q, then %q", first, again)
 		}
-		send(4)
-		if s := send(3); s != "late" {
+		send(4, "")
+		if s := send(3, ""); s != "late" {
 			t.Errorf("a straggler was answered %q", s)
 		}
-		if length := client.XLen(t.Context(), k.Stream()).Val(); length != 3 {
+		// Of a round trip with several all can be asked for again, until others have their slots.
+		sixth, seventh := send(6, "6"), send(7, "7")
+		send(8, "")
+		if again6, again7 := send(6, "6"), send(7, "7"); again6 != sixth || again7 != seventh || sixth == seventh {
+			t.Errorf("%q and %q, then %q and %q", sixth, seventh, again6, again7)
+		}
+		send(70, "6")
+		if s := send(6, "6"); s != "late" {
+			t.Errorf("a straggler of several was answered %q", s)
+		}
+		last := send(71, "")
+		if length := client.XLen(t.Context(), k.Stream()).Val(); length != 8 {
 			t.Errorf("%d entries", length)
 		}
+		// Neither the end of the epoch nor that of the stream has a repeat carried out anew.
+		for what, end := range map[string]func() error{
+			"epoch": func() error { return forkScript.Run(t.Context(), client, pub.fixed[:2], strings.Fields(last)[1]).Err() },
+			"stream": func() error {
+				return sealStream.Run(t.Context(), client, []string{k.Head(), k.Accepted()}, headLife.Milliseconds()).Err()
+			},
+		} {
+			if err := end(); err != nil {
+				t.Fatal(err)
+			}
+			if again := send(71, ""); again != last {
+				t.Errorf("after the end of its %s %q, then %q", what, last, again)
+			}
+		}
+		if err := publishScript.Run(t.Context(), client, pub.fixed[:3], pub.field, 72, data, k.Doorbell(), 1, "e "+pub.limits).Err(); !redis.HasErrorPrefix(err, "SEALED") {
+			t.Errorf("a publish to a sealed stream: %v", err)
+		}
 	})
+}
+
+// A head that the version before has written: its numbers go on, and its totals.
+func TestPublish_goes_on_where_the_version_before_was(t *testing.T) {
+	t.Parallel()
+	url := newRedis(t)
+	client := newClient(t, url)
+	k := redisclient.Hub(tenant, hub)
+	ms := client.Time(t.Context()).Val().UnixMilli()
+	client.HSet(t.Context(), k.Head(), "epoch", "before", "number", 7, "ms", ms, "sum", 700)
+	client.XAdd(t.Context(), &redis.XAddArgs{Stream: k.Stream(), ID: fmt.Sprintf("%d-7", ms), Values: []any{"epoch", "before", "entry", "x", "sum", 700}})
+	minute := ms / 60_000
+	for m := minute; m <= minute+1; m++ { // it may end meanwhile
+		client.HSet(t.Context(), k.Accepted(), m, 20)
+	}
+	var total int64
+	cfg := testConfig(t, newClient(t, url))
+	cfg.OnAccepted = func(a Accepted) { total = a.Total }
+	r, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.Close)
+	n := newNode()
+	subscribe(t, r, n)
+	for i := range 2 {
+		at, err := r.Hub(tenant, hub, Settings{}).Publish(t.Context(), say("a", i), hubs.PublishOptions{Charge: 1})
+		if err != nil || at.Epoch != "before" || at.Number != uint64(8+i) {
+			t.Fatalf("position %+v, %v", at, err)
+		}
+		if i == 0 && total != 21 {
+			t.Errorf("total %d, want 21", total)
+		}
+	}
+	if n.waitEntries(t, 2); len(n.lost()) != 0 {
+		t.Errorf("losses %v", n.lost())
+	}
+	// Which that version's script can't go on with.
+	if got := client.HGet(t.Context(), k.Head(), "number").Val(); got != closedNumber {
+		t.Errorf("number %q", got)
+	}
+}
+
+// What publishers were answered last takes no room in the head for long.
+func TestPublish_forgets_publishers_that_rest(t *testing.T) {
+	t.Parallel()
+	url := newRedis(t)
+	client, r := newClient(t, url), process(t, url)
+	k := redisclient.Hub(tenant, hub)
+	now := client.Time(t.Context()).Val()
+	field := func(seq uint64, at time.Time) string {
+		return string(binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, seq), uint64(at.UnixMilli())))
+	}
+	for i := range 40 {
+		client.HSet(t.Context(), k.Head(), fmt.Sprintf(".old%d", i), field(1, now.Add(-21*time.Minute)))
+	}
+	client.HSet(t.Context(), k.Head(), ".other", field(1, now))
+	for i := range 64 {
+		publish(t, r, say("a", i))
+	}
+	fields, err := client.HKeys(t.Context(), k.Head()).Result()
+	slices.Sort(fields)
+	if want := []string{".other", "." + r.run, "at", "epoch", "ms", "number"}; err != nil || !slices.Equal(fields, want) {
+		t.Errorf("the head has %q, want %q (%v)", fields, want, err)
+	}
 }
 
 func TestRedis_silent_is_away(t *testing.T) {

@@ -154,13 +154,27 @@ func (h *hubBackplane) partitionOf(ctx context.Context, name string) (*hubBackpl
 // published; what is newer is on its way here.
 var errSealed = errors.New("the hub has other partitions by now")
 
-// sealStream closes a stream for good: its head becomes a text, its epoch, with which the
-// publish script fails before it does anything. The stream stays, for whoever reads it
-// together with others. KEYS: head. ARGV: how long that is remembered, in ms.
+// closedNumber is the number of a head with which the publish script of the version
+// before fails before it does anything.
+const closedNumber = "inf"
+
+// sealStream closes a stream for good: the publish script appends nothing any more, but
+// answers repeats of what it has. The stream stays, for whoever reads it together with
+// others. KEYS: head, accepted. ARGV: how long that is remembered, in ms.
 var sealStream = redis.NewScript(`
-if redis.call('TYPE', KEYS[1]).ok == 'string' then return 0 end
-local epoch = redis.call('HGET', KEYS[1], 'epoch') or ''
-redis.call('SET', KEYS[1], epoch, 'PX', ARGV[1])
+if redis.call('TYPE', KEYS[1]).ok == 'string' then return 0 end -- the version before did it
+if redis.call('HEXISTS', KEYS[1], 'sealed') == 1 then return 0 end
+local at = redis.call('HGET', KEYS[1], 'at')
+if at then
+  local _, _, _, _, minute, total = struct.unpack('>I8I8I8I8I8I8', at)
+  if total > 0 then
+    redis.call('HSET', KEYS[2], string.format('%d', minute), string.format('%d', total))
+    redis.call('PEXPIRE', KEYS[2], 7200000)
+  end
+end
+redis.call('HDEL', KEYS[1], 'at')
+redis.call('HSET', KEYS[1], 'sealed', 1, 'number', '` + closedNumber + `', 'ms', 0)
+redis.call('PEXPIRE', KEYS[1], ARGV[1])
 return 1`)
 
 // replacePartitions notes the partitions in force, unless they are others than were
@@ -234,7 +248,7 @@ func (r *Redis) replacePartitions(ctx context.Context, id hubID, from, to Partit
 	for _, part := range from.names() {
 		id.part = part
 		k := id.keys()
-		if err := sealStream.Run(ctx, r.client, []string{k.Head()}, headLife.Milliseconds()).Err(); err != nil {
+		if err := sealStream.Run(ctx, r.client, []string{k.Head(), k.Accepted()}, headLife.Milliseconds()).Err(); err != nil {
 			return err
 		}
 	}

@@ -1,47 +1,57 @@
 -- Appends one entry to a hub: numbers it, counts it, remembers its answer and
 -- rings the doorbell, all or nothing.
 --
--- What is behind KEYS 4 and ARGV 10 may be left out: nothing of it is asked for then.
+-- What is behind KEYS 3 and ARGV 6 may be left out: nothing of it is asked for then.
 --
--- KEYS  1 head  2 stream  3 accepted  4 publisher  5 edges  6 idempotency key (the
---       publisher again when there is none)  7... with ARGV 13: the users whose
---       groups are remembered, by the end of that; the bytes of each and, as '',
---       of all of them; users' groups. Then the indexes of the groups that the
---       entry is for, and, when there are some, any index: it is trimmed, so that
+-- KEYS  1 head  2 stream  3 accepted  4 answers of the publisher  5 edges
+--       6 idempotency key (the answers again when there is none)  7... with ARGV 10:
+--       the users whose groups are remembered, by the end of that; the bytes of each
+--       and, as '', of all of them; users' groups. Then the indexes of the groups that
+--       the entry is for, and, when there are some, any index: it is trimmed, so that
 --       those of quiet groups are, too
--- ARGV  1 epoch to begin with when the hub has none  2 entry  3 doorbell; '' = none
---       is rung, 'edges' = none, and the answer names the edges that follow the hub
---       4 sequence of this publish  5 its slot in the publisher's memory
---       6 retention, ms  7 most entries  8 most bytes  9 life of the head, ms
---       10 charge  11 hash of the request, or ''  12 idempotency memory, ms
---       13 '', 'add', 'remove' or 'clear'  14 ms until a user leaves the
---       groups again  15 most groups of a user  16 how many indexes the entry is
---       for, '' = groups have none in this hub  17 most bytes of all users' groups
---       18... groups
--- Answer: 'ok epoch number ms receivers minute total bytes', 'dup epoch number',
+-- ARGV  1 publisher  2 sequence of this publish  3 entry  4 doorbell; '' = none is
+--       rung, 'edges' = none, and the answer names the edges that follow the hub
+--       5 charge  6 epoch to begin with when the hub has none, retention in ms, most
+--       entries, most bytes, life of the head in ms, with blanks between them
+--       7 slot of this publish in KEYS 4; '' = it is the only one of its round trip
+--       8 hash of the request, or ''  9 idempotency memory, ms
+--       10 '', 'add', 'remove' or 'clear'  11 ms until a user leaves the
+--       groups again  12 most groups of a user  13 how many indexes the entry is
+--       for, '' = groups have none in this hub  14 most bytes of all users' groups
+--       15... groups
+-- Answer: 'ok epoch number receivers minute total bytes', 'dup epoch number',
 --       'conflict', 'late', or 'full bytes' of users' groups. Receivers are a number, or
 --       the edges, each behind a comma. The bytes are those of the stream; -1 = not
 --       measured this time.
+--
+-- The head is a hash. 'epoch' is a text, 'at' six integers of eight bytes: number and ms
+-- of the last entry, bytes of all entries so far, number of the first entry with
+-- indexes or 0, the minute that is counted and its total; the totals of the minutes
+-- before are in KEYS 3. With 'sealed' nothing is appended any more. Each publisher's field is its last sequence and the ms of that,
+-- and the answer behind them when the publish was the only one of its round trip.
 
 -- What most publishes need is done with as few calls, closures and texts as can be:
 -- they, and not the commands, are most of what a publish costs Redis. So n - n % m
--- stands for rounding down.
-local call, format = redis.call, string.format
+-- stands for rounding down, and numbers that only scripts read are no texts.
+local call, format, pack, unpack = redis.call, string.format, struct.pack, struct.unpack
 local function int(n) return format('%d', n) end -- exact for what a double is exact for
-local hash, operation, index = ARGV[11] or '', ARGV[13] or '', ARGV[16] or ''
+local slot, hash, operation, index = ARGV[7] or '', ARGV[8] or '', ARGV[10] or '', ARGV[13] or ''
 
 -- A sequence at or below the last one is a repeat of what was answered, or a
 -- straggler that a later publish has overtaken.
-local seq, slot = tonumber(ARGV[4]), ARGV[5]
-local last = call('HMGET', KEYS[4], 'last', slot)
-local before = last[1] and tonumber(last[1])
-if before and seq <= before then
-  local known = ARGV[4] .. ' '
-  if last[2] and string.sub(last[2], 1, #known) == known then
-    return string.sub(last[2], #known + 1)
+local seq = tonumber(ARGV[2])
+local head = call('HMGET', KEYS[1], 'epoch', 'at', ARGV[1])
+local epoch, at, mine = head[1], head[2], head[3]
+if mine then
+  local last = unpack('>I8', mine)
+  if seq <= last then
+    local known = slot ~= '' and redis.call('HGET', KEYS[4], slot)
+    if not known and seq == last then known = mine end
+    if known and #known > 16 and unpack('>I8', known) == seq then return 'ok ' .. string.sub(known, 17) end
+    return 'late'
   end
-  return 'late'
 end
+if not at and redis.call('HEXISTS', KEYS[1], 'sealed') == 1 then return redis.error_reply('SEALED') end
 
 if hash ~= '' then
   local first = redis.call('GET', KEYS[6])
@@ -82,19 +92,24 @@ if operation == 'add' then
       forget(user(k))
       more = more + 256 + #user(k)
     end
-    for a = 18, #ARGV do
+    for a = 15, #ARGV do
       if redis.call('HEXISTS', KEYS[k], ARGV[a]) == 0 then more = more + 64 + #ARGV[a] end
     end
   end
   local held = tonumber(redis.call('HGET', KEYS[8], '')) or 0
-  if more > 0 and held + more > tonumber(ARGV[17]) then return 'full ' .. int(held) end
+  if more > 0 and held + more > tonumber(ARGV[14]) then return 'full ' .. int(held) end
 end
 
-local head = call('HMGET', KEYS[1], 'epoch', 'number', 'ms', 'sum', 'indexed')
-local epoch, number, ms, sum, indexed = head[1], tonumber(head[2]), tonumber(head[3]), tonumber(head[4]) or 0, head[5]
-if not (epoch and number and ms) then
-  epoch, number, ms = ARGV[1], 0, 0
-  redis.call('DEL', KEYS[2], KEYS[3]) -- of a head that was lost
+local number, ms, sum, indexed, minute, total = 0, 0, 0, 0, 0, 0
+local new, old = not (epoch and at), false
+if not new then
+  number, ms, sum, indexed, minute, total = unpack('>I8I8I8I8I8I8', at)
+elseif epoch then -- a head as the version before had them: its numbers go on
+  local before = redis.call('HMGET', KEYS[1], 'number', 'ms', 'sum', 'indexed')
+  if before[1] and before[2] then
+    number, ms, sum, indexed = tonumber(before[1]), tonumber(before[2]), tonumber(before[3]) or 0, tonumber(before[4]) or 0
+    new, old = false, true
+  end
 end
 number = number + 1
 local rested = now > ms + 60000
@@ -103,25 +118,34 @@ local slack = 15000
 local prolong = number == 1 or now - now % slack ~= ms - ms % slack
 if now > ms then ms = now end -- a clock that went back must not stop the hub
 
-local size = #ARGV[2] + 32 * indexes
+local size = #ARGV[3] + 32 * indexes
 sum = sum + size -- of all entries so far: the stream has those since its oldest
+local tidy = prolong or number % 16 == 0 or sum % 65536 < size -- what is too old goes in lots
+local begin, retention, most, room, life
+if tidy or index ~= '' then
+  begin, retention, most, room, life = string.match(ARGV[6], '^(%S+) (%d+) (%d+) (%d+) (%d+)$')
+end
+if new then
+  epoch = begin
+  redis.call('DEL', KEYS[2], KEYS[3]) -- of a head that was lost
+end
 local msText, numberText, sumText = format('%d', ms), format('%d', number), format('%d', sum)
 local id = msText .. '-' .. numberText
 local added
-if prolong or number % 16 == 0 or sum % 65536 < size then -- what is too old goes in lots
-  added = redis.pcall('XADD', KEYS[2], 'MINID', '~', int(now - tonumber(ARGV[6])), id, 'epoch', epoch, 'entry', ARGV[2], 'sum', sumText)
+if tidy then
+  added = redis.pcall('XADD', KEYS[2], 'MINID', '~', int(now - tonumber(retention)), id, 'epoch', epoch, 'entry', ARGV[3], 'sum', sumText)
 else
-  added = redis.pcall('XADD', KEYS[2], id, 'epoch', epoch, 'entry', ARGV[2], 'sum', sumText)
+  added = redis.pcall('XADD', KEYS[2], id, 'epoch', epoch, 'entry', ARGV[3], 'sum', sumText)
 end
 if added.err and string.find(added.err, 'equal or smaller', 1, true) then
   -- What isn't of this script stands further on in the stream, perhaps by
   -- thousands of years. Nothing can follow it: the hub begins anew.
   redis.call('DEL', KEYS[2], KEYS[3])
-  redis.call('HDEL', KEYS[1], 'indexed')
-  epoch, number, ms, sum, indexed, prolong = ARGV[1], 1, now, size, nil, true
+  begin, retention, most, room, life = string.match(ARGV[6], '^(%S+) (%d+) (%d+) (%d+) (%d+)$')
+  epoch, number, ms, sum, indexed, minute, total, new, prolong, tidy = begin, 1, now, size, 0, 0, 0, true, true, true
   msText, numberText, sumText = int(ms), int(number), int(sum)
   id = msText .. '-' .. numberText
-  added = redis.pcall('XADD', KEYS[2], id, 'epoch', epoch, 'entry', ARGV[2], 'sum', sumText)
+  added = redis.pcall('XADD', KEYS[2], id, 'epoch', epoch, 'entry', ARGV[3], 'sum', sumText)
 end
 if added.err then return added end
 
@@ -132,19 +156,28 @@ if number % 64 == 0 or sum % 1048576 < size then
     return sum - (tonumber(first[2][6]) or 0) + #(first[2][4] or '')
   end
   bytes = held()
-  local length, most = redis.call('XLEN', KEYS[2]), tonumber(ARGV[7])
-  if bytes > tonumber(ARGV[8]) then most = math.min(most, math.floor(length * tonumber(ARGV[8]) / bytes)) end
+  local length, most = redis.call('XLEN', KEYS[2]), tonumber(most)
+  if bytes > tonumber(room) then most = math.min(most, math.floor(length * tonumber(room) / bytes)) end
   if length > most then
     redis.call('XTRIM', KEYS[2], 'MAXLEN', '~', int(math.max(most, 1)))
     bytes = held()
   end
+  -- Publishers that have rested for 20 minutes are forgotten: nothing of theirs is on its way.
+  if redis.call('HLEN', KEYS[1]) > 32 then
+    local all = redis.call('HGETALL', KEYS[1])
+    for i = 1, #all, 2 do
+      if string.sub(all[i], 1, 1) == '.' then
+        local _, used = unpack('>I8I8', all[i + 1])
+        if used < now - 1200000 then redis.call('HDEL', KEYS[1], all[i]) end
+      end
+    end
+  end
 end
 
-call('HSET', KEYS[1], 'epoch', epoch, 'number', numberText, 'ms', msText, 'sum', sumText)
 if index == '' then
-  if indexed then redis.call('HDEL', KEYS[1], 'indexed') end
-elseif not indexed then
-  redis.call('HSET', KEYS[1], 'indexed', numberText)
+  indexed = 0
+elseif indexed == 0 then
+  indexed = number
 end
 -- An index holds no more than the stream: not what is too old, nor what was too much.
 local first = indexes > 0 and redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1][1]
@@ -155,26 +188,27 @@ for k = behind + 1, behind + indexes do
     redis.call('DEL', KEYS[k])
     redis.call('XADD', KEYS[k], id, 'n', '')
   end
-  redis.call('PEXPIRE', KEYS[k], int(tonumber(ARGV[6]) + 60000))
+  redis.call('PEXPIRE', KEYS[k], int(tonumber(retention) + 60000))
 end
-if number % 64 == 1 or rested then redis.call('PEXPIRE', KEYS[1], ARGV[9]) end -- often enough for days
-if prolong then redis.call('PEXPIRE', KEYS[2], int(tonumber(ARGV[6]) + 60000 + slack)) end
+if prolong then redis.call('PEXPIRE', KEYS[2], int(tonumber(retention) + 60000 + slack)) end
 
-local minute, total = (now - now % 60000) / 60000, 0
-local minuteText = format('%d', minute)
-local charge = tonumber(ARGV[10])
+local this, counted = (now - now % 60000) / 60000, 0
+local charge = tonumber(ARGV[5])
 if charge > 0 then
-  total = call('HINCRBY', KEYS[3], minuteText, ARGV[10])
-  if total == charge then
+  if this ~= minute then -- perhaps to one that has been before: clocks go back
+    if total > 0 then redis.call('HSET', KEYS[3], int(minute), int(total)) end
+    minute, total = this, tonumber(redis.call('HGET', KEYS[3], int(this))) or 0
     for _, old in ipairs(redis.call('HKEYS', KEYS[3])) do
       if tonumber(old) < minute - 60 then redis.call('HDEL', KEYS[3], old) end
     end
     redis.call('PEXPIRE', KEYS[3], 7200000)
   end
+  total = total + charge
+  counted = total
 end
 
 if hash ~= '' then
-  redis.call('SET', KEYS[6], hash .. ' ' .. epoch .. ' ' .. numberText, 'PX', ARGV[12])
+  redis.call('SET', KEYS[6], hash .. ' ' .. epoch .. ' ' .. numberText, 'PX', ARGV[9])
 end
 
 for k = firstUser, operation ~= '' and lastUser or 0 do
@@ -182,16 +216,16 @@ for k = firstUser, operation ~= '' and lastUser or 0 do
   if operation == 'clear' then
     redis.call('DEL', KEYS[k])
   elseif operation == 'remove' then
-    for a = 18, #ARGV do
+    for a = 15, #ARGV do
       if redis.call('HDEL', KEYS[k], ARGV[a]) == 1 then grown(who, -64 - #ARGV[a]) end
     end
   elseif operation == 'add' then
     if redis.call('EXISTS', KEYS[k]) == 0 then grown(who, 256 + #who) end
-    for a = 18, #ARGV do
-      if redis.call('HSET', KEYS[k], ARGV[a], int(ms + tonumber(ARGV[14]))) == 1 then grown(who, 64 + #ARGV[a]) end
+    for a = 15, #ARGV do
+      if redis.call('HSET', KEYS[k], ARGV[a], int(ms + tonumber(ARGV[11]))) == 1 then grown(who, 64 + #ARGV[a]) end
     end
     -- The groups that end first make room.
-    local most = tonumber(ARGV[15])
+    local most = tonumber(ARGV[12])
     if redis.call('HLEN', KEYS[k]) > most then
       local all, ends = redis.call('HGETALL', KEYS[k]), {}
       for i = 1, #all, 2 do ends[#ends + 1] = { all[i], tonumber(all[i + 1]) } end
@@ -202,8 +236,8 @@ for k = firstUser, operation ~= '' and lastUser or 0 do
       end
     end
     local left = redis.call('PTTL', KEYS[k])
-    if left < tonumber(ARGV[14]) then
-      left = tonumber(ARGV[14])
+    if left < tonumber(ARGV[11]) then
+      left = tonumber(ARGV[11])
       redis.call('PEXPIRE', KEYS[k], int(left))
     end
     redis.call('ZADD', KEYS[7], int(now + left), who)
@@ -215,15 +249,21 @@ for k = firstUser, operation ~= '' and lastUser or 0 do
 end
 
 local receivers = '0'
-if ARGV[3] == 'edges' then
+if ARGV[4] == 'edges' then
   receivers = ',' .. table.concat(redis.call('SMEMBERS', KEYS[5]), ',')
-elseif ARGV[3] ~= '' then
-  receivers = format('%d', call('PUBLISH', ARGV[3], 'E' .. epoch .. ' ' .. numberText .. ' ' .. msText .. ' ' .. ARGV[2]))
+elseif ARGV[4] ~= '' then
+  receivers = format('%d', call('PUBLISH', ARGV[4], 'E' .. epoch .. ' ' .. numberText .. ' ' .. msText .. ' ' .. ARGV[3]))
 end
-local answer = 'ok ' .. epoch .. ' ' .. numberText .. ' ' .. msText .. ' ' .. receivers .. ' ' .. minuteText .. ' ' .. format('%d', total) .. ' ' .. format('%d', bytes)
-call('HSET', KEYS[4], 'last', ARGV[4], slot, ARGV[4] .. ' ' .. answer)
--- A publisher is forgotten after two minutes of rest, so four publishes take ten at most.
-if not before or seq - seq % 4 > before then
+local answer = epoch .. ' ' .. numberText .. ' ' .. receivers .. ' ' .. format('%d %d %d', this, counted, bytes)
+local last = pack('>I8I8', seq, now)
+if slot == '' then
+  last = last .. answer
+else
+  redis.call('HSET', KEYS[4], slot, last .. answer)
   redis.call('PEXPIRE', KEYS[4], 1200000)
 end
-return answer
+-- The script of the version before fails with this number before it does anything.
+if new or old then redis.call('HSET', KEYS[1], 'epoch', epoch, 'number', 'inf', 'ms', '0') end
+call('HSET', KEYS[1], 'at', pack('>I8I8I8I8I8I8', number, ms, sum, indexed, minute, total), ARGV[1], last)
+if tidy and (number % 64 == 0 or number == 1 or rested) then redis.call('PEXPIRE', KEYS[1], life) end -- often enough for days
+return 'ok ' .. answer

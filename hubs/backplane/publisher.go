@@ -51,11 +51,12 @@ const (
 // request is one publish on its way.
 type request struct {
 	seq      uint64
+	slot     string // in the script's memory; "" = it is alone in its round trip
 	entry    []byte
 	keys     []string // after those of the hub; none = the script needs no more
 	charge   int64
 	about    About
-	args     []any // from the charge on
+	args     []any // behind the slot
 	asks     bool  // whoever applies it is to answer
 	deadline time.Time
 	// unknown is set once a round trip broke: Redis may have carried it out.
@@ -77,25 +78,27 @@ type publisher struct {
 	hubID
 	party *party
 	keys  redisclient.HubKeys
-	fixed []string // the keys of every publish
+	fixed []string // the keys of every publish, as far as it needs them
+	field any      // of this process's publishes in the head
 	noted int64    // the minute in which the hub was last noted as published to; of run alone
 
 	mu        sync.Mutex
 	retention time.Duration
-	limits    [4]any // retention, most entries, most bytes, life of the head
+	limits    string // retention, most entries, most bytes, life of the head
 	queue     []*request
 	bytes     int
 	seq       uint64
 	running   bool
+	forgotten bool // another one may have taken its place, and goes on behind seq
 	used      time.Time
 }
 
+// newPublisher returns the pipeline to a hub; r.mu is held.
 func (r *Redis) newPublisher(of hubID) *publisher {
 	keys := of.keys()
-	id := r.run + "." + strconv.FormatUint(r.publishers.Add(1), 36)
 	return &publisher{
-		r: r, hubID: of, keys: keys, party: r.party(of.tenant),
-		fixed: []string{keys.Head(), keys.Stream(), keys.Accepted(), keys.Publisher(id), keys.Edges()},
+		r: r, hubID: of, keys: keys, party: r.party(of.tenant), seq: r.sequence, field: "." + r.run,
+		fixed: []string{keys.Head(), keys.Stream(), keys.Accepted(), keys.Publisher(r.run), keys.Edges()},
 	}
 }
 
@@ -116,7 +119,7 @@ func (p *publisher) touch(s Settings) {
 		bytes = min(bytes, p.r.share(p.hubID, s.TenantBytes))
 	}
 	p.retention = s.retention()
-	p.limits = [4]any{s.retention().Milliseconds(), entries, bytes, headLife.Milliseconds()}
+	p.limits = fmt.Sprintf("%d %d %d %d", s.retention().Milliseconds(), entries, bytes, headLife.Milliseconds())
 }
 
 // begin queues q. A caller that waits for the outcome may offer to lead: then it must
@@ -165,6 +168,9 @@ func (p *publisher) wait(ctx context.Context, q *request) (answer, error) {
 func (p *publisher) push(q *request, offers bool) (leads bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.forgotten {
+		return false, fmt.Errorf("publish: %w: it came two minutes late", hubs.ErrUnavailable)
+	}
 	if len(p.queue) >= queueEntries || p.bytes+len(q.entry) > queueBytes {
 		return false, fmt.Errorf("publish: %w: %d publishes to this hub are waiting", hubs.ErrUnavailable, len(p.queue))
 	}
@@ -271,16 +277,23 @@ func (p *publisher) take(replicas bool) []*request {
 			size += len(q.entry)
 		}
 	}
+	if len(batch) > 1 {
+		for _, q := range batch {
+			q.slot = strconv.FormatUint(q.seq%batchEntries, 10)
+		}
+	}
 	clear(p.queue[:taken])
 	p.queue = p.queue[taken:]
 	return batch
 }
 
-// idle reports whether the publisher has rested for long.
-func (p *publisher) idle(now time.Time) bool {
+// retire reports whether the publisher has rested for long, and the sequence that the
+// next one has to begin behind. It takes no publish any more then.
+func (p *publisher) retire(now time.Time) (seq uint64, idle bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return !p.running && now.Sub(p.used) > publisherIdle
+	p.forgotten = !p.running && now.Sub(p.used) > publisherIdle
+	return p.seq, p.forgotten
 }
 
 // send carries a batch out and holds everything behind it until each outcome is
@@ -373,9 +386,9 @@ func (p *publisher) attempt(batch []*request) ([]*request, error) {
 		all = append(all, note)
 	}
 	commands := make([]*redis.Cmd, len(batch))
-	epoch, size, plain := p.newEpoch(), 0, true
+	settings, size, plain := p.newEpoch()+" "+limits, 0, true
 	for i, q := range batch {
-		commands[i] = p.command(ctx, q, epoch, &limits)
+		commands[i] = p.command(ctx, q, settings)
 		all = append(all, commands[i])
 		size += len(q.entry)
 		plain = plain && len(q.keys) == 0
@@ -426,20 +439,26 @@ func (p *publisher) attempt(batch []*request) ([]*request, error) {
 }
 
 // command is q for the script.
-func (p *publisher) command(ctx context.Context, q *request, epoch string, limits *[4]any) *redis.Cmd {
+func (p *publisher) command(ctx context.Context, q *request, settings string) *redis.Cmd {
 	keys := p.fixed
-	if len(q.keys) == 0 && !q.asks {
+	switch {
+	case len(q.keys) > 0 || q.asks:
+	case q.slot == "":
+		keys = keys[:3]
+	default:
 		keys = keys[:4]
 	}
-	args := make([]any, 0, 3+len(keys)+len(q.keys)+9+len(q.args))
+	args := make([]any, 0, 3+len(keys)+len(q.keys)+7+len(q.args))
 	args = append(args, "evalsha", publishScript.Hash(), len(keys)+len(q.keys))
 	for _, list := range [][]string{keys, q.keys} {
 		for _, k := range list {
 			args = append(args, k)
 		}
 	}
-	args = append(args, epoch, q.entry, p.bell(q), q.seq, q.seq%batchEntries)
-	args = append(args, limits[:]...)
+	args = append(args, p.field, q.seq, q.entry, p.bell(q), q.charge, settings)
+	if q.slot != "" || len(q.args) > 0 {
+		args = append(args, q.slot)
+	}
 	return redis.NewCmd(ctx, append(args, q.args...)...)
 }
 

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -186,19 +185,19 @@ type Redis struct {
 	// lookups are those of users who connect at the same time.
 	lookups *redisclient.Batch
 
-	publishers atomic.Uint64
-	taking     *taking
-	windows    windows
-	sizes      sizes
-	waits      *waits
-	room       *room
-	turns      *turns.Queue // for round trips of publishes
-	trips      *redisclient.Batch
-	mu         sync.Mutex
-	pipelines  map[hubID]*publisher
-	followers  map[followerKey]*follower
-	inForce    map[hubID]int // generations of partitions that were entered
-	parties    map[tenants.ID]*party
+	taking    *taking
+	windows   windows
+	sizes     sizes
+	waits     *waits
+	room      *room
+	turns     *turns.Queue // for round trips of publishes
+	trips     *redisclient.Batch
+	mu        sync.Mutex
+	pipelines map[hubID]*publisher
+	sequence  uint64 // the highest of pipelines that are forgotten
+	followers map[followerKey]*follower
+	inForce   map[hubID]int // generations of partitions that were entered
+	parties   map[tenants.ID]*party
 }
 
 // hubID is what everything of a hub is kept under in this process.
@@ -329,7 +328,8 @@ func (r *Redis) forgetIdle() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for id, p := range r.pipelines {
-		if p.idle(now) {
+		if seq, idle := p.retire(now); idle {
+			r.sequence = max(r.sequence, seq)
 			delete(r.pipelines, id)
 			r.dismiss(id.tenant)
 			r.forgetSize(id)

@@ -38,19 +38,19 @@ var errLate = errors.New("overtaken by a later publish")
 func parseAnswer(s string) (answer, error) {
 	f := strings.Fields(s)
 	switch {
-	case len(f) == 8 && f[0] == "ok":
+	case len(f) == 7 && f[0] == "ok":
 		number, err1 := strconv.ParseUint(f[2], 10, 64)
 		var receivers int
 		var edges []string
 		var err2 error
-		if list, named := strings.CutPrefix(f[4], ","); !named {
-			receivers, err2 = strconv.Atoi(f[4])
+		if list, named := strings.CutPrefix(f[3], ","); !named {
+			receivers, err2 = strconv.Atoi(f[3])
 		} else if list != "" {
 			edges = strings.Split(list, ",")
 		}
-		minute, err3 := strconv.ParseInt(f[5], 10, 64)
-		total, err4 := strconv.ParseInt(f[6], 10, 64)
-		bytes, err5 := strconv.ParseInt(f[7], 10, 64)
+		minute, err3 := strconv.ParseInt(f[4], 10, 64)
+		total, err4 := strconv.ParseInt(f[5], 10, 64)
+		bytes, err5 := strconv.ParseInt(f[6], 10, 64)
 		if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
 			return answer{}, fmt.Errorf("answer of the publish script: %w", err)
 		}
@@ -89,7 +89,7 @@ func retryable(err error) (bool, error) {
 		redis.IsClusterDownError(err), redis.IsTryAgainError(err), redis.IsMasterDownError(err):
 		return true, nil // refused before it did anything, and likely to pass
 	}
-	if redis.HasErrorPrefix(err, "WRONGTYPE") { // see sealStream
+	if redis.HasErrorPrefix(err, "SEALED") { // see sealStream
 		return false, fmt.Errorf("%w: %w", hubs.ErrUnavailable, errSealed)
 	}
 	if strings.Contains(err.Error(), "NOREPLICAS") { // min-replicas-to-write: refused before it did anything

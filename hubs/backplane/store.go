@@ -185,7 +185,8 @@ var tidyScript = redis.NewScript(`
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 redis.call('XTRIM', KEYS[2], 'MINID', '~', string.format('%.0f', now - tonumber(ARGV[1])))
-local sum = tonumber(redis.call('HGET', KEYS[1], 'sum')) or 0
+local at = redis.call('HGET', KEYS[1], 'at')
+local sum = at and struct.unpack('>I8', at, 17) or tonumber(redis.call('HGET', KEYS[1], 'sum')) or 0
 local first = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
 if not first then return 0 end
 return string.format('%.0f', sum - (tonumber(first[2][6]) or 0) + #(first[2][4] or ''))`)

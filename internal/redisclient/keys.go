@@ -62,13 +62,15 @@ func (k HubKeys) GroupIndex(group string) string {
 // NthGroupIndex is the index with a number, 0 to GroupIndexes-1.
 func (k HubKeys) NthGroupIndex(n int) string { return k.tag + "index:" + strconv.Itoa(n) }
 
-// Head is the hash with the hub's epoch and last number.
+// Head is the hash that says where the hub's stream ends and, by edge run, what was
+// published last; it answers repeats and fences stragglers.
 func (k HubKeys) Head() string { return k.tag + "head" }
 
 // Doorbell is the Pub/Sub channel that carries each new entry.
 func (k HubKeys) Doorbell() string { return k.tag + "bell" }
 
-// Accepted is the hash of accepted messages by minute.
+// Accepted is the hash of accepted messages by minute. Those of the minute that is counted
+// are in Head.
 func (k HubKeys) Accepted() string { return k.tag + "accepted" }
 
 // Idempotency is the remembered answer to one idempotency key. That of a hub with
@@ -84,8 +86,8 @@ func (k HubKeys) RememberedUsers() string { return k.hub + "remembered:users" }
 // RememberedBytes has how many bytes the groups of each user take; "" is all of them.
 func (k HubKeys) RememberedBytes() string { return k.hub + "remembered:bytes" }
 
-// Publisher is the hash of the last publishes of one publisher (an edge run's
-// pipeline to this hub); it answers repeats and fences stragglers.
+// Publisher is the hash of the answers to an edge run's publishes that shared a round
+// trip with others to this hub; it answers repeats, like Head.
 func (k HubKeys) Publisher(id string) string { return k.tag + "pub:" + id }
 
 // Owner says which edge run serves a connection.
