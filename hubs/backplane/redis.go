@@ -219,7 +219,7 @@ func New(cfg Config) (*Redis, error) {
 	}
 	r := &Redis{
 		cfg: cfg, client: cfg.Redis, log: cfg.Logger, run: cfg.EdgeRun,
-		health: newHealth(), waits: newWaits(), room: newRoom(), turns: newTurns(), trips: redisclient.NewSpacedBatch(cfg.Redis, tripsApart, sharedTrips), parties: make(map[tenants.ID]*party), pipelines: make(map[hubID]*publisher), followers: make(map[followerKey]*follower), inForce: make(map[hubID]int), lookups: redisclient.NewBatch(cfg.Redis),
+		health: newHealth(), waits: newWaits(), room: newRoom(), turns: newTurns(), trips: redisclient.NewSpacedBatch(cfg.Redis, tripsApart, sharedTrips, tripsOfTenant), parties: make(map[tenants.ID]*party), pipelines: make(map[hubID]*publisher), followers: make(map[followerKey]*follower), inForce: make(map[hubID]int), lookups: redisclient.NewBatch(cfg.Redis),
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.taking = newTaking(r.ctx)

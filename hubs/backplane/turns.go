@@ -24,7 +24,9 @@ const (
 	// Small publishes to several hubs share round trips: a system call costs Redis as
 	// much as one of them, and what is carried out together also shares the writes of
 	// doorbells. So a trip begins tripsApart after the last at the soonest, which is what
-	// a publish in a rush waits, and up to sharedTrips are under way at a time.
+	// a publish in a rush waits, or with as many publishes as one tenant can have under
+	// way, and up to sharedTrips are under way at a time. Who publishes one after the other
+	// shares with nobody, and waits for nobody.
 	tripsApart  = time.Millisecond
 	sharedTrips = 4
 	// entryCost is what each entry counts beside its bytes: Redis works as long for a

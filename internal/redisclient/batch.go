@@ -19,6 +19,9 @@ const (
 	// no more, and mostTrips how many there may be with those.
 	tripStuck = 100 * time.Millisecond
 	mostTrips = 16
+	// lonely is after how many round trips with one call each nobody is waited for any
+	// more.
+	lonely = 4
 )
 
 // ErrBatchFull refuses a call where as many wait as may: Redis takes far too long.
@@ -32,6 +35,7 @@ type Batch struct {
 	client redis.UniversalClient
 	apart  time.Duration
 	spaced bool // also where none is under way
+	full   int  // with so many calls a round trip waits for no more
 	most   int
 	stuck  time.Duration
 
@@ -39,6 +43,9 @@ type Batch struct {
 	waiting []batched
 	trips   []*trip   // under way
 	began   time.Time // when the last one did
+	last    int       // how many calls it carried
+	alone   int       // how many of the last carried one call each
+	over    time.Time // when one ended last
 	timer   *time.Timer
 	rings   time.Time // when it does; zero: it doesn't
 }
@@ -65,15 +72,18 @@ func NewBatch(client redis.UniversalClient) *Batch {
 // a round trip is under way the next one begins that much after it, or when it is full.
 // Up to most are under way at a time, but for those that hang.
 func NewPacedBatch(client redis.UniversalClient, apart time.Duration, most int) *Batch {
-	return &Batch{client: client, apart: apart, most: most, stuck: tripStuck}
+	return &Batch{client: client, apart: apart, full: batchCalls, most: most, stuck: tripStuck, alone: lonely}
 }
 
 // NewSpacedBatch returns a Batch like that of NewPacedBatch, of which no round trip begins
-// sooner than apart after the one before it began, unless it is full. Who comes after a
-// rest of that waits for nobody; who comes in a rush shares, although Redis is near.
-func NewSpacedBatch(client redis.UniversalClient, apart time.Duration, most int) *Batch {
+// sooner than apart after the one before it began, unless full calls wait: as many as
+// callers can have under way. Who comes after a rest of that waits for nobody; those who
+// come in a rush share, although Redis is near. Callers who ask for one thing after the
+// other wait for nobody else: a round trip begins when as many calls are back as the one
+// before has carried, soon after its end, and for one call if the last ones had no more.
+func NewSpacedBatch(client redis.UniversalClient, apart time.Duration, most, full int) *Batch {
 	b := NewPacedBatch(client, apart, most)
-	b.spaced = true
+	b.spaced, b.full = true, min(full, batchCalls)
 	return b
 }
 
@@ -190,11 +200,11 @@ func (b *Batch) due() bool {
 	}
 	var at time.Time
 	switch {
-	case under == 0 && !b.spaced:
+	case under == 0 && (!b.spaced || b.alone >= lonely && len(b.waiting) == 1 || b.last > 1 && len(b.waiting) == b.last && now.Sub(b.over) < b.apart/4):
 		return true
 	case under >= b.most:
 		at = first.Add(b.stuck)
-	case len(b.waiting) >= batchCalls:
+	case len(b.waiting) >= b.full:
 		return true
 	default:
 		at = b.began.Add(b.apart)
@@ -241,6 +251,10 @@ func (b *Batch) begin() *trip {
 	if b.waiting = slices.Delete(b.waiting, 0, taken); len(b.waiting) == 0 {
 		b.waiting = nil
 	}
+	b.last = len(t.calls)
+	if b.alone++; b.last > 1 {
+		b.alone = 0
+	}
 	b.trips = append(b.trips, t)
 	b.began = t.began
 	return t
@@ -259,6 +273,7 @@ func (b *Batch) ended(t *trip) (next *trip) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.trips = slices.DeleteFunc(b.trips, func(other *trip) bool { return other == t })
+	b.over = time.Now()
 	if b.due() {
 		next = b.begin()
 	}

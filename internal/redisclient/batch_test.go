@@ -115,22 +115,46 @@ func TestBatch(t *testing.T) {
 		own := redis.NewClient(client.Options())
 		defer own.Close()
 		trips := trips{began: make(chan struct{}), end: make(chan struct{})}
-		close(trips.end)
 		own.AddHook(&trips)
-		spaced := redisclient.NewSpacedBatch(own, time.Hour, 2)
+		const full = 16
+		spaced := redisclient.NewSpacedBatch(own, time.Hour, 2, full)
+		spaced.Patient()
 		ping := func() {
 			if err := spaced.Do(t.Context(), redis.NewStatusCmd(t.Context(), "ping")); err != nil {
 				t.Error(err)
 			}
 		}
-		ping() // waits for nobody
-		var others sync.WaitGroup
-		for range 128 { // as many as one carries: it doesn't wait for its time
-			others.Go(ping)
+		rush := func() {
+			t.Helper()
+			before := trips.Load()
+			var others sync.WaitGroup
+			for range full { // it doesn't wait for its time then
+				others.Go(ping)
+			}
+			others.Wait()
+			if n := trips.Load() - before; n != 1 {
+				t.Errorf("%d round trips", n)
+			}
 		}
-		others.Wait()
-		if n := trips.Load(); n != 2 {
+		var first sync.WaitGroup
+		first.Go(ping)
+		<-trips.began
+		rush() // while it is under way
+		close(trips.end)
+		first.Wait()
+		rush() // while none is
+		if n := trips.Load(); n != 3 {
 			t.Errorf("%d round trips", n)
+		}
+	})
+	t.Run("who asks for one thing after the other waits for nobody", func(t *testing.T) {
+		t.Parallel()
+		spaced := redisclient.NewSpacedBatch(client, time.Hour, 2, 16)
+		spaced.Patient()
+		for range 100 {
+			if err := spaced.Do(t.Context(), redis.NewStatusCmd(t.Context(), "ping")); err != nil {
+				t.Fatal(err)
+			}
 		}
 	})
 	t.Run("what its caller has given up is not sent, and no more waits than may", func(t *testing.T) {
