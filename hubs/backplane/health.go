@@ -35,7 +35,7 @@ func (h *health) open() bool {
 func (h *health) report(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if err == nil || redis.HasErrorPrefix(err, "WRONGTYPE") { // it answers, see sealStream
+	if err == nil || sealed(err) { // it answers
 		h.since, h.isOpen = time.Time{}, false
 		return
 	}

@@ -71,6 +71,12 @@ func parseAnswer(s string) (answer, error) {
 	return answer{}, fmt.Errorf("publish script answered %q", s)
 }
 
+// sealed reports whether a stream is closed, see sealStream; the version before made its
+// head a text.
+func sealed(err error) bool {
+	return errors.Is(err, errSealed) || redis.HasErrorPrefix(err, "SEALED") || redis.HasErrorPrefix(err, "WRONGTYPE")
+}
+
 // refusal reports whether Redis itself said no; otherwise the connection failed
 // and nobody knows what became of the command.
 func refusal(err error) bool {
@@ -89,7 +95,7 @@ func retryable(err error) (bool, error) {
 		redis.IsClusterDownError(err), redis.IsTryAgainError(err), redis.IsMasterDownError(err):
 		return true, nil // refused before it did anything, and likely to pass
 	}
-	if redis.HasErrorPrefix(err, "SEALED") { // see sealStream
+	if sealed(err) {
 		return false, fmt.Errorf("%w: %w", hubs.ErrUnavailable, errSealed)
 	}
 	if strings.Contains(err.Error(), "NOREPLICAS") { // min-replicas-to-write: refused before it did anything
