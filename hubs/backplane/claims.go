@@ -44,6 +44,9 @@ const claimSlack = 5 * time.Second
 // claim returns the answer to a request with the entry's idempotency key; nil = it is to be
 // published in its partition. Nothing has been published when it fails.
 func (h *hubBackplane) claim(ctx context.Context, e *hubs.Entry, key string, s Settings) (*answer, error) {
+	if h.r.health.open() {
+		return nil, hubs.ErrUnavailable
+	}
 	_, hash, err := encodeEntry(e, address{}, true)
 	if err != nil {
 		return nil, err
