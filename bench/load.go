@@ -86,7 +86,7 @@ func backplaneCost(ctx context.Context, s shape, edges int, rate float64, window
 	for h := range s.hubs {
 		for k := range s.on(h, edges) {
 			// Closing the backplane ends it.
-			_, err := planes[(h+k)%edges].Hub("bench", hubName(h), backplane.Settings{}).Subscribe(ctx, mute{applied.Done})
+			_, err := planes[(h+k)%edges].Hub("bench", hubName(h), backplane.Settings{}).Subscribe(ctx, &mute{applied.Done})
 			if err != nil {
 				return cost{}, fmt.Errorf("follow hub %d: %w", h, err)
 			}
