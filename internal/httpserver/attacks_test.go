@@ -96,12 +96,14 @@ func TestSEC_45_a_token_is_never_redirected(t *testing.T) {
 	}
 }
 
-// attacked is a server as every process has it, and what its handler was asked.
-func attacked(t *testing.T) (addr string, asked <-chan string) {
+// attacked is a server as every process has it, and what its handler was asked. An
+// edge's serves some requests directly.
+func attacked(t *testing.T, direct bool) (addr string, asked <-chan string) {
 	t.Helper()
 	seen := make(chan string, 100)
 	s, err := httpserver.Listen(t.Context(), httpserver.Config{
 		Name: "test", Addr: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler),
+		Direct: map[bool]func(string) bool{true: func(string) bool { return true }}[direct],
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
 			if err != nil {
@@ -152,40 +154,42 @@ func TestSEC_33_requests_have_one_reading(t *testing.T) {
 		"a space in the path":           {"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", "400", nil},
 		"garbage":                       {"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", "400", nil},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			addr, asked := attacked(t)
-			conn, err := net.Dial("tcp", addr)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.Close()
-			_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
-			go func() { _, _ = io.WriteString(conn, row.sent) }() // the server may hang up before the end
-			var status string
-			for in := bufio.NewReader(conn); ; {
-				res, err := http.ReadResponse(in, nil)
-				if errors.Is(err, os.ErrDeadlineExceeded) {
-					t.Fatal("the connection is still open")
-				}
+		for _, direct := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, direct %t", name, direct), func(t *testing.T) {
+				t.Parallel()
+				addr, asked := attacked(t, direct)
+				conn, err := net.Dial("tcp", addr)
 				if err != nil {
-					break
+					t.Fatal(err)
 				}
-				_, _ = io.Copy(io.Discard, res.Body)
-				status = fmt.Sprint(res.StatusCode)
-			}
-			if status != row.status {
-				t.Errorf("answered %s, want %s", status, row.status)
-			}
-			for _, want := range row.asked {
-				if got := <-asked; got != want {
-					t.Errorf("the handler was asked %s, want %s", got, want)
+				defer conn.Close()
+				_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+				go func() { _, _ = io.WriteString(conn, row.sent) }() // the server may hang up before the end
+				var status string
+				for in := bufio.NewReader(conn); ; {
+					res, err := http.ReadResponse(in, nil)
+					if errors.Is(err, os.ErrDeadlineExceeded) {
+						t.Fatal("the connection is still open")
+					}
+					if err != nil {
+						break
+					}
+					_, _ = io.Copy(io.Discard, res.Body)
+					status = fmt.Sprint(res.StatusCode)
 				}
-			}
-			if len(asked) > 0 {
-				t.Errorf("the handler was also asked %s", <-asked)
-			}
-		})
+				if status != row.status {
+					t.Errorf("answered %s, want %s", status, row.status)
+				}
+				for _, want := range row.asked {
+					if got := <-asked; got != want {
+						t.Errorf("the handler was asked %s, want %s", got, want)
+					}
+				}
+				if len(asked) > 0 {
+					t.Errorf("the handler was also asked %s", <-asked)
+				}
+			})
+		}
 	}
 }
 
@@ -193,7 +197,16 @@ func TestSEC_33_requests_have_one_reading(t *testing.T) {
 // nobody else waits for them.
 func TestSEC_26_slow_headers(t *testing.T) {
 	t.Parallel()
-	addr, asked := attacked(t)
+	for _, direct := range []bool{false, true} {
+		t.Run(fmt.Sprintf("direct %t", direct), func(t *testing.T) {
+			t.Parallel()
+			slowHeaders(t, direct)
+		})
+	}
+}
+
+func slowHeaders(t *testing.T, direct bool) {
+	addr, asked := attacked(t, direct)
 	const slow = 200
 	ended := make(chan error, slow)
 	for range slow {

@@ -30,6 +30,11 @@ type Config struct {
 	Name      string // for logs
 	Addr      string // host:port; port 0 takes a free one
 	Handler   http.Handler
+	// Direct says of which paths requests are served without net/http where they have
+	// one of two forms: a POST without a body, and a GET that asks for a WebSocket. For
+	// Handler it is all the same, but that such an answer can't be flushed before its
+	// end. nil = of none; over TLS it is of none either.
+	Direct func(path string) bool
 	// TLS makes it an HTTPS server; nil is plain HTTP.
 	TLS *tls.Config
 	// ReadTimeout and WriteTimeout bound a whole request and answer; 0 = none,
@@ -43,6 +48,7 @@ type Server struct {
 	name     string
 	server   *http.Server
 	listener net.Listener
+	direct   *direct // the listener of server; nil = it has none
 	logger   *slog.Logger
 }
 
@@ -58,9 +64,15 @@ func Listen(ctx context.Context, c Config) (*Server, error) {
 	if c.TLS != nil {
 		listener = tls.NewListener(listener, c.TLS)
 	}
+	var d *direct
+	if c.Direct != nil && c.TLS == nil {
+		d = newDirect(listener, c)
+		listener = d
+	}
 	return &Server{
 		name:     c.Name,
 		listener: listener,
+		direct:   d,
 		logger:   c.Logger,
 		server: &http.Server{
 			Handler:           noPreface(c.Handler),
@@ -93,6 +105,9 @@ func (s *Server) Addr() string { return s.listener.Addr().String() }
 // Serve serves until Shutdown; then it returns nil.
 func (s *Server) Serve() error {
 	s.logger.Info("server listens", "server", s.name, "addr", s.Addr())
+	if s.direct != nil {
+		go s.direct.run() // until its Close
+	}
 	if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve %s: %w", s.name, err)
 	}
@@ -105,8 +120,14 @@ func (s *Server) Close() { _ = s.listener.Close() } // closed twice is closed
 // Shutdown takes no more requests and waits for those under way until ctx ends;
 // then it closes what is left.
 func (s *Server) Shutdown(ctx context.Context) error {
-	if err := s.server.Shutdown(ctx); err != nil {
+	err := s.server.Shutdown(ctx)
+	if err != nil {
 		_ = s.server.Close() // the first error says more
+	}
+	if s.direct != nil {
+		err = errors.Join(err, s.direct.wait(ctx))
+	}
+	if err != nil {
 		return fmt.Errorf("shut down %s: %w", s.name, err)
 	}
 	return nil

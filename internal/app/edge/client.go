@@ -333,6 +333,16 @@ func clientPath(path string) bool {
 	return false
 }
 
+// directPath reports whether requests of a path may be served without net/http:
+// clients that begin with a connection.
+func directPath(path string) bool {
+	if rest, ok := strings.CutPrefix(path, "/t/"); ok {
+		_, path, _ = strings.Cut(rest, "/")
+		path = "/" + path
+	}
+	return clientPath(path)
+}
+
 // hubOf returns the canonical name of the hub in the query, which must be there
 // exactly once.
 func hubOf(r *http.Request) (string, error) {

@@ -216,7 +216,7 @@ func (e *Edge) listen(ctx context.Context, f *fleet.Fleet) error {
 		return err
 	}
 	if e.public, err = httpserver.Listen(ctx, httpserver.Config{
-		Name: "public", Strangers: true, Addr: e.cfg.Addr, Handler: public, TLS: certificate, Logger: e.log,
+		Name: "public", Strangers: true, Addr: e.cfg.Addr, Handler: public, Direct: directPath, TLS: certificate, Logger: e.log,
 	}); err != nil {
 		return err
 	}

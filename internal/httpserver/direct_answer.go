@@ -1,0 +1,144 @@
+package httpserver
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// errOver is for who writes to an answer that has been given.
+var errOver = errors.New("the request has been answered")
+
+// ofTheConnection are headers that directAnswer writes itself.
+var ofTheConnection = map[string]bool{"Content-Length": true, "Transfer-Encoding": true}
+
+// directBuffers are what a hand puts answers together in.
+type directBuffers struct{ head, body bytes.Buffer }
+
+// directAnswer is the ResponseWriter of a request that is served directly. It collects
+// the answer, which leaves in one write, and it can be hijacked. Informational answers
+// aren't sent, nor can an answer be flushed before its end.
+type directAnswer struct {
+	h      *hand
+	conn   net.Conn
+	header http.Header
+	status int  // 0 = not said yet
+	last   bool // the connection ends with the answer
+	over   bool // it is given, or has been hijacked
+}
+
+// Header implements http.ResponseWriter.
+func (w *directAnswer) Header() http.Header {
+	if w.header == nil {
+		w.header = make(http.Header, 8)
+	}
+	return w.header
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (w *directAnswer) WriteHeader(status int) {
+	if w.over || w.status != 0 || status < 200 && status != http.StatusSwitchingProtocols {
+		return
+	}
+	w.status = status
+	w.last = slices.Contains(w.header["Connection"], "close")
+	body, head := &w.h.answer.body, &w.h.answer.head
+	body.Reset()
+	head.Reset()
+	head.WriteString("HTTP/1.1 ")
+	head.WriteString(strconv.Itoa(status))
+	head.WriteByte(' ')
+	head.WriteString(http.StatusText(status))
+	head.WriteString("\r\n")
+	_ = w.header.WriteSubset(head, ofTheConnection) // to memory
+	if w.header["Date"] == nil {
+		head.WriteString("Date: ")
+		head.Write(time.Now().UTC().AppendFormat(head.AvailableBuffer(), http.TimeFormat))
+		head.WriteString("\r\n")
+	}
+}
+
+// Write implements http.ResponseWriter.
+func (w *directAnswer) Write(p []byte) (int, error) {
+	if w.over {
+		return 0, errOver
+	}
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	if w.empty() {
+		return 0, http.ErrBodyNotAllowed
+	}
+	return w.h.answer.body.Write(p)
+}
+
+// empty reports whether the status allows no body.
+func (w *directAnswer) empty() bool {
+	return w.status < 200 || w.status == http.StatusNoContent || w.status == http.StatusNotModified
+}
+
+// finish sends the answer and reports whether the connection may go on.
+func (w *directAnswer) finish() bool {
+	if w.status == 0 {
+		w.over = false // it is only empty
+		w.WriteHeader(http.StatusOK)
+		w.over = true
+	}
+	head, body := &w.h.answer.head, &w.h.answer.body
+	if !w.empty() {
+		if w.header["Content-Type"] == nil && body.Len() > 0 {
+			head.WriteString("Content-Type: " + http.DetectContentType(body.Bytes()) + "\r\n")
+		}
+		head.WriteString("Content-Length: ")
+		head.Write(strconv.AppendInt(head.AvailableBuffer(), int64(body.Len()), 10))
+		head.WriteString("\r\n")
+	}
+	head.WriteString("\r\n")
+	head.Write(body.Bytes())
+	_, err := w.conn.Write(head.Bytes())
+	return err == nil && !w.last && w.status != http.StatusSwitchingProtocols
+}
+
+// Hijack implements http.Hijacker. The buffers are as small as they may be; what was
+// read behind the request is in the reader's.
+func (w *directAnswer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	h := w.h
+	switch {
+	case w.over:
+		return nil, nil, http.ErrHijacked
+	case w.status != 0 && w.status != http.StatusSwitchingProtocols:
+		return nil, nil, errors.New("an answer has begun")
+	}
+	h.unwatch(w.conn)
+	if err := w.conn.SetDeadline(time.Time{}); err != nil {
+		return nil, nil, err
+	}
+	if w.status != 0 {
+		h.answer.head.WriteString("\r\n")
+		if _, err := w.conn.Write(h.answer.head.Bytes()); err != nil {
+			return nil, nil, err
+		}
+	}
+	w.over = true
+	var from io.Reader = w.conn
+	in := bufio.NewReaderSize(from, max(16, h.have))
+	if h.have > 0 {
+		early := append([]byte(nil), h.buf[:h.have]...)
+		in.Reset(io.MultiReader(bytes.NewReader(early), from))
+		_, _ = in.Peek(len(early)) // from memory
+	}
+	h.d.release(h)
+	return w.conn, bufio.NewReadWriter(in, bufio.NewWriterSize(w.conn, 16)), nil
+}
+
+// SetReadDeadline is for http.ResponseController.
+func (w *directAnswer) SetReadDeadline(time.Time) error { return nil } // there is no body
+
+// SetWriteDeadline is for http.ResponseController.
+func (w *directAnswer) SetWriteDeadline(t time.Time) error { return w.conn.SetWriteDeadline(t) }
