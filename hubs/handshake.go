@@ -1,12 +1,12 @@
 package hubs
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"time"
 
+	"github.com/signalbox/signalbox/hubs/internal/unhurried"
 	"github.com/signalbox/signalbox/hubs/protocol"
 )
 
@@ -58,8 +58,8 @@ func (s *Server) begin(c *Connection, req protocol.HandshakeRequest) error {
 	c.info.Request = nil // it may be large
 	var h Handler
 	if s.handle != nil {
-		ctx, cancel := context.WithTimeout(c.ctx, c.handshakeTimeout())
-		defer cancel()
+		ctx := unhurried.With(c.ctx, c.handshakeTimeout())
+		defer ctx.Stop()
 		var err error
 		if h, err = s.handle(ctx, c, o); err != nil {
 			return err

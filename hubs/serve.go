@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"runtime/debug"
 	"time"
+
+	"github.com/signalbox/signalbox/hubs/internal/unhurried"
 )
 
 // errTakenID: another connection of the hub has the id.
@@ -241,8 +243,8 @@ func (s *Server) register(c *Connection, answer []byte) error {
 	}
 	var groups []UserGroup
 	if c.User() != "" {
-		ctx, cancel := context.WithTimeout(c.ctx, subscribeTimeout)
-		defer cancel()
+		ctx := unhurried.With(c.ctx, subscribeTimeout)
+		defer ctx.Stop()
 		groups, err = s.Backplane().UserGroups(ctx, c.User())
 		if err == nil {
 			var release func()

@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/hubs/internal/unhurried"
 	"github.com/signalbox/signalbox/internal/redisclient"
 )
 
@@ -269,11 +270,17 @@ func (h *hubBackplane) follow(ctx context.Context, n hubs.Node) (leave func(), o
 
 // UserGroups implements hubs.Backplane.
 func (h *hubBackplane) UserGroups(ctx context.Context, u string) ([]hubs.UserGroup, error) {
-	ctx, cancel := context.WithTimeout(ctx, attemptPatience)
-	defer cancel()
-	now := redis.NewTimeCmd(ctx, "time") // the clock that the ends were reckoned with
-	groups := redis.NewMapStringStringCmd(ctx, "hgetall", h.keys().UserGroups(u))
-	err := h.r.lookups.Do(ctx, now, groups)
+	timed := unhurried.With(ctx, attemptPatience)
+	defer timed.Stop()
+	groups := redis.NewMapStringStringCmd(timed, "hgetall", h.keys().UserGroups(u))
+	err := h.r.lookups.Do(timed, groups)
+	if err == nil && groups.Err() == nil && len(groups.Val()) == 0 {
+		return nil, nil // as most users
+	}
+	now := redis.NewTimeCmd(timed, "time") // the clock that the ends were reckoned with
+	if err == nil {
+		err = h.r.lookups.Do(timed, now)
+	}
 	if err == nil {
 		err = errors.Join(now.Err(), groups.Err())
 	}

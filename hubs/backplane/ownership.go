@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/signalbox/signalbox/hubs/internal/unhurried"
 	"github.com/signalbox/signalbox/internal/redisclient"
 	"github.com/signalbox/signalbox/tenants"
 )
@@ -162,8 +163,9 @@ func (o *Ownership) Claim(ctx context.Context, scope, id string) (string, error)
 		return "", o.cfg.Unsure
 	}
 
-	ctx, cancel := context.WithTimeout(ctx, ownerPatience)
-	defer cancel()
+	timed := unhurried.With(ctx, ownerPatience)
+	defer timed.Stop()
+	ctx = timed
 	set := redis.NewStringCmd(ctx, "set", key, o.cfg.EdgeRun, "ex", int(claimLife.Seconds()), "nx", "get")
 	err = o.cfg.Calls.Do(ctx, set)
 	before := ""

@@ -12,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/signalbox/signalbox/hubs/internal/unhurried"
 	"github.com/signalbox/signalbox/internal/redisclient"
 	"github.com/signalbox/signalbox/tenants"
 )
@@ -99,8 +100,8 @@ func (c *Connections) Admit(ctx context.Context, id tenants.ID, limit int) (rele
 // Check returns a *Refusal when Admit would now, as far as can be told in a tenth of
 // a second. It takes nothing.
 func (c *Connections) Check(ctx context.Context, id tenants.ID, limit int) error {
-	timed, cancel := context.WithTimeout(ctx, peekPatience)
-	defer cancel()
+	timed := unhurried.With(ctx, peekPatience)
+	defer timed.Stop()
 	_, err := c.apply(timed, id, limit, true)
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 		return nil
@@ -170,10 +171,9 @@ func (c *Connections) apply(ctx context.Context, id tenants.ID, limit int, peek 
 	t.waiting = append(t.waiting, a)
 	c.ask(t)
 	t.mu.Unlock()
-	select {
-	case err := <-a.answer:
-		return t, err
-	case <-ctx.Done():
+	answer, ended := redisclient.Await(ctx, a.answer)
+	if ended == nil {
+		return t, answer
 	}
 	t.mu.Lock()
 	a.gone = true
@@ -185,7 +185,7 @@ func (c *Connections) apply(ctx context.Context, id tenants.ID, limit int, peek 
 		}
 	default:
 	}
-	return nil, ctx.Err()
+	return nil, ended
 }
 
 func (c *Connections) release(t *tally) {

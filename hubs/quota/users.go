@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/signalbox/signalbox/hubs/internal/unhurried"
 	"github.com/signalbox/signalbox/internal/redisclient"
 	"github.com/signalbox/signalbox/tenants"
 )
@@ -151,8 +152,9 @@ func (u *Users) forget(k userKey, mine *openConnection) {
 // ask asks Redis; a connection of an edge that is dead doesn't count, nor does one of
 // this edge that isn't open here.
 func (u *Users) ask(ctx context.Context, k userKey, most int, closeOldest bool, c UserConnection) (added bool, out []UserConnection, err error) {
-	ctx, cancel := context.WithTimeout(ctx, leaseTimeout)
-	defer cancel()
+	timed := unhurried.With(ctx, leaseTimeout)
+	defer timed.Stop()
+	ctx = timed
 	key := redisclient.UserConnections(k.tenant, k.user)
 	ends := 0
 	if closeOldest {
@@ -310,8 +312,9 @@ func (u *Users) paid(k userKey, n int) {
 // Full returns the refusal that a further connection of a user would get now where
 // the newest is refused, as far as is known; nil when there is none.
 func (u *Users) Full(ctx context.Context, t tenants.ID, user string, l *tenants.Limits) error {
-	ctx, cancel := context.WithTimeout(ctx, peekPatience)
-	defer cancel()
+	timed := unhurried.With(ctx, peekPatience)
+	defer timed.Stop()
+	ctx = timed
 	k := userKey{t, user}
 	key := redisclient.UserConnections(t, user)
 	n := redis.NewIntCmd(ctx, "zcard", key)

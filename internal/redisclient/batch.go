@@ -125,7 +125,6 @@ func (b *Batch) add(ctx context.Context, commands []redis.Cmder) (done chan stru
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err
 	}
-	done = make(chan struct{})
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.waiting) >= batchWaiting {
@@ -134,6 +133,7 @@ func (b *Batch) add(ctx context.Context, commands []redis.Cmder) (done chan stru
 	if len(b.waiting) >= batchWaiting {
 		return nil, nil, ErrBatchFull
 	}
+	done = dones.Get().(chan struct{})
 	b.waiting = append(b.waiting, batched{ctx, commands, done})
 	if b.due() {
 		t = b.begin()
@@ -142,17 +142,62 @@ func (b *Batch) add(ctx context.Context, commands []redis.Cmder) (done chan stru
 }
 
 // await waits until a call has been carried out.
-func await(ctx context.Context, done <-chan struct{}) error {
+func await(ctx context.Context, done chan struct{}) error {
+	if _, err := Await(ctx, done); err != nil {
+		return err // something may be on its way to done
+	}
+	dones.Put(done)
+	return nil
+}
+
+// dones are the channels on which callers wait, each for one value.
+var dones = sync.Pool{New: func() any { return make(chan struct{}, 1) }}
+
+// timers bound the waits of Await. A timer that was stopped sends nothing.
+var timers = sync.Pool{New: func() any {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return t
+}}
+
+// patient is a context that has its deadline from one for whom a timer is made only
+// where it is asked for Done; Unbounded is what ends it beside that.
+type patient interface{ Unbounded() context.Context }
+
+// unbounded returns what ends ctx beside deadlines that have no timer yet.
+func unbounded(ctx context.Context) context.Context {
+	if p, ok := ctx.(patient); ok {
+		return unbounded(p.Unbounded())
+	}
+	return ctx
+}
+
+// Await returns what comes over the channel, or the error of ctx. Contexts whose
+// deadline has no timer yet, and of which Unbounded tells the parent, get none for it.
+func Await[T any](ctx context.Context, from <-chan T) (v T, err error) {
 	select {
-	case <-done: // also when both are ready: the commands have their results
-		return nil
+	case v = <-from: // also when both are ready
+		return v, nil
 	default:
 	}
+	parent := unbounded(ctx)
+	var over <-chan time.Time
+	if end, bounded := ctx.Deadline(); bounded && parent != ctx {
+		timer := timers.Get().(*time.Timer)
+		timer.Reset(time.Until(end))
+		defer func() {
+			timer.Stop()
+			timers.Put(timer)
+		}()
+		over = timer.C
+	}
 	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	case v = <-from:
+		return v, nil
+	case <-parent.Done():
+		return v, parent.Err()
+	case <-over:
+		return v, context.DeadlineExceeded
 	}
 }
 
@@ -310,6 +355,6 @@ func (b *Batch) send(calls []batched) {
 	}
 	_, _ = pipe.Exec(ctx) // each command has its own error
 	for _, call := range calls {
-		close(call.done)
+		call.done <- struct{}{} // which has room for it
 	}
 }

@@ -131,17 +131,17 @@ func (h *handlers) handle(ctx context.Context, c *hubs.Connection, _ hubs.Openin
 
 // presence is what is known of the hub's app servers, as soon as something is.
 func (h *handlers) presence(ctx context.Context) (serverlink.Presence, error) {
+	p, err := h.apps.Presence(ctx, h.hub)
+	if err == nil {
+		return p, nil // as a rule
+	}
 	patience := knownWithin
 	if end, bounded := ctx.Deadline(); bounded {
 		patience = min(patience, time.Until(end)*4/5)
 	}
 	over := time.NewTimer(patience)
 	defer over.Stop()
-	for {
-		p, err := h.apps.Presence(ctx, h.hub)
-		if err == nil {
-			return p, nil
-		}
+	for err != nil {
 		select {
 		case <-time.After(askAgain):
 		case <-over.C:
@@ -149,7 +149,9 @@ func (h *handlers) presence(ctx context.Context) (serverlink.Presence, error) {
 		case <-ctx.Done():
 			return p, err
 		}
+		p, err = h.apps.Presence(ctx, h.hub)
 	}
+	return p, nil
 }
 
 // OnConnected looks once more. The connection is in the hub by now: either this
