@@ -177,21 +177,25 @@ func (p *pollingState) withdraw(own *poll) bool {
 // startPolling answers the first poll at once, which tells the client that the
 // connection is there, and serves the connection apart from any request.
 func (h *Handler) startPolling(q *request, c *connection, end func()) {
-	info := h.info(q)
-	server := q.ep.Server
-	h.serving.Go(func() {
-		err := server.Serve(context.Background(), info, c.poll)
-		close(c.poll.served)
-		h.ended(err, server, info.ID, hubs.LongPolling)
-		last := time.NewTimer(lastPollWithin)
-		defer last.Stop()
-		select {
-		case <-c.poll.told:
-		case <-last.C:
-		}
-		end()
-	})
+	h.serving.Add(1)
+	go h.serveApart(q.ep.Server, h.info(q), q.id, c, end)
 	_ = writePoll(q.w, nil) // a client that is gone sends no second poll
+}
+
+// serveApart serves a connection that polls to its end; info is kept no longer than
+// the hub needs it, since it holds the first request.
+func (h *Handler) serveApart(server *hubs.Server, info hubs.ConnectionInfo, id string, c *connection, end func()) {
+	defer h.serving.Done()
+	err := server.Serve(context.Background(), info, c.poll)
+	close(c.poll.served)
+	h.ended(err, server, id, hubs.LongPolling)
+	last := time.NewTimer(lastPollWithin)
+	defer last.Stop()
+	select {
+	case <-c.poll.told:
+	case <-last.C:
+	}
+	end()
 }
 
 // servePoll answers a poll with what is queued, as soon as there is something.

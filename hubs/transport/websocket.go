@@ -40,14 +40,14 @@ func (h *Handler) serveWebSocket(q *request, all *sockets, end func()) {
 	}
 	ws.resumable = all != nil
 	all.begin(ws)
-	info, server := h.info(q), q.ep.Server
+	id, server := q.id, q.ep.Server // all that is kept of the request: it holds a token
 	h.serving.Add(1)
-	server.Start(context.Background(), info, ws, func(err error) {
+	server.Start(context.Background(), h.info(q), ws, func(err error) {
 		defer h.serving.Done()
 		defer end()
 		defer all.end()
 		defer ws.free()
-		h.ended(err, server, info.ID, hubs.WebSockets)
+		h.ended(err, server, id, hubs.WebSockets)
 	})
 }
 

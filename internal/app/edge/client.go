@@ -262,18 +262,20 @@ func kept(p *accesstoken.Principal) *accesstoken.Principal {
 
 // refusal turns what says no into an answer; nil stays nil.
 func (c *clients) refusal(r *http.Request, t *tenants.Document, hub string, err error) error {
+	if err == nil {
+		return nil
+	}
 	return c.refusalOf(quota.Refused{Tenant: t.ID}, r, t, hub, err)
 }
 
-// refusalOf is refusal for an answer that waits for its turn among those of whom.
+// refusalOf is refusal of an error for an answer that waits for its turn among those of
+// whom.
 func (c *clients) refusalOf(whom quota.Refused, r *http.Request, t *tenants.Document, hub string, err error) error {
 	var limit *quota.Refusal
 	var many *hubLimitError
 	var budget *budgetError
 	var f *fault.Error
 	switch {
-	case err == nil:
-		return nil
 	case errors.As(err, &budget):
 		c.refused(t.ID, hub, budget.code())
 		return refuse(http.StatusForbidden, budget.Error())
@@ -344,13 +346,15 @@ func directPath(path string) bool {
 }
 
 // hubOf returns the canonical name of the hub in the query, which must be there
-// exactly once.
+// exactly once. It is no part of the query's text: connections keep it, and would keep
+// their whole request.
 func hubOf(r *http.Request) (string, error) {
 	names := queryOf(r)["hub"]
 	if len(names) != 1 {
 		return "", errors.New("the query must have exactly one parameter hub")
 	}
-	return tenants.HubName(names[0])
+	name, err := tenants.HubName(names[0])
+	return strings.Clone(name), err
 }
 
 // transports reads a mask of asrs.s.htt; 0 = all.

@@ -48,8 +48,8 @@ func keyOfToken(token string, target accesstoken.Target) verifiedKey {
 	return verifiedKey{token: sha256.Sum256([]byte(token)), kind: target.Kind, hub: target.Hub, path: target.Path}
 }
 
-// find returns what a token says that was good before and can't have expired since;
-// nil when it has to be verified.
+// find returns what a token says that was good before and can't have expired since,
+// which nobody may change; nil when it has to be verified.
 func (v *verified) find(t *tenants.Document, k verifiedKey, now time.Time) *accesstoken.Principal {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -64,8 +64,7 @@ func (v *verified) find(t *tenants.Document, k verifiedKey, now time.Time) *acce
 	if !ok || now.Before(known.at) || !now.Before(known.principal.ExpiresAt) {
 		return nil
 	}
-	p := *known.principal
-	return &p
+	return known.principal
 }
 
 // keep remembers a token that is good now by this document.
