@@ -124,6 +124,27 @@ func TestIdempotencyKey_is_for_what_the_command_is_about(t *testing.T) {
 	}
 }
 
+// What is wrong with arguments is said by their names, and no request is made.
+func TestMistakes_in_arguments_are_named(t *testing.T) {
+	t.Parallel()
+	for arguments, want := range map[string]string{
+		"hubs show":        "HUB is missing",
+		"publish":          "HUB and TARGET are missing",
+		"publish chat":     "TARGET is missing",
+		"hubs return chat": "VERSION is missing",
+		"hubs show a b":    `"b" is an argument too many`,
+		"tenants list x":   `"x" is an argument too many`,
+		"hubs lst":         `no command "lst"; did you mean list or`,
+		"hubs frobnicate":  `no command "frobnicate": it has create, delete, list,`,
+	} {
+		s := &service{answer: func(*http.Request, int) (int, string) { return http.StatusOK, "{}" }}
+		status, _, errs := at(t, s, "", strings.Fields(arguments)...)
+		if status != exitUsage || !strings.Contains(errs, want) || len(s.requests) > 0 {
+			t.Errorf("%s: ends with %d after %d requests, want %q: %s", arguments, status, len(s.requests), want, errs)
+		}
+	}
+}
+
 func TestPublish_again_with_its_key_when_the_outcome_is_not_known(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -194,19 +195,52 @@ and it shows messages as they arrive.
 
 // group is a command that has commands and does nothing itself.
 func group(use, short string, commands ...*cobra.Command) *cobra.Command {
-	c := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
+	c := &cobra.Command{Use: use, Short: short, Args: noSuchCommand, SuggestionsMinimumDistance: 2, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
 	c.AddCommand(commands...)
 	return c
+}
+
+// noSuchCommand refuses what is no command of a group, and names those that are like it.
+func noSuchCommand(c *cobra.Command, given []string) error {
+	if len(given) == 0 {
+		return nil
+	}
+	var others []string
+	for _, other := range c.Commands() {
+		if other.IsAvailableCommand() {
+			others = append(others, other.Name())
+		}
+	}
+	if like := c.SuggestionsFor(given[0]); len(like) > 0 {
+		return usage("%s has no command %q; did you mean %s?", c.CommandPath(), given[0], strings.Join(like, " or "))
+	}
+	return usage("%s has no command %q: it has %s", c.CommandPath(), given[0], strings.Join(others, ", "))
 }
 
 // args makes mistakes in the number of arguments mistakes of usage.
 func args(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(c *cobra.Command, given []string) error {
 		if err := check(c, given); err != nil {
-			return usage("%s\nUsage: %s", err, c.UseLine())
+			return usage("%s\nUsage: %s", cmp.Or(misfit(c, given), err.Error()), c.UseLine())
 		}
 		return nil
 	}
+}
+
+// misfit says by name which of a command's arguments are missing, or what is too much;
+// "" = neither.
+func misfit(c *cobra.Command, given []string) string {
+	takes := strings.Fields(c.Use)[1:]
+	needs := slices.DeleteFunc(slices.Clone(takes), func(name string) bool { return strings.HasPrefix(name, "[") })
+	switch {
+	case len(given) < len(needs)-1:
+		return strings.Join(needs[len(given):], " and ") + " are missing"
+	case len(given) < len(needs):
+		return needs[len(given)] + " is missing"
+	case len(given) > len(takes):
+		return fmt.Sprintf("%q is an argument too many", given[len(takes)])
+	}
+	return ""
 }
 
 // names is args for commands whose arguments are names in addresses.
