@@ -1887,8 +1887,16 @@ type PlanList struct {
 // PlanState defines model for PlanState.
 type PlanState struct {
 	// From When the present period began
-	From       time.Time `json:"from"`
-	MaxTenants int       `json:"max_tenants"`
+	From time.Time `json:"from"`
+
+	// MaxMembers By the plan, unless an operator has set another
+	MaxMembers int `json:"max_members"`
+
+	// MaxTenants By the plan, unless an operator has set another
+	MaxTenants int `json:"max_tenants"`
+
+	// Members People who are members; when they are as many as max_members nobody can be invited or join
+	Members int `json:"members"`
 
 	// NextPlan The plan that follows at next_plan_at
 	NextPlan   *string    `json:"next_plan,omitempty"`

@@ -53,7 +53,7 @@ func usedIn(st billing.Statement) tenants.Allowed {
 }
 
 func planState(sub tenants.Subscription, now time.Time) PlanState {
-	state := PlanState{Plan: sub.Plan, Since: sub.PlanSince, Tenants: sub.Tenants, MaxTenants: sub.MaxTenants}
+	state := PlanState{Plan: sub.Plan, Since: sub.PlanSince, Tenants: sub.Tenants, MaxTenants: sub.MaxTenants, Members: sub.Members, MaxMembers: sub.MaxMembers}
 	state.From, state.To = tenants.Period(sub.AnchorDay, now)
 	if sub.Next != nil {
 		state.NextPlan, state.NextPlanAt = &sub.Next.Plan, &sub.Next.At

@@ -288,6 +288,7 @@ func (w *world) signUp(email, slug string) (*client, answer) {
 	if a.status != http.StatusCreated {
 		w.t.Fatalf("sign-up answered %d: %s", a.status, a.text)
 	}
+	w.exec("UPDATE accounts SET max_members = 1000 WHERE id = $1", a.at("account", "id")) // Free has two
 	return c, a
 }
 

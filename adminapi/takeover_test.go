@@ -7,6 +7,7 @@ import (
 
 	"github.com/pquerna/otp/totp"
 
+	"github.com/signalbox/signalbox/adminapi"
 	"github.com/signalbox/signalbox/tenants"
 )
 
@@ -168,12 +169,30 @@ func TestAccount_has_a_bounded_number_of_members(t *testing.T) {
 	account := acme.at("account", "id")
 	status(t, ada.call("POST", "/v1/accounts/"+account+"/invitations", map[string]any{"email": "bob@example.com", "role": "viewer"}), http.StatusCreated)
 	_, token := w.mailTo("bob@example.com")
-	w.exec("INSERT INTO users (id, email, email_key, password_hash) SELECT 'u' || n, n || '@example.com', n || '@example.com', '' FROM generate_series(1, 999) n")
-	w.exec("INSERT INTO members (account_id, user_id, role) SELECT $1, 'u' || n, 'viewer' FROM generate_series(1, 999) n", account)
+	w.exec("UPDATE accounts SET max_members = NULL WHERE id = $1", account) // so the plan's counts
+	w.member("eve@example.com", account, tenants.Viewer)
 	join := func() answer {
 		return w.browser().call("POST", "/v1/invitations/acceptance", map[string]any{"token": token, "password": password})
 	}
+	invite := func() answer {
+		return ada.call("POST", "/v1/accounts/"+account+"/invitations", map[string]any{"email": "fay@example.com", "role": "viewer"})
+	}
+	shown := func(most int) {
+		t.Helper()
+		var state adminapi.PlanState
+		if read(t, ada.call("GET", "/v1/accounts/"+account+"/plan", nil), &state); state.Members != 2 || state.MaxMembers != most {
+			t.Errorf("the plan shows %d of %d members, want 2 of %d", state.Members, state.MaxMembers, most)
+		}
+	}
 	want(t, join(), http.StatusConflict, "max_members")
-	w.exec("DELETE FROM members WHERE account_id = $1 AND user_id = 'u1'", account)
+	want(t, invite(), http.StatusConflict, "max_members")
+	shown(2)
+	w.exec("UPDATE accounts SET plan = 'pro' WHERE id = $1", account)
+	shown(20)
+	w.exec("UPDATE accounts SET max_members = 2 WHERE id = $1", account) // by an operator
+	want(t, invite(), http.StatusConflict, "max_members")
+	w.exec("UPDATE accounts SET max_members = 3 WHERE id = $1", account)
+	shown(3)
+	status(t, invite(), http.StatusCreated)
 	status(t, join(), http.StatusOK)
 }

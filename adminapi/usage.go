@@ -62,7 +62,9 @@ func (s *server) ListPlans(w http.ResponseWriter, r *http.Request, params ListPl
 	answer := PlanList{Plans: make([]Plan, 0, len(page)), NextCursor: next}
 	for _, p := range page {
 		shown := Plan{ID: p.ID, Name: p.Name, MessagesPerMonth: p.MessagesPerMonth, ConnectionMinutesPerMonth: p.ConnectionMinutesPerMonth}
-		shown.Limits = append(shown.Limits, PlanLimit{Limit: "max_tenants", Title: "Tenants", Max: int64(p.MaxTenants), Unit: "tenants", Scope: PlanLimitScopeAccount})
+		shown.Limits = append(shown.Limits,
+			PlanLimit{Limit: tenants.LimitTenants, Title: "Tenants", Max: int64(p.MaxTenants), Unit: "tenants", Scope: PlanLimitScopeAccount},
+			PlanLimit{Limit: tenants.LimitMembers, Title: "Members", Max: int64(p.MaxMembers), Unit: "people", Scope: PlanLimitScopeAccount})
 		for _, r := range tenants.Rows() {
 			shown.Limits = append(shown.Limits, PlanLimit{Limit: r.Name, Title: r.Title, Max: int64(r.Of(&p.Limits)), Unit: r.Unit, Scope: PlanLimitScope(r.Scope)})
 		}

@@ -14,7 +14,7 @@ type Plan struct {
 	Name                      string
 	MessagesPerMonth          int64
 	ConnectionMinutesPerMonth int64
-	MaxTenants                int
+	MaxTenants, MaxMembers    int            // of an account
 	Limits                    tenants.Limits // of each tenant
 
 	Currency string

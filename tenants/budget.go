@@ -69,8 +69,10 @@ type Subscription struct {
 	WholePeriod Allowed
 	// HardMessages and HardMinutes: the plan has no price for more, and refuses it.
 	HardMessages, HardMinutes bool
-	// How many tenants the plan allows, and how many there are.
+	// How many tenants and members (people) the account may have, by its plan or an
+	// operator, and how many there are.
 	MaxTenants, Tenants int
+	MaxMembers, Members int
 }
 
 // DocBudget is what of a budget and of the plan's allowance edges enforce. A limit of 0

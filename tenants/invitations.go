@@ -16,7 +16,6 @@ const (
 	invitationLife     = 7 * 24 * time.Hour
 	maxInvitations     = 50 // open ones of an account
 	invitationsPerHour = 30 // mails of an account
-	maxMembers         = 1000
 	// invitationsToAddress is how many mails an address gets in an hour, from all
 	// accounts.
 	invitationsToAddress = 10
@@ -91,12 +90,25 @@ func (s *Service) Invite(ctx context.Context, c Caller, account AccountID, email
 		if slices.ContainsFunc(members, func(o Member) bool { return emailKey(o.Email) == emailKey(email) }) {
 			return fault.New(fault.Conflict, "This address belongs to a member of the account.").WithCode("already_member")
 		}
+		// Who is invited shall not be the one who learns that there is no room.
+		if err := roomForMember(ctx, tx, m.ID, len(members)); err != nil {
+			return err
+		}
 		if err := s.sendInvitation(ctx, tx, m, &made); err != nil {
 			return err
 		}
 		return tx.Audit(ctx, Audit{Caller: c, Account: m.ID, Action: "invitation.created", Subject: made.ID, After: map[string]any{"email": email, "role": role}})
 	})
 	return made, err
+}
+
+// roomForMember returns a fault unless one more can join an account that has members.
+func roomForMember(ctx context.Context, tx Store, a AccountID, have int) error {
+	most, err := tx.MaxMembers(ctx, a)
+	if err == nil && have >= most {
+		err = fault.New(fault.QuotaExceeded, fmt.Sprintf("The account may have %d members by its plan, and has %d.", most, have)).WithCode("max_members")
+	}
+	return err
 }
 
 // inviter returns the caller's membership and address, if the caller may invite
@@ -259,8 +271,8 @@ func (s *Service) AcceptInvitation(ctx context.Context, c Caller, token, passwor
 		if err != nil {
 			return err
 		}
-		if len(members) >= maxMembers {
-			return fault.New(fault.QuotaExceeded, fmt.Sprintf("The account has %d members, which is the most there can be.", len(members))).WithCode("max_members")
+		if err := roomForMember(ctx, tx, i.Account, len(members)); err != nil {
+			return err
 		}
 		if err := tx.MarkVerified(ctx, user.ID, s.now()); err != nil {
 			return err

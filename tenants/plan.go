@@ -68,6 +68,13 @@ type Subscriptions interface {
 	PlanIDs(ctx context.Context) ([]string, error)
 	// SetPlan changes the plan from a time on, and forgets the next one.
 	SetPlan(ctx context.Context, a AccountID, plan string, since time.Time) error
+	// MaxMembers is how many people may be members of the account, by its plan or an
+	// operator.
+	MaxMembers(ctx context.Context, a AccountID) (int, error)
+	// AccountLimits returns what an operator has set in the place of the plan's.
+	AccountLimits(ctx context.Context, a AccountID) (AccountLimits, error)
+	// SetAccountLimits sets that.
+	SetAccountLimits(ctx context.Context, a AccountID, l AccountLimits) error
 	// SetNextPlan says which plan comes next; nil = none.
 	SetNextPlan(ctx context.Context, a AccountID, next *NextPlan) error
 	// PlanChanges counts how often the plan has changed since a time.

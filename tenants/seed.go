@@ -19,7 +19,10 @@ type Seed struct {
 	Password    Secret
 	APIToken    Secret // "" = none
 	Plan        string // "" = the plan stays as it is
-	Tenants     []SeedTenant
+	// Limits are those of the account by their names, in the place of the plan's; nil =
+	// they stay as they are.
+	Limits  map[string]int
+	Tenants []SeedTenant
 }
 
 // SeedTenant is a tenant of a Seed.
@@ -52,6 +55,9 @@ func (s *Service) Seed(ctx context.Context, in Seed) (Seeded, error) {
 			return err
 		}
 		c := Caller{User: out.User.ID, System: true, RequestID: "seed"}
+		if err := seedAccountLimits(ctx, tx, c, out.Account.ID, in.Limits); err != nil {
+			return err
+		}
 		for _, t := range in.Tenants {
 			seeded, err := s.seedTenant(ctx, tx, c, out.Account, t)
 			if err != nil {
@@ -68,6 +74,26 @@ func (s *Service) Seed(ctx context.Context, in Seed) (Seeded, error) {
 		s.hurry(ctx, t.ID)
 	}
 	return out, nil
+}
+
+// seedAccountLimits sets what an operator has in the place of the plan's limits of an
+// account.
+func seedAccountLimits(ctx context.Context, tx Store, c Caller, a AccountID, in map[string]int) error {
+	if in == nil {
+		return nil
+	}
+	limits, err := accountLimits(in)
+	if err != nil {
+		return err
+	}
+	had, err := tx.AccountLimits(ctx, a)
+	if err != nil || had == limits {
+		return err
+	}
+	if err := tx.SetAccountLimits(ctx, a, limits); err != nil {
+		return err
+	}
+	return tx.Audit(ctx, Audit{Caller: c, Account: a, Action: "limit.overridden", Subject: string(a), Before: had.audited(), After: limits.audited()})
 }
 
 // seedAccount makes sure of the user, the user's first own account and the API

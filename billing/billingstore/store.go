@@ -50,7 +50,7 @@ func (s *Store) Plans(ctx context.Context) ([]billing.Plan, error) {
 	}, "SELECT "+planColumns+" FROM plans p ORDER BY position")
 }
 
-const planColumns = `p.id, p.name, p.messages_per_month, p.connection_minutes_per_month, p.max_tenants, p.limits,
+const planColumns = `p.id, p.name, p.messages_per_month, p.connection_minutes_per_month, p.max_tenants, p.max_members, p.limits,
 	p.currency, p.price, coalesce(p.extra_messages_price, 0), coalesce(p.extra_minutes_price, 0)`
 
 // planRow is a row of planColumns.
@@ -67,7 +67,7 @@ func (p *planRow) plan() (_ billing.Plan, err error) {
 
 func (p *planRow) fields() []any {
 	return []any{
-		&p.ID, &p.Name, &p.MessagesPerMonth, &p.ConnectionMinutesPerMonth, &p.MaxTenants, &p.limits,
+		&p.ID, &p.Name, &p.MessagesPerMonth, &p.ConnectionMinutesPerMonth, &p.MaxTenants, &p.MaxMembers, &p.limits,
 		&p.Currency, &p.Price, &p.ExtraMessagesPrice, &p.ExtraMinutesPrice,
 	}
 }
@@ -91,7 +91,7 @@ func (s *Store) Subscribed(ctx context.Context, account tenants.AccountID, at ti
 		v.Since = v.Since.UTC()
 		v.Plan, err = p.plan()
 		return v, err
-	}, `SELECT p.id, p.name, t.messages_per_month, t.connection_minutes_per_month, p.max_tenants, p.limits,
+	}, `SELECT p.id, p.name, t.messages_per_month, t.connection_minutes_per_month, p.max_tenants, p.max_members, p.limits,
 			t.currency, t.price, coalesce(t.extra_messages_price, 0), coalesce(t.extra_minutes_price, 0), h.since
 		FROM account_plans h JOIN plans p ON p.id = h.plan JOIN LATERAL (
 			SELECT * FROM plan_terms t WHERE t.plan = h.plan AND t.since <= greatest(h.since, $2) ORDER BY t.since DESC, t.id DESC LIMIT 1

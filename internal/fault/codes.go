@@ -203,7 +203,7 @@ var appServerCodes = []Code{
 
 // consoleCodes are those of the control plane's API.
 var consoleCodes = []Code{
-	{"max_tenants", 409, "The account has as many tenants as its plan allows.", "Delete one, or ask for a larger plan."},
+	{"max_tenants", 409, "The account has as many tenants as its plan allows: Free 3, Pro 20, Scale 100.", "Delete one, or ask for a larger plan."},
 	{"max_hubs", 409, "The tenant has as many configured hubs as its plan allows.", "Delete one, or ask for a larger plan."},
 	{"max_hub_bytes", 409, "The settings of the tenant's hubs are together too large.", "Remove settings that aren't needed."},
 	{"max_api_tokens", 409, "The account has as many API tokens as it may.", "Delete one that isn't used."},
@@ -250,7 +250,7 @@ var consoleCodes = []Code{
 	{"already_verified", 409, "The address is confirmed already.", "Nothing."},
 	{"sign_in_first", 401, "The invited address has a user, who must be signed in to accept.", "Sign in with that address."},
 	{"another_address", 403, "The invitation is for another address than the caller's.", "Sign in with the invited address, or ask for an invitation to yours."},
-	{"max_members", 409, "The account has as many members as it may.", "Ask its owner to remove somebody."},
+	{"max_members", 409, "The account has as many members as its plan allows: Free 2, Pro 20, Scale 500.", "Remove somebody, or choose a larger plan."},
 	{"max_invitations", 409, "The account has as many open invitations as it may.", "Withdraw some."},
 	{"max_accounts", 409, "The user owns as many accounts as one person may.", "Make somebody else owner of one."},
 	{"allowance_used", 409, "The plan would refuse all that is beyond its allowance, of which the account has used more in this period already.", "Let the change count from the period's end (`effective: period_end`)."},

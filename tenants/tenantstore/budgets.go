@@ -15,7 +15,7 @@ func (s *Store) Subscription(ctx context.Context, a tenants.AccountID) (tenants.
 	return one(ctx, s, "account", func(row pgx.CollectableRow) (v tenants.Subscription, err error) {
 		var next *string
 		var nextAt *time.Time
-		err = row.Scan(&v.Account, &v.Plan, &v.PlanSince, &next, &nextAt, &v.AnchorDay, &v.MessagesAllowed, &v.ConnectionMinutesAllowed, &v.MaxTenants, &v.Tenants,
+		err = row.Scan(&v.Account, &v.Plan, &v.PlanSince, &next, &nextAt, &v.AnchorDay, &v.MessagesAllowed, &v.ConnectionMinutesAllowed, &v.MaxTenants, &v.Tenants, &v.MaxMembers, &v.Members,
 			&v.Budget.Messages, &v.Budget.ConnectionMinutes, &v.Budget.Steps, &v.Budget.Action)
 		v.PlanSince = v.PlanSince.UTC()
 		if next != nil && nextAt != nil {
@@ -23,7 +23,8 @@ func (s *Store) Subscription(ctx context.Context, a tenants.AccountID) (tenants.
 		}
 		return v, err
 	}, `SELECT a.id, a.plan, a.plan_since, a.next_plan, a.next_plan_at, extract(day FROM a.anchor_on)::int, p.messages_per_month, p.connection_minutes_per_month,
-			p.max_tenants, (SELECT count(*) FROM tenants t WHERE t.account_id = a.id AND t.status <> 'deleted'),
+			coalesce(a.max_tenants, p.max_tenants), (SELECT count(*) FROM tenants t WHERE t.account_id = a.id AND t.status <> 'deleted'),
+			coalesce(a.max_members, p.max_members), (SELECT count(*) FROM members m JOIN users u ON u.id = m.user_id WHERE m.account_id = a.id AND u.kind = 'person'),
 			coalesce(b.messages, 0), coalesce(b.connection_minutes, 0), coalesce(b.steps, '{50,80,100}'), coalesce(b.action, 'notify')
 		FROM accounts a JOIN plans p ON p.id = a.plan LEFT JOIN budgets b ON b.account_id = a.id WHERE a.id = $1`, a)
 }

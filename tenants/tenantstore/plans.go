@@ -19,6 +19,24 @@ func (s *Store) SetPlan(ctx context.Context, a tenants.AccountID, plan string, s
 	return s.exec(ctx, "account", "UPDATE accounts SET plan = $2, plan_since = $3, next_plan = NULL, next_plan_at = NULL WHERE id = $1", a, plan, since)
 }
 
+// MaxMembers implements tenants.Subscriptions.
+func (s *Store) MaxMembers(ctx context.Context, a tenants.AccountID) (int, error) {
+	return one(ctx, s, "account", pgx.RowTo[int], "SELECT coalesce(a.max_members, p.max_members) FROM accounts a JOIN plans p ON p.id = a.plan WHERE a.id = $1", a)
+}
+
+// AccountLimits implements tenants.Subscriptions.
+func (s *Store) AccountLimits(ctx context.Context, a tenants.AccountID) (tenants.AccountLimits, error) {
+	return one(ctx, s, "account", func(row pgx.CollectableRow) (v tenants.AccountLimits, err error) {
+		err = row.Scan(&v.MaxTenants, &v.MaxMembers)
+		return v, err
+	}, "SELECT coalesce(max_tenants, 0), coalesce(max_members, 0) FROM accounts WHERE id = $1", a)
+}
+
+// SetAccountLimits implements tenants.Subscriptions.
+func (s *Store) SetAccountLimits(ctx context.Context, a tenants.AccountID, v tenants.AccountLimits) error {
+	return s.exec(ctx, "account", "UPDATE accounts SET max_tenants = nullif($2, 0), max_members = nullif($3, 0) WHERE id = $1", a, v.MaxTenants, v.MaxMembers)
+}
+
 // SetNextPlan implements tenants.Subscriptions.
 func (s *Store) SetNextPlan(ctx context.Context, a tenants.AccountID, next *tenants.NextPlan) error {
 	var plan *string

@@ -55,7 +55,7 @@ func (s *Store) LockAccount(ctx context.Context, a tenants.AccountID) (maxTenant
 		return 0, 0, err
 	}
 	type counts struct{ Max, Have int }
-	n, err := one(ctx, s, "account", pgx.RowToStructByPos[counts], `SELECT p.max_tenants, (SELECT count(*) FROM tenants WHERE account_id = $1 AND status <> 'deleted')
+	n, err := one(ctx, s, "account", pgx.RowToStructByPos[counts], `SELECT coalesce(a.max_tenants, p.max_tenants), (SELECT count(*) FROM tenants WHERE account_id = $1 AND status <> 'deleted')
 		FROM accounts a JOIN plans p ON p.id = a.plan WHERE a.id = $1`, a)
 	return n.Max, n.Have, err
 }

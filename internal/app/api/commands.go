@@ -32,6 +32,8 @@ type (
 			Password string `json:"password"`
 			APIToken string `json:"api_token"`
 			Plan     string `json:"plan"`
+			// Limits stand in the place of the plan's.
+			Limits map[string]int `json:"limits"`
 		} `json:"account"`
 		Tenants []struct {
 			Slug         string   `json:"slug"`
@@ -86,7 +88,7 @@ func Seed(ctx context.Context, c Config, in io.Reader, out io.Writer, logger *sl
 	defer k.pool.Close()
 	seed := tenants.Seed{
 		AccountName: input.Account.Name, Email: input.Account.Email, Password: tenants.Secret(input.Account.Password),
-		APIToken: tenants.Secret(input.Account.APIToken), Plan: input.Account.Plan,
+		APIToken: tenants.Secret(input.Account.APIToken), Plan: input.Account.Plan, Limits: input.Account.Limits,
 	}
 	for _, t := range input.Tenants {
 		seed.Tenants = append(seed.Tenants, tenants.SeedTenant{

@@ -18,6 +18,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
+	"github.com/signalbox/signalbox/internal/fault"
 	"github.com/signalbox/signalbox/internal/fleet"
 	"github.com/signalbox/signalbox/internal/redisclient"
 	"github.com/signalbox/signalbox/internal/telemetry"
@@ -319,7 +320,7 @@ func TestSeed_is_not_the_account_s_to_undo(t *testing.T) {
 func TestSeed_twice_gives_the_same_and_exactly_the_values_asked_for(t *testing.T) {
 	t.Parallel()
 	c := testConfig(t, testenv.EmptyPostgres(t), testenv.Redis(t))
-	const seed = `{"account":{"name":"Demo","email":"demo@example.com","password":"a long password","api_token":"sbt_abc","plan":"scale"},
+	const seed = `{"account":{"name":"Demo","email":"demo@example.com","password":"a long password","api_token":"sbt_abc","plan":"scale","limits":{"max_members":3}},
 		"tenants":[{"slug":"demo","name":"Demo","hosts":[],"primary_key":"p1","secondary_key":"s1","hubs":["chat","machine"]},
 			{"slug":"other","name":"Other","hosts":["localhost:8889","127.0.0.1:8889"],"primary_key":"p2","secondary_key":"s2","hubs":["chat"]}]}`
 	logger := slog.New(slog.DiscardHandler)
@@ -340,6 +341,16 @@ func TestSeed_twice_gives_the_same_and_exactly_the_values_asked_for(t *testing.T
 	doc, err := r.app.core.service.Document(t.Context(), tenants.ID(ids.Tenants[1].ID))
 	if err != nil {
 		t.Fatal(err)
+	}
+	sub, err := r.app.core.store.Subscription(everywhere(t), tenants.AccountID(ids.AccountID))
+	if err != nil || sub.MaxMembers != 3 || sub.MaxTenants != 100 || sub.Members != 1 || sub.Tenants != 2 {
+		t.Errorf("%d of %d members, %d of %d tenants, %v", sub.Members, sub.MaxMembers, sub.Tenants, sub.MaxTenants, err)
+	}
+	for _, wrong := range []string{`"max_members":0`, `"max_members":10001`, `"max_hubs":5`} {
+		in := strings.Replace(seed, `"max_members":3`, wrong, 1)
+		if err := Seed(t.Context(), c, strings.NewReader(in), io.Discard, logger); fault.KindOf(err) != fault.Invalid {
+			t.Errorf("limits of an account with %s: %v", wrong, err)
+		}
 	}
 	if doc.Keys[0].Secret != "p2" || doc.Keys[1].Secret != "s2" || len(doc.Hosts) != 3 || doc.Limits.MaxConnections != 50_000 {
 		t.Errorf("document = %+v", doc)

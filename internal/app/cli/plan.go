@@ -11,7 +11,7 @@ import (
 func (p *program) showPlan(s *client.PlanState) error {
 	fields := []field{
 		{"plan", s.Plan + " since " + moment(s.Since)}, {"period", moment(s.From) + " to " + moment(s.To)},
-		{"tenants", fmt.Sprintf("%d of %d", s.Tenants, s.MaxTenants)},
+		{"tenants", fmt.Sprintf("%d of %d", s.Tenants, s.MaxTenants)}, {"members", fmt.Sprintf("%d of %d", s.Members, s.MaxMembers)},
 	}
 	if s.NextPlan != nil && s.NextPlanAt != nil {
 		fields = append(fields, field{"then", *s.NextPlan + " from " + moment(*s.NextPlanAt)})

@@ -37,7 +37,7 @@ const auditEvents: Schemas["AuditEvent"][] = [
 ];
 
 const freePlan: Schemas["PlanState"] = {
-  plan: "free", since: "2026-11-22T00:00:00Z", from: "2026-11-22T00:00:00Z", to: "2026-12-22T00:00:00Z", tenants: 2, max_tenants: 3,
+  plan: "free", since: "2026-11-22T00:00:00Z", from: "2026-11-22T00:00:00Z", to: "2026-12-22T00:00:00Z", tenants: 2, max_tenants: 3, members: 1, max_members: 2,
 };
 
 /** What is there before anybody has done anything. */

@@ -38,6 +38,14 @@ export function PlanPanel({ tenant }: { tenant: Tenant }) {
               ? `${nameOf(state.next_plan)} follows on ${day.format(new Date(state.next_plan_at))}.`
               : `The period ends on ${day.format(new Date(state.to))}.`}
           </Text>
+          <Text size="sm">
+            {state.tenants} of {state.max_tenants} tenants, {state.members} of {state.max_members} members.
+          </Text>
+          {state.members > state.max_members && (
+            <Text size="sm" c="orange">
+              The account has {state.members} members, and its plan allows {state.max_members}: they stay, and nobody can be invited.
+            </Text>
+          )}
           {state.tenants > state.max_tenants && (
             <Text size="sm" c="orange">
               The account has {state.tenants} tenants, and its plan allows {state.max_tenants}: they stay, and no new ones can be made.

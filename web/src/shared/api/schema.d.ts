@@ -2984,7 +2984,12 @@ export interface components {
             to: string;
             /** @description Tenants that there are; when they are more than max_tenants no new ones are made */
             tenants: number;
+            /** @description By the plan, unless an operator has set another */
             max_tenants: number;
+            /** @description People who are members; when they are as many as max_members nobody can be invited or join */
+            members: number;
+            /** @description By the plan, unless an operator has set another */
+            max_members: number;
         };
         UsageTopValue: {
             /** @description Empty = messages of none */
