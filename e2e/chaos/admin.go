@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -28,6 +29,9 @@ func (w *world) askFor(ctx context.Context, plan, method, path, body string, hea
 	}
 	for i := 0; i+1 < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
+	}
+	if req.Header.Get("Cookie") != "" { // a person's session
+		req.Header.Del("Authorization")
 	}
 	res, err := web.Do(req)
 	if err != nil {
@@ -53,4 +57,23 @@ func portOf(address string) int {
 	_, port, _ := net.SplitHostPort(address)
 	n, _ := strconv.Atoi(port)
 	return n
+}
+
+// signIn signs the owner of the account of a plan in and returns the session's cookie.
+func (w *world) signIn(ctx context.Context, plan string) (string, error) {
+	body := fmt.Sprintf(`{"email":%q,"password":%q}`, plan+"@example.com", w.secrets.password)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.apiURL+"/v1/session", strings.NewReader(body))
+	if err != nil {
+		return "", err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	res, err := web.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer res.Body.Close()
+	for _, c := range res.Cookies() {
+		return c.Name + "=" + c.Value, nil
+	}
+	return "", fmt.Errorf("signing in answered %s", res.Status)
 }
