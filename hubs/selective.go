@@ -1,6 +1,10 @@
 package hubs
 
-import "context"
+import (
+	"context"
+
+	"github.com/signalbox/signalbox/hubs/internal/unhurried"
+)
 
 // A Backplane with partitions need not carry all of them to every node: only the first,
 // which has what is for all, and those in which the node has members.
@@ -39,9 +43,9 @@ func (s *Server) selected(ctx context.Context, names ...string) (release func(),
 	if !ok || len(names) == 0 {
 		return func() {}, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, subscribeTimeout)
-	defer cancel()
-	return sel.Select(ctx, s, names...)
+	timed := unhurried.With(ctx, subscribeTimeout)
+	defer timed.Stop()
+	return sel.Select(timed, s, names...)
 }
 
 // names are those of a connection that has just come.
