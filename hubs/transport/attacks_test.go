@@ -267,8 +267,8 @@ func TestWebSocketFrames(t *testing.T) {
 		{"a close frame, then nonsense", append(closing(1000, ""), 0xff, 0xff, 0xff), 1000, ""},
 		{"continuations of 1 byte for ever", crumbs(masked(0x00, []byte(" "))), 1008, hubs.RefusedFlood},
 		{"continuations of 0 bytes for ever", crumbs(masked(0x00, nil)), 1008, hubs.RefusedFlood},
-		{"a hub message beyond the limit", masked(0x81, bytes.Repeat([]byte(" "), 40_000)), 1009, hubs.RefusedProtocol},
-		{"a frame of 2^62 bytes that never ends", append(append(long(1<<62), 0, 0, 0, 0), bytes.Repeat([]byte(" "), 70_000)...), 1009, hubs.RefusedProtocol},
+		{"a hub message beyond the limit", masked(0x81, bytes.Repeat([]byte(" "), 40_000)), 1009, hubs.RefusedTooLarge},
+		{"a frame of 2^62 bytes that never ends", append(append(long(1<<62), 0, 0, 0, 0), bytes.Repeat([]byte(" "), 70_000)...), 1009, hubs.RefusedTooLarge},
 	} {
 		t.Run("SEC-20 "+row.name, func(t *testing.T) {
 			t.Parallel()

@@ -112,7 +112,7 @@ func TestSEC_18_a_deleted_tenant_leaves_nothing(t *testing.T) {
 	}
 	eventually(t, func() string {
 		have := kinds(traces(t, f.redis, f.tenant))
-		for _, kind := range []string{"stream", "head", "accepted", "idem", "present", "ugroups", "owner", "deliveries", "index", "connections", "memberships"} {
+		for _, kind := range []string{"stream", "head", "idem", "present", "ugroups", "owner", "deliveries", "index", "connections", "memberships"} {
 			if !slices.Contains(have, kind) {
 				return "nothing of the kind " + kind + " is there to be purged: " + fmt.Sprint(have)
 			}
