@@ -71,7 +71,7 @@ func (w *world) signIn(ctx context.Context, plan string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer res.Body.Close()
+	defer res.Body.Close() //nolint:errcheck // only its cookies are wanted
 	for _, c := range res.Cookies() {
 		return c.Name + "=" + c.Value, nil
 	}
