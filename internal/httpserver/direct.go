@@ -34,6 +34,9 @@ type direct struct {
 	handler http.Handler
 	takes   func(path string) bool
 	logger  *slog.Logger
+	// base is what contexts of requests are made of. It has the server, as net/http's
+	// do: by that a reverse proxy knows that it may abort an answer.
+	base context.Context
 
 	others chan net.Conn // for net/http
 	failed chan error    // of Listener, for net/http, which knows when to go on
@@ -47,8 +50,9 @@ type direct struct {
 	quiet   chan struct{} // closed when none is any more, once somebody waits for that
 }
 
-func newDirect(l net.Listener, c Config) *direct {
+func newDirect(l net.Listener, server *http.Server, c Config) *direct {
 	return &direct{
+		base:     context.WithValue(context.Background(), http.ServerContextKey, server),
 		Listener: l, handler: c.Handler, takes: c.Direct, logger: c.Logger,
 		others: make(chan net.Conn), failed: make(chan error), done: make(chan struct{}), busy: make(map[*hand]bool),
 	}
@@ -160,6 +164,13 @@ func (d *direct) begin(h *hand) bool {
 	d.busy[h] = true
 	d.serving++
 	return true
+}
+
+// closing reports whether Close has been called.
+func (d *direct) closing() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.closed
 }
 
 // finish notes that a request is answered and reports whether there may be another on
@@ -293,10 +304,11 @@ func (h *hand) serve(conn net.Conn) (left bool) {
 				return false
 			}
 		}
-		ctx, cancel := context.WithCancel(context.Background())
+		ctx, cancel := context.WithCancel(h.d.base)
 		r, size := directRequest(ctx, h.buf[:h.have])
 		if r == nil || !h.d.takes(r.URL.Path) {
 			cancel()
+			h.d.release(h)
 			h.d.handOver(conn, append([]byte(nil), h.buf[:h.have]...))
 			return true
 		}
@@ -316,8 +328,8 @@ func (h *hand) serve(conn net.Conn) (left bool) {
 	}
 }
 
-// respond has one request answered; cancel ends its context. again: there may be another on the connection;
-// left: somebody else has it.
+// respond has one request answered; cancel ends its context. again: there may be
+// another on the connection; left: somebody else has it.
 func (h *hand) respond(conn net.Conn, r *http.Request, cancel func()) (again, left bool) {
 	defer cancel()
 	w := &directAnswer{h: h, conn: conn}
@@ -333,7 +345,7 @@ func (h *hand) respond(conn net.Conn, r *http.Request, cancel func()) (again, le
 	if !fine {
 		return false, false
 	}
-	return w.finish(), false
+	return w.finish(h.d.closing()), false
 }
 
 // call calls the handler and reports whether it returned.

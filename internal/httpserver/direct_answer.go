@@ -83,14 +83,21 @@ func (w *directAnswer) empty() bool {
 	return w.status < 200 || w.status == http.StatusNoContent || w.status == http.StatusNotModified
 }
 
-// finish sends the answer and reports whether the connection may go on.
-func (w *directAnswer) finish() bool {
+// finish sends the answer and reports whether the connection may go on; ending: it may
+// not. An answer of another length than its header promises isn't sent.
+func (w *directAnswer) finish(ending bool) bool {
 	if w.status == 0 {
 		w.over = false // it is only empty
 		w.WriteHeader(http.StatusOK)
 		w.over = true
 	}
 	head, body := &w.h.answer.head, &w.h.answer.body
+	if promised := w.header["Content-Length"]; promised != nil && !w.empty() && promised[0] != strconv.Itoa(body.Len()) {
+		return false
+	}
+	if ending && !w.last && w.status != http.StatusSwitchingProtocols {
+		head.WriteString("Connection: close\r\n")
+	}
 	if !w.empty() {
 		if w.header["Content-Type"] == nil && body.Len() > 0 {
 			head.WriteString("Content-Type: " + http.DetectContentType(body.Bytes()) + "\r\n")

@@ -43,7 +43,8 @@ func directRequest(ctx context.Context, b []byte) (r *http.Request, size int) {
 	}
 	// The scope is the context that all of this package's middlewares share.
 	r = new(http.Request).WithContext(&scope{Context: ctx})
-	r.Method, r.URL, r.RequestURI, r.Host = method, u, target, host[0]
+	r.Method, r.URL, r.RequestURI = method, u, target
+	r.Host = strings.Clone(host[0]) // who keeps it shall not keep the head, with its token
 	r.Proto, r.ProtoMajor, r.ProtoMinor = version, 1, 1
 	r.Header, r.Body = header, http.NoBody
 	return r, end + 4
@@ -75,7 +76,8 @@ func directHeader(text string) (http.Header, bool) {
 }
 
 // isDirect reports whether the header says that there is no body, that the connection
-// goes on, and nothing that would need more than that.
+// goes on, that no stream of events is wanted, and nothing that would need more than
+// that.
 func isDirect(method string, header http.Header) bool {
 	for _, name := range []string{"Transfer-Encoding", "Trailer", "Expect", "Http2-Settings"} {
 		if header[name] != nil {
@@ -101,6 +103,11 @@ func isDirect(method string, header http.Header) bool {
 	}
 	if method == http.MethodPost {
 		return !upgrade && header["Upgrade"] == nil
+	}
+	for _, accept := range header["Accept"] {
+		if strings.Contains(strings.ToLower(accept), "event-stream") {
+			return false // an answer that is flushed as it grows
+		}
 	}
 	to := header["Upgrade"]
 	return upgrade && len(to) == 1 && strings.EqualFold(to[0], "websocket")

@@ -103,6 +103,63 @@ func TestDirect_answers_like_net_http(t *testing.T) {
 	}
 }
 
+// An answer of another length than its header says is none, and a client can tell.
+func TestDirect_an_answer_of_the_wrong_length_ends_the_connection(t *testing.T) {
+	t.Parallel()
+	for _, length := range []string{"1", "3"} {
+		for _, direct := range []bool{false, true} {
+			s, _ := serve(t, direct, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Length", length)
+				_, _ = io.WriteString(w, "hi")
+			})
+			conn, in := dial(t, s)
+			_, _ = io.WriteString(conn, post)
+			if got := answered(in); strings.Contains(got, `"hi"`) {
+				t.Errorf("direct %t, %s promised: answered %s", direct, length, got)
+			}
+			if _, err := in.ReadByte(); direct && err == nil {
+				t.Errorf("%s promised: the connection goes on", length)
+			}
+		}
+	}
+}
+
+// A reverse proxy whose upstream breaks off aborts its own answer, but only when it
+// finds the server in the context.
+func TestDirect_contexts_have_the_server(t *testing.T) {
+	t.Parallel()
+	s, _ := serve(t, true, func(w http.ResponseWriter, r *http.Request) {
+		_, ok := r.Context().Value(http.ServerContextKey).(*http.Server)
+		_, _ = fmt.Fprint(w, ok)
+	})
+	conn, in := dial(t, s)
+	_, _ = io.WriteString(conn, post)
+	if got := answered(in); !strings.Contains(got, `"true"`) {
+		t.Errorf("answered %s", got)
+	}
+}
+
+// Server-Sent Events are flushed as they come, whatever else the request asks for.
+func TestDirect_streams_of_events_are_for_net_http(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	s, _ := serve(t, true, func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "data: 1\n")
+		_ = http.NewResponseController(w).Flush()
+		<-release
+	})
+	defer close(release)
+	conn, in := dial(t, s)
+	_, _ = io.WriteString(conn, strings.Replace(upgrade, "\r\n\r\n", "\r\nAccept: text/Event-Stream\r\n\r\n", 1))
+	res, err := http.ReadResponse(in, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(res.Body).ReadString('\n'); line != "data: 1\n" || err != nil {
+		t.Errorf("%q, %v", line, err)
+	}
+}
+
 func TestDirect_connections_are_hijacked_with_what_was_read(t *testing.T) {
 	t.Parallel()
 	for _, direct := range []bool{false, true} {
@@ -216,7 +273,7 @@ func TestDirect_shutdown_finishes_what_is_under_way_and_closes_what_rests(t *tes
 	default:
 	}
 	close(release)
-	if got := answered(in); !strings.Contains(got, `"done"`) {
+	if got := answered(in); !strings.Contains(got, `"done"`) || !strings.Contains(got, "close true") {
 		t.Errorf("answered %s", got)
 	}
 	if err := <-stopped; err != nil {

@@ -64,15 +64,9 @@ func Listen(ctx context.Context, c Config) (*Server, error) {
 	if c.TLS != nil {
 		listener = tls.NewListener(listener, c.TLS)
 	}
-	var d *direct
-	if c.Direct != nil && c.TLS == nil {
-		d = newDirect(listener, c)
-		listener = d
-	}
-	return &Server{
+	s := &Server{
 		name:     c.Name,
 		listener: listener,
-		direct:   d,
 		logger:   c.Logger,
 		server: &http.Server{
 			Handler:           noPreface(c.Handler),
@@ -83,7 +77,12 @@ func Listen(ctx context.Context, c Config) (*Server, error) {
 			MaxHeaderBytes:    maxHeaderBytes,
 			ErrorLog:          slog.NewLogLogger(c.Logger.Handler(), slog.LevelDebug),
 		},
-	}, nil
+	}
+	if c.Direct != nil && c.TLS == nil {
+		s.direct = newDirect(listener, s.server, c)
+		s.listener = s.direct
+	}
+	return s, nil
 }
 
 // noPreface refuses HTTP/2 without TLS, whose beginning net/http hands on as a

@@ -8,9 +8,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/redis/go-redis/v9"
 
@@ -450,6 +452,17 @@ func TestRandomNamesCostLittle(t *testing.T) {
 	now := time.Now()
 	for i := range 2 * maxMisses {
 		d.misses.add(name{bySlug, fmt.Sprint(i)}, now)
+	}
+	asked := strings.Repeat("head", 1000) + "nobody"
+	d.misses.add(name{bySlug, asked[4000:]}, now)
+	found := false
+	for kept := range d.misses.until {
+		if kept.value == "nobody" {
+			found = unsafe.StringData(kept.value) != unsafe.StringData(asked[4000:])
+		}
+	}
+	if !found {
+		t.Error("a miss is forgotten, or what it was a part of is kept with it")
 	}
 	if n := len(d.misses.until); n > maxMisses {
 		t.Fatalf("%d misses are remembered", n)

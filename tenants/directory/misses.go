@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"strings"
 	"sync"
 	"time"
 )
@@ -34,6 +35,7 @@ func (m *misses) add(n name, now time.Time) {
 			drop--
 		}
 	}
+	n.value = strings.Clone(n.value) // it may be a part of a request
 	m.until[n] = now.Add(missMemory)
 }
 
