@@ -104,10 +104,16 @@ func backplaneCost(ctx context.Context, s shape, edges int, rate float64, window
 			}
 		}
 	}
+	return costOf(ctx, client, s, rate, window, publish, applied.Wait)
+}
+
+// costOf publishes to the hubs of a shape, until all is applied, and tells what it
+// cost.
+func costOf(ctx context.Context, client redis.Cmdable, s shape, rate float64, window time.Duration, publish func(n int), applied func()) (cost, error) {
 	n := 0
 	run := func(d time.Duration) {
 		n += paced(d, rate, n, publish)
-		applied.Wait()
+		applied()
 	}
 	// Every hub has its keys then.
 	run(max(time.Second, time.Duration(1.1*float64(s.hubs)/rate*float64(time.Second))))

@@ -42,6 +42,7 @@ type row struct {
 	accept, aim float64
 	atLeast     bool
 	foreign     sample // cores that others kept busy meanwhile, run by run
+	note        string // told below the table
 }
 
 func (r row) ratio() float64 {
@@ -78,7 +79,9 @@ func (b *benchmark) measure(ctx context.Context) ([]row, error) {
 			return nil, err
 		}
 		for i := range rows {
-			rows[i].foreign = b.foreign
+			if rows[i].foreign == nil {
+				rows[i].foreign = b.foreign
+			}
 		}
 		all = append(all, rows...)
 	}

@@ -27,6 +27,11 @@ func (b *benchmark) report(rows []row, sections []section) string {
 	for _, r := range rows {
 		say("| %s | %s | %s | %s | %s | %.2f× | %s | %s | %s |\n", r.name, r.unit, figures(r.ours), r.peer, figures(r.theirs), r.ratio(), bounds(r), verdict(r), figures(r.foreign))
 	}
+	for _, r := range rows {
+		if r.note != "" {
+			say("\n%s: %s\n", r.name, r.note)
+		}
+	}
 	say("\nThe last column is how many cores processes that have nothing to do with it kept busy during the runs: above 0.2, the machine was not quiet and the figures are worth less.\n")
 	for _, s := range sections {
 		say("\n## %s\n\n%s", s.title, s.text)
