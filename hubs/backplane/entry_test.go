@@ -2,6 +2,8 @@ package backplane
 
 import (
 	"bytes"
+	"encoding/binary"
+	"reflect"
 	"strconv"
 	"strings"
 	"testing"
@@ -170,14 +172,27 @@ func TestKeys_are_injective(t *testing.T) {
 }
 
 func TestAnswers_of_the_script(t *testing.T) {
-	a, err := parseAnswer("ok e 7 3 28333333 12 4096")
-	if err != nil || a.number != 7 || a.receivers != 3 || a.total != 12 || a.bytes != 4096 || a.minute.Unix() != 28333333*60 {
-		t.Errorf("ok: %+v, %v", a, err)
+	const minute = 28333333
+	accepted := func(number uint64, rest string) string {
+		numbers, err := binary.Append(nil, binary.BigEndian, []uint64{5, minute*60_000 + 59_999, number, 12})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(binary.BigEndian.AppendUint32(numbers, 3)) + rest
+	}
+	want := answer{epoch: "e", number: 7, receivers: 3, total: 12, minute: time.Unix(minute*60, 0).UTC(), bytes: -1}
+	measured, asked, both, none := want, want, want, want
+	measured.bytes, both.bytes, none.bytes = 4096, 4096, 4096
+	asked.edges, both.edges = []string{"a"}, []string{"a", "b"}
+	for rest, want := range map[string]answer{"e": want, "e 4096": measured, "e ,a": asked, "e 4096 ,a,b": both, "e 4096 ,": none} {
+		if a, err := parseAnswer(accepted(7, rest)); err != nil || !reflect.DeepEqual(a, want) {
+			t.Errorf("%q: %+v, %v", rest, a, err)
+		}
 	}
 	if a, err := parseAnswer("dup e 7"); err != nil || !a.duplicate || a.number != 7 {
 		t.Errorf("dup: %+v, %v", a, err)
 	}
-	for _, s := range []string{"", "ok", "ok e x 1 1 1 1", "ok e 7 1 1 1", "dup e", "dup e x", "conflict", "late", "what"} {
+	for _, s := range []string{"", "\x00", accepted(7, ""), accepted(7, " 1"), accepted(7, "e x"), accepted(0, "e"), "dup e", "dup e x", "conflict", "late", "what"} {
 		if _, err := parseAnswer(s); err == nil {
 			t.Errorf("%q was taken", s)
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -157,12 +156,16 @@ func TestAnswer_lost_is_asked_for_again(t *testing.T) {
 			t.Errorf("a straggler of several was answered %q", s)
 		}
 		last := send(71, "")
+		accepted, err := parseAnswer(last)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if length := client.XLen(t.Context(), k.Stream()).Val(); length != 8 {
 			t.Errorf("%d entries", length)
 		}
 		// Neither the end of the epoch nor that of the stream has a repeat carried out anew.
 		for what, end := range map[string]func() error{
-			"epoch": func() error { return forkScript.Run(t.Context(), client, pub.fixed[:2], strings.Fields(last)[1]).Err() },
+			"epoch": func() error { return forkScript.Run(t.Context(), client, pub.fixed[:2], accepted.epoch).Err() },
 			"stream": func() error {
 				return sealStream.Run(t.Context(), client, []string{k.Head(), k.Accepted()}, headLife.Milliseconds()).Err()
 			},

@@ -2,6 +2,7 @@ package backplane
 
 import (
 	_ "embed"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strconv"
@@ -35,26 +36,16 @@ type answer struct {
 // publisher has overtaken: it was not and will never be accepted.
 var errLate = errors.New("overtaken by a later publish")
 
+// acceptedBytes is how long the numbers are in an answer that says that a publish was
+// accepted. It begins with a sequence, and so with a byte that no text begins with.
+const acceptedBytes = 36
+
 func parseAnswer(s string) (answer, error) {
+	if s != "" && s[0] == 0 {
+		return parseAccepted(s)
+	}
 	f := strings.Fields(s)
 	switch {
-	case len(f) == 7 && f[0] == "ok":
-		number, err1 := strconv.ParseUint(f[2], 10, 64)
-		var receivers int
-		var edges []string
-		var err2 error
-		if list, named := strings.CutPrefix(f[3], ","); !named {
-			receivers, err2 = strconv.Atoi(f[3])
-		} else if list != "" {
-			edges = strings.Split(list, ",")
-		}
-		minute, err3 := strconv.ParseInt(f[4], 10, 64)
-		total, err4 := strconv.ParseInt(f[5], 10, 64)
-		bytes, err5 := strconv.ParseInt(f[6], 10, 64)
-		if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
-			return answer{}, fmt.Errorf("answer of the publish script: %w", err)
-		}
-		return answer{epoch: f[1], number: number, receivers: receivers, edges: edges, minute: time.Unix(minute*60, 0).UTC(), total: total, bytes: bytes}, nil
 	case len(f) == 3 && f[0] == "dup":
 		number, err := strconv.ParseUint(f[2], 10, 64)
 		if err != nil {
@@ -69,6 +60,36 @@ func parseAnswer(s string) (answer, error) {
 		return answer{}, fmt.Errorf("%w: %w", hubs.ErrUnavailable, errLate)
 	}
 	return answer{}, fmt.Errorf("publish script answered %q", s)
+}
+
+func parseAccepted(s string) (answer, error) {
+	wrong := func() (answer, error) { return answer{}, fmt.Errorf("publish script answered %q", s) }
+	if len(s) <= acceptedBytes {
+		return wrong()
+	}
+	numbers := []byte(s[:acceptedBytes])
+	long := func(i int) int64 { return int64(binary.BigEndian.Uint64(numbers[i:])) } //nolint:gosec // Lua has no larger ones than 2^53
+	epoch, rest, _ := strings.Cut(s[acceptedBytes:], " ")
+	a := answer{
+		epoch: epoch, number: binary.BigEndian.Uint64(numbers[16:]), total: long(24), receivers: int(binary.BigEndian.Uint32(numbers[32:])),
+		minute: time.UnixMilli(long(8)).UTC().Truncate(time.Minute), bytes: -1,
+	}
+	for more := range strings.FieldsSeq(rest) {
+		if list, named := strings.CutPrefix(more, ","); named {
+			if list != "" {
+				a.edges = strings.Split(list, ",")
+			}
+			continue
+		}
+		var err error
+		if a.bytes, err = strconv.ParseInt(more, 10, 64); err != nil {
+			return wrong()
+		}
+	}
+	if a.epoch == "" || a.number == 0 {
+		return wrong()
+	}
+	return a, nil
 }
 
 // sealed reports whether a stream is closed, see sealStream; the version before made its
