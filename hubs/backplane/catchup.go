@@ -322,7 +322,7 @@ func (r *Redis) compare(feeds []*feed, ahead map[*feed]head) {
 			pipe.PExpire(ctx, f.keys.Head(), headLife)
 			pipe.PExpire(ctx, f.keys.Edges(), headLife)
 		}
-		at, quiet := f.rests(r.cfg.SweepEvery / 2)
+		at, quiet := f.rests(r.cfg.SweepEvery)
 		if !quiet {
 			continue // what it misses after that the next sweep finds
 		}

@@ -51,8 +51,8 @@ type Config struct {
 	// processes that share a Redis must agree about it.
 	StreamsOnly bool
 	// SweepEvery is how often each hub's position is compared with its head, with
-	// a quarter of jitter, unless something came within half of it; with that half it
-	// bounds how long a lost doorbell delays. 0 = 2 s.
+	// a quarter of jitter, unless something came within that time: twice that bounds how
+	// long a lost doorbell delays. 0 = 2 s.
 	SweepEvery time.Duration
 	// AnswerPatience is how long Command and Ask wait for the nodes. 0 = 2 s.
 	AnswerPatience time.Duration
