@@ -216,6 +216,36 @@ func TestBatch(t *testing.T) {
 		close(trips.end)
 		first.Wait()
 	})
+	t.Run("the end of what was given up under way is nobody else's", func(t *testing.T) {
+		t.Parallel()
+		for range 20 {
+			own := redis.NewClient(client.Options())
+			defer own.Close()
+			trips := trips{began: make(chan struct{}), end: make(chan struct{})}
+			own.AddHook(&trips)
+			held := redisclient.NewPacedBatch(own, time.Hour, 1)
+			held.Patient()
+			ctx, giveUp := context.WithCancel(t.Context())
+			given := make(chan error)
+			go func() { given <- held.Do(ctx, redis.NewStatusCmd(t.Context(), "ping")) }()
+			<-trips.began
+			giveUp()
+			if err := <-given; !errors.Is(err, context.Canceled) {
+				t.Errorf("who has given up: %v", err)
+			}
+			var others sync.WaitGroup
+			for range 32 {
+				others.Go(func() {
+					status := redis.NewStatusCmd(t.Context(), "ping")
+					if err := held.Do(t.Context(), status); err != nil || status.Val() != "PONG" {
+						t.Errorf("%v, %v", err, status)
+					}
+				})
+			}
+			close(trips.end)
+			others.Wait()
+		}
+	})
 	t.Run("a script that Redis doesn't know is carried out once", func(t *testing.T) {
 		t.Parallel()
 		count := redis.NewScript("return redis.call('INCR', KEYS[1]) + ARGV[1]")
