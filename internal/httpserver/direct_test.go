@@ -17,7 +17,7 @@ import (
 )
 
 // serve returns a server and what it says at its end.
-func serve(t *testing.T, direct bool, handler http.HandlerFunc) (s *httpserver.Server, served <-chan error) {
+func serve(t testing.TB, direct bool, handler http.HandlerFunc) (s *httpserver.Server, served <-chan error) {
 	t.Helper()
 	c := httpserver.Config{Name: "test", Addr: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler), Handler: handler}
 	if direct {
@@ -38,7 +38,7 @@ func serve(t *testing.T, direct bool, handler http.HandlerFunc) (s *httpserver.S
 }
 
 // dial returns a connection to s.
-func dial(t *testing.T, s *httpserver.Server) (net.Conn, *bufio.Reader) {
+func dial(t testing.TB, s *httpserver.Server) (net.Conn, *bufio.Reader) {
 	t.Helper()
 	conn, err := net.Dial("tcp", s.Addr())
 	if err != nil {
@@ -72,12 +72,44 @@ func answered(in *bufio.Reader) string {
 func TestDirect_answers_like_net_http(t *testing.T) {
 	t.Parallel()
 	for name, handler := range map[string]http.HandlerFunc{
-		"nothing":              func(http.ResponseWriter, *http.Request) {},
-		"text":                 func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>text") },
-		"a status":             func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) },
-		"two statuses":         func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404); w.WriteHeader(200) },
-		"no content":           func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204); _, _ = io.WriteString(w, "x") },
-		"a header afterwards":  func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(200); w.Header().Set("X", "late") },
+		"nothing":             func(http.ResponseWriter, *http.Request) {},
+		"text":                func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>text") },
+		"a status":            func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) },
+		"two statuses":        func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404); w.WriteHeader(200) },
+		"no content":          func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204); _, _ = io.WriteString(w, "x") },
+		"a header afterwards": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(200); w.Header().Set("X", "late") },
+		"a type afterwards": func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(200)
+			w.Header().Set("Content-Type", "a/b")
+			_, _ = io.WriteString(w, "x")
+		},
+		"a length afterwards": func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(200)
+			w.Header().Set("Content-Length", "7")
+			_, _ = io.WriteString(w, "x")
+		},
+		"no type": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header()["Content-Type"] = nil
+			_, _ = io.WriteString(w, "x")
+		},
+		"no date": func(w http.ResponseWriter, _ *http.Request) { w.Header()["Date"] = nil; _, _ = io.WriteString(w, "x") },
+		"an encoding": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Encoding", "gzip")
+			_, _ = io.WriteString(w, "<html>")
+		},
+		"not modified": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "a/b")
+			w.WriteHeader(304)
+		},
+		"an unknown status": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(299) },
+		"no status":         func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(99) },
+		"more than promised": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "2")
+			_, _ = io.WriteString(w, "hi")
+			if _, err := io.WriteString(w, "x"); !errors.Is(err, http.ErrContentLength) {
+				panic(err)
+			}
+		},
 		"the last answer":      func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Connection", "close") },
 		"a header in two rows": func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X", "a\r\nSet-Cookie: b") },
 		"the request": func(w http.ResponseWriter, r *http.Request) {
