@@ -50,12 +50,14 @@ var settingsTags = map[string]func(*server, context.Context, tenants.Caller, *ro
 		if err != nil {
 			return "", err
 		}
-		for _, l := range limits {
-			if l.Name == of.params["limit"] {
-				return limitTag(l), nil
-			}
+		return tagAmong(limits, of.params["limit"])
+	},
+	"getOperatorLimit": func(s *server, ctx context.Context, _ tenants.Caller, of *routed) (string, error) {
+		_, limits, err := s.tenants.AnyTenant(ctx, of.place().Tenant)
+		if err != nil {
+			return "", err
 		}
-		return "", tenants.NoSuchLimit()
+		return tagAmong(limits, of.params["limit"])
 	},
 }
 

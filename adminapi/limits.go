@@ -94,6 +94,15 @@ func (s *server) limitsOf(ctx context.Context, c tenants.Caller, ref string) (te
 	return t, all, nil
 }
 
+// tagAmong is the tag of what is set of the limit of that name.
+func tagAmong(limits []tenants.Limit, name string) (string, error) {
+	i := slices.IndexFunc(limits, func(l tenants.Limit) bool { return l.Name == name })
+	if i < 0 {
+		return "", tenants.NoSuchLimit()
+	}
+	return limitTag(limits[i]), nil
+}
+
 // limitTag is the tag of what is set of a limit.
 func limitTag(l tenants.Limit) string { return settingsTag(l.Name, l.Override) }
 

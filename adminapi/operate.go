@@ -128,6 +128,22 @@ func operatorLimit(l tenants.Limit, f LimitFigures) operatorapi.OperatorLimit {
 	return shown
 }
 
+// GetOperatorLimit implements operatorapi.ServerInterface.
+func (s *operators) GetOperatorLimit(w http.ResponseWriter, r *http.Request, ref operatorapi.TenantPath, name string) {
+	t, limits, err := s.tenants.AnyTenant(r.Context(), ref)
+	if err != nil {
+		s.problem(w, r, err)
+		return
+	}
+	i := slices.IndexFunc(limits, func(l tenants.Limit) bool { return l.Name == name })
+	if i < 0 {
+		s.problem(w, r, tenants.NoSuchLimit())
+		return
+	}
+	w.Header().Set(etagHeader, limitTag(limits[i]))
+	s.answer(w, r, http.StatusOK, operatorLimit(limits[i], s.figuresOf(r.Context(), t.ID)[name]), nil)
+}
+
 // PutOperatorLimit implements operatorapi.ServerInterface.
 func (s *operators) PutOperatorLimit(w http.ResponseWriter, r *http.Request, ref operatorapi.TenantPath, name string) {
 	in, err := body[operatorapi.OperatorLimitOverride](r)
@@ -140,12 +156,11 @@ func (s *operators) PutOperatorLimit(w http.ResponseWriter, r *http.Request, ref
 		set := int(*in.Max)
 		o.Value = &set
 	}
-	t, l, err := s.tenants.SetOperatorLimit(r.Context(), callerOf(r), ref, o)
-	if err != nil {
+	if err := s.tenants.SetOperatorLimit(r.Context(), callerOf(r), ref, o); err != nil {
 		s.problem(w, r, err)
 		return
 	}
-	s.answer(w, r, http.StatusOK, operatorLimit(l, s.figuresOf(r.Context(), t.ID)[name]), nil)
+	s.GetOperatorLimit(w, r, ref, name)
 }
 
 // DeleteOperatorLimit implements operatorapi.ServerInterface.

@@ -173,15 +173,23 @@ type clock struct{ ahead atomic.Int64 }
 
 func (c *clock) now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
 
-// operator makes one and signs it in.
-func (w *world) operator(c *clock, name string) (*client, map[string]any) {
+// invited makes an operator who has the link alone, and returns the link's token.
+func (w *world) invited(name string) (token string) {
 	w.t.Helper()
-	_, token, err := w.service.AddOperator(scope.System(w.t.Context(), scope.Operator), name, strings.ToLower(name)+"@example.com")
+	_, secret, err := w.service.AddOperator(scope.System(w.t.Context(), scope.Operator), name, strings.ToLower(name)+"@example.com")
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	setup := status(w.t, w.browser().call("POST", "/operator/v1/set-up", map[string]any{"token": token.Reveal(), "password": password}), http.StatusOK)
-	code := func() string {
+	return secret.Reveal()
+}
+
+// begun makes an operator with a password who has yet to confirm the authenticator
+// app; code returns a new code of it each time.
+func (w *world) begun(c *clock, name string) (token string, code func() string) {
+	w.t.Helper()
+	token = w.invited(name)
+	setup := status(w.t, w.browser().call("POST", "/operator/v1/set-up", map[string]any{"token": token, "password": password}), http.StatusOK)
+	return token, func() string {
 		c.ahead.Add(int64(30 * time.Second)) // each code is good once
 		code, err := totp.GenerateCode(setup.at("secret"), c.now())
 		if err != nil {
@@ -189,9 +197,22 @@ func (w *world) operator(c *clock, name string) (*client, map[string]any) {
 		}
 		return code
 	}
-	status(w.t, w.browser().call("POST", "/operator/v1/set-up/confirmation", map[string]any{"token": token.Reveal(), "code": code()}), http.StatusNoContent)
-	in := map[string]any{"email": strings.ToLower(name) + "@example.com", "password": password, "code": code()}
-	o := w.browser()
+}
+
+// ready makes an operator who can sign in; proof returns what with, each time anew.
+func (w *world) ready(c *clock, name string) (proof func() map[string]any) {
+	w.t.Helper()
+	token, code := w.begun(c, name)
+	status(w.t, w.browser().call("POST", "/operator/v1/set-up/confirmation", map[string]any{"token": token, "code": code()}), http.StatusNoContent)
+	return func() map[string]any {
+		return map[string]any{"email": strings.ToLower(name) + "@example.com", "password": password, "code": code()}
+	}
+}
+
+// operator makes one and signs it in, with what it returns.
+func (w *world) operator(c *clock, name string) (*client, map[string]any) {
+	w.t.Helper()
+	in, o := w.ready(c, name)(), w.browser()
 	status(w.t, o.call("POST", "/operator/v1/session", in), http.StatusOK)
 	return o, in
 }

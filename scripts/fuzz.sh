@@ -18,8 +18,8 @@ while IFS=: read -r file _ line; do
 		failed+=("$dir $target")
 done < <(grep -rn '^func Fuzz' --include='*_test.go' --exclude-dir=node_modules . | sort)
 
-echo "==> ./adminapi TestContract, every request"
-go test -run '^TestContract$' -count 1 ./adminapi -contract.all </dev/null || failed+=("./adminapi TestContract -contract.all")
+echo "==> ./adminapi TestContract, TestContract_of_operators, every request"
+go test -run '^TestContract' -count 1 ./adminapi -contract.all </dev/null || failed+=("./adminapi TestContract -contract.all")
 
 [ "$count" -gt 0 ] || { echo "no fuzz targets found"; exit 1; }
 echo "$count targets, ${#failed[@]} failed"

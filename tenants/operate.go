@@ -120,33 +120,28 @@ func (s *Service) ResumeAnyTenant(ctx context.Context, c Caller, ref, reason str
 
 // SetOperatorLimit puts an operator's value in the place of the plan's, which the
 // account can't change. The plan doesn't bound it, the table of limits does.
-func (s *Service) SetOperatorLimit(ctx context.Context, c Caller, ref string, o Override) (AccountTenant, Limit, error) {
+func (s *Service) SetOperatorLimit(ctx context.Context, c Caller, ref string, o Override) error {
 	r, known := Row(o.Limit)
 	if !known {
-		return AccountTenant{}, Limit{}, NoSuchLimit()
+		return NoSuchLimit()
 	}
 	reason, err := cleanReason(o.Reason)
 	if err != nil {
-		return AccountTenant{}, Limit{}, err
+		return err
 	}
 	o.By, o.Reason = ByOperator, reason
 	if err := o.checkOperator(r, s.now()); err != nil {
-		return AccountTenant{}, Limit{}, err
+		return err
 	}
-	var out Limit
-	t, err := s.operate(ctx, c, ref, Audit{Action: "limit.overridden", Subject: o.Limit}, func(tx Store, t *AccountTenant, a *Audit) error {
+	_, err = s.operate(ctx, c, ref, Audit{Action: "limit.overridden", Subject: o.Limit}, func(tx Store, t *AccountTenant, a *Audit) error {
 		_, overrides, err := tx.Limits(ctx, t.ID, s.now())
 		if err != nil {
 			return err
 		}
 		a.Before, a.After = overrideState(overrides, o.Limit), o.audited()
-		if err := tx.PutOverride(ctx, t.ID, o); err != nil {
-			return err
-		}
-		out, err = limitOf(ctx, tx, t.ID, o.Limit, s.now())
-		return err
+		return tx.PutOverride(ctx, t.ID, o)
 	})
-	return t, out, err
+	return err
 }
 
 // checkOperator returns an Invalid error that names what is wrong with an operator's

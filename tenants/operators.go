@@ -69,6 +69,7 @@ var OperatorOperations = map[string]Operation{
 	"listAllAccounts":      {Callers: WithToken, Scope: OperateTenantsRead},
 	"listAllTenants":       {Callers: WithToken, Scope: OperateTenantsRead},
 	"getAnyTenant":         {Callers: WithToken, Scope: OperateTenantsRead},
+	"getOperatorLimit":     {Callers: WithToken, Scope: OperateTenantsRead},
 	"putOperatorLimit":     {Callers: WithToken, Scope: OperateTenants},
 	"deleteOperatorLimit":  {Callers: WithToken, Scope: OperateTenants},
 	"suspendAnyTenant":     {Callers: WithToken, Scope: OperateTenants},

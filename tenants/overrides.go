@@ -172,14 +172,6 @@ func notImposed(overrides []Override, limit string) error {
 	return nil
 }
 
-func limitOf(ctx context.Context, tx Store, t ID, name string, now time.Time) (Limit, error) {
-	plan, overrides, err := tx.Limits(ctx, t, now)
-	if err != nil {
-		return Limit{}, err
-	}
-	return plan.List(overrides, now)[rowByName[name]], nil
-}
-
 // NoSuchLimit is the refusal of a name that no limit has.
 func NoSuchLimit() error {
 	return fault.New(fault.NotFound, "There is no such limit. GET /v1/tenants/{tenant}/limits lists them.")

@@ -118,6 +118,12 @@ func (s *Service) allowed(ctx context.Context, c Caller, p Permission, at Place)
 // until the transaction of ctx ends: strangers lock nothing.
 func (s *Service) Lock(ctx context.Context, c Caller, at Place) error {
 	switch {
+	case at.Tenant != "" && c.Operator != nil:
+		t, err := s.store.AnyTenant(ctx, at.Tenant)
+		if err != nil {
+			return err
+		}
+		return s.store.LockTenant(ctx, t.ID)
 	case at.Tenant != "":
 		t, err := s.tenantFor(ctx, c, at.Tenant, SeeTenant)
 		if err != nil {

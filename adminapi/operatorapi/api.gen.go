@@ -806,6 +806,9 @@ type ServerInterface interface {
 	// DeleteOperatorLimit Put the plan's value back, whoever had set another one
 	// (DELETE /operator/v1/tenants/{tenant}/limits/{limit})
 	DeleteOperatorLimit(w http.ResponseWriter, r *http.Request, tenant TenantPath, limit string, params DeleteOperatorLimitParams)
+	// GetOperatorLimit One limit, as the tenant has it
+	// (GET /operator/v1/tenants/{tenant}/limits/{limit})
+	GetOperatorLimit(w http.ResponseWriter, r *http.Request, tenant TenantPath, limit string)
 	// PutOperatorLimit Put a value in the place of the plan's
 	// (PUT /operator/v1/tenants/{tenant}/limits/{limit})
 	PutOperatorLimit(w http.ResponseWriter, r *http.Request, tenant TenantPath, limit string)
@@ -923,6 +926,12 @@ func (_ Unimplemented) GetAnyTenant(w http.ResponseWriter, r *http.Request, tena
 // DeleteOperatorLimit Put the plan's value back, whoever had set another one
 // (DELETE /operator/v1/tenants/{tenant}/limits/{limit})
 func (_ Unimplemented) DeleteOperatorLimit(w http.ResponseWriter, r *http.Request, tenant TenantPath, limit string, params DeleteOperatorLimitParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetOperatorLimit One limit, as the tenant has it
+// (GET /operator/v1/tenants/{tenant}/limits/{limit})
+func (_ Unimplemented) GetOperatorLimit(w http.ResponseWriter, r *http.Request, tenant TenantPath, limit string) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -1649,6 +1658,41 @@ func (siw *ServerInterfaceWrapper) DeleteOperatorLimit(w http.ResponseWriter, r 
 	handler.ServeHTTP(w, r)
 }
 
+// GetOperatorLimit operation middleware
+func (siw *ServerInterfaceWrapper) GetOperatorLimit(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tenant" -------------
+	var tenant TenantPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant", chi.URLParam(r, "tenant"), &tenant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tenant", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "limit" -------------
+	var limit string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "limit", chi.URLParam(r, "limit"), &limit, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetOperatorLimit(w, r, tenant, limit)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // PutOperatorLimit operation middleware
 func (siw *ServerInterfaceWrapper) PutOperatorLimit(w http.ResponseWriter, r *http.Request) {
 
@@ -1976,6 +2020,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Delete(options.BaseURL+"/operator/v1/tenants/{tenant}/limits/{limit}", wrapper.DeleteOperatorLimit)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/operator/v1/tenants/{tenant}/limits/{limit}", wrapper.GetOperatorLimit)
 	})
 	r.Group(func(r chi.Router) {
 		r.Put(options.BaseURL+"/operator/v1/tenants/{tenant}/limits/{limit}", wrapper.PutOperatorLimit)

@@ -211,10 +211,12 @@ export interface paths {
             };
             cookie?: never;
         };
-        get?: never;
+        /** One limit, as the tenant has it */
+        get: operations["getOperatorLimit"];
         /**
          * Put a value in the place of the plan's
-         * @description The plan doesn't bound it. The account can't change it; the customer sees the reason.
+         * @description The plan doesn't bound it. The account can't change it; the customer sees the reason. `If-Match` goes by
+         *     what is set, not by what of it is used.
          */
         put: operations["putOperatorLimit"];
         post?: never;
@@ -1233,6 +1235,35 @@ export interface operations {
             404: components["responses"]["NotFound"];
             409: components["responses"]["Conflict"];
             413: components["responses"]["TooLarge"];
+            default: components["responses"]["Unexpected"];
+        };
+    };
+    getOperatorLimit: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant's id or slug */
+                tenant: components["parameters"]["TenantPath"];
+                limit: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The limit */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OperatorLimit"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
             default: components["responses"]["Unexpected"];
         };
     };

@@ -5,9 +5,11 @@ import { useQueryClient } from "@tanstack/react-query";
 
 import { formProblem } from "@/shared/api/problem";
 import { formatLimit } from "@/shared/lib/format";
+import { ifSeen, type Seen, useSeen } from "@/shared/api/seen";
 import { checkMax, expiries, fieldNames, initialForm, overrideOf } from "@/shared/limits/override";
-import { FormAlert } from "@/shared/ui/states";
-import { query } from "../api/client";
+import { ChangedNotice, isChanged } from "@/shared/ui/ChangedNotice";
+import { ErrorState, FormAlert, SkeletonRows } from "@/shared/ui/states";
+import { api, query } from "../api/client";
 import { tenantQuery, type Limit, type Tenant } from "../api/queries";
 import { checkReason, longestReason } from "../ui/ReasonDialog";
 
@@ -22,9 +24,18 @@ interface Props {
 export function LimitDialog({ tenant, limit, onClose }: Props) {
   return (
     <Modal opened={!!limit} onClose={onClose} title={limit?.title} centered>
-      {limit && <LimitForm key={limit.limit} tenant={tenant} limit={limit} onDone={onClose} />}
+      {limit && <EditedLimit key={limit.limit} name={limit.limit} tenant={tenant} onDone={onClose} />}
     </Modal>
   );
+}
+
+/** The form with the limit as it is when the dialog opens. */
+function EditedLimit({ name, tenant, onDone }: { name: string; tenant: Tenant; onDone: () => void }) {
+  const path = { tenant: tenant.id, limit: name };
+  const seen = useSeen(["limit", tenant.id, name], () => api.GET("/operator/v1/tenants/{tenant}/limits/{limit}", { params: { path } }));
+  if (seen.isError) return <ErrorState error={seen.error} what="the limit" onRetry={() => void seen.refetch()} />;
+  if (!seen.data) return <SkeletonRows rows={3} />;
+  return <LimitForm key={seen.data.tag} tenant={tenant} seen={seen.data} onDone={onDone} onReload={() => void seen.refetch()} />;
 }
 
 const names = { ...fieldNames, reason: "reason" } as const;
@@ -33,7 +44,15 @@ const names = { ...fieldNames, reason: "reason" } as const;
 const before = ({ set_max, dry_run = false, expires_at, source }: Limit) =>
   set_max === undefined && source === "plan" && !dry_run ? undefined : { max: set_max, dry_run, expires_at };
 
-function LimitForm({ tenant, limit, onDone }: { tenant: Tenant; limit: Limit; onDone: () => void }) {
+interface FormProps {
+  tenant: Tenant;
+  seen: Seen<Limit>;
+  onDone: () => void;
+  onReload: () => void;
+}
+
+function LimitForm({ tenant, seen, onDone, onReload }: FormProps) {
+  const limit = seen.value;
   const queryClient = useQueryClient();
   const set = before(limit);
   const form = useForm({
@@ -60,7 +79,7 @@ function LimitForm({ tenant, limit, onDone }: { tenant: Tenant; limit: Limit; on
     <form
       noValidate
       onSubmit={form.onSubmit(({ reason, ...values }) =>
-        save.mutate({ params: { path }, body: { ...overrideOf(values), reason: reason.trim() } }),
+        save.mutate({ params: { path }, headers: ifSeen(seen), body: { ...overrideOf(values), reason: reason.trim() } }),
       )}
     >
       <Stack>
@@ -99,7 +118,8 @@ function LimitForm({ tenant, limit, onDone }: { tenant: Tenant; limit: Limit; on
           minRows={2}
           {...form.getInputProps("reason")}
         />
-        <FormAlert message={failed ? formProblem(failed, names).rest : undefined} />
+        <ChangedNotice error={failed} what="this limit" onReload={onReload} />
+        <FormAlert message={failed && !isChanged(failed) ? formProblem(failed, names).rest : undefined} />
         <Group justify="space-between">
           <Button
             variant="default"
@@ -107,7 +127,7 @@ function LimitForm({ tenant, limit, onDone }: { tenant: Tenant; limit: Limit; on
             loading={reset.isPending}
             onClick={() => {
               if (form.validateField("reason").hasError) return;
-              reset.mutate({ params: { path, query: { reason: form.getValues().reason.trim() } } });
+              reset.mutate({ params: { path, query: { reason: form.getValues().reason.trim() } }, headers: ifSeen(seen) });
             }}
           >
             Use the plan&apos;s value

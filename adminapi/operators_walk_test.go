@@ -1,0 +1,164 @@
+package adminapi_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/cookiejar"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/signalbox/signalbox/adminapi"
+	"github.com/signalbox/signalbox/tenants"
+)
+
+// operatorStage is what operators' requests are made on.
+type operatorStage struct {
+	t      *testing.T
+	w      *world // the operators' listener
+	c      *clock
+	grace  *client
+	number int
+}
+
+// name is of somebody new.
+func (s *operatorStage) name() string {
+	s.number++
+	return fmt.Sprint("Operator", s.number)
+}
+
+// operatorChanges has a successful request for each operation of operators that takes
+// more than a name and a body that are always the same.
+var operatorChanges = map[string]func(s *operatorStage) change{
+	"setUpOperator": func(s *operatorStage) change {
+		return change{c: s.w.browser(), body: map[string]any{"token": s.w.invited(s.name()), "password": password}}
+	},
+	"confirmOperator": func(s *operatorStage) change {
+		token, code := s.w.begun(s.c, s.name())
+		return change{c: s.w.browser(), body: map[string]any{"token": token, "code": code()}}
+	},
+	"signInOperator": func(s *operatorStage) change {
+		return change{c: s.w.browser(), body: s.w.ready(s.c, s.name())()}
+	},
+	"signOutOperator": func(s *operatorStage) change {
+		c, _ := s.w.operator(s.c, s.name())
+		return change{c: c}
+	},
+	"deleteOperatorToken": func(s *operatorStage) change {
+		made := status(s.t, s.grace.call("POST", "/operator/v1/tokens", operatorBodies["createOperatorToken"]), http.StatusCreated)
+		return change{path: "/operator/v1/tokens/" + made.at("token", "id")}
+	},
+	"deleteOperatorLimit": func(s *operatorStage) change {
+		status(s.t, s.grace.call("PUT", "/operator/v1/tenants/acme/limits/max_hubs", operatorBodies["putOperatorLimit"]), http.StatusOK)
+		return change{}
+	},
+}
+
+// request is the good request of an operation as the walk sends it.
+func (s *operatorStage) request(t *testing.T, o operation) (*caller, attack) {
+	t.Helper()
+	s.t, s.w.t = t, t
+	how := change{body: o.body}
+	if make, ok := operatorChanges[o.id]; ok {
+		if how = make(s); how.body == nil {
+			how.body = o.body
+		}
+	}
+	if how.c == nil {
+		how.c = s.grace
+	}
+	if how.path == "" {
+		how.path = operatorPath(o)
+	}
+	return how.c.caller(t), requestOf(t, o, how.path, how.body)
+}
+
+// SEC-28: the walk of TestContract through the operators' document.
+func TestContract_of_operators(t *testing.T) {
+	t.Parallel()
+	said, c := &statements{seen: make(map[string]bool)}, new(clock)
+	w := newWorld(t, settings{tracer: said, now: c.now})
+	ada, acme := w.signUp("ada@example.com", "acme")
+	w.verified(acme)
+	d := w.desk(c.now)
+	grace, _ := d.operator(c, "Grace")
+	scoped := status(t, grace.call("POST", "/operator/v1/tokens", map[string]any{"name": "Scoped", "scopes": []tenants.Scope{tenants.OperatorScopes[0]}, "expires_in_days": 1}), http.StatusCreated)
+	sessions := ada.http.Jar.(*cookiejar.Jar)
+	others := []*caller{
+		{w: d, name: "nobody"}, {w: d, name: "scoped", token: scoped.at("secret")},
+		(&client{w: d, http: &http.Client{Jar: sessions}}).caller(t),
+	}
+	others[2].name = "customer"
+	spec, err := adminapi.OperatorSpec()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &operatorStage{w: d, c: c, grace: grace}
+	k := &walk{w: d, spec: spec, good: s.request, session: "/operator/v1/session", ends: []string{"signOutOperator"}, others: others}
+	eachOperatorOperation(t, func(o operation) {
+		t.Run(o.id, func(t *testing.T) {
+			d.t, w.t = t, t
+			w.exec("DELETE FROM attempts")
+			w.exec("DELETE FROM operator_tokens WHERE name = 'CI'")
+			c.ahead.Add(int64(time.Minute)) // so many requests are taken in one
+			k.try(t, o)
+		})
+	})
+	d.t, w.t = t, t
+	if strings.Contains(w.logs.String(), `"level":"ERROR"`) {
+		t.Errorf("bad input was logged as our error")
+	}
+	said.check(t, "grace@example.com", acme.at("account", "id"), acme.at("tenant", "id"))
+	t.Logf("%d requests", k.sent)
+}
+
+// What operators change that can be read takes If-Match, as customers' changes do:
+// see TestIfMatch_on_every_operation.
+func TestIfMatch_on_every_operation_of_operators(t *testing.T) {
+	t.Parallel()
+	c := new(clock)
+	w := newWorld(t, settings{now: c.now})
+	_, acme := w.signUp("ada@example.com", "acme")
+	w.verified(acme)
+	d := w.desk(c.now)
+	grace, _ := d.operator(c, "Grace")
+	spec, err := adminapi.OperatorSpec()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &operatorStage{w: d, c: c, grace: grace}
+	eachOperatorOperation(t, func(o operation) {
+		op := spec.Paths.Find(o.path).GetOperation(o.method)
+		takes := op.Parameters.GetByInAndName("header", "If-Match") != nil
+		if updates := o.method == "PUT" || o.method == "PATCH"; updates && !takes {
+			t.Errorf("%s changes what nobody can read: add a GET to its path", o.id)
+		}
+		by, good := s.request(t, o)
+		before := w.state()
+		good.header = [2]string{"If-Match", `"stale"`}
+		a := by.do(t, good)
+		switch {
+		case takes && (a.status != http.StatusPreconditionFailed || a.header.Get("ETag") == ""):
+			t.Errorf("%s answered %d: %s", o.id, a.status, a.text)
+		case !takes && (a.status != http.StatusBadRequest || fmt.Sprint(a.errorFields()) != "[If-Match]"):
+			t.Errorf("%s passes over If-Match: %d %s", o.id, a.status, a.text)
+		}
+		if changed := differences(before, w.state()); len(changed) > 0 {
+			t.Errorf("%s changed something: %v", o.id, changed)
+		}
+		if takes { // the change itself looks, too: else the log has it
+			good.header[1] = "*"
+			by.do(t, good)
+		}
+	})
+	limit := "/operator/v1/tenants/acme/limits/max_hubs"
+	seen := status(t, grace.call("GET", limit, nil), http.StatusOK).header.Get("ETag")
+	set := status(t, grace.call("PUT", limit, map[string]any{"max": 8, "reason": "Other."}, "If-Match", seen), http.StatusOK)
+	want(t, grace.call("PUT", limit, operatorBodies["putOperatorLimit"], "If-Match", seen), http.StatusPreconditionFailed, "changed")
+	want(t, grace.call("DELETE", limit+"?reason=test", nil, "If-Match", seen), http.StatusPreconditionFailed, "changed")
+	status(t, grace.call("DELETE", limit+"?reason=test", nil, "If-Match", set.header.Get("ETag")), http.StatusNoContent)
+	want(t, grace.call("GET", "/operator/v1/tenants/acme/limits/none", nil), http.StatusNotFound, "not_found")
+	if strings.Contains(w.logs.String(), `"level":"ERROR"`) {
+		t.Errorf("a condition was not looked at within the change: %s", w.logs.String())
+	}
+}
