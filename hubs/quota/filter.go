@@ -76,6 +76,7 @@ func Ends(method string) bool {
 type paces struct {
 	mu                   sync.Mutex
 	calls, tried, leaves pace.Meter
+	share                Share
 	methods              map[string]*pace.Meter
 	noticed              map[string]time.Time // by limit
 	offences             int
@@ -112,7 +113,7 @@ func (f *Filter) OnInvocation(ctx context.Context, c *hubs.Connection, m *protoc
 	if r := f.overPace(c, m, p, l); r != nil {
 		return f.refused(c, m, p, r)
 	}
-	if err := f.Messages.Charge(ctx, f.Tenant, l, hubs.Units(len(m.Arguments.Bytes))); err != nil {
+	if err := f.Messages.ChargeFor(ctx, f.Tenant, l, hubs.Units(len(m.Arguments.Bytes)), &p.share); err != nil {
 		var refusal *Refusal
 		if errors.As(err, &refusal) {
 			return f.refused(c, m, p, refusal)

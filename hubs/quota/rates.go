@@ -2,6 +2,7 @@ package quota
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"log/slog"
 	"time"
@@ -15,7 +16,9 @@ import (
 // NewMessages returns a limiter of messages for one edge; figures may be nil, there
 // and in the others.
 func NewMessages(r redis.UniversalClient, figures *Figures, log *slog.Logger) *Messages {
-	return newRate(r, figures, log, "messages_per_second")
+	m := newRate(r, figures, log, "messages_per_second")
+	m.shared, m.self = true, rand.Text()
+	return m
 }
 
 // NewRequests returns a limiter of REST requests, which cost Redis and the edges as
@@ -54,6 +57,11 @@ func (m *Messages) Name() string { return m.row.Name }
 // Charge takes n out of the limit of l, as Take does. What a value that is only tried
 // out would have refused is counted.
 func (m *Messages) Charge(ctx context.Context, id tenants.ID, l *tenants.Limits, n int) error {
+	return m.ChargeFor(ctx, id, l, n, nil)
+}
+
+// ChargeFor is Charge for one of those who divide the limit, as in TakeFor.
+func (m *Messages) ChargeFor(ctx context.Context, id tenants.ID, l *tenants.Limits, n int, s *Share) error {
 	if l.Tried != nil && m.row.Of(l.Tried) > 0 {
 		tried := Rate{PerSecond: m.row.Of(l.Tried), Burst: m.row.Burst(l)}
 		if depth := m.row.Of(l); tried.Burst == depth { // no bucket of its own: a second's worth
@@ -64,7 +72,7 @@ func (m *Messages) Charge(ctx context.Context, id tenants.ID, l *tenants.Limits,
 			m.figures.Would(id, m.row.Name)
 		}
 	}
-	err := m.Take(ctx, id, m.RateOf(l), n)
+	err := m.TakeFor(ctx, id, m.RateOf(l), n, s)
 	if err == nil {
 		m.figures.Use(id, m.row.Name, n)
 	}

@@ -21,7 +21,7 @@ func TestGroups_are_charged_for_what_is_sent(t *testing.T) {
 	app := &servers{hubs: e.hubs, limits: e.limits}
 	for name, send := range map[string]func(group string) bool{
 		"app server": func(group string) bool {
-			wait, err := app.admit(t.Context(), doc, "chat", []string{group}, 1)
+			wait, err := app.admit(t.Context(), doc, "chat", []string{group}, 1, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -90,6 +90,7 @@ func (s *servers) admission(r *http.Request) (*serverconn.Admission, *transport.
 	if err != nil {
 		return nil, refuse(http.StatusBadRequest, "Bad request: "+err.Error()+".")
 	}
+	var share quota.Share
 	return &serverconn.Admission{
 		Hub: pairing.Hub{Tenant: t.ID, Name: hub}, ServerID: server, Credential: p.Credential(),
 		ConnectionID: queryOf(r).Get("cid"),
@@ -97,7 +98,7 @@ func (s *servers) admission(r *http.Request) (*serverconn.Admission, *transport.
 		Limits:       func() tenants.Limits { return *s.hubs.inForce(t) },
 		Backplane:    func() hubs.Backplane { return s.hubs.backplaneBy(t, hub, p.KeyID) },
 		Admit: func(ctx context.Context, groups []string, messages int) (time.Duration, error) {
-			return s.admit(ctx, t, hub, groups, messages)
+			return s.admit(ctx, t, hub, groups, messages, &share)
 		},
 		Refused: func(code string) { s.refused(t.ID, hub, code) },
 	}, nil
@@ -107,7 +108,7 @@ func (s *servers) admission(r *http.Request) (*serverconn.Admission, *transport.
 // does for the REST API, and says how long to wait where that one refuses. What is
 // more than a rate ever gives at once takes all of it. Groups are those that it sends to,
 // none when it sends nothing.
-func (s *servers) admit(ctx context.Context, t *tenants.Document, hub string, groups []string, messages int) (time.Duration, error) {
+func (s *servers) admit(ctx context.Context, t *tenants.Document, hub string, groups []string, messages int, share *quota.Share) (time.Duration, error) {
 	judge := s.hubs.budgets.sending
 	if messages == 0 {
 		judge = s.hubs.budgets.changing
@@ -130,7 +131,7 @@ func (s *servers) admit(ctx context.Context, t *tenants.Document, hub string, gr
 				return err
 			}
 		}
-		return bucket.Charge(ctx, t.ID, in, min(count, max(rate.Burst, rate.PerSecond)))
+		return bucket.ChargeFor(ctx, t.ID, in, min(count, max(rate.Burst, rate.PerSecond)), share)
 	})
 	var limit *quota.Refusal
 	if rate.PerSecond > 0 && errors.As(err, &limit) {
