@@ -110,6 +110,48 @@ func TestHubs_have_upstreams(t *testing.T) {
 	}
 }
 
+// The URLs of all hubs' upstreams together are a limit of the plan, refused in the words of
+// all limits.
+func TestURLs_of_upstreams_are_limited(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, settings{})
+	c, _ := w.signUp("ada@example.com", "acme")
+	hub := func(name string, urls ...string) answer {
+		rules := make([]any, len(urls))
+		for i, url := range urls {
+			rules[i] = map[string]any{"url": "https://example.com/" + url, "event": fmt.Sprint("e", i)}
+		}
+		return c.call("PUT", "/v1/tenants/acme/hubs/"+name, map[string]any{"upstream": map[string]any{"rules": rules}})
+	}
+	override := func(most int) {
+		t.Helper()
+		status(t, c.call("PUT", "/v1/tenants/acme/limits/max_upstream_endpoints", map[string]any{"max": most, "expires_at": time.Now().Add(time.Hour)}), http.StatusOK)
+	}
+	used := func() any { return c.call("GET", "/v1/tenants/acme/limits/max_upstream_endpoints", nil).body["used"] }
+	status(t, hub("first", "a", "b", "a"), http.StatusCreated)
+	status(t, hub("second", "b"), http.StatusCreated) // counted once
+	refused := hub("third", "c")
+	want(t, refused, http.StatusConflict, "upstream_endpoints")
+	if refused.at("limit") != "max_upstream_endpoints" || refused.at("scope") != "tenant" || refused.body["max"] != 2.0 || refused.at("doc") != fault.PagesURL+"upstream_endpoints" {
+		t.Errorf("told %s", refused.text)
+	}
+	if n := used(); n != 2.0 {
+		t.Errorf("%v are used, want 2", n)
+	}
+	override(3)
+	status(t, hub("third", "c"), http.StatusCreated)
+	if n := used(); n != 3.0 {
+		t.Errorf("%v are used, want 3", n)
+	}
+	// What there is stays and may change, but not grow.
+	status(t, c.call("DELETE", "/v1/tenants/acme/limits/max_upstream_endpoints", nil), http.StatusNoContent)
+	status(t, hub("third", "d"), http.StatusOK)
+	want(t, hub("third", "d", "e"), http.StatusConflict, "upstream_endpoints")
+	status(t, hub("second"), http.StatusOK)
+	status(t, hub("third", "a"), http.StatusOK)
+	want(t, hub("second", "f"), http.StatusConflict, "upstream_endpoints")
+}
+
 func TestNative_mode_needs_a_webhook_secret(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, settings{})

@@ -109,7 +109,9 @@ type Limits struct {
 	TokenIssuesPerSecond  int `json:"token_issues_per_second"`
 	MaxMemberships        int `json:"max_group_memberships"` // connections in groups, each pair counted
 	MaxHubs               int `json:"max_hubs"`
-	HistoryBytes          int `json:"history_bytes"` // of the streams of all hubs together
+	MaxUpstreamEndpoints  int `json:"max_upstream_endpoints"`
+	MaxUpstreamRequests   int `json:"max_upstream_requests"` // under way, on each edge
+	HistoryBytes          int `json:"history_bytes"`         // of the streams of all hubs together
 
 	ConnectsPerIPPerSecond int `json:"connects_per_ip_per_second"`
 	ConnectPerIPBurst      int `json:"connect_per_ip_burst"`

@@ -3,6 +3,7 @@ package tenants
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/signalbox/signalbox/internal/fault"
 )
@@ -143,6 +144,9 @@ func (s *Service) putHub(ctx context.Context, tx Store, c Caller, t MemberTenant
 	if err := h.Settings.suits(t.Environment); err != nil {
 		return Hub{}, err
 	}
+	if err := roomForEndpoints(ctx, tx, t.ID, &limits, h); err != nil {
+		return Hub{}, err
+	}
 	h, err = tx.PutHub(ctx, t.ID, h)
 	if err != nil {
 		return Hub{}, err
@@ -194,6 +198,41 @@ func (s *Service) roomForHub(ctx context.Context, tx Store, t ID) error {
 	}
 	if most := limits.With(overrides, s.now()).MaxHubs; have >= most {
 		return fault.New(fault.QuotaExceeded, fmt.Sprintf("This tenant may have %d hubs, and has %d.", most, have)).WithCode("max_hubs")
+	}
+	return nil
+}
+
+var endpointsRow = mustRow("max_upstream_endpoints")
+
+// endpoints are the URLs of hubs' upstreams, each once.
+func endpoints(hubs []Hub) map[string]bool {
+	urls := make(map[string]bool)
+	for _, h := range hubs {
+		if h.Settings.Upstream == nil {
+			continue
+		}
+		for _, r := range h.Settings.Upstream.Rules {
+			urls[r.URL] = true
+		}
+	}
+	return urls
+}
+
+// roomForEndpoints returns an error when a hub's settings bring the tenant more URLs than
+// it may have. What there was before a smaller plan can be changed, and comes down.
+func roomForEndpoints(ctx context.Context, tx Store, t ID, l *Limits, h Hub) error {
+	if !h.Settings.Upstream.Set() {
+		return nil
+	}
+	hubs, err := tx.Hubs(ctx, t)
+	if err != nil {
+		return err
+	}
+	had := len(endpoints(hubs))
+	hubs = slices.DeleteFunc(hubs, func(other Hub) bool { return other.Name == h.Name })
+	if n := len(endpoints(append(hubs, h))); n > l.MaxUpstreamEndpoints && n > had {
+		return fault.New(fault.QuotaExceeded, fmt.Sprintf("The upstreams of this tenant's hubs may have %d URLs, and would have %d.", l.MaxUpstreamEndpoints, n)).
+			WithLimit(endpointsRow.Refusal(l, 0))
 	}
 	return nil
 }

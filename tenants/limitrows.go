@@ -11,6 +11,7 @@ const (
 	refusesNothing = "it refuses nothing that could be counted, and can be set for an hour with expires_at"
 	onSettings     = "it bounds what hubs' settings say, which are refused when they are saved"
 	heldBack       = "it holds a connection back before it refuses, and what a trial let through would not have come; set it for an hour with expires_at"
+	waits          = "what comes waits before anything is refused, and in a trial it would not have; set it for an hour with expires_at"
 	stays          = "what a trial let through would stay, in the memory that it bounds, when the trial is over; set it for an hour with expires_at"
 	beforeRead     = "it is judged while what it bounds is read, of which nothing is kept; set it for an hour with expires_at"
 )
@@ -53,6 +54,12 @@ var limitRows = []LimitRow{
 	{Name: "max_hubs", Title: "Hubs", Unit: "hubs", Scope: ScopeTenant, Kind: HardLimit,
 		Free: 20, Pro: 200, Scale: 2_000, Least: 1, Most: 10_000, Code: "hub_limit", NoDryRun: stays,
 		At: "the first use of one more hub is refused", of: func(l *Limits) *int { return &l.MaxHubs }},
+	{Name: "max_upstream_endpoints", Title: "URLs of upstreams", Unit: "URLs", Scope: ScopeTenant, Kind: HardLimit,
+		Free: 2, Pro: 10, Scale: 50, Least: 1, Most: 1_000, Code: "upstream_endpoints", NoDryRun: onSettings,
+		At: "settings of a hub that bring one more are refused; those that are there are served", of: func(l *Limits) *int { return &l.MaxUpstreamEndpoints }},
+	{Name: "max_upstream_requests", Title: "Requests to upstreams under way", Unit: "requests", Scope: ScopeTenant, Kind: HardLimit,
+		Free: 2, Pro: 10, Scale: 50, Least: 1, Most: 1_000, Code: "upstream_requests", NoDryRun: waits,
+		At: "further ones wait for their turn, for as long as the hub's `timeout_seconds`; then a call is refused, an event is tried again as if the upstream hadn't answered", of: func(l *Limits) *int { return &l.MaxUpstreamRequests }},
 	{Name: "history_bytes", Title: "Bytes of all messages that are kept", Unit: "bytes", Scope: ScopeTenant, Kind: TrimLimit,
 		Free: 16 * mib, Pro: 128 * mib, Scale: 1024 * mib, Least: mib, Most: 2047 * mib, NoDryRun: refusesNothing,
 		At: "the hub that publishes keeps less, down to a sixteenth", of: func(l *Limits) *int { return &l.HistoryBytes }},

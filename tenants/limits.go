@@ -89,7 +89,7 @@ const (
 // Counted says where what the limit bounds is counted.
 func (r LimitRow) Counted() CountedWhere {
 	switch {
-	case r.Scope == ScopeIP, r.Name == "group_publishes_per_second", r.Name == "group_publish_burst":
+	case r.Scope == ScopeIP, r.Name == "group_publishes_per_second", r.Name == "group_publish_burst", r.Name == "max_upstream_requests":
 		return CountedEdge
 	case r.Scope == ScopeTenant, r.Scope == ScopeUser, r.Name == "max_presence_members":
 		return CountedFleet
@@ -103,7 +103,7 @@ func (r LimitRow) Shown() string {
 	switch {
 	case r.Rate != "":
 		return "none: it is how much of the rate may come at once"
-	case r.Name == "max_hubs", r.Name == "history_bytes":
+	case r.Name == "max_hubs", r.Name == "history_bytes", r.Name == "max_upstream_endpoints":
 		return "now"
 	case r.Name == "max_method_limits", r.Name == "max_parallel_calls":
 		return "now, of the hub whose settings say most"
@@ -111,6 +111,8 @@ func (r LimitRow) Shown() string {
 		return "today's largest, over all edges"
 	case r.Name == "max_connections_per_ip":
 		return "today's largest on one edge"
+	case r.Name == "max_upstream_requests":
+		return "none: each edge has its own, refusals are counted"
 	case r.Scope == ScopeTenant:
 		return "now and today's peak"
 	case r.Kind == SettingLimit, r.Kind == TrimLimit:

@@ -35,7 +35,7 @@ func (s *Service) Limits(ctx context.Context, c Caller, ref string) (t MemberTen
 		return MemberTenant{}, nil, nil, err
 	}
 	count, err := s.store.CountHubs(ctx, t.ID)
-	used = map[string]int64{"max_hubs": int64(count), "max_method_limits": 0, "max_parallel_calls": 1}
+	used = map[string]int64{"max_hubs": int64(count), "max_method_limits": 0, "max_parallel_calls": 1, endpointsRow.Name: int64(len(endpoints(hubs)))}
 	for _, h := range hubs {
 		used["max_method_limits"] = max(used["max_method_limits"], int64(len(h.Settings.MethodRates)))
 		used["max_parallel_calls"] = max(used["max_parallel_calls"], int64(h.Settings.ParallelCalls))

@@ -209,14 +209,7 @@ func (f *Filter) refused(c *hubs.Connection, m *protocol.Message, p *paces, r *R
 func (f *Filter) tell(c *hubs.Connection, m *protocol.Message, p *paces, r *Refusal) {
 	now := time.Now()
 	p.mu.Lock()
-	notice := false
-	if last, told := p.noticed[r.Limit.Limit]; m.InvocationID == "" && (!told || now.Sub(last) >= noticeEvery) {
-		if p.noticed == nil {
-			p.noticed = make(map[string]time.Time, 1)
-		}
-		p.noticed[r.Limit.Limit] = now // names of the table: few
-		notice = true
-	}
+	notice := p.notice(m, r.Limit.Limit, now)
 	end := false
 	if r.Scope == string(tenants.ScopeConnection) && r.RetryAfterMS > 0 && !p.closed {
 		if now.Sub(p.offendedSince) > offenceWindow {
@@ -228,7 +221,7 @@ func (f *Filter) tell(c *hubs.Connection, m *protocol.Message, p *paces, r *Refu
 	}
 	p.mu.Unlock()
 	if notice {
-		_ = c.Send(r.notice()) // has nothing that can't be encoded
+		_ = c.Send(noticeOf(r.Limit)) // has nothing that can't be encoded
 	}
 	if end {
 		c.Close(r.Error(), true)

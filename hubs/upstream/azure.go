@@ -137,6 +137,7 @@ func (k *call) postAzure(n *now) {
 	switch {
 	case f != nil && f.code == codeCancelled:
 	case f != nil || a.status != http.StatusOK && a.status != http.StatusNoContent:
+		k.notify(f)
 		k.complete(statusText(a, f))
 	case a.status == http.StatusNoContent || len(a.body) == 0:
 		k.complete("")

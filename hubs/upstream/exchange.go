@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/internal/fault"
 	"github.com/signalbox/signalbox/tenants"
 )
 
@@ -67,8 +68,9 @@ func (a *answer) ok() bool { return a.status >= 200 && a.status < 300 }
 // failure is a request that got no answer, or none that can be used.
 type failure struct {
 	code   string
-	status int   // of the answer, where there was one
-	cause  error // for logs: tenants don't see it
+	status int          // of the answer, where there was one
+	cause  error        // for logs: tenants don't see it
+	limit  *fault.Limit // the tenant's, that refused it; nil = none did
 }
 
 func (f *failure) Error() string {
@@ -111,11 +113,18 @@ func (t *tenant) try(ctx context.Context, p *post) (*answer, *failure) {
 		timer.Stop()
 		cancel(nil)
 	}
-	if !acquire(ctx, t.slots) {
+	most := t.inFlight()
+	if !t.slots.acquire(ctx, most) {
+		f := &failure{code: busyOr(ctx)}
+		if f.code == codeBusy {
+			limit := requestsRow.RefusalAt(most, 0, time.Second)
+			limit.RequestID = p.connection
+			f.code, f.limit = codeRequests, &limit
+		}
 		release()
-		return nil, &failure{code: busyOr(ctx)}
+		return nil, f
 	}
-	defer func() { <-t.slots }()
+	defer func() { t.slots.release(t.inFlight()) }()
 	breaker := t.breaker(u.Host)
 	if !breaker.TryAcquirePermit() {
 		release()
@@ -310,6 +319,8 @@ func statusText(a *answer, f *failure) string {
 		status = a.status
 	case f.code == codeTooLarge:
 		return "Invocation failed, response too large."
+	case f.limit != nil:
+		return f.limit.String()
 	case f.code == codeOpen, f.code == codeBusy:
 		status = http.StatusServiceUnavailable
 	}
@@ -329,6 +340,8 @@ func failureText(a *answer, f *failure) string {
 		return "The upstream didn't answer in time."
 	case f.code == codeOpen:
 		return "The upstream has failed repeatedly and is left alone for a moment. Try again later."
+	case f.limit != nil:
+		return f.limit.String()
 	case f.code == codeBusy:
 		return "Too many requests to the upstream are under way. Try again later."
 	}

@@ -11,6 +11,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/hubs/protocol"
+	"github.com/signalbox/signalbox/internal/fault"
 	"github.com/signalbox/signalbox/internal/outbound"
 	"github.com/signalbox/signalbox/tenants"
 )
@@ -25,6 +27,7 @@ const (
 	codeTimeout     = "upstream_timeout"
 	codeUnreachable = "upstream_unreachable"
 	codeBusy        = "upstream_busy"
+	codeRequests    = "upstream_requests"
 	codeOpen        = "upstream_circuit_open"
 	codeEventLost   = "upstream_event_lost"
 	codePosition    = "upstream_position"
@@ -45,6 +48,10 @@ type Config struct {
 	Log   Log
 	// Refused counts what wasn't carried out, for the tenant.
 	Refused func(t tenants.ID, hub, code string)
+	// Limits are those in force for a tenant; nil, or no answer: maxInFlight requests.
+	Limits func(t tenants.ID) *tenants.Limits
+	// Notify tells a client of a call that one of Limits refused; nil = nobody is told.
+	Notify func(c *hubs.Connection, m *protocol.Message, l fault.Limit)
 	// Position opens the token of a position in a hub, which an answer may have to
 	// follow. nil = answers follow nothing.
 	Position func(t tenants.ID, hub, token string) (hubs.Position, error)
@@ -62,6 +69,8 @@ type Gateway struct {
 	redis        redis.UniversalClient
 	log          Log
 	refused      func(t tenants.ID, hub, code string)
+	limits       func(t tenants.ID) *tenants.Limits
+	notify       func(c *hubs.Connection, m *protocol.Message, l fault.Limit)
 	position     func(t tenants.ID, hub, token string) (hubs.Position, error)
 	logger       *slog.Logger
 	retryAfter   []time.Duration
@@ -81,7 +90,7 @@ type Gateway struct {
 func NewGateway(c Config) *Gateway {
 	g := &Gateway{
 		client: &http.Client{Transport: c.Transport, CheckRedirect: outbound.NoRedirects},
-		redis:  c.Redis, log: c.Log, refused: c.Refused, position: c.Position, logger: c.Logger,
+		redis:  c.Redis, log: c.Log, refused: c.Refused, limits: c.Limits, notify: c.Notify, position: c.Position, logger: c.Logger,
 		retryAfter: c.RetryAfter, breakerPause: c.BreakerPause,
 		tenants: make(map[tenants.ID]*tenant),
 	}

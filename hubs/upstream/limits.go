@@ -12,6 +12,15 @@ import (
 	"github.com/signalbox/signalbox/tenants"
 )
 
+// requestsRow is the limit of a tenant's requests that are under way.
+var requestsRow = func() tenants.LimitRow {
+	r, ok := tenants.Row("max_upstream_requests")
+	if !ok {
+		panic("upstream: no limit of requests")
+	}
+	return r
+}()
+
 // LimitEvent is what an upstream is told of one of its tenant's limits.
 type LimitEvent struct {
 	// Reached: it was hit, or all of it is in use; else most of it is.

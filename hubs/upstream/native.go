@@ -233,6 +233,7 @@ func (k *call) fail(a *answer, f *failure) {
 		}
 		return
 	}
+	k.notify(f)
 	text := failureText(a, f)
 	if a != nil {
 		text = errorText(a, text)

@@ -214,6 +214,13 @@ func (k *call) complete(text string) {
 	_ = k.s.c.Send(&protocol.Message{Type: protocol.Completion, InvocationID: k.m.InvocationID, Error: text, HasError: text != ""})
 }
 
+// notify tells of a limit that refused the call, where nobody waits for its answer.
+func (k *call) notify(f *failure) {
+	if f != nil && f.limit != nil && k.s.d.g.notify != nil {
+		k.s.d.g.notify(k.s.c, k.m, *f.limit)
+	}
+}
+
 // result answers the call with a value.
 func (k *call) result(v protocol.Raw) error {
 	k.close()

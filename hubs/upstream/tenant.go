@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 
 // What one tenant may have under way on one edge.
 const (
-	maxInFlight = 100
+	maxInFlight = 100 // where no limit is known
 	maxStreams  = 100 // whose answers are still coming
 
 	// breakerFailures in a row make an upstream be left alone.
@@ -29,7 +30,7 @@ type tenant struct {
 	id        tenants.ID
 	g         *Gateway
 	users     int // guarded by Gateway.mu
-	slots     chan struct{}
+	slots     places
 	streams   chan struct{}
 	events    eventQueue
 	successes *rate.Limiter
@@ -42,7 +43,7 @@ type tenant struct {
 func newTenant(g *Gateway, id tenants.ID) *tenant {
 	t := &tenant{
 		id: id, g: g,
-		slots: make(chan struct{}, maxInFlight), streams: make(chan struct{}, maxStreams),
+		streams:   make(chan struct{}, maxStreams),
 		successes: rate.NewLimiter(loggedSuccesses, loggedSuccessBurst), failures: rate.NewLimiter(loggedFailures, loggedFailureBurst),
 		breakers: make(map[string]circuitbreaker.CircuitBreaker[any]),
 	}
@@ -50,18 +51,66 @@ func newTenant(g *Gateway, id tenants.ID) *tenant {
 	return t
 }
 
-// acquire takes one of the tenant's places, waiting for it until ctx is done.
-func acquire(ctx context.Context, slots chan struct{}) bool {
-	select {
-	case slots <- struct{}{}:
-		return true
-	default:
+// inFlight is how many requests the tenant may have under way on this edge.
+func (t *tenant) inFlight() int {
+	if t.g.limits != nil {
+		if l := t.g.limits(t.id); l != nil {
+			return max(1, l.MaxUpstreamRequests)
+		}
 	}
+	return maxInFlight
+}
+
+// places are taken by requests, as many at a time as a limit says that may change. Who
+// comes first is the first.
+type places struct {
+	mu      sync.Mutex
+	used    int
+	waiting []chan struct{} // closed when a place is theirs
+}
+
+// acquire takes one of most places, waiting for it until ctx is done.
+func (p *places) acquire(ctx context.Context, most int) bool {
+	p.mu.Lock()
+	p.grant(most) // it may be more than it was
+	if p.used < most {
+		p.used++
+		p.mu.Unlock()
+		return true
+	}
+	turn := make(chan struct{})
+	p.waiting = append(p.waiting, turn)
+	p.mu.Unlock()
 	select {
-	case slots <- struct{}{}:
+	case <-turn:
 		return true
 	case <-ctx.Done():
-		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if i := slices.Index(p.waiting, turn); i >= 0 {
+		p.waiting = slices.Delete(p.waiting, i, i+1)
+	} else { // it came at the same moment
+		p.used--
+		p.grant(most)
+	}
+	return false
+}
+
+// release gives a place back.
+func (p *places) release(most int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.used--
+	p.grant(most)
+}
+
+// grant gives free places to who waits; p.mu is held.
+func (p *places) grant(most int) {
+	for p.used < most && len(p.waiting) > 0 {
+		p.used++
+		close(p.waiting[0])
+		p.waiting = slices.Delete(p.waiting, 0, 1)
 	}
 }
 

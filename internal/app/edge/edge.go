@@ -17,6 +17,7 @@ import (
 	"github.com/signalbox/signalbox/hubs"
 	"github.com/signalbox/signalbox/hubs/backplane"
 	"github.com/signalbox/signalbox/hubs/pairing"
+	"github.com/signalbox/signalbox/hubs/quota"
 	"github.com/signalbox/signalbox/hubs/rest"
 	"github.com/signalbox/signalbox/hubs/serverconn"
 	"github.com/signalbox/signalbox/hubs/serverlink"
@@ -146,7 +147,7 @@ func (e *Edge) shared(f *fleet.Fleet) error {
 	e.deliveries = deliveries.New(e.redis, e.log)
 	e.hubs.upstreams = upstream.NewGateway(upstream.Config{
 		Transport: upstream.NewTransport(outbound.Policy{Allowed: e.cfg.OutboundAllow}), Redis: e.redis, Log: e.deliveries, Logger: e.log,
-		Refused: e.limits.refused,
+		Refused: e.limits.refused, Limits: e.limits.inForce, Notify: quota.Notify,
 		Position: func(t tenants.ID, hub, token string) (hubs.Position, error) {
 			return e.hubs.openPosition(t, hub, token)
 		},

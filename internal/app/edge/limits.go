@@ -38,6 +38,8 @@ type limits struct {
 	refusals    quota.Refusals
 	figures     *quota.Figures
 	redis       redis.UniversalClient
+	// inForce returns a tenant's limits, or nil.
+	inForce func(tenants.ID) *tenants.Limits
 	// exempt are networks whose addresses aren't bounded.
 	exempt   []netip.Prefix
 	recorder *usage.Recorder
@@ -72,7 +74,7 @@ func (l *limits) use(g *registry, metrics *telemetry.EdgeMetrics) {
 		}
 		return t.LimitsAt(time.Now())
 	}
-	l.figures.Limits, l.deliveries.Limits = inForce, inForce
+	l.inForce, l.figures.Limits, l.deliveries.Limits = inForce, inForce, inForce
 	l.figures.Open, l.figures.Joined = l.connections.Open, l.memberships.Joined
 	l.figures.OnEvent = func(e quota.Event) {
 		t, ok := g.directory.Cached(e.Tenant)

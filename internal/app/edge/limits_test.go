@@ -82,6 +82,13 @@ func TestLimits_are_told_in_the_same_words(t *testing.T) {
 		<-r.Context().Done()
 	}))
 	t.Cleanup(silent.Close)
+	asked := make(chan struct{}, 1)
+	mute := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		asked <- struct{}{}
+		<-r.Context().Done()
+	}))
+	t.Cleanup(mute.Close)
 	negotiate := func(c *cluster, d *tenants.Document, edge int, address string) (int, http.Header, string) {
 		res, body := c.do(http.MethodPost, c.base(edge, d.Slug)+"/client/negotiate?negotiateVersion=1&hub=chat", clientJWT(c.t, d, 0, "chat", "ann"), "",
 			func(r *http.Request) {
@@ -269,6 +276,20 @@ func TestLimits_are_told_in_the_same_words(t *testing.T) {
 			d.Hubs["chat"] = tenants.HubSettings{Upstream: &tenants.Upstream{Mode: tenants.UpstreamNative, Rules: []tenants.UpstreamRule{{URL: silent.URL}}}}
 			d.WebhookSecrets = []tenants.DocWebhookSecret{{ID: "w", Secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}}
 		}, hit: streamed},
+		{limit: "max_upstream_requests", set: func(l *tenants.Limits) { l.MaxUpstreamRequests = 1 }, also: func(d *tenants.Document) {
+			for hub, seconds := range map[string]int{"patient": 30, "chat": 1} {
+				d.Hubs[hub] = tenants.HubSettings{Upstream: &tenants.Upstream{Mode: tenants.UpstreamNative, TimeoutSeconds: seconds, Rules: []tenants.UpstreamRule{{URL: mute.URL, Category: tenants.CategoryMessages}}}}
+			}
+			d.WebhookSecrets = []tenants.DocWebhookSecret{{ID: "w", Secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}}
+		}, hit: func(c *cluster, d *tenants.Document) told {
+			c.connect(0, d, "patient", "ann").write(`{"type":1,"invocationId":"1","target":"wait","arguments":[]}`)
+			select {
+			case <-asked:
+			case <-time.After(patience):
+				c.t.Fatal("the upstream isn't asked")
+			}
+			return line(c.t, "completion", c.connect(0, d, "chat", "ben").call("wait").Error)
+		}},
 		{limit: "max_presence_members", set: func(l *tenants.Limits) { l.MaxPresenceMembers = 1 }, hit: func(c *cluster, d *tenants.Document) told {
 			first, second := c.connect(0, d, "chat", "ann"), c.connect(1, d, "chat", "ben")
 			for _, k := range []*client{first, second} {
@@ -282,7 +303,7 @@ func TestLimits_are_told_in_the_same_words(t *testing.T) {
 		}, hit: stalled},
 		{limit: "max_batch_items", set: func(l *tenants.Limits) { l.MaxBatchItems = 1 }, hit: posted(1, "/:batch", `{"messages":[{"target":"t"},{"target":"t"}]}`)},
 	}
-	tried := make(map[string]bool)
+	tried := map[string]bool{"max_upstream_endpoints": true} // the control plane's, hit there
 	docs := make([]*tenants.Document, len(rows))
 	for i, row := range rows {
 		tried[row.limit] = true
