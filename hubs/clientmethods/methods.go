@@ -149,19 +149,27 @@ func (r *request) leaveGroup(ctx context.Context) (any, hubs.Position, error) {
 func (r *request) change(ctx context.Context, e *hubs.Entry) (any, hubs.Position, error) {
 	e.Connections = []string{r.c.ID()}
 	server := r.c.Server()
-	at, matched, err := server.Backplane().Command(ctx, e, hubs.PublishOptions{Charge: 1, Client: r.c})
-	if err != nil {
-		return nil, hubs.Position{}, err
-	}
-	if e.Kind == hubs.AddToGroup && matched == 0 {
+	options := hubs.PublishOptions{Charge: 1, Client: r.c}
+	for range joinTries {
+		own := *e // which is the backplane's from now on
+		at, matched, err := server.Backplane().Command(ctx, &own, options)
+		if err != nil {
+			return nil, hubs.Position{}, err
+		}
+		if e.Kind != hubs.AddToGroup || matched > 0 {
+			return nil, at, nil
+		}
 		// It has been counted where the connection is.
 		if err := r.c.CanJoin(); err != nil {
 			return nil, hubs.Position{}, err
 		}
-		return nil, hubs.Position{}, hubs.Errorf("%s: the connection joined no group", hubs.RefusedGroups) // there is room by now
+		options.Charge = 0 // there is room by now
 	}
-	return nil, at, nil
+	return nil, hubs.Position{}, hubs.Errorf("%s: the connection joined no group", hubs.RefusedGroups)
 }
+
+// joinTries is how often a join is tried for which there was no room, and then was.
+const joinTries = 3
 
 func (r *request) sendToGroup(ctx context.Context) (any, hubs.Position, error) {
 	const form = "$sendToGroup(group, method, arguments?, {noEcho}?)"

@@ -248,8 +248,8 @@ func (f *Filter) translate(c *hubs.Connection, m *protocol.Message, p *paces, er
 		}
 		refusal = refuse(r, limit.Limit, 0, 0)
 	case errors.As(err, &refusal):
-		if refusal.RequestID == "" && f.Refused != nil {
-			f.Refused(refusal.Code) // of what publishes are asked about
+		if refusal.RequestID == "" && refusal.Code != membershipsRow.Code && f.Refused != nil {
+			f.Refused(refusal.Code) // of what publishes are asked about; joins are counted where they are made
 		}
 	default:
 		return err

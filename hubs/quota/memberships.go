@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,35 +21,58 @@ const (
 	tellEvery = time.Second
 	// tellAgain is how often they do where nothing changes, in steps of tellEvery.
 	tellAgain = 30
+	// mostReserved is the part of what is free that an edge reserves at a time: one in so
+	// many, or in as many as there are edges.
+	mostReserved = 4
+	// reservedFor is how many seconds what is reserved counts.
+	reservedFor = 2
+	// askPause is the least time between two questions for more where there was nothing.
+	askPause = 20 * time.Millisecond
 )
 
-// tellMemberships writes how many memberships this run has and returns the sum of
-// the others'. KEYS: the hash run → count. ARGV: run, count, life in seconds.
 var membershipsRow = row("max_group_memberships")
 
+// tellMemberships writes how many memberships this run has, reserves some for it, and
+// returns how many the others have and how many are reserved. What is reserved counts for
+// reservedFor seconds; whoever hasn't joined for longer asks again with the first join.
+// KEYS: the hash run → count, or count+reserved@second. ARGV: run, count (” = it has
+// nothing to do with the tenant any more), life in seconds, limit.
 var tellMemberships = redis.NewScript(`
-if ARGV[2] == '0' then
-  redis.call('HDEL', KEYS[1], ARGV[1])
-else
-  redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
-  redis.call('EXPIRE', KEYS[1], ARGV[3])
-end
-local others = 0
+local others, kept, runs = 0, 0, 1
+local now = tonumber(redis.call('TIME')[1])
 local counts = redis.call('HGETALL', KEYS[1])
 for i = 1, #counts, 2 do
-  if counts[i] ~= ARGV[1] then others = others + tonumber(counts[i + 1]) end
+  if counts[i] ~= ARGV[1] then
+    local n, reserved, at = string.match(counts[i + 1], '^(%d+)%+?(%d*)@?(%d*)$')
+    others, runs = others + n, runs + 1
+    if reserved ~= '' and now - at <= ` + strconv.Itoa(reservedFor) + ` then kept = kept + reserved end
+  end
 end
-return others`)
+if ARGV[2] == '' then
+  redis.call('HDEL', KEYS[1], ARGV[1])
+  return {others, 0}
+end
+local parts = 2 -- alone, and somebody may come
+if runs > 1 then parts = math.max(runs, ` + strconv.Itoa(mostReserved) + `) end
+local reserved = math.max(0, math.ceil((ARGV[4] - ARGV[2] - others - kept) / parts))
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. '+' .. string.format('%d@%d', reserved, now))
+redis.call('EXPIRE', KEYS[1], ARGV[3])
+return {others, reserved}`)
 
 // Memberships bounds how many group memberships the connections of a tenant have,
-// over all edges. Joining a group never waits for Redis: an edge counts its own
-// exactly, and knows those of the others as of a second ago, so that a limit can be
-// passed by what is let in within that second and no more. While Redis is
-// away it goes on with what it knew last.
+// over all edges. Joining a group never waits for Redis: an edge counts its own exactly, and
+// knows those of the others as they were told last. It lets in what is reserved for it, a
+// part of what is free, and has the next part reserved when half of that is used. So the
+// limit isn't passed while Redis answers, but for what is let in while an edge asks that
+// hasn't for a while; near it somebody may be refused for a moment while others have some
+// reserved. While Redis is away edges go on with what they knew last.
 type Memberships struct {
 	redis redis.UniversalClient
 	run   string
 	log   *slog.Logger
+	// poked has Run tell at once.
+	poked chan struct{}
+	away  atomic.Bool
 
 	mu      sync.Mutex
 	tenants map[tenants.ID]*budget
@@ -56,18 +80,24 @@ type Memberships struct {
 
 // NewMemberships counts for the edge with that run id. Run tells the others.
 func NewMemberships(r redis.UniversalClient, run string, log *slog.Logger) *Memberships {
-	return &Memberships{redis: r, run: run, log: log, tenants: make(map[tenants.ID]*budget)}
+	return &Memberships{redis: r, run: run, log: log, poked: make(chan struct{}, 1), tenants: make(map[tenants.ID]*budget)}
 }
 
 // budget is one tenant's memberships on this edge.
 type budget struct {
 	own, others atomic.Int64
-	refused     atomic.Bool // since the others were last heard
-	hubs        int         // that take from it; guarded by Memberships.mu
+	// allowed is up to where own may go, with what is reserved; told of own is known to the
+	// others.
+	allowed, told atomic.Int64
+	heard         atomic.Int64 // when, in ticks; 0 = never: what is allowed isn't known then
+	limit         atomic.Int64 // as it was at the last join
+	refused       atomic.Bool  // since the others were last heard
+	due           atomic.Bool  // the others have to be told at once
+	hubs          int          // that take from it; guarded by Memberships.mu
 
 	// Only Run uses these.
-	told   int64
-	rounds int // since it was told
+	rounds int  // since it was told
+	known  bool // this run is in the hash
 }
 
 // HubMemberships is what one hub's connections take from their tenant's memberships.
@@ -87,8 +117,10 @@ func (m *Memberships) Hub(id tenants.ID, limit func() int) *HubMemberships {
 	defer m.mu.Unlock()
 	b := m.tenants[id]
 	if b == nil {
-		b = &budget{rounds: tellAgain} // the others are heard at once
+		b = &budget{rounds: tellAgain}
+		b.limit.Store(int64(limit()))
 		m.tenants[id] = b
+		m.poke(b) // they have to be known
 	}
 	b.hubs++
 	return &HubMemberships{m: m, id: id, budget: b, limit: limit}
@@ -97,15 +129,50 @@ func (m *Memberships) Hub(id tenants.ID, limit func() int) *HubMemberships {
 // Join implements hubs.Memberships. The error is a *Refusal.
 func (h *HubMemberships) Join() error {
 	limit := int64(h.limit())
-	n := h.budget.own.Add(1)
-	if sum := n + h.budget.others.Load(); sum > limit {
-		h.budget.own.Add(-1)
-		h.budget.refused.Store(true)
-		refusal := refuse(membershipsRow, int(limit), 0, tellEvery)
-		refusal.Value = sum
-		return refusal
+	b := h.budget
+	if b.limit.Load() != limit {
+		b.limit.Store(limit)
+	}
+	n := b.own.Add(1)
+	sum := n + b.others.Load()
+	if sum > limit {
+		b.own.Add(-1)
+		b.refused.Store(true)
+		return overMemberships(limit, sum)
+	}
+	heard := b.heard.Load()
+	if heard == 0 || h.m.away.Load() {
+		return nil
+	}
+	allowed := b.allowed.Load()
+	switch {
+	case n > allowed:
+		b.own.Add(-1)
+		if ticks()-heard > int64(askPause) {
+			h.m.poke(b)
+		}
+		return overMemberships(limit, sum)
+	case 2*n >= allowed+b.told.Load(), ticks()-heard > int64(tellEvery): // half of it is used, or it may not count any more
+		h.m.poke(b)
 	}
 	return nil
+}
+
+func overMemberships(limit, sum int64) *Refusal {
+	refusal := refuse(membershipsRow, int(limit), 0, tellEvery)
+	refusal.Value = sum
+	return refusal
+}
+
+// poke has Run tell the others of a tenant's memberships at once.
+func (m *Memberships) poke(b *budget) {
+	if b.due.Swap(true) {
+		return
+	}
+	select {
+	case m.poked <- struct{}{}:
+	default:
+	}
 }
 
 // Leave implements hubs.Memberships.
@@ -139,8 +206,15 @@ func (m *Memberships) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return m.leave(context.WithoutCancel(ctx))
 		case <-tick.C:
+			m.mu.Lock()
+			for _, b := range m.tenants {
+				b.rounds++
+			}
+			m.mu.Unlock()
+		case <-m.poked:
 		}
 		err := m.tell(ctx)
+		m.away.Store(err != nil)
 		if err != nil && !failed && ctx.Err() == nil {
 			m.log.Warn("group memberships not counted in redis, keeping what the others had", "error", err)
 		}
@@ -155,18 +229,23 @@ func (m *Memberships) tell(ctx context.Context) error {
 		id     tenants.ID
 		budget *budget
 		own    int64
-		others *redis.Cmd
+		leaves bool
+		answer *redis.Cmd
 	}
 	var words []word
 	m.mu.Lock()
 	for id, b := range m.tenants {
-		own := b.own.Load()
-		b.rounds++
-		switch {
-		case own != b.told, b.refused.Load(), b.hubs > 0 && b.rounds >= tellAgain:
-			words = append(words, word{id: id, budget: b, own: own})
-		case own == 0 && b.hubs == 0:
-			delete(m.tenants, id)
+		own, leaves := b.own.Load(), false
+		if own == 0 && b.hubs == 0 {
+			if !b.known {
+				delete(m.tenants, id)
+				continue
+			}
+			leaves = true
+		}
+		due := b.due.Swap(false)
+		if due || leaves || own != b.told.Load() || b.refused.Load() || b.rounds >= tellAgain {
+			words = append(words, word{id: id, budget: b, own: own, leaves: leaves})
 		}
 	}
 	m.mu.Unlock()
@@ -177,23 +256,31 @@ func (m *Memberships) tell(ctx context.Context) error {
 	defer cancel()
 	pipe := m.redis.Pipeline()
 	for i, w := range words {
+		said := strconv.FormatInt(w.own, 10)
+		if w.leaves {
+			said = ""
+		}
 		if w.budget.refused.Load() {
 			// The limit is in the way: whose edge is dead doesn't count.
 			dropDead(m.redis, redisclient.MembershipCounts(w.id), m.run)
 		}
-		words[i].others = tellMemberships.Eval(ctx, pipe, []string{redisclient.MembershipCounts(w.id)}, m.run, w.own, int(countsLife.Seconds()))
+		words[i].answer = tellMemberships.Eval(ctx, pipe, []string{redisclient.MembershipCounts(w.id)}, m.run, said, int(countsLife.Seconds()), w.budget.limit.Load())
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
 		return fmt.Errorf("tell group memberships: %w", err)
 	}
 	for _, w := range words {
-		others, err := w.others.Int64()
+		answer, err := w.answer.Int64Slice()
 		if err != nil {
 			return fmt.Errorf("hear group memberships: %w", err)
 		}
-		w.budget.others.Store(others)
-		w.budget.refused.Store(false)
-		w.budget.told, w.budget.rounds = w.own, 0
+		b := w.budget
+		b.others.Store(answer[0])
+		b.allowed.Store(w.own + answer[1])
+		b.told.Store(w.own)
+		b.heard.Store(ticks())
+		b.refused.Store(false)
+		b.rounds, b.known = 0, !w.leaves
 	}
 	return nil
 }
