@@ -105,6 +105,7 @@ type settings struct {
 	requestsPerMinute int // 0 = as many as a test asks for
 	tracer            pgx.QueryTracer
 	resolver          tenants.Resolver
+	passwordMemory    uint32 // in KiB, of a hash; 0 = little
 }
 
 // thisMachine lets issuers be where tests run them.
@@ -134,7 +135,7 @@ func newWorld(t *testing.T, s settings) *world {
 	}
 	w.service, err = tenants.NewService(tenants.Config{
 		Store: tenantstore.New(pool, noJobs{}), Sealer: sealer, Endpoints: endpoints, ConsoleURL: "https://console.example.com",
-		Publish: w.published.publish, Outbound: s.outbound, Upstreams: w.upstreams, Deliveries: w.upstreams, SignUpsPerHour: s.signUpsPerHour, ConfirmSignUps: s.confirmSignUps, PasswordMemory: 64, Resolver: s.resolver, Logger: logger, Now: s.now,
+		Publish: w.published.publish, Outbound: s.outbound, Upstreams: w.upstreams, Deliveries: w.upstreams, SignUpsPerHour: s.signUpsPerHour, ConfirmSignUps: s.confirmSignUps, PasswordMemory: cmp.Or(s.passwordMemory, 64), Resolver: s.resolver, Logger: logger, Now: s.now,
 	})
 	if err != nil {
 		t.Fatal(err)
