@@ -54,7 +54,7 @@ type Server struct {
 
 // Listen takes the address; nothing is served before Serve.
 func Listen(ctx context.Context, c Config) (*Server, error) {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Addr)
+	listener, err := listening().Listen(ctx, "tcp", c.Addr)
 	if err != nil {
 		return nil, fmt.Errorf("listen for %s: %w", c.Name, err)
 	}
