@@ -68,7 +68,7 @@ func parseAccepted(s string) (answer, error) {
 		return wrong()
 	}
 	numbers := []byte(s[:acceptedBytes])
-	long := func(i int) int64 { return int64(binary.BigEndian.Uint64(numbers[i:])) } //nolint:gosec // Lua has no larger ones than 2^53
+	long := func(i int) int64 { return int64(binary.BigEndian.Uint64(numbers[i:])) }
 	epoch, rest, _ := strings.Cut(s[acceptedBytes:], " ")
 	a := answer{
 		epoch: epoch, number: binary.BigEndian.Uint64(numbers[16:]), total: long(24), receivers: int(binary.BigEndian.Uint32(numbers[32:])),
