@@ -1,6 +1,9 @@
 package hubs
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // Memberships is a bound on the groups of all connections together, which any
 // number of Servers share. A membership is one connection in one group. Its
@@ -32,5 +35,26 @@ func (c *Connection) CanJoin() error {
 	if err == nil {
 		c.server.memberships.Leave(1)
 	}
+	return err
+}
+
+// RoomFor returns what CanJoin does of a group that the connection isn't in, and counts
+// the refusal. Of one that it is in it returns nil.
+func (c *Connection) RoomFor(group string) error {
+	c.mu.Lock()
+	_, in := c.groups[group]
+	c.mu.Unlock()
+	if in {
+		return nil
+	}
+	err := c.CanJoin()
+	if err == nil {
+		return nil
+	}
+	code := RefusedMemberships
+	if limit := (*LimitError)(nil); errors.As(err, &limit) {
+		code = limit.Code
+	}
+	c.server.meter.Refused(code)
 	return err
 }

@@ -147,6 +147,12 @@ func (r *request) leaveGroup(ctx context.Context) (any, hubs.Position, error) {
 
 // change changes the membership of the client. It is in force when it returns.
 func (r *request) change(ctx context.Context, e *hubs.Entry) (any, hubs.Position, error) {
+	if e.Kind == hubs.AddToGroup {
+		// Before it is metered: what is refused is not.
+		if err := r.c.RoomFor(e.Groups[0]); err != nil {
+			return nil, hubs.Position{}, err
+		}
+	}
 	e.Connections = []string{r.c.ID()}
 	server := r.c.Server()
 	options := hubs.PublishOptions{Charge: 1, Client: r.c}

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/signalbox/signalbox/billing/usage"
 	"github.com/signalbox/signalbox/hubs"
 	"github.com/signalbox/signalbox/hubs/quota"
 	"github.com/signalbox/signalbox/internal/redisclient"
@@ -106,4 +108,55 @@ func TestGroupMemberships_are_exact_over_three_edges_F_25(t *testing.T) {
 		return err == nil && shown*100 >= n*99 && shown*100 <= n*101 && g.Refused >= refused.Load() && g.Refused*100 <= refused.Load()*102
 	})
 	t.Logf("%d joined, %d were refused, %d are shown", n, refused.Load(), shown)
+}
+
+// A join that a limit refuses is counted as refused, and never as a message.
+func TestGroups_refused_joins_are_not_metered(t *testing.T) {
+	t.Parallel()
+	for name, set := range map[string]func(*tenants.Limits){
+		"of a connection": func(l *tenants.Limits) { l.MaxGroupsPerConn = 2 },
+		"of all":          func(l *tenants.Limits) { l.MaxMemberships = 2 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := limited("unmetered", set)
+			c := startCluster(t, d)
+			k := c.connect(0, d, "chat", "ann")
+			joined, refused := 0, 0
+			for i := range 8 {
+				f := k.call("$joinGroup", fmt.Sprint("room-", i))
+				if f.Error == "" {
+					joined++
+				} else if refused++; line(t, "completion", f.Error).Code != "group_limit" && line(t, "completion", f.Error).Code != "too_many_groups" {
+					t.Errorf("refused otherwise: %s", f.Error)
+				}
+			}
+			k.done("$joinGroup", "room-0") // it is in it
+			if joined == 0 || joined > 2 || refused < 6 {
+				t.Fatalf("%d joined, %d were refused", joined, refused)
+			}
+			for _, end := range c.ends {
+				if err := end(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			entries, err := c.redis.XRange(t.Context(), redisclient.UsageStream, "-", "+").Result()
+			if err != nil {
+				t.Fatal(err)
+			}
+			accepted := int64(0)
+			for _, e := range entries {
+				var f usage.Flush
+				if err := json.Unmarshal([]byte(e.Values["flush"].(string)), &f); err != nil {
+					t.Fatal(err)
+				}
+				for _, a := range f.Accepted {
+					accepted = max(accepted, a.Total) // of one minute; a turn of it would show less
+				}
+			}
+			if accepted == 0 || accepted > int64(joined)+1 {
+				t.Errorf("%d messages for %d joins", accepted, joined+1)
+			}
+		})
+	}
 }
