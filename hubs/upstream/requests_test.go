@@ -24,13 +24,14 @@ func TestRequestsUnderWayAreLimited(t *testing.T) {
 			t.Parallel()
 			var limit, underWay, most atomic.Int32
 			limit.Store(2)
-			answer := make(chan struct{})
+			answer, counted := make(chan struct{}), make(chan struct{}, 10)
 			notices := make(chan fault.Limit, 10)
 			w := newWorld(t, mode, answers(func(w http.ResponseWriter, r *http.Request) {
 				now := underWay.Add(1)
 				defer underWay.Add(-1)
 				for m := most.Load(); now > m && !most.CompareAndSwap(m, now); m = most.Load() {
 				}
+				counted <- struct{}{}
 				select {
 				case <-answer:
 				case <-r.Context().Done():
@@ -63,7 +64,7 @@ func TestRequestsUnderWayAreLimited(t *testing.T) {
 			}
 			for _, c := range all[:2] { // which take all places for long
 				c.invoke("1", "send", `[]`)
-				w.next()
+				<-counted
 			}
 			patience(1)
 			all[2].invoke("1", "send", `[]`)
@@ -91,7 +92,7 @@ func TestRequestsUnderWayAreLimited(t *testing.T) {
 			for _, c := range all[2:] {
 				c.invoke("2", "send", `[]`)
 			}
-			w.next()      // of one more
+			<-counted     // one more
 			close(answer) // the others' turn comes
 			for _, c := range all[:2] {
 				c.completion("1")
