@@ -7,7 +7,8 @@ import (
 
 // Memberships is a bound on the groups of all connections together, which any
 // number of Servers share. A membership is one connection in one group. Its
-// methods are called by many goroutines, under locks: they must not block.
+// methods are called by many goroutines, under locks: they must not block, but for an
+// answer that takes milliseconds, and seldom.
 type Memberships interface {
 	// Join takes one membership. The error is an *Error that says why there is none.
 	Join() error

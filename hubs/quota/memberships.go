@@ -28,6 +28,10 @@ const (
 	reservedFor = 2
 	// askPause is the least time between two questions for more where there was nothing.
 	askPause = 20 * time.Millisecond
+	// joinPatience bounds how long a join waits for more to be reserved.
+	joinPatience = 50 * time.Millisecond
+	// joinAsks is how often it asks at most: others may take what comes.
+	joinAsks = 3
 )
 
 var membershipsRow = row("max_group_memberships")
@@ -60,19 +64,21 @@ redis.call('EXPIRE', KEYS[1], ARGV[3])
 return {others, reserved}`)
 
 // Memberships bounds how many group memberships the connections of a tenant have,
-// over all edges. Joining a group never waits for Redis: an edge counts its own exactly, and
-// knows those of the others as they were told last. It lets in what is reserved for it, a
-// part of what is free, and has the next part reserved when half of that is used. So the
-// limit isn't passed while Redis answers, but for what is let in while an edge asks that
-// hasn't for a while; near it somebody may be refused for a moment while others have some
-// reserved. While Redis is away edges go on with what they knew last.
+// over all edges. Joining a group hardly ever waits for Redis: an edge counts its own
+// exactly, and knows those of the others as they were told last. It lets in what is
+// reserved for it, a part of what is free, and has the next part reserved when half of that
+// is used. Whoever is faster waits for one answer, and nobody where the last had nothing.
+// So the limit isn't passed while Redis answers, but for what is let in while an edge asks
+// that hasn't for a while; near it somebody may be refused for a moment while others have
+// some reserved. While Redis is away edges go on with what they knew last.
 type Memberships struct {
 	redis redis.UniversalClient
 	run   string
 	log   *slog.Logger
 	// poked has Run tell at once.
-	poked chan struct{}
-	away  atomic.Bool
+	poked    chan struct{}
+	away     atomic.Bool
+	patience time.Duration // joinPatience
 
 	mu      sync.Mutex
 	tenants map[tenants.ID]*budget
@@ -80,7 +86,7 @@ type Memberships struct {
 
 // NewMemberships counts for the edge with that run id. Run tells the others.
 func NewMemberships(r redis.UniversalClient, run string, log *slog.Logger) *Memberships {
-	return &Memberships{redis: r, run: run, log: log, poked: make(chan struct{}, 1), tenants: make(map[tenants.ID]*budget)}
+	return &Memberships{redis: r, run: run, log: log, poked: make(chan struct{}, 1), patience: joinPatience, tenants: make(map[tenants.ID]*budget)}
 }
 
 // budget is one tenant's memberships on this edge.
@@ -93,7 +99,10 @@ type budget struct {
 	limit         atomic.Int64 // as it was at the last join
 	refused       atomic.Bool  // since the others were last heard
 	due           atomic.Bool  // the others have to be told at once
-	hubs          int          // that take from it; guarded by Memberships.mu
+	silent        atomic.Int64 // what heard was when a join has waited in vain
+	asking        sync.Mutex
+	answered      chan struct{} // closed when the others are heard next; nil = nobody waits; guarded by asking
+	hubs          int           // that take from it; guarded by Memberships.mu
 
 	// Only Run uses these.
 	rounds int  // since it was told
@@ -133,29 +142,66 @@ func (h *HubMemberships) Join() error {
 	if b.limit.Load() != limit {
 		b.limit.Store(limit)
 	}
+	for asks := 0; ; asks++ {
+		sum, joined, more := h.take(limit)
+		if joined {
+			return nil
+		}
+		if !more || asks == joinAsks || !h.m.ask(b) {
+			return overMemberships(limit, sum)
+		}
+	}
+}
+
+// take takes one of the memberships that the edge knows to be free. Sum is how many there
+// would be; more says that there may be others for it in Redis.
+func (h *HubMemberships) take(limit int64) (sum int64, joined, more bool) {
+	b := h.budget
 	n := b.own.Add(1)
-	sum := n + b.others.Load()
+	sum = n + b.others.Load()
 	if sum > limit {
 		b.own.Add(-1)
 		b.refused.Store(true)
-		return overMemberships(limit, sum)
+		return sum, false, false
 	}
 	heard := b.heard.Load()
 	if heard == 0 || h.m.away.Load() {
-		return nil
+		return sum, true, false
 	}
-	allowed := b.allowed.Load()
-	switch {
-	case n > allowed:
+	allowed, told, age := b.allowed.Load(), b.told.Load(), ticks()-heard
+	if n > allowed {
 		b.own.Add(-1)
-		if ticks()-heard > int64(askPause) {
-			h.m.poke(b)
-		}
-		return overMemberships(limit, sum)
-	case 2*n >= allowed+b.told.Load(), ticks()-heard > int64(tellEvery): // half of it is used, or it may not count any more
+		return sum, false, allowed > told || age > int64(askPause)
+	}
+	if 2*n >= allowed+told || age > int64(tellEvery) { // half of it is used, or it may not count any more
 		h.m.poke(b)
 	}
-	return nil
+	return sum, true, false
+}
+
+// ask has the others told, and reports whether they were heard in time.
+func (m *Memberships) ask(b *budget) bool {
+	heard := b.heard.Load()
+	if m.patience == 0 || b.silent.Load() == heard {
+		m.poke(b)
+		return false
+	}
+	b.asking.Lock()
+	if b.answered == nil {
+		b.answered = make(chan struct{})
+	}
+	answered := b.answered
+	b.asking.Unlock()
+	m.poke(b)
+	patience := time.NewTimer(m.patience)
+	defer patience.Stop()
+	select {
+	case <-answered:
+		return true
+	case <-patience.C:
+		b.silent.Store(heard)
+		return false
+	}
 }
 
 func overMemberships(limit, sum int64) *Refusal {
@@ -280,6 +326,12 @@ func (m *Memberships) tell(ctx context.Context) error {
 		b.told.Store(w.own)
 		b.heard.Store(ticks())
 		b.refused.Store(false)
+		b.asking.Lock()
+		if b.answered != nil {
+			close(b.answered)
+			b.answered = nil
+		}
+		b.asking.Unlock()
 		b.rounds, b.known = 0, !w.leaves
 	}
 	return nil

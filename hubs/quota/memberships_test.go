@@ -23,7 +23,9 @@ func membershipEdge(t *testing.T, client *redis.Client, run string) *Memberships
 	if err := client.HSet(t.Context(), redisclient.EdgeLease(run), "a", "b").Err(); err != nil {
 		t.Fatal(err)
 	}
-	return NewMemberships(client, run, quiet())
+	m := NewMemberships(client, run, quiet())
+	m.patience = 0 // nobody tells meanwhile
+	return m
 }
 
 func tell(t *testing.T, edges ...*Memberships) {
@@ -260,5 +262,71 @@ func BenchmarkJoin(b *testing.B) {
 		if err := all[i%100].Join(); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// Nobody is refused for being faster than Redis while there is room: not where the limit is
+// small, not by an edge that hasn't asked for long.
+func TestMemberships_wait_for_one_answer(t *testing.T) {
+	t.Parallel()
+	client, _ := startRedis(t)
+	const most = 8
+	limit := func() int { return most }
+	one, two := membershipEdge(t, client, "one"), membershipEdge(t, client, "two")
+	here, there := one.Hub(acme, limit), two.Hub(acme, limit)
+	tell(t, one, two)
+	for _, m := range []*Memberships{one, two} {
+		m.patience = time.Minute // the test's own bound is shorter
+		ctx, stop := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() {
+			if err := m.Run(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+		t.Cleanup(func() { stop(); running.Wait() })
+	}
+	for n := range most - 2 { // two has one or two of its own
+		if err := here.Join(); err != nil {
+			t.Fatalf("join %d of %d: %v", n+1, most, err)
+		}
+	}
+	if err := there.Join(); err != nil {
+		t.Errorf("the other edge: %v", err)
+	}
+	here.Leave(most - 2)
+	there.Leave(1)
+
+	// It is over when the limit is reached, and nobody waits then.
+	joined := 0
+	for until := time.Now().Add(10 * time.Second); joined < most && time.Now().Before(until); {
+		joined += join(here, 1) + join(there, 1)
+	}
+	if joined += join(here, most) + join(there, most); joined != most {
+		t.Errorf("%d joined, with a limit of %d", joined, most)
+	}
+}
+
+// Whoever waits in vain doesn't have the next ones wait, too.
+func TestMemberships_wait_once_where_redis_says_nothing(t *testing.T) {
+	t.Parallel()
+	client, _ := startRedis(t)
+	m := membershipEdge(t, client, "one") // nobody runs it
+	h := m.Hub(acme, func() int { return 10 })
+	tell(t, m)
+	m.patience = time.Millisecond
+	if n := join(h, 100); n != 5 {
+		t.Fatalf("%d joined, want half of what is free", n)
+	}
+	m.patience = time.Hour
+	refused := make(chan error)
+	go func() { refused <- h.Join() }()
+	select {
+	case err := <-refused:
+		if err == nil {
+			t.Error("joined what isn't reserved")
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("waits though there was no answer before")
 	}
 }
