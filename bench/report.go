@@ -42,7 +42,7 @@ func (b *benchmark) report(rows []row, sections []section) string {
 	say("- Latency is from when a publish was due to when the client had read it, so a server that falls behind can't hide it.\n")
 	say("- Publishing as fast as everything is delivered keeps 16 messages on their way (64 for groups of 10): that decides how much is joined in one write, and no latency is compared there.\n")
 	say("- Memory is what is resident %v after the last connection, kernel buffers excluded, garbage not yet given back included.\n", settle)
-	say("- An edge runs its code in two threads where it has one core; the peers run as Go starts them.\n")
+	say("- An edge runs its code in two threads where it has one core, and lets its timers be half a millisecond late; the peers run as Go starts them.\n")
 	return text.String()
 }
 

@@ -26,6 +26,7 @@ func main() {
 }
 
 func run() error {
+	relaxed := edge.RelaxTimers() // it serves without, too
 	if err := coredump.Disable(); err != nil {
 		return err
 	}
@@ -39,6 +40,9 @@ func run() error {
 	}
 	log := telemetry.NewLogger(os.Stderr, telemetry.LogConfig{Level: level, Service: "edge", Version: telemetry.Build().Version})
 
+	if relaxed != nil {
+		log.Warn("timers are exact, which costs CPU time", "error", relaxed)
+	}
 	edge.LogRedis(log)
 	edge.UseTwoThreads(os.Getenv)
 
