@@ -220,16 +220,51 @@ func (w *world) theirs(ada *client, acme answer) map[string]string {
 	}
 }
 
+// intruder asks for what is another's below an account and a tenant of its own.
+type intruder struct {
+	name string
+	*client
+	account, tenant string
+	reads           bool // may read what is the other's, where it is
+}
+
+func (i intruder) own(path string) string { return address(path, i.account, i.tenant) }
+
+// accountOf returns the id of a tenant's account.
+func (w *world) accountOf(slug string) (id string) {
+	w.t.Helper()
+	if err := w.pool.QueryRow(w.t.Context(), "SELECT account_id FROM tenants WHERE slug = $1", slug).Scan(&id); err != nil {
+		w.t.Fatal(err)
+	}
+	return id
+}
+
 // SEC-31: every id of what another account has, in the path below the caller's own
-// account and tenant, in queries, as a cursor and in bodies. An operation that takes an
-// id of a new kind has no row here, and fails.
+// account and tenant, in queries, as a cursor and in bodies; by session, by personal and
+// service token, as somebody who may only read, in one's own account or in the other one,
+// and as somebody who was removed from it. An operation that takes an id of a new kind has
+// no row here, and fails.
 func TestOperations_find_nothing_of_another_account_below_ones_own(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, settings{})
 	ada, acme := w.signUp("ada@example.com", "acme")
 	theirs := w.theirs(ada, acme)
+	account := acme.at("account", "id")
 	mallory, evil := w.signUp("mallory@example.com", "evil")
 	w.verified(evil)
+	own := evil.at("account", "id")
+	removed := w.member("removed@example.com", account, tenants.Admin)
+	reader := w.member("reader@example.com", account, tenants.Viewer)
+	status(t, removed.call("GET", "/v1/accounts/"+account, nil), http.StatusOK)
+	w.exec("DELETE FROM members WHERE account_id = $1 AND role = 'admin'", account)
+	callers := []intruder{
+		{"session", mallory, own, "evil", false},
+		{"personal", mallory.program(own, nil), own, "evil", false},
+		{"service", mallory.service(own, tenants.Admin, nil), own, "evil", false},
+		{"viewer", w.member("viewer@example.com", own, tenants.Viewer), own, "evil", false},
+		{"removed", removed, w.accountOf("removed-own"), "removed-own", false},
+		{"reader", reader, w.accountOf("reader-own"), "reader-own", true},
+	}
 	spec, err := adminapi.Spec()
 	if err != nil {
 		t.Fatal(err)
@@ -266,62 +301,75 @@ func TestOperations_find_nothing_of_another_account_below_ones_own(t *testing.T)
 		}
 	}
 	eachOperation(t, func(o operation) {
-		own := func(path string) string { return address(path, evil.at("account", "id"), "evil") }
-		t.Run(o.id, func(t *testing.T) {
-			path, foreign := o.path, false
-			for part := range strings.SplitSeq(o.path, "/") {
-				name, ok := strings.CutPrefix(strings.TrimSuffix(part, "}"), "{")
-				if !ok || slices.Contains(words, name) {
-					continue
-				}
-				if theirs[name] == "" {
-					t.Fatalf("the path takes an id of a kind that isn't known: %s", name)
-				}
-				path, foreign = strings.Replace(path, part, theirs[name], 1), true
+		op := spec.Paths.Find(o.path).GetOperation(o.method)
+		next := ""
+		if o.method == http.MethodGet && op.Parameters.GetByInAndName(openapi3.ParameterInQuery, "cursor") != nil {
+			next = ada.call("GET", address(o.path, account, "acme")+"?limit=1", nil).at("next_cursor")
+		}
+		for _, by := range callers {
+			if by.token != "" && o.Callers == tenants.SignedIn {
+				continue
 			}
-			if foreign && !slices.Contains(makes, o.id) {
-				a := mallory.call(o.method, own(path)+o.query, o.body)
-				// A list of what a hub of one's own has not is empty, not missing.
-				if a.status != http.StatusNotFound && (o.method != http.MethodGet || leaks(a)) {
-					t.Errorf("answered %d: %s", a.status, a.text)
+			t.Run(o.id+"/"+by.name, func(t *testing.T) {
+				path, foreign := o.path, false
+				for part := range strings.SplitSeq(o.path, "/") {
+					name, ok := strings.CutPrefix(strings.TrimSuffix(part, "}"), "{")
+					if !ok || slices.Contains(words, name) {
+						continue
+					}
+					if theirs[name] == "" {
+						t.Fatalf("the path takes an id of a kind that isn't known: %s", name)
+					}
+					path, foreign = strings.Replace(path, part, theirs[name], 1), true
 				}
-			}
-			op := spec.Paths.Find(o.path).GetOperation(o.method)
-			for _, p := range op.Parameters {
-				if p.Value.In != openapi3.ParameterInQuery {
-					continue
+				if foreign && !slices.Contains(makes, o.id) {
+					a := by.call(o.method, by.own(path)+o.query, o.body)
+					mayNot := by.name == "viewer" && a.status == http.StatusForbidden && a.at("code") == "forbidden"
+					// A list of what a hub of one's own has not is empty, not missing.
+					if a.status != http.StatusNotFound && !mayNot && (o.method != http.MethodGet || leaks(a)) {
+						t.Errorf("answered %d: %s", a.status, a.text)
+					}
 				}
-				if queries[p.Value.Name] == nil && !slices.Contains(harmless, p.Value.Name) {
-					t.Errorf("the query takes something that isn't known: %s", p.Value.Name)
-				}
-				values := queries[p.Value.Name]
-				if p.Value.Name == "cursor" && o.method == http.MethodGet {
-					if next := ada.call("GET", address(o.path, acme.at("account", "id"), "acme")+"?limit=1", nil).at("next_cursor"); next != "" {
+				for _, p := range op.Parameters {
+					if p.Value.In != openapi3.ParameterInQuery {
+						continue
+					}
+					if queries[p.Value.Name] == nil && !slices.Contains(harmless, p.Value.Name) {
+						t.Errorf("the query takes something that isn't known: %s", p.Value.Name)
+					}
+					values := queries[p.Value.Name]
+					if p.Value.Name == "cursor" && next != "" {
 						values = []string{next}
 					}
-				}
-				for _, v := range values {
-					query := "?" + p.Value.Name + "=" + url.QueryEscape(v)
-					if o.query != "" {
-						query = o.query + "&" + query[1:]
+					for _, v := range values {
+						query := "?" + p.Value.Name + "=" + url.QueryEscape(v)
+						if o.query != "" {
+							query = o.query + "&" + query[1:]
+						}
+						// What lists all of one's accounts shows a member the other one, too.
+						if a := by.call(o.method, by.own(o.path)+query, nil); leaks(a) && (!by.reads || o.ofAccount()) {
+							t.Errorf("?%s=%s shows what is another's: %s", p.Value.Name, v, a.text)
+						}
 					}
-					if a := mallory.call(o.method, own(o.path)+query, nil); leaks(a) {
-						t.Errorf("?%s=%s shows what is another's: %s", p.Value.Name, v, a.text)
+				}
+				if op.RequestBody == nil {
+					return
+				}
+				for name := range op.RequestBody.Value.Content.Get("application/json").Schema.Value.Properties {
+					switch {
+					case name == "account_id":
+						a := by.call(o.method, by.own(o.path), map[string]any{"name": "Mine", name: account})
+						if by.reads {
+							want(t, a, http.StatusForbidden, "forbidden")
+						} else {
+							want(t, a, http.StatusNotFound, "not_found")
+						}
+					case strings.HasSuffix(name, "_id") && name != "user_id": // of a tenant's own users
+						t.Errorf("the body takes an id of a kind that isn't known: %s", name)
 					}
 				}
-			}
-			if op.RequestBody == nil {
-				return
-			}
-			for name := range op.RequestBody.Value.Content.Get("application/json").Schema.Value.Properties {
-				switch {
-				case name == "account_id":
-					want(t, mallory.call(o.method, own(o.path), map[string]any{"name": "Mine", name: acme.at("account", "id")}), http.StatusNotFound, "not_found")
-				case strings.HasSuffix(name, "_id") && name != "user_id": // of a tenant's own users
-					t.Errorf("the body takes an id of a kind that isn't known: %s", name)
-				}
-			}
-		})
+			})
+		}
 	})
 	if after := seen(); after != before || len(w.upstreams.replayed) > 0 {
 		t.Errorf("something was changed, or sent: %v\n%s\n%s", w.upstreams.replayed, before, after)

@@ -96,14 +96,19 @@ func (e *readyEdges) Hold(_ context.Context, of adminapi.FleetEdge, life time.Du
 	return nil
 }
 
+// operators is what the operators' listener of a world is made of.
+func (w *world) operators(now func() time.Time) adminapi.OperatorsConfig {
+	return adminapi.OperatorsConfig{
+		Tenants: w.service, Billing: billing.NewService(billingstore.New(w.pool), now), Sessions: tenantstore.NewOperatorSessions(w.pool), Edges: new(fewEdges), Dev: true,
+		Logger: slog.New(slog.NewJSONHandler(w.logs, nil)), Now: now,
+	}
+}
+
 // desk is the operators' listener of a world. Its own world has the same database, and
 // calls that listener.
 func (w *world) desk(now func() time.Time) *world {
 	w.t.Helper()
-	handler, err := adminapi.NewOperators(adminapi.OperatorsConfig{
-		Tenants: w.service, Billing: billing.NewService(billingstore.New(w.pool), now), Sessions: tenantstore.NewOperatorSessions(w.pool), Edges: new(fewEdges), Dev: true,
-		Logger: slog.New(slog.NewJSONHandler(w.logs, nil)), Now: now,
-	})
+	handler, err := adminapi.NewOperators(w.operators(now))
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package adminapi_test
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -229,6 +230,40 @@ func TestSignIn_tells_nothing_and_locks_out(t *testing.T) {
 	if slices.Sort(texts); texts[0] != texts[3] {
 		t.Errorf("answers differ: %q", texts)
 	}
+}
+
+// SEC-38: one address guesses so many API tokens a minute and no more, all are answered
+// alike, and afterwards a good one is answered as they are. Tokens are of 256 bits, so the
+// bound is that of requests.
+func TestAPITokens_are_guessed_slowly(t *testing.T) {
+	t.Parallel()
+	const perMinute = 4
+	now := time.Now() // stands still, so that nothing is given back
+	w := newWorld(t, settings{requestsPerMinute: perMinute, now: func() time.Time { return now }})
+	ada, _ := w.signUp("ada@example.com", "acme")
+	good := ada.program("", nil)
+	guess := func(n int) answer {
+		c := &client{w: w, http: http.DefaultClient, token: fmt.Sprintf("%s%04d", good.token[:len(good.token)-4], n)}
+		return c.call("GET", "/v1/tenants", nil)
+	}
+	texts := make(map[string]bool)
+	const left = 5*perMinute - 2 // of the callers behind one address
+	for n := range left {
+		a := guess(n)
+		want(t, a, http.StatusUnauthorized, "invalid_token")
+		texts[strings.Replace(a.text, a.at("request_id"), "", 1)] = true
+	}
+	if len(texts) != 1 {
+		t.Errorf("guesses are answered differently: %q", slices.Collect(maps.Keys(texts)))
+	}
+	for _, a := range []answer{guess(left), good.call("GET", "/v1/tenants", nil)} {
+		want(t, a, http.StatusTooManyRequests, "too_many_api_requests")
+		if a.header.Get("Retry-After") == "" {
+			t.Errorf("nothing says how long to wait: %v", a.header)
+		}
+	}
+	now = now.Add(time.Minute)
+	status(t, good.call("GET", "/v1/tenants", nil), http.StatusOK)
 }
 
 func TestSignUp_is_bounded_and_leaves_nothing_behind_when_it_fails(t *testing.T) {
