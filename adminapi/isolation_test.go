@@ -133,6 +133,7 @@ func (o operation) ofAccount() bool {
 	return strings.Contains(o.path, "{account}") || strings.Contains(o.path, "{tenant}")
 }
 
+// SEC-31: every operation without a session and a token.
 func TestOperations_without_a_caller_are_unauthenticated(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, settings{})
@@ -376,7 +377,7 @@ func TestOperations_find_nothing_of_another_account_below_ones_own(t *testing.T)
 	}
 }
 
-// The table: every operation × role × kind of caller.
+// SEC-31: the table, every operation × role × kind of caller.
 func TestOperations_follow_the_table_of_roles(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, settings{})

@@ -106,6 +106,7 @@ type settings struct {
 	tracer            pgx.QueryTracer
 	resolver          tenants.Resolver
 	passwordMemory    uint32 // in KiB, of a hash; 0 = little
+	database          string // "" = one of its own
 }
 
 // thisMachine lets issuers be where tests run them.
@@ -115,7 +116,10 @@ func sealingKey(b byte) []byte { return bytes.Repeat([]byte{b}, tenants.SealingK
 
 func newWorld(t *testing.T, s settings) *world {
 	t.Helper()
-	pool, err := postgres.Open(t.Context(), testenv.Postgres(t), s.tracer)
+	if s.database == "" {
+		s.database = testenv.Postgres(t)
+	}
+	pool, err := postgres.Open(t.Context(), s.database, s.tracer)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// TestGraceEnds: a period has one grace, however often the plan changes in it.
+// SEC-18: a period has one grace, however often the plan changes in it.
 func TestGraceEnds(t *testing.T) {
 	t.Parallel()
 	day := func(n int) time.Time { return time.Date(2026, 11, 1+n, 12, 0, 0, 0, time.UTC) }

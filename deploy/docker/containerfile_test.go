@@ -197,3 +197,72 @@ func TestImagesHoldOneProgramAndNoShell(t *testing.T) {
 		}
 	}
 }
+
+// SEC-43: an image's layers have a program and public certificates, and no secret: neither
+// a file that may hold one nor a value from whoever built it. What isn't listed here isn't
+// in an image.
+func TestLayersHoldNoSecrets_SEC_43(t *testing.T) {
+	t.Parallel()
+	stages := containerfile(t)
+	for _, target := range []string{"api", "edge", "signalbox"} {
+		mayCopy := []string{"/etc/ssl/certs/ca-certificates.crt", "/out/" + target}
+		mayAdd := []string{"https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem"}
+		steps, _ := inherited(stages, target)
+		for _, step := range steps {
+			switch step.instruction {
+			case "COPY":
+				for _, source := range step.args[:len(step.args)-1] {
+					if step.flags["--from"] != "build" || !slices.Contains(mayCopy, source) {
+						t.Errorf("%s has a copy of %s from %q", target, source, step.flags["--from"])
+					}
+				}
+			case "ADD":
+				for _, source := range step.args[:len(step.args)-1] {
+					if !slices.Contains(mayAdd, source) {
+						t.Errorf("%s has %s", target, source)
+					}
+				}
+			case "ENV":
+				for _, setting := range step.args {
+					if name, value, _ := strings.Cut(setting, "="); !strings.HasSuffix(name, "_ADDR") || !regexp.MustCompile(`^:\d+$`).MatchString(value) {
+						t.Errorf("%s has the setting %s", target, setting)
+					}
+				}
+			case "USER", "EXPOSE", "ENTRYPOINT":
+			default:
+				t.Errorf("%s has a step %s", target, step.instruction)
+			}
+		}
+	}
+	// Arguments are in the history of what is built with them.
+	for _, s := range stages {
+		for _, step := range s.steps {
+			switch step.instruction {
+			case "ARG":
+				if name, _, _ := strings.Cut(step.args[0], "="); !slices.Contains([]string{"VERSION", "TARGETOS", "TARGETARCH"}, name) {
+					t.Errorf("the stage %s takes %s", s.name, name)
+				}
+			case "ENV", "ADD":
+				if s.name == "build" || s.name == "console" {
+					t.Errorf("the stage %s has %s %v", s.name, step.instruction, step.args)
+				}
+			}
+		}
+	}
+	// Nor does the builder get what checkouts have of them.
+	raw, err := os.ReadFile("Containerfile.dockerignore")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ignored := strings.Split(string(raw), "\n")
+	for _, want := range []string{".git", ".dev", "deploy", "**/.env*", "**/*.env", "**/*.key", "**/*.pem"} {
+		if !slices.Contains(ignored, want) {
+			t.Errorf("the builder gets %s", want)
+		}
+	}
+	for _, line := range ignored {
+		if strings.HasPrefix(line, "!") && !strings.HasSuffix(line, "/.keep") {
+			t.Errorf("the builder gets %s after all", line[1:])
+		}
+	}
+}

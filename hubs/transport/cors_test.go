@@ -74,8 +74,19 @@ func TestOrigins(t *testing.T) {
 			if origin != "" {
 				h["Origin"] = origin
 			}
-			if a := s.do("POST", "/negotiate", "", "", h); a.status != 200 || a.header.Get("Access-Control-Allow-Origin") != origin {
-				t.Errorf("%q: answered %d %v", origin, a.status, a.header)
+			// What differs by the origin says so to caches, where it is good news, too.
+			query := "?id=" + s.negotiate("").ConnectionToken
+			for _, ask := range [][4]string{
+				{"POST", "/negotiate"}, {"GET", "", query}, {"POST", "", query, handshake}, {"GET", "", query}, {"DELETE", "", query},
+			} {
+				a := s.do(ask[0], ask[1], ask[2], ask[3], h)
+				if a.status/100 != 2 || a.header.Get("Access-Control-Allow-Origin") != origin || a.header.Get("Vary") != "Origin" {
+					t.Errorf("%s%s of %q: answered %d %v", ask[0], ask[1], origin, a.status, a.header)
+				}
+			}
+			events := s.events("?id="+s.negotiate("").ConnectionToken, h).resp
+			if events.StatusCode != 200 || events.Header.Get("Access-Control-Allow-Origin") != origin || events.Header.Get("Vary") != "Origin" {
+				t.Errorf("events of %q: answered %d %v", origin, events.StatusCode, events.Header)
 			}
 			if _, resp, err := s.dial("", h); err != nil {
 				t.Errorf("WebSocket from %q: %v, %v", origin, resp, err)

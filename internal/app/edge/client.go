@@ -39,6 +39,9 @@ const (
 	codeUnheard     = "publish_lost"
 )
 
+// textSuspended is what clients and app servers of a suspended tenant are refused with.
+const textSuspended = codeSuspended + ": the tenant is suspended"
+
 // HeaderDraining is on the answers of an edge that takes no new connections any
 // more: nothing was done, another edge will do it.
 const HeaderDraining = "Signalbox-Draining"
@@ -133,7 +136,7 @@ func (c *clients) resolve(r *http.Request) (*transport.Endpoint, error) {
 		return nil, refuse(http.StatusUnauthorized, "The access token's user can't be served: "+hubs.CheckUser(p.UserID).Error())
 	case t.Status != tenants.Active:
 		c.refused(t.ID, hub, codeSuspended)
-		return nil, refuse(http.StatusForbidden, "The tenant is suspended.")
+		return nil, refuse(http.StatusForbidden, textSuspended)
 	}
 	if end := endOf(p, t.Hubs[hub].CloseOnExpiry); begins(r) && !end.IsZero() && !end.After(time.Now()) {
 		// It would be closed at once, with leave to come back, for as long as the leeway is.

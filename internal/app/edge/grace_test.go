@@ -8,8 +8,8 @@ import (
 	"github.com/signalbox/signalbox/tenants"
 )
 
-// TestGrace_of_a_smaller_plan: connections beyond its limit stay until the grace ends,
-// no new ones come, and then the newest of each edge go.
+// SEC-18: connections beyond the limit of a smaller plan stay until the grace ends, no new
+// ones come, and then the newest of each edge go.
 func TestGrace_of_a_smaller_plan(t *testing.T) {
 	t.Parallel()
 	const most = 4

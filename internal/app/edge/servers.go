@@ -76,7 +76,7 @@ func (s *servers) admission(r *http.Request) (*serverconn.Admission, *transport.
 		return nil, notGood(t, err)
 	case t.Status != tenants.Active:
 		s.refused(t.ID, hub, codeSuspended)
-		return nil, refuse(http.StatusForbidden, "The tenant is suspended.")
+		return nil, refuse(http.StatusForbidden, textSuspended)
 	}
 	if err := s.hubs.budgets.asking(t); err != nil {
 		s.refused(t.ID, hub, refusedBy(err))
