@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/signalbox/signalbox/hubs/protocol"
+	"github.com/signalbox/signalbox/internal/grown"
 )
 
 // The bounds of what one connection may have open.
@@ -133,7 +134,7 @@ func (s *calls) schedule() {
 		n++
 		s.conn.invocations.Add(1)
 		s.conn.invoking.Add(1)
-		go k.run()
+		grown.Go(k.run)
 	}
 	if n > 0 {
 		rest := copy(s.queue, s.queue[n:])

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/signalbox/signalbox/hubs/internal/unhurried"
+	"github.com/signalbox/signalbox/internal/grown"
 )
 
 // errTakenID: another connection of the hub has the id.
@@ -30,14 +31,14 @@ func (s *Server) Serve(ctx context.Context, info ConnectionInfo, t Transport) er
 // fresh goroutine goes on: what the handshake and OnConnected need of stack
 // would be most of what an idle connection keeps.
 func (s *Server) Start(ctx context.Context, info ConnectionInfo, t Transport, ended func(error)) {
-	go func() {
+	grown.Go(func() {
 		v, err := s.open(ctx, info, t)
 		if v == nil {
 			ended(err)
 			return
 		}
 		go func() { ended(v.run(err)) }()
-	}()
+	})
 }
 
 // served is a connection that Serve runs.

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/signalbox/signalbox/internal/grown"
 )
 
 // stallAfter is how long one connection may keep a writer before another writer
@@ -87,7 +89,7 @@ func (p *writerPool) start() {
 	for ; n > 0; n-- {
 		w := &writer{since: clock()}
 		p.active[w] = struct{}{}
-		go p.run(w)
+		grown.Go(func() { p.run(w) })
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/signalbox/signalbox/hubs"
 	"github.com/signalbox/signalbox/hubs/internal/turns"
+	"github.com/signalbox/signalbox/internal/grown"
 	"github.com/signalbox/signalbox/internal/redisclient"
 	"github.com/signalbox/signalbox/tenants"
 )
@@ -258,10 +259,10 @@ func (r *Redis) start(f func()) bool {
 	if !r.begin() {
 		return false
 	}
-	go func() {
+	grown.Go(func() {
 		defer r.work.Done()
 		f()
-	}()
+	})
 	return true
 }
 

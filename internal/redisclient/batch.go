@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/signalbox/signalbox/internal/grown"
 )
 
 const (
@@ -97,7 +99,7 @@ func (b *Batch) Do(ctx context.Context, commands ...redis.Cmder) error {
 		return err
 	}
 	if t != nil {
-		go b.run(t) // serves all callers: it must outlive the one who started it
+		grown.Go(func() { b.run(t) }) // serves all callers: it must outlive the one who started it
 	}
 	return await(ctx, done)
 }
@@ -113,7 +115,7 @@ func (b *Batch) Carry(ctx context.Context, commands ...redis.Cmder) error {
 	if t != nil {
 		b.send(t.calls)
 		if next := b.ended(t); next != nil {
-			go b.run(next)
+			grown.Go(func() { b.run(next) })
 		}
 	}
 	return await(ctx, done)
@@ -277,7 +279,7 @@ func (b *Batch) ring() {
 	}
 	t := b.begin()
 	b.mu.Unlock()
-	b.run(t)
+	grown.Go(func() { b.run(t) })
 }
 
 // begin returns a round trip with the first calls that somebody still waits for. b.mu is

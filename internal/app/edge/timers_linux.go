@@ -42,6 +42,6 @@ func RelaxTimers() error {
 	if err != nil {
 		return fmt.Errorf("run with more timer slack: %w", err)
 	}
-	err = syscall.Exec(program, os.Args, append(os.Environ(), timersRelaxed+"=true"))
+	err = syscall.Exec(program, os.Args, append(os.Environ(), timersRelaxed+"=true")) //nolint:gosec // as it was run before
 	return fmt.Errorf("run %s with more timer slack: %w", program, err)
 }
