@@ -155,3 +155,42 @@ test("an operator finds, limits and suspends a tenant, drains an edge, and is se
   assert.equal((await fetch(desk + script)).status, 200);
   assert.equal((await fetch(url + script)).status, 404, "the operators' console is on the customers' listener");
 });
+
+test("SEC-40: markup in what customers and operators have written is shown to operators as text", async (t) => {
+  const evil = `<img src=x onerror="window.pwned=1"><svg onload="window.pwned=1">`;
+  const customer = await signUp(url);
+  const { slug } = customer.tenant;
+  await call(url, customer.session, "PATCH", `/v1/tenants/${slug}`, { name: evil });
+  await call(url, customer.session, "PATCH", `/v1/accounts/${customer.signUp.account.id}`, { name: evil });
+
+  const email = `operator-${randomBytes(6).toString("hex")}@example.com`;
+  const password = randomBytes(12).toString("hex");
+  const [, token] = (await operatorLink(email)).split("#token=");
+  const { body: made } = await call(desk, {}, "POST", "/operator/v1/set-up", { token, password });
+  await call(desk, {}, "POST", "/operator/v1/set-up/confirmation", { token, code: totp(made.secret) }, 204);
+  const browser = await launch(t);
+  const page = await open(t, browser, `${desk}/sign-in`);
+  await page.getByLabel("Email").fill(email);
+  await page.getByLabel("Password", { exact: true }).fill(password);
+  await page.getByLabel("Code", { exact: true }).fill(totp(made.secret, 1)); // each is good once
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("heading", { level: 1, name: "Tenants" }).waitFor();
+  const change = async (method, path, data) => {
+    const response = await page.request.fetch(`${desk}/operator/v1${path}`, { method, data, headers: { origin: desk } });
+    assert.ok(response.ok(), `${method} ${path}: ${await response.text()}`);
+  };
+  await change("PUT", `/tenants/${slug}/limits/max_hubs`, { max: 3, reason: evil });
+  await change("POST", `/tenants/${slug}/suspend`, { reason: evil });
+  await change("POST", "/tokens", { name: evil, scopes: ["operate:edges:read"], expires_in_days: 1 });
+
+  for (const [path, times] of [[`/tenants?search=${slug}`, 1], [`/tenants/${slug}`, 3], ["/tokens", 1]]) {
+    await page.goto(desk + path);
+    const shown = page.getByText(evil);
+    await shown.nth(times - 1).waitFor();
+    assert.equal(await page.evaluate(() => window.pwned), undefined, `${path} runs a name`);
+  }
+  await page.goto(`${desk}/audit`);
+  await page.getByRole("cell", { name: "tenant.suspended", exact: true }).first().waitFor();
+  assert.equal(await page.evaluate(() => window.pwned), undefined, "the audit log runs a name");
+  assertQuiet(page, /401/); // "who is signed in", asked before signing in
+});
