@@ -400,3 +400,32 @@ func TestSecret_never_shows_itself(t *testing.T) {
 		}
 	}
 }
+
+// What a hub's settings say may be no more than the plan has, and each setting that is
+// more is named.
+func TestHubs_stay_within_the_plan(t *testing.T) {
+	t.Parallel()
+	l := Limits{MaxMethodLimits: 1, MaxParallelCalls: 4, RetentionSeconds: 600, HistoryBytes: 1 << 20}
+	settings := func(more int) HubSettings {
+		s := HubSettings{MethodRates: map[string]MethodRate{"a": {PerSecond: 1}}, ParallelCalls: 4 + more, History: History{Seconds: 600 + more, Bytes: 1<<20 + int64(more)}}
+		if more > 0 {
+			s.MethodRates["b"] = MethodRate{PerSecond: 1}
+		}
+		return s
+	}
+	for more, want := range [][]string{nil, {"method_rates", "parallel_calls", "history.seconds", "history.bytes"}} {
+		var got []string
+		s := settings(more)
+		for _, err := range []error{s.ratesWithin(&l), s.History.within(l)} {
+			var f *fault.Error
+			if errors.As(err, &f) {
+				for _, field := range f.Fields {
+					got = append(got, field.Name)
+				}
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("with %d more than the plan has: %v, want %v", more, got, want)
+		}
+	}
+}
