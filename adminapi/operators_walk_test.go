@@ -1,6 +1,7 @@
 package adminapi_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/cookiejar"
@@ -47,6 +48,10 @@ var operatorChanges = map[string]func(s *operatorStage) change{
 	"deleteOperatorToken": func(s *operatorStage) change {
 		made := status(s.t, s.grace.call("POST", "/operator/v1/tokens", operatorBodies["createOperatorToken"]), http.StatusCreated)
 		return change{path: "/operator/v1/tokens/" + made.at("token", "id")}
+	},
+	"resumeAnyTenant": func(s *operatorStage) change {
+		status(s.t, s.grace.call("POST", "/operator/v1/tenants/acme/suspend", operatorBodies["suspendAnyTenant"]), http.StatusOK)
+		return change{}
 	},
 	"deleteOperatorLimit": func(s *operatorStage) change {
 		status(s.t, s.grace.call("PUT", "/operator/v1/tenants/acme/limits/max_hubs", operatorBodies["putOperatorLimit"]), http.StatusOK)
@@ -160,5 +165,107 @@ func TestIfMatch_on_every_operation_of_operators(t *testing.T) {
 	want(t, grace.call("GET", "/operator/v1/tenants/acme/limits/none", nil), http.StatusNotFound, "not_found")
 	if strings.Contains(w.logs.String(), `"level":"ERROR"`) {
 		t.Errorf("a condition was not looked at within the change: %s", w.logs.String())
+	}
+}
+
+// operatorEvents are the actions that the log has of what operators change, and what of
+// the thing.
+var operatorEvents = map[string]struct{ action, has string }{
+	"setUpOperator":       {"operator.set_up_begun", ""},
+	"confirmOperator":     {"operator.set_up", ""},
+	"signInOperator":      {"session.created", ""},
+	"signOutOperator":     {"session.ended", ""},
+	"createOperatorToken": {"operator_token.created", "after"},
+	"deleteOperatorToken": {"operator_token.deleted", "before"},
+	"putOperatorLimit":    {"limit.overridden", "after"},
+	"deleteOperatorLimit": {"limit.reset", "before after"},
+	"suspendAnyTenant":    {"tenant.suspended", "before after"},
+	"resumeAnyTenant":     {"tenant.resumed", "before after"},
+	"drainEdge":           {"edge.drained", "after"},
+	"undrainEdge":         {"edge.undrained", "after"},
+}
+
+// SEC-44: every operation of operators that changes something leaves one event in their
+// chain, with who did what to what, from where; and what is of a tenant one in its
+// account's, without the operator's particulars.
+func TestAudit_of_every_change_of_operators_SEC_44(t *testing.T) {
+	t.Parallel()
+	c := new(clock)
+	w := newWorld(t, settings{now: c.now})
+	_, acme := w.signUp("ada@example.com", "acme")
+	w.verified(acme)
+	d := w.desk(c.now)
+	grace, _ := d.operator(c, "Grace")
+	s := &operatorStage{w: d, c: c, grace: grace}
+	eachOperatorOperation(t, func(o operation) {
+		event, changes := operatorEvents[o.id]
+		if changes != (o.method != http.MethodGet) {
+			t.Errorf("%s: say what its event has, where it changes something", o.id)
+		}
+		if o.method == http.MethodGet {
+			return
+		}
+		t.Run(o.id, func(t *testing.T) {
+			d.t, w.t, s.t = t, t, t
+			how := change{}
+			if make, ok := operatorChanges[o.id]; ok {
+				how = make(s)
+			}
+			if how.body == nil {
+				how.body = o.body
+			}
+			if how.c == nil {
+				how.c = grace
+			}
+			if how.path == "" {
+				how.path = operatorPath(o)
+			}
+			request := "walk-" + o.id
+			a := how.c.call(o.method, how.path, how.body, "X-Request-Id", request, "User-Agent", "walk/1")
+			if a.status >= http.StatusMultipleChoices {
+				t.Fatalf("answered %d: %s", a.status, a.text)
+			}
+			events := w.audited(request)
+			ofTenant := strings.Contains(o.path, "{tenant}")
+			if len(events) != 1 && !ofTenant || len(events) != 2 && ofTenant {
+				t.Fatalf("left %+v", events)
+			}
+			var sent map[string]any
+			if text, err := json.Marshal(how.body); err == nil {
+				_ = json.Unmarshal(text, &sent)
+			}
+			for _, e := range events {
+				own := e.Chain == tenants.OperatorChain
+				if !own && (!ofTenant || e.Chain != "account:"+acme.at("account", "id")) {
+					t.Errorf("it is in the chain %s", e.Chain)
+				}
+				if e.Action != event.action || e.Subject == "" || ofTenant != (value(e.Tenant) != "") {
+					t.Errorf("left %+v, want %s", e, event.action)
+				}
+				name := "Grace"
+				if how.c != grace {
+					name = fmt.Sprint("Operator", s.number)
+				}
+				if e.Actor != "operator" || e.ActorName != name || own != (value(e.ActorID) != "") || own != (e.IP == "127.0.0.1") || own != (e.UserAgent == "walk/1") {
+					t.Errorf("by %+v, want %s", e, name)
+				}
+				if (e.Before != nil) != strings.Contains(event.has, "before") || (e.After != nil) != strings.Contains(event.has, "after") {
+					t.Errorf("before %v, after %v; want %s", value(e.Before), value(e.After), event.has)
+				}
+				for _, secret := range append(append(secrets(a.body), secrets(sent)...), "@example.com") {
+					if strings.Contains(e.Whole, secret) {
+						t.Errorf("the event has %q: %s", secret, e.Whole)
+					}
+				}
+			}
+		})
+	})
+	if err := w.service.VerifyAllAudits(t.Context(), func(chain string, v tenants.AuditVerification) error {
+		if v.Broken != nil {
+			return fmt.Errorf("%s: %w", chain, v.Broken)
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
 	}
 }

@@ -221,7 +221,13 @@ func (s *Service) SetUpOperator(ctx context.Context, c Caller, token, password S
 	if err != nil {
 		return SecondFactorSetup{}, fmt.Errorf("make TOTP secret: %w", err)
 	}
-	err = s.store.PutOperatorSecrets(ctx, o.ID, OperatorSecrets{PasswordHash: hash, Sealed: s.sealer.Seal(sealedOperators, operatorScope(o.ID), factorKey, Secret(key.Secret()))})
+	c.Operator = &o
+	err = s.store.InTx(ctx, func(tx Store) error {
+		if err := tx.PutOperatorSecrets(ctx, o.ID, OperatorSecrets{PasswordHash: hash, Sealed: s.sealer.Seal(sealedOperators, operatorScope(o.ID), factorKey, Secret(key.Secret()))}); err != nil {
+			return err
+		}
+		return tx.Audit(ctx, Audit{Caller: c, Action: "operator.set_up_begun", Subject: o.ID})
+	})
 	return SecondFactorSetup{Secret: Secret(key.Secret()), URI: Secret(key.URL())}, err
 }
 
