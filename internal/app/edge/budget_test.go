@@ -38,6 +38,7 @@ func TestBudget_refuses_what_its_action_says(t *testing.T) {
 	}
 	c := startCluster(t, all...)
 	for action, want := range map[tenants.BudgetAction]struct{ connect, publish, change, ask, invoke, kept bool }{
+		tenants.BudgetNotify:            {connect: true, publish: true, change: true, ask: true, invoke: true, kept: true},
 		tenants.BudgetRefuseConnections: {connect: false, publish: true, change: true, ask: true, invoke: true, kept: true},
 		tenants.BudgetRefusePublish:     {connect: true, publish: false, change: true, ask: true, invoke: false, kept: true},
 		tenants.BudgetReadOnly:          {connect: true, publish: false, change: false, ask: true, invoke: false, kept: true},
@@ -95,50 +96,66 @@ func TestBudget_refuses_what_its_action_says(t *testing.T) {
 }
 
 // TestBudget_overshoot is in counts: edges that talk to Redis after every few
-// messages are over the budget by no more than what they use between two words.
+// messages are over the budget by no more than what they use between two words, until
+// each of them does what the budget's action says.
 func TestBudget_overshoot(t *testing.T) {
 	t.Parallel()
 	const edges, recipients, between, most = 3, 4, 5, 1000
-	d := budgeted("demo", 1, most, tenants.BudgetRefusePublish)
-	c := startCluster(t, d)
-	var all []*budgets
-	for i := range edges {
-		run := fmt.Sprint("run", i)
-		r := usage.NewRecorder(c.redis, run, slog.New(slog.DiscardHandler))
-		b := newBudgets(c.redis, run, r, c.edges[0].hubs, c.edges[0].log)
-		b.now = func() time.Time { return time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC) } // not the cluster's own period
-		all = append(all, b)
+	acts := map[tenants.BudgetAction]func(*budgets, *tenants.Document) bool{
+		tenants.BudgetNotify:            func(b *budgets, d *tenants.Document) bool { return len(b.exceeded(d)) > 0 },
+		tenants.BudgetRefuseConnections: func(b *budgets, d *tenants.Document) bool { return b.connecting(d) != nil },
+		tenants.BudgetRefusePublish:     func(b *budgets, d *tenants.Document) bool { return b.sending(d) != nil },
+		tenants.BudgetReadOnly:          func(b *budgets, d *tenants.Document) bool { return b.sending(d) != nil && b.changing(d) != nil },
+		tenants.BudgetStop:              func(b *budgets, d *tenants.Document) bool { return b.sending(d) != nil && b.asking(d) != nil },
 	}
-	if _, err := c.edges[0].directory.BySlug(t.Context(), d.Slug); err != nil {
-		t.Fatal(err)
+	var all []*tenants.Document
+	for _, action := range tenants.BudgetActions {
+		all = append(all, budgeted(strings.ReplaceAll(string(action), "_", ""), 1, most, action))
 	}
-	used, refused := 0, 0
-	for refused < edges {
-		refused = 0
-		for _, b := range all {
-			for range between {
-				if b.sending(d) != nil {
-					refused++
-					break
-				}
-				b.recorder.Accepted(d.ID, "chat", "e", time.Time{}, 1, 1)
-				m := b.recorder.Hub(d.ID, "chat")
-				m.Delivered(recipients, 10)
-				m.Close()
-				used += 1 + recipients
+	c := startCluster(t, all...)
+	for i, action := range tenants.BudgetActions {
+		d, acts := all[i], acts[action]
+		t.Run(string(action), func(t *testing.T) {
+			var fleet []*budgets
+			for i := range edges {
+				run := fmt.Sprint("run", i, action)
+				r := usage.NewRecorder(c.redis, run, slog.New(slog.DiscardHandler))
+				b := newBudgets(c.redis, run, r, c.edges[0].hubs, c.edges[0].log)
+				b.now = func() time.Time { return time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC) } // not the cluster's own period
+				fleet = append(fleet, b)
 			}
-			b.exchange(t.Context())
-		}
-	}
-	if bound := (edges - 1) * between * (1 + recipients); used < most || used > most+bound {
-		t.Errorf("%d messages of %d were used; at most %d more may be", used, most, bound)
-	}
-	t.Logf("the budget of %d was overshot by %d", most, used-most)
-	for _, b := range all { // the next period begins anew
-		b.now = func() time.Time { return time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC) }
-		if err := b.sending(d); err != nil {
-			t.Error(err)
-		}
+			if _, err := c.edges[0].directory.BySlug(t.Context(), d.Slug); err != nil {
+				t.Fatal(err)
+			}
+			used, acting := 0, 0
+			for acting < edges {
+				acting = 0
+				for _, b := range fleet {
+					for range between {
+						if acts(b, d) {
+							acting++
+							break
+						}
+						b.recorder.Accepted(d.ID, "chat", "e", time.Time{}, 1, 1)
+						m := b.recorder.Hub(d.ID, "chat")
+						m.Delivered(recipients, 10)
+						m.Close()
+						used += 1 + recipients
+					}
+					b.exchange(t.Context())
+				}
+			}
+			if bound := (edges - 1) * between * (1 + recipients); used < most || used > most+bound {
+				t.Errorf("%d messages of %d were used; at most %d more may be", used, most, bound)
+			}
+			t.Logf("the budget of %d was overshot by %d", most, used-most)
+			for _, b := range fleet { // the next period begins anew
+				b.now = func() time.Time { return time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC) }
+				if acts(b, d) {
+					t.Error("the next period is over the budget, too")
+				}
+			}
+		})
 	}
 }
 
