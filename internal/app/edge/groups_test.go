@@ -75,7 +75,10 @@ func TestGroupMemberships_are_bounded_over_edges_SEC_27(t *testing.T) {
 func TestGroupMemberships_are_exact_over_three_edges_F_25(t *testing.T) {
 	t.Parallel()
 	const most = 300
-	d := limited("memberships", func(l *tenants.Limits) { l.MaxMemberships, l.MaxGroupsPerConn = most, 1000 })
+	d := limited("memberships", func(l *tenants.Limits) {
+		l.MaxMemberships, l.MaxGroupsPerConn = most, 1000
+		l.MessagesPerSecond, l.MessageBurst = 100_000, 100_000 // each join is a message, and they come as fast as the machine is
+	})
 	c := startEdges(t, 3, d)
 	var all sync.WaitGroup
 	var joined, refused atomic.Int64
