@@ -269,3 +269,76 @@ func TestAudit_of_every_change_of_operators_SEC_44(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Lists of operators have pages as those of customers have, and what they make takes a key:
+// see TestPages_of_every_list and TestIdempotencyKey_on_every_operation.
+func TestPages_and_keys_on_every_operation_of_operators(t *testing.T) {
+	t.Parallel()
+	c := new(clock)
+	w := newWorld(t, settings{now: c.now})
+	_, acme := w.signUp("ada@example.com", "acme")
+	w.verified(acme)
+	w.exec("UPDATE accounts SET plan = 'scale'")
+	d := w.desk(c.now)
+	grace, _ := d.operator(c, "Grace")
+	s := &operatorStage{w: d, c: c, grace: grace}
+	n := 0
+	customer := func() {
+		n++
+		w.signUp(fmt.Sprintf("%c%d@example.com", "bz"[n%2], n), fmt.Sprintf("%c-tenant-%d", "bz"[n%2], n))
+	}
+	grow := map[string]func(){
+		"listAllAccounts": customer,
+		"listAllTenants":  customer,
+		"listOperatorTokens": func() {
+			n++
+			status(t, grace.call("POST", "/operator/v1/tokens", map[string]any{"name": fmt.Sprint(n), "scopes": tenants.OperatorScopes, "expires_in_days": 1}), http.StatusCreated)
+		},
+		"listOperatorAudit": func() {
+			status(t, grace.call("POST", "/operator/v1/edges/one/undrain", operatorBodies["undrainEdge"]), http.StatusOK)
+		},
+	}
+	unpaged := map[string]string{
+		"getOperatorSession": "one thing",
+		"getAnyTenant":       "one thing, with as many limits as there are",
+		"listEdges":          "as many as serve",
+	}
+	spec, err := adminapi.OperatorSpec()
+	if err != nil {
+		t.Fatal(err)
+	}
+	eachOperatorOperation(t, func(o operation) {
+		op := spec.Paths.Find(o.path).GetOperation(o.method)
+		takes := op.Parameters.GetByInAndName("header", keyHeader) != nil
+		if creates := o.method == "POST" && op.Responses.Value("201") != nil && o.Callers != tenants.Anybody; creates != takes {
+			t.Errorf("%s creates something: %t; takes a key: %t", o.id, creates, takes)
+		}
+		if o.Callers != tenants.Anybody {
+			by, good := s.request(t, o)
+			good.header = [2]string{keyHeader, "key-of-" + o.id}
+			first := by.do(t, good)
+			switch {
+			case !takes && (first.status != http.StatusBadRequest || fmt.Sprint(first.errorFields()) != "["+keyHeader+"]"):
+				t.Errorf("%s passes over a key: %d %s", o.id, first.status, first.text)
+			case takes:
+				if second := by.do(t, good); first.status != http.StatusCreated || second.text != first.text || second.header.Get("Idempotent-Replay") != "true" {
+					t.Errorf("%s answered %d %s, and the repeat %d %s", o.id, first.status, first.text, second.status, second.text)
+				}
+			}
+		}
+		name, paged := pagedOperation(op)
+		if o.method == "GET" && name != "" && !paged && unpaged[o.id] == "" {
+			t.Errorf("%s answers a list without pages: give it cursor, limit and next_cursor", o.id)
+		}
+		if !paged {
+			return
+		}
+		add := grow[o.id]
+		if add == nil {
+			t.Errorf("%s has pages, and this test doesn't know how to make one more thing of its list", o.id)
+			return
+		}
+		refusesPages(t, grace, o.id, o.path)
+		walkPages(t, grace, o.id, o.path, name, add, true)
+	})
+}

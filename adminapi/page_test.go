@@ -131,61 +131,72 @@ func TestPages_of_every_list(t *testing.T) {
 			t.Errorf("%s has pages, and this test doesn't know how to make one more thing of its list", op.id)
 			return
 		}
-		path := address(op.path, o.account, "acme")
-		for name, limit := range map[string]string{"none": "0", "too many": "201", "no number": "x", "negative": "-1"} {
-			if a := c.call("GET", path+"?limit="+limit, nil); a.status != http.StatusBadRequest || !slices.Equal(a.errorFields(), []string{"limit"}) {
-				t.Errorf("%s, %s: %d %s", op.id, name, a.status, a.text)
-			}
-		}
-		if op.id == "listUpstreamDeliveries" {
-			return
-		}
-		for _, cursor := range []string{"x", "W10", "WyJvdGhlciIsImEiXQ", "%00", "bnVsbA", strings.Repeat("A", 2000)} {
-			if a := c.call("GET", path+"?cursor="+cursor, nil); a.status != http.StatusBadRequest || !slices.Equal(a.errorFields(), []string{"cursor"}) {
-				t.Errorf("%s takes the cursor %.20s: %d %s", op.id, cursor, a.status, a.text)
-			}
-		}
 		grow := func() {
 			if n++; add != nil {
 				add(w, c, o, n)
 			}
 		}
-		for range 3 {
-			grow()
-		}
-		whole := things(t, status(t, c.call("GET", path+"?limit=200", nil), http.StatusOK), name)
-		if add != nil && len(whole) < 3 {
-			t.Errorf("%s shows %d things", op.id, len(whole))
-		}
-		seen := make(map[string]int)
-		query := "?limit=1"
-		for pages := 0; ; pages++ {
-			a := status(t, c.call("GET", path+query, nil), http.StatusOK)
-			page := things(t, a, name)
-			if len(page) != 1 {
-				t.Fatalf("%s: a page of one has %d: %s", op.id, len(page), a.text)
-			}
-			seen[page[0]]++
-			next := a.at("next_cursor")
-			if next == "" {
-				break
-			}
-			query = "?limit=1&cursor=" + next
-			if pages < 2 { // else a list that grows at its end has no end
-				grow()
-			}
-		}
-		for _, id := range whole {
-			if seen[id] != 1 {
-				t.Errorf("%s: %s was seen %d times", op.id, id, seen[id])
-			}
-		}
-		for id, times := range seen {
-			if times != 1 {
-				t.Errorf("%s: %s was seen %d times", op.id, id, times)
-			}
+		path := address(op.path, o.account, "acme")
+		refusesPages(t, c, op.id, path)
+		if op.id != "listUpstreamDeliveries" {
+			walkPages(t, c, op.id, path, name, grow, add != nil)
 		}
 	})
+}
+
+// refusesPages asks a list for pages that there can't be.
+func refusesPages(t *testing.T, c *client, id, path string) {
+	t.Helper()
+	for name, limit := range map[string]string{"none": "0", "too many": "201", "no number": "x", "negative": "-1"} {
+		if a := c.call("GET", path+"?limit="+limit, nil); a.status != http.StatusBadRequest || !slices.Equal(a.errorFields(), []string{"limit"}) {
+			t.Errorf("%s, %s: %d %s", id, name, a.status, a.text)
+		}
+	}
+}
+
+// walkPages walks a list by pages of one thing while it grows, if it does.
+func walkPages(t *testing.T, c *client, id, path, name string, grow func(), grows bool) {
+	t.Helper()
+	for _, cursor := range []string{"x", "W10", "WyJvdGhlciIsImEiXQ", "%00", "bnVsbA", strings.Repeat("A", 2000)} {
+		if a := c.call("GET", path+"?cursor="+cursor, nil); a.status != http.StatusBadRequest || !slices.Equal(a.errorFields(), []string{"cursor"}) {
+			t.Errorf("%s takes the cursor %.20s: %d %s", id, cursor, a.status, a.text)
+		}
+	}
+	for range 3 {
+		grow()
+	}
+	whole := things(t, status(t, c.call("GET", path+"?limit=200", nil), http.StatusOK), name)
+	if grows && len(whole) < 3 {
+		t.Errorf("%s shows %d things", id, len(whole))
+	}
+	seen := make(map[string]int)
+	query := "?limit=1"
+	for pages := 0; ; pages++ {
+		a := status(t, c.call("GET", path+query, nil), http.StatusOK)
+		page := things(t, a, name)
+		if len(page) != 1 {
+			t.Fatalf("%s: a page of one has %d: %s", id, len(page), a.text)
+		}
+		seen[page[0]]++
+		next := a.at("next_cursor")
+		if next == "" {
+			break
+		}
+		query = "?limit=1&cursor=" + next
+		if pages < 2 { // else a list that grows at its end has no end
+			grow()
+		}
+	}
+	for _, id := range whole {
+		if seen[id] != 1 {
+			t.Errorf("%s: %s was seen %d times", path, id, seen[id])
+		}
+	}
+	for id, times := range seen {
+		if times != 1 {
+			t.Errorf("%s: %s was seen %d times", path, id, times)
+		}
+	}
 }
 
 // things lists what tells the things of a page apart.
