@@ -262,7 +262,7 @@ func (s *operators) holdEdge(w http.ResponseWriter, r *http.Request, run, action
 			err = allowed(all)
 		}
 		if err == nil {
-			err = s.tenants.EdgeChanged(ctx, callerOf(r), action, run, reason)
+			err = s.tenants.EdgeChanged(ctx, callerOf(r), action, run, reason, e.State.Held, life > 0)
 		}
 		if err == nil {
 			err = s.edges.Hold(ctx, e, life)

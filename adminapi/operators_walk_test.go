@@ -181,8 +181,8 @@ var operatorEvents = map[string]struct{ action, has string }{
 	"deleteOperatorLimit": {"limit.reset", "before after"},
 	"suspendAnyTenant":    {"tenant.suspended", "before after"},
 	"resumeAnyTenant":     {"tenant.resumed", "before after"},
-	"drainEdge":           {"edge.drained", "after"},
-	"undrainEdge":         {"edge.undrained", "after"},
+	"drainEdge":           {"edge.drained", "before after"},
+	"undrainEdge":         {"edge.undrained", "before after"},
 }
 
 // SEC-44: every operation of operators that changes something leaves one event in their

@@ -189,13 +189,14 @@ func (s *Service) DecideOnEdges(ctx context.Context, f func(context.Context) err
 	return s.store.Alone(ctx, "edges", f)
 }
 
-// EdgeChanged notes what an operator does with an edge, before it is done.
-func (s *Service) EdgeChanged(ctx context.Context, c Caller, action, edge, reason string) error {
+// EdgeChanged notes what an operator does with an edge, before it is done: whether the
+// edge was drained, and shall be.
+func (s *Service) EdgeChanged(ctx context.Context, c Caller, action, edge, reason string, was, shall bool) error {
 	reason, err := cleanReason(reason)
 	if err != nil {
 		return err
 	}
-	return s.store.Audit(ctx, Audit{Caller: c, Action: action, Subject: edge, After: map[string]any{"reason": reason}})
+	return s.store.Audit(ctx, Audit{Caller: c, Action: action, Subject: edge, Before: map[string]any{"drained": was}, After: map[string]any{"drained": shall, "reason": reason}})
 }
 
 // OperatorAudit returns events of the operators' chain, the newest first.
