@@ -6,8 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/signalbox/signalbox/hubs/internal/grown"
 	"github.com/signalbox/signalbox/hubs/protocol"
-	"github.com/signalbox/signalbox/internal/grown"
 )
 
 // The bounds of what one connection may have open.

@@ -7,8 +7,8 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/signalbox/signalbox/hubs/internal/grown"
 	"github.com/signalbox/signalbox/hubs/internal/unhurried"
-	"github.com/signalbox/signalbox/internal/grown"
 )
 
 // errTakenID: another connection of the hub has the id.

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/signalbox/signalbox/internal/grown"
+	"github.com/signalbox/signalbox/hubs/internal/grown"
 )
 
 // stallAfter is how long one connection may keep a writer before another writer

@@ -15,8 +15,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/signalbox/signalbox/hubs"
+	"github.com/signalbox/signalbox/hubs/internal/grown"
 	"github.com/signalbox/signalbox/hubs/internal/turns"
-	"github.com/signalbox/signalbox/internal/grown"
 	"github.com/signalbox/signalbox/internal/redisclient"
 	"github.com/signalbox/signalbox/tenants"
 )

@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
-	"github.com/signalbox/signalbox/internal/grown"
 )
 
 const (
@@ -99,7 +97,7 @@ func (b *Batch) Do(ctx context.Context, commands ...redis.Cmder) error {
 		return err
 	}
 	if t != nil {
-		grown.Go(func() { b.run(t) }) // serves all callers: it must outlive the one who started it
+		go b.run(t) // serves all callers: it must outlive the one who started it
 	}
 	return await(ctx, done)
 }
@@ -115,7 +113,7 @@ func (b *Batch) Carry(ctx context.Context, commands ...redis.Cmder) error {
 	if t != nil {
 		b.send(t.calls)
 		if next := b.ended(t); next != nil {
-			grown.Go(func() { b.run(next) })
+			go b.run(next)
 		}
 	}
 	return await(ctx, done)
@@ -279,7 +277,7 @@ func (b *Batch) ring() {
 	}
 	t := b.begin()
 	b.mu.Unlock()
-	grown.Go(func() { b.run(t) })
+	b.run(t)
 }
 
 // begin returns a round trip with the first calls that somebody still waits for. b.mu is
