@@ -155,6 +155,7 @@ func (s *Service) change(ctx context.Context, c Caller, ref string, p Permission
 		return t, nil
 	}
 	if err != nil {
+		s.countRefusal(t.ID, err)
 		return MemberTenant{}, err
 	}
 	s.hurry(ctx, t.ID)

@@ -3,6 +3,7 @@ package tenants
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -24,6 +25,9 @@ type Config struct {
 	// after a change was committed and only hurries: the queued job does the
 	// same until it succeeds.
 	Publish func(context.Context, ID) error
+	// Refused counts what a limit of a tenant has refused, by its code. It must not
+	// block; nil = nobody counts.
+	Refused func(t ID, code string)
 	// Outbound says which addresses tenants may give.
 	Outbound outbound.Policy
 	// Resolver looks up the DNS records of tenants' domains; nil = the system's.
@@ -58,6 +62,7 @@ type Service struct {
 	endpoints      Endpoints
 	consoleURL     string
 	publish        func(context.Context, ID) error
+	refused        func(ID, string)
 	outbound       outbound.Policy
 	resolver       Resolver
 	upstreams      Upstreams
@@ -85,7 +90,7 @@ func NewService(c Config) (*Service, error) {
 		now = time.Now
 	}
 	s := &Service{
-		store: c.Store, sealer: c.Sealer, endpoints: c.Endpoints, consoleURL: c.ConsoleURL, publish: c.Publish, outbound: c.Outbound,
+		store: c.Store, sealer: c.Sealer, endpoints: c.Endpoints, consoleURL: c.ConsoleURL, publish: c.Publish, refused: c.Refused, outbound: c.Outbound,
 		resolver: c.Resolver, upstreams: c.Upstreams, deliveries: c.Deliveries,
 		signUpsPerHour: c.SignUpsPerHour, confirmSignUps: c.ConfirmSignUps, logger: c.Logger, passwords: p, operators: p.apart(),
 		now: func() time.Time { return now().Truncate(time.Microsecond) }, // as the database keeps it
@@ -115,6 +120,19 @@ func (s *Service) hurry(ctx context.Context, t ID) {
 			s.logger.WarnContext(ctx, "document not published at once, the job will", "tenant_id", string(t), "error", err)
 		}
 	})
+}
+
+// countRefusal has a refusal counted, if err is one of a limit.
+func (s *Service) countRefusal(t ID, err error) {
+	var f *fault.Error
+	if s.refused == nil || !errors.As(err, &f) || f.Kind != fault.QuotaExceeded {
+		return
+	}
+	code := f.Code
+	if r, ok := Row(code); ok { // the api names some refusals by the limit
+		code = r.Code
+	}
+	s.refused(t, code)
 }
 
 // tenantFor finds the tenant that the caller names by id or slug, and checks

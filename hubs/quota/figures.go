@@ -48,9 +48,11 @@ type Figures struct {
 	run   string
 	log   *slog.Logger
 	now   func() time.Time
-	// Limits returns a tenant's limits in force, or nil. Set it before Run.
+	// Limits returns a tenant's limits in force, or nil. Set it before Run, or leave it nil
+	// where no use is counted.
 	Limits func(tenants.ID) *tenants.Limits
-	// Open returns how many connections a tenant has on this edge. Set it before Run.
+	// Open returns how many connections a tenant has on this edge. Set it before Run, or
+	// leave it nil for none.
 	Open func(tenants.ID) int
 	// Joined returns how many group memberships a tenant's connections on this edge have.
 	// Set it before Run, or leave it nil for none.
@@ -250,8 +252,10 @@ func (f *Figures) take(now time.Time) map[tenants.ID]counted {
 		for limit, n := range o.use {
 			c.Use[limit] = int64(float64(n)/passed + 0.5)
 		}
-		if open := f.Open(id); open > 0 {
-			c.Use["max_connections"] = int64(open)
+		if f.Open != nil {
+			if open := f.Open(id); open > 0 {
+				c.Use["max_connections"] = int64(open)
+			}
 		}
 		if f.Joined != nil {
 			if joined := f.Joined(id); joined > 0 {
@@ -262,7 +266,11 @@ func (f *Figures) take(now time.Time) map[tenants.ID]counted {
 			delete(f.tenants, id)
 			continue
 		}
-		if l := f.Limits(id); l != nil {
+		var l *tenants.Limits
+		if f.Limits != nil {
+			l = f.Limits(id)
+		}
+		if l != nil {
 			for _, names := range []map[string]int64{c.Use, c.Hits} {
 				for limit := range names {
 					if r, ok := tenants.Row(limit); ok {

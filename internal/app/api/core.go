@@ -27,6 +27,7 @@ type core struct {
 // reach is what the service has to do with edges and upstreams.
 type reach struct {
 	publish    func(context.Context, tenants.ID) error
+	refused    func(tenants.ID, string)
 	upstreams  tenants.Upstreams   // nil = URLs are taken as they are
 	deliveries tenants.DeliveryLog // nil = nobody reads it
 }
@@ -63,7 +64,7 @@ func newCore(c Config, pool *pgxpool.Pool, logger *slog.Logger, r reach) (*core,
 		return nil, err
 	}
 	service, err := tenants.NewService(tenants.Config{
-		Store: store, Sealer: sealer, Endpoints: endpoints, ConsoleURL: c.ConsoleURL, Publish: r.publish,
+		Store: store, Sealer: sealer, Endpoints: endpoints, ConsoleURL: c.ConsoleURL, Publish: r.publish, Refused: r.refused,
 		Resolver: c.resolver(), Upstreams: r.upstreams, Deliveries: r.deliveries,
 		Outbound: outbound.Policy{Allowed: c.OutboundAllow}, SignUpsPerHour: c.SignUpsPerHour, ConfirmSignUps: c.confirmSignUps(), Logger: logger,
 	})

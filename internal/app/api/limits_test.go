@@ -2,9 +2,12 @@ package api
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
+	"testing"
 	"time"
 )
 
@@ -94,5 +97,43 @@ func (f *plane) limitsInUse(ann *client, publish func(e int) (int, string)) {
 			return "no bytes are kept"
 		}
 		return ""
+	})
+}
+
+// What the api refuses for a limit is counted as what edges refuse.
+func TestRefusals_of_the_api_are_counted(t *testing.T) {
+	t.Parallel()
+	f := startPlane(t, 1, func(*Config) {})
+	all := f.want(http.StatusOK, "GET", "/v1/tenants/acme/hubs", nil)["hubs"].([]any)
+	f.want(http.StatusOK, "PUT", "/v1/tenants/acme/limits/max_hubs", map[string]any{"max": len(all)})
+	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("WebHook-Allowed-Origin", "*")
+	}))
+	t.Cleanup(hook.Close)
+	rules := make([]any, 3)
+	for i := range rules {
+		rules[i] = map[string]any{"url": fmt.Sprintf("%s/%d", hook.URL, i)}
+	}
+	f.want(http.StatusCreated, "POST", "/v1/tenants/acme/webhook-secrets/rotate", map[string]any{})
+	for range 2 {
+		if got := at(f.want(http.StatusConflict, "PUT", "/v1/tenants/acme/hubs/more", map[string]any{}), "code"); got != "max_hubs" {
+			t.Errorf("one more hub is refused with %s", got)
+		}
+	}
+	if got := at(f.want(http.StatusConflict, "PATCH", "/v1/tenants/acme/hubs/chat", map[string]any{"upstream": map[string]any{"mode": "native", "rules": rules}}), "code"); got != "upstream_endpoints" {
+		t.Errorf("a third URL is refused with %s", got)
+	}
+	eventually(t, func() string {
+		limits, _ := f.want(http.StatusOK, "GET", "/v1/tenants/acme/limits", nil)["limits"].([]any)
+		want := map[string]float64{"max_hubs": 2, "max_upstream_endpoints": 1}
+		for _, one := range limits {
+			l, _ := one.(map[string]any)
+			name := at(l, "limit")
+			if n, counted := want[name]; counted && (l["refused"] != n || l["last_hit_at"] == nil) {
+				return fmt.Sprintf("%s: refused %v, last hit %v, want %v", name, l["refused"], l["last_hit_at"], n)
+			}
+			delete(want, name)
+		}
+		return strings.Join(slices.Collect(maps.Keys(want)), ", ")
 	})
 }

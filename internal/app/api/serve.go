@@ -77,6 +77,7 @@ type app struct {
 	core      *core
 	redis     *redis.Client
 	documents *documents
+	figures   *quota.Figures // of what is refused here; the rest is the edges'
 	live      *live
 	collector *usage.Collector
 	sweeper   *usage.Sweeper
@@ -113,6 +114,7 @@ func open(ctx context.Context, c Config, logger *slog.Logger, console io.Writer,
 		metric.WithDescription("Tenant documents that could not be published; edges go on with those before.")); err != nil {
 		return nil, fmt.Errorf("make counter: %w", err)
 	}
+	a.figures = quota.NewFigures(a.redis, "api-"+rand.Text(), logger)
 	to, err := a.reach(c, logger)
 	if err != nil {
 		return nil, err
@@ -260,7 +262,7 @@ func (a *app) reach(c Config, logger *slog.Logger) (reach, error) {
 	log := deliveries.New(a.redis, logger)
 	policy := outbound.Policy{Allowed: c.OutboundAllow}
 	return reach{
-		publish: a.documents.publish, deliveries: log,
+		publish: a.documents.publish, refused: a.figures.Refused, deliveries: log,
 		upstreams: upstream.NewControl(upstream.ControlConfig{
 			Policy: policy, Transport: upstream.NewTransport(policy), Log: log, Origin: service.Hostname(), Logger: logger,
 		}),
@@ -294,7 +296,7 @@ func (a *app) run(ctx context.Context) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	background, stopBackground := context.WithCancel(scope.System(context.WithoutCancel(ctx), scope.Usage))
-	for _, work := range []func(context.Context) error{a.documents.keepComplete, a.collector.Run, a.sweeper.Run, a.spending.run, a.keepLedger, a.live.run, a.tellSeals} {
+	for _, work := range []func(context.Context) error{a.documents.keepComplete, a.figures.Run, a.collector.Run, a.sweeper.Run, a.spending.run, a.keepLedger, a.live.run, a.tellSeals} {
 		group.Go(func() error { return work(background) })
 	}
 	for _, s := range a.servers {
