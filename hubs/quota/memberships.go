@@ -48,8 +48,10 @@ local counts = redis.call('HGETALL', KEYS[1])
 for i = 1, #counts, 2 do
   if counts[i] ~= ARGV[1] then
     local n, reserved, at = string.match(counts[i + 1], '^(%d+)%+?(%d*)@?(%d*)$')
-    others, runs = others + n, runs + 1
-    if reserved ~= '' and now - at <= ` + strconv.Itoa(reservedFor) + ` then kept = kept + reserved end
+    if n then -- else it is of another version: what it has isn't known
+      others, runs = others + n, runs + 1
+      if reserved ~= '' and tonumber(at) <= now and now - at <= ` + strconv.Itoa(reservedFor) + ` then kept = kept + reserved end
+    end
   end
 end
 if ARGV[2] == '' then
@@ -298,6 +300,12 @@ func (m *Memberships) tell(ctx context.Context) error {
 	if len(words) == 0 {
 		return nil
 	}
+	for _, w := range words {
+		if w.budget.refused.Load() {
+			// The limit is in the way: whose edge is dead doesn't count.
+			dropDead(m.redis, redisclient.MembershipCounts(w.id), m.run)
+		}
+	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	pipe := m.redis.Pipeline()
@@ -305,10 +313,6 @@ func (m *Memberships) tell(ctx context.Context) error {
 		said := strconv.FormatInt(w.own, 10)
 		if w.leaves {
 			said = ""
-		}
-		if w.budget.refused.Load() {
-			// The limit is in the way: whose edge is dead doesn't count.
-			dropDead(m.redis, redisclient.MembershipCounts(w.id), m.run)
 		}
 		words[i].answer = tellMemberships.Eval(ctx, pipe, []string{redisclient.MembershipCounts(w.id)}, m.run, said, int(countsLife.Seconds()), w.budget.limit.Load())
 	}

@@ -330,3 +330,23 @@ func TestMemberships_wait_once_where_redis_says_nothing(t *testing.T) {
 		t.Error("waits though there was no answer before")
 	}
 }
+
+// An entry in a form that isn't known, or reserved by a clock that was ahead, is in nobody's
+// way, and not in that of other tenants.
+func TestMemberships_beside_entries_of_other_forms(t *testing.T) {
+	t.Parallel()
+	client, _ := startRedis(t)
+	m := membershipEdge(t, client, "one")
+	h, neighbour := m.Hub(acme, func() int { return 10 }), m.Hub(other, func() int { return 10 })
+	ahead := fmt.Sprintf("0+8@%d", time.Now().Add(time.Hour).Unix())
+	if err := client.HSet(t.Context(), redisclient.MembershipCounts(acme), "two", "-1;next", "three", "2", "four", ahead).Err(); err != nil {
+		t.Fatal(err)
+	}
+	tell(t, m)
+	if n := joinTelling(t, h, 100); n != 8 {
+		t.Errorf("%d joined beside two of another edge, with a limit of 10", n)
+	}
+	if n := joinTelling(t, neighbour, 100); n != 10 {
+		t.Errorf("%d of the neighbour joined", n)
+	}
+}

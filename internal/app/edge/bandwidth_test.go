@@ -50,43 +50,40 @@ func TestBandwidth_delays_then_refuses(t *testing.T) {
 			write, next = posts(w), w.next
 		}
 		other := c.connect(0, d, "chat", "ben")
-		t.Run(transport, func(t *testing.T) {
-			t.Parallel()
-			// call has the client send one that nothing else refuses, of so many bytes.
-			call := func(id string, size int) {
-				text := fmt.Sprintf(`{"type":1,"invocationId":%q,"target":"$joinGroup","arguments":["room"]}`, id)
-				write(text + strings.Repeat(" ", max(0, size-len(text))))
+		// call has the client send one that nothing else refuses, of so many bytes.
+		call := func(id string, size int) {
+			text := fmt.Sprintf(`{"type":1,"invocationId":%q,"target":"$joinGroup","arguments":["room"]}`, id)
+			write(text + strings.Repeat(" ", max(0, size-len(text))))
+		}
+		answered := func(id string) frame {
+			t.Helper()
+			f := next()
+			if f.Type != 3 || f.InvocationID != id {
+				t.Fatalf("%s: got %+v, want the completion of %s", transport, f, id)
 			}
-			answered := func(id string) frame {
-				t.Helper()
-				f := next()
-				if f.Type != 3 || f.InvocationID != id {
-					t.Fatalf("got %+v, want the completion of %s", f, id)
-				}
-				return f
-			}
-			begin := time.Now()
-			call("late", burst+1<<10)
-			if f := answered("late"); f.Error != "" {
-				t.Errorf("a KiB more than may come at once is refused: %s", f.Error)
-			}
-			if took := time.Since(begin); took < time.Second {
-				t.Errorf("a second's worth beyond the burst was read in %s", took)
-			}
-			begin = time.Now()
-			call("refused", 10<<10)
-			other.done("$joinGroup", "room")
-			got := line(t, "completion", answered("refused").Error)
-			want := fault.Limit{Code: "bandwidth", Scope: "connection", Limit: "bytes_per_second", Max: 1 << 10, Burst: burst, Doc: fault.PagesURL + "bandwidth"}
-			want.RequestID, want.RetryAfterMS = got.RequestID, got.RetryAfterMS
-			if got.Limit != want {
-				t.Errorf("told %+v, want %+v", got.Limit, want)
-			}
-			// What was waited for is made up for, so less than the 10 s of it are to come.
-			if took := time.Since(begin); took < 2*time.Second || got.RetryAfterMS <= 0 || got.RetryAfterMS > 8_000 {
-				t.Errorf("refused after %s, and may come again in %d ms", took, got.RetryAfterMS)
-			}
-		})
+			return f
+		}
+		begin := time.Now()
+		call("late", burst+1<<10)
+		if f := answered("late"); f.Error != "" {
+			t.Errorf("%s: a KiB more than may come at once is refused: %s", transport, f.Error)
+		}
+		if took := time.Since(begin); took < time.Second {
+			t.Errorf("%s: a second's worth beyond the burst was read in %s", transport, took)
+		}
+		begin = time.Now()
+		call("refused", 10<<10)
+		other.done("$joinGroup", "room")
+		got := line(t, "completion", answered("refused").Error)
+		want := fault.Limit{Code: "bandwidth", Scope: "connection", Limit: "bytes_per_second", Max: 1 << 10, Burst: burst, Doc: fault.PagesURL + "bandwidth"}
+		want.RequestID, want.RetryAfterMS = got.RequestID, got.RetryAfterMS
+		if got.Limit != want {
+			t.Errorf("%s: told %+v, want %+v", transport, got.Limit, want)
+		}
+		// What was waited for is made up for, so less than the 10 s of it are to come.
+		if took := time.Since(begin); took < 2*time.Second || got.RetryAfterMS <= 0 || got.RetryAfterMS > 8_000 {
+			t.Errorf("%s: refused after %s, and may come again in %d ms", transport, took, got.RetryAfterMS)
+		}
 	}
 }
 
