@@ -20,6 +20,21 @@ type operatorStage struct {
 	c      *clock
 	grace  *client
 	number int
+	// account is the customer's.
+	account string
+}
+
+// newOperatorStage returns a stage with an operator, Grace, and the world of its customers,
+// whose account has the tenant acme.
+func newOperatorStage(t *testing.T) (*world, *operatorStage) {
+	t.Helper()
+	c := new(clock)
+	w := newWorld(t, settings{now: c.now})
+	_, acme := w.signUp("ada@example.com", "acme")
+	w.verified(acme)
+	d := w.desk(c.now)
+	grace, _ := d.operator(c, "Grace")
+	return w, &operatorStage{t: t, w: d, c: c, grace: grace, account: acme.at("account", "id")}
 }
 
 // name is of somebody new.
@@ -121,17 +136,12 @@ func TestContract_of_operators(t *testing.T) {
 // see TestIfMatch_on_every_operation.
 func TestIfMatch_on_every_operation_of_operators(t *testing.T) {
 	t.Parallel()
-	c := new(clock)
-	w := newWorld(t, settings{now: c.now})
-	_, acme := w.signUp("ada@example.com", "acme")
-	w.verified(acme)
-	d := w.desk(c.now)
-	grace, _ := d.operator(c, "Grace")
+	w, s := newOperatorStage(t)
+	grace := s.grace
 	spec, err := adminapi.OperatorSpec()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &operatorStage{w: d, c: c, grace: grace}
 	eachOperatorOperation(t, func(o operation) {
 		op := spec.Paths.Find(o.path).GetOperation(o.method)
 		takes := op.Parameters.GetByInAndName("header", "If-Match") != nil
@@ -190,13 +200,8 @@ var operatorEvents = map[string]struct{ action, has string }{
 // account's, without the operator's particulars.
 func TestAudit_of_every_change_of_operators_SEC_44(t *testing.T) {
 	t.Parallel()
-	c := new(clock)
-	w := newWorld(t, settings{now: c.now})
-	_, acme := w.signUp("ada@example.com", "acme")
-	w.verified(acme)
-	d := w.desk(c.now)
-	grace, _ := d.operator(c, "Grace")
-	s := &operatorStage{w: d, c: c, grace: grace}
+	w, s := newOperatorStage(t)
+	d, grace := s.w, s.grace
 	eachOperatorOperation(t, func(o operation) {
 		event, changes := operatorEvents[o.id]
 		if changes != (o.method != http.MethodGet) {
@@ -236,7 +241,7 @@ func TestAudit_of_every_change_of_operators_SEC_44(t *testing.T) {
 			}
 			for _, e := range events {
 				own := e.Chain == tenants.OperatorChain
-				if !own && (!ofTenant || e.Chain != "account:"+acme.at("account", "id")) {
+				if !own && (!ofTenant || e.Chain != "account:"+s.account) {
 					t.Errorf("it is in the chain %s", e.Chain)
 				}
 				if e.Action != event.action || e.Subject == "" || ofTenant != (value(e.Tenant) != "") {
@@ -274,14 +279,9 @@ func TestAudit_of_every_change_of_operators_SEC_44(t *testing.T) {
 // see TestPages_of_every_list and TestIdempotencyKey_on_every_operation.
 func TestPages_and_keys_on_every_operation_of_operators(t *testing.T) {
 	t.Parallel()
-	c := new(clock)
-	w := newWorld(t, settings{now: c.now})
-	_, acme := w.signUp("ada@example.com", "acme")
-	w.verified(acme)
+	w, s := newOperatorStage(t)
 	w.exec("UPDATE accounts SET plan = 'scale'")
-	d := w.desk(c.now)
-	grace, _ := d.operator(c, "Grace")
-	s := &operatorStage{w: d, c: c, grace: grace}
+	grace := s.grace
 	n := 0
 	customer := func() {
 		n++
